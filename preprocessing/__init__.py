@@ -1,0 +1,1 @@
+"""Sound and annotations in, features and episodes out; knows no neural network."""

@@ -1,0 +1,8 @@
+"""The one exception that means "the user can put this right"."""
+
+
+class UserError(ValueError):
+    """What is wrong (file, row or key) and what to do, in one line.
+
+    Entry points print it as ``error: ...`` and exit with 1; it never shows a traceback.
+    """
