@@ -1,0 +1,224 @@
+"""The one LightningModule: an episode's step, its metrics, its optimiser.
+
+Shape suffixes: B clips, M mel bands, T frames, N ways, K shots, Q queries, D embedding width,
+P clips of a validation plan.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchmetrics.classification import MulticlassF1Score, MulticlassPrecision, MulticlassRecall
+
+from archs.protonet import ProtoNet
+from preprocessing.episodes import Episode, EpisodeBatch
+
+
+def step_seed(*parts: int | str) -> int:
+    """A 63-bit seed that depends on every part and on nothing else."""
+    text = "/".join(str(part) for part in parts).encode()
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") >> 1
+
+
+class FewShotModule(pl.LightningModule):
+    """Trains a `ProtoNet` on episodes and validates it on a fixed set of them.
+
+    Validation has two loaders: the first yields the clips of the plan, each of which is embedded
+    once; the second yields the episodes, which are index tensors into those embeddings.
+
+    Args:
+        model: encoder and distance.
+        normalize: what stands between the stored features and the encoder.
+        augmentation: ``(x_B1MT, labels_B) -> x_B1MT``, used in training only; None for none.
+        training: the `arch.training` group.
+        seed: of dropout and augmentation; each step's randomness depends on
+            (seed, epoch, step, rank) alone, so that a resumed run repeats it.
+        val_classes: how many classes validation has, for macro metrics; 0 without validation.
+        payload: what a checkpoint carries beside the weights; called at every save.
+        compile_model: `torch.compile` the encoder.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: ProtoNet,
+        normalize: nn.Module,
+        augmentation: nn.Module | None,
+        training: Mapping[str, Any],
+        seed: int,
+        val_classes: int,
+        payload: Callable[[], dict[str, Any]],
+        compile_model: bool,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.normalize = normalize
+        self.augmentation = augmentation
+        self.training_settings = dict(training)
+        self.seed = seed
+        self.payload = payload
+        self.val_embeddings_PD: Tensor | None = None
+        self._val_parts: list[tuple[Tensor, Tensor]] = []
+        self.val_scores = nn.ModuleDict()
+        if val_classes:
+            kinds = {
+                "precision": MulticlassPrecision,
+                "recall": MulticlassRecall,
+                "f1": MulticlassF1Score,
+            }
+            self.val_scores.update(
+                {
+                    name: kind(num_classes=val_classes, average="macro")
+                    for name, kind in kinds.items()
+                }
+            )
+        if compile_model:
+            # In place: the state dict keeps its keys.
+            self.model.compile()
+
+    # --- training ---------------------------------------------------------------------------
+
+    def on_train_batch_start(self, batch: EpisodeBatch, batch_idx: int) -> None:
+        torch.manual_seed(step_seed(self.seed, self.current_epoch, batch_idx, self.global_rank))
+
+    def training_step(self, batch: EpisodeBatch, batch_idx: int) -> Tensor:
+        loss, accuracy = self.episode_loss(batch)
+        count = batch.n_way * batch.n_query
+        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=count, sync_dist=True)
+        self.log(
+            "train/acc", accuracy, on_step=False, on_epoch=True, batch_size=count, sync_dist=True,
+            prog_bar=True,
+        )  # fmt: skip
+        self.log("train/step_loss", loss, on_step=True, prog_bar=True, batch_size=count)
+        return loss
+
+    def episode_loss(self, batch: EpisodeBatch) -> tuple[Tensor, Tensor]:
+        """Cross-entropy of the queries against the prototypes, and the share that is right."""
+        n_way, k_shot, n_query = batch.n_way, batch.k_shot, batch.n_query
+        label_N = torch.arange(n_way, device=batch.x.device)
+        target_Q = label_N.repeat_interleave(n_query)
+        x_B1MT = self.normalize(batch.x, batch.stats)
+        if self.augmentation is not None:
+            label_B = torch.cat([label_N.repeat_interleave(k_shot), target_Q])
+            x_B1MT = self.augmentation(x_B1MT, label_B)
+        z_BD = self.model(x_B1MT)
+        support_NKD = z_BD[: n_way * k_shot].unflatten(0, (n_way, k_shot))
+        logits_QN = self.model.logits(support_NKD, z_BD[n_way * k_shot :])
+        loss = F.cross_entropy(
+            logits_QN, target_Q, label_smoothing=self.training_settings["label_smoothing"]
+        )
+        return loss, (logits_QN.argmax(1) == target_Q).float().mean()
+
+    # --- validation -------------------------------------------------------------------------
+
+    def on_validation_epoch_start(self) -> None:
+        self._val_parts = []
+        self.val_embeddings_PD = None
+
+    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        if dataloader_idx == 0:
+            position_B, x_B1MT, stats_B2 = batch
+            z_BD = self.model(self.normalize(x_B1MT, stats_B2))
+            self._val_parts.append((position_B, z_BD.float()))
+        else:
+            self._score(batch)
+
+    def _score(self, episode: Episode) -> None:
+        """Loss and metrics of one validation episode."""
+        z_PD = self._embeddings()
+        n_way, n_query = episode.query.shape
+        target_Q = torch.arange(n_way, device=z_PD.device).repeat_interleave(n_query)
+        query_QD = z_PD[episode.query.flatten().to(z_PD.device)]
+        logits_QN = self.model.logits(z_PD[episode.support.to(z_PD.device)], query_QD)
+        loss = F.cross_entropy(logits_QN, target_Q)
+        predicted_Q = logits_QN.argmax(1)
+        accuracy = (predicted_Q == target_Q).float().mean()
+        class_N = episode.class_ids.to(z_PD.device)
+        shared: dict[str, Any] = {
+            "on_step": False,
+            "on_epoch": True,
+            "add_dataloader_idx": False,
+            "batch_size": len(target_Q),
+        }
+        self.log("val/loss", loss, sync_dist=True, **shared)
+        self.log("val/acc", accuracy, sync_dist=True, prog_bar=True, **shared)
+        for name, score in self.val_scores.items():
+            score.update(class_N[predicted_Q], class_N[target_Q])
+            self.log(f"val/{name}", score, **shared)
+
+    def _embeddings(self) -> Tensor:
+        """The plan's embeddings in order, gathered when the first episode asks for them."""
+        if self.val_embeddings_PD is None:
+            position = torch.cat([position for position, _ in self._val_parts])
+            z_PD = torch.cat([z for _, z in self._val_parts])
+            self.val_embeddings_PD = torch.empty_like(z_PD).index_copy_(0, position, z_PD)
+            self._val_parts = []
+        return self.val_embeddings_PD
+
+    # --- optimisation -----------------------------------------------------------------------
+
+    def configure_optimizers(self) -> Any:
+        optimizer = make_optimizer(self.model, self.training_settings)
+        scheduler = make_scheduler(optimizer, self.training_settings)
+        if scheduler is None:
+            return optimizer
+        entry: dict[str, Any] = {"scheduler": scheduler, "interval": "epoch"}
+        if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
+            entry["monitor"] = "val/loss" if self.val_scores else "train/loss"
+        return {"optimizer": optimizer, "lr_scheduler": entry}
+
+    # --- checkpoints ------------------------------------------------------------------------
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["g5"] = self.payload()
+
+
+def make_optimizer(model: nn.Module, training: Mapping[str, Any]) -> torch.optim.Optimizer:
+    """The optimiser of `arch.training`; norms and biases are not decayed."""
+    matrices = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
+    vectors = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
+    groups: Sequence[dict[str, Any]] = [
+        {"params": matrices, "weight_decay": training["weight_decay"]},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    rate = training["learning_rate"]
+    if training["optimizer"] == "sgd":
+        return torch.optim.SGD(groups, lr=rate, momentum=0.9, nesterov=True)
+    kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+    return kinds[training["optimizer"]](groups, lr=rate)
+
+
+def make_scheduler(optimizer: torch.optim.Optimizer, training: Mapping[str, Any]) -> Any:
+    """The learning-rate schedule of `arch.training`, in epochs; None for ``none``."""
+    from torch.optim import lr_scheduler
+
+    epochs, gamma = training["max_epochs"], training["scheduler_gamma"]
+    match training["scheduler"]:
+        case "none":
+            return None
+        case "step":
+            return lr_scheduler.StepLR(optimizer, training["scheduler_step_size"], gamma)
+        case "plateau":
+            return lr_scheduler.ReduceLROnPlateau(
+                optimizer, factor=gamma, patience=training["scheduler_step_size"]
+            )
+        case "cosine":
+            return lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs)
+        case "cosine_warmup":
+            warmup = min(training["warmup_epochs"], max(epochs - 1, 1))
+            return lr_scheduler.SequentialLR(
+                optimizer,
+                [
+                    lr_scheduler.LinearLR(
+                        optimizer, start_factor=1 / (warmup + 1), total_iters=warmup
+                    ),
+                    lr_scheduler.CosineAnnealingLR(optimizer, T_max=max(epochs - warmup, 1)),
+                ],
+                milestones=[warmup],
+            )
+        case other:
+            raise AssertionError(f"the schema let {other!r} through")

@@ -1,0 +1,94 @@
+"""The shared entry point, `python archs/train.py arch=v2 ...`: Hydra around `jobs.train.run`.
+
+It stands beside `main` in the layers and lives here only because its name is the owner's.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from conf.compose import override_errors
+from conf.validate import resolve
+from preprocessing.errors import UserError
+
+# What the processes of distributed training are told beside their command line.
+VALUES, JOB = "G5_VALUES", "G5_JOB"
+
+
+def launch(
+    overrides: Sequence[str], values: Mapping[str, Any] | None = None, *, multirun: bool = False
+) -> None:
+    """Run `conf/config.yaml` with ``overrides`` under Hydra.
+
+    Args:
+        overrides: ``key=value`` in Hydra's grammar, and Hydra's own flags.
+        values: keys set on the composed configuration as they are: what a user typed as an
+            option or a path may hold ``=``, ``[`` or umlauts, which the grammar refuses.
+        multirun: Hydra's ``-m``. A job that fails does not stop the others.
+
+    Raises:
+        UserError: what a single run got wrong, or how many jobs of several failed.
+    """
+    import hydra
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+    from omegaconf import DictConfig, OmegaConf
+
+    values = dict(values or json.loads(os.environ.get(VALUES, "{}")))
+    failures: list[UserError] = []
+
+    def task(config: DictConfig) -> None:
+        from jobs.train import run
+
+        for key, value in values.items():
+            OmegaConf.update(config, key, value)
+        state = HydraConfig.get()
+        job = int(state.job.num) if state.mode == RunMode.MULTIRUN else _parents_job()
+        overrides = list(state.overrides.task)
+        # Distributed training starts its other processes with this command line.
+        sys.argv = [__file__, *overrides]
+        os.environ[VALUES] = json.dumps(values)
+        if state.mode == RunMode.MULTIRUN:
+            os.environ[JOB] = str(job)
+            print(f"\njob {job}: {' '.join(overrides)}")
+        try:
+            run(resolve(config), job=job, overrides=overrides)
+        except UserError as error:
+            # Not raised in here: Hydra would print a line of its own, and end the other jobs.
+            failures.append(error)
+            if state.mode == RunMode.MULTIRUN:
+                print(f"error: job {job}: {error}", file=sys.stderr)
+
+    sys.argv = [__file__, *(["-m"] if multirun else []), *overrides]
+    # Hydra then hands exceptions on, and they are put in one line here.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    with override_errors():
+        hydra.main(config_path="pkg://conf", config_name="config", version_base="1.3")(task)()
+    if len(failures) == 1 and not multirun:
+        raise failures[0]
+    if failures:
+        raise UserError(f"{len(failures)} jobs failed; the lines above say why")
+
+
+def _parents_job() -> int | None:
+    """The multirun job that a process of distributed training belongs to."""
+    number = os.environ.get(JOB)
+    return int(number) if number is not None else None
+
+
+def main() -> None:
+    """`python archs/train.py`: errors the user can put right are one line, exit code 1."""
+    try:
+        launch(sys.argv[1:])
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("stopped; go on with resume=true", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

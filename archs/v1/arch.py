@@ -1,0 +1,66 @@
+"""The convolutional ProtoNet: two conv blocks, global average pooling, squared Euclidean distance.
+
+Sources: Snell, Swersky and Zemel, "Prototypical Networks for Few-shot Learning", NeurIPS 2017, and
+the DCASE few-shot bioacoustic baseline built on it (Morfi et al., DCASE 2021).
+
+What we changed: two blocks instead of four, the second one wide; strides instead of resolution
+(the first convolution and its pooling quarter both axes, the second halves them), which makes an
+episode cheap; global average pooling instead of flattening, so that any number of bands and
+frames will do. Time is strided by 8 frames in all.
+
+Shapes: B clips, 1 channel, M mel bands, T frames, C channels, D embedding width.
+"""
+
+from torch import Tensor, nn
+
+from archs.protonet import Encoder, ProtoNet, check, prepare_convolutions
+
+
+class ConvEncoder(Encoder):
+    """Two conv blocks and global average pooling; arguments as in `ProtoNetV1`."""
+
+    def __init__(self, *, channels: list[int], dropout: float) -> None:
+        super().__init__()
+        first, last = channels
+        self.embedding_dim = last
+        self.blocks = nn.Sequential(
+            nn.Conv2d(1, first, kernel_size=3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(first),
+            nn.ReLU(inplace=True),
+            nn.MaxPool2d(2, ceil_mode=True),  # ceil: one frame remains one
+            nn.Dropout2d(dropout),
+            nn.Conv2d(first, last, kernel_size=3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(last),
+            nn.ReLU(inplace=True),
+            nn.Dropout2d(dropout),
+        )
+        prepare_convolutions(self)
+
+    def forward(self, x_B1MT: Tensor) -> Tensor:
+        """Embed clips: ``(B, 1, M, T) -> (B, D)``."""
+        x_BCMT = self.blocks(x_B1MT)
+        return x_BCMT.mean(dim=(2, 3))
+
+
+class ProtoNetV1(ProtoNet):
+    """Prototypical network with the two-block encoder.
+
+    Args:
+        channels: of the two blocks; the second is the embedding's width.
+        dropout: share of channels dropped after each block in training, in [0, 1).
+        distance: ``"euclidean"`` (squared) or ``"cosine"``.
+        cosine_scale: factor on the cosine.
+
+    Raises:
+        UserError: a value outside these bounds.
+    """
+
+    def __init__(
+        self, *, channels: list[int], dropout: float, distance: str, cosine_scale: float
+    ) -> None:
+        widths = list(channels)
+        rule = "must be two whole numbers above 0"
+        check(len(widths) == 2 and min(widths) > 0, "channels", widths, rule)
+        check(0 <= dropout < 1, "dropout", dropout, "must be in [0, 1)")
+        encoder = ConvEncoder(channels=widths, dropout=dropout)
+        super().__init__(encoder=encoder, distance=distance, cosine_scale=cosine_scale)

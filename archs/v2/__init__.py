@@ -1,0 +1,1 @@
+"""Version 2: residual blocks, squeeze-and-excitation, temporal attention, a learnable distance."""

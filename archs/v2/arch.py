@@ -1,0 +1,245 @@
+"""ResNet with squeeze-and-excitation, temporal self-attention and a learnable distance.
+
+Sources: He et al., "Deep Residual Learning", CVPR 2016 (residual blocks); He et al., "Bag of
+Tricks", CVPR 2019 (average-pooled skip connections); Hu et al., "Squeeze-and-Excitation
+Networks", CVPR 2018; Vaswani et al., "Attention Is All You Need", NeurIPS 2017, in the pre-norm
+order of Xiong et al., ICML 2020; Snell et al., "Prototypical Networks", NeurIPS 2017 (the
+distance where training starts); Sung et al., "Learning to Compare", CVPR 2018 (a learned one).
+
+What we changed is said where it is, and in ARCHITECTURE.md.
+
+Shapes: B clips, 1 channel, M mel bands, T frames, C channels, H heads, W width of a head,
+D embedding width, Q query clips, N classes.
+"""
+
+from itertools import pairwise as neighbours
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from archs.protonet import Encoder, ProtoNet, check, prepare_convolutions
+from archs.prototypes import pairwise, squared_euclidean, unit
+
+
+class ChannelAttention(nn.Module):
+    """Squeeze-and-excitation: weigh each channel by all channels' means (Hu et al. 2018).
+
+    The bottleneck is ``channels / reduction`` wide and at least 8: of two ReLUs both can die.
+    """
+
+    def __init__(self, channels: int, reduction: int) -> None:
+        super().__init__()
+        hidden = max(8, channels // reduction)
+        self.weigh = nn.Sequential(
+            nn.Linear(channels, hidden),
+            nn.ReLU(inplace=True),
+            nn.Linear(hidden, channels),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, x_BCMT: Tensor) -> Tensor:
+        """Scale the channels of ``(B, C, M, T)``, each clip on its own."""
+        return x_BCMT * self.weigh(x_BCMT.mean(dim=(2, 3)))[:, :, None, None]
+
+
+class ResNetBlock(nn.Module):
+    """Two 3x3 convolutions with squeeze-and-excitation beside a skip connection; halves both axes.
+
+    The skip connection averages before its 1x1 convolution (He et al. 2019): with a stride alone
+    it would see a quarter of the spectrogram. Dropout takes whole channels of the residual
+    branch, which is the same idea as element-wise dropout where neighbours are correlated, and
+    costs nothing.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, se_reduction: int, dropout: float
+    ) -> None:
+        super().__init__()
+        self.residual = nn.Sequential(
+            nn.Conv2d(in_channels, out_channels, 3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(out_channels),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(out_channels),
+            ChannelAttention(out_channels, se_reduction),
+            nn.Dropout2d(dropout),
+        )
+        # ceil_mode: an odd axis keeps its last row, and one frame remains one.
+        self.skip = nn.Sequential(
+            nn.AvgPool2d(2, ceil_mode=True, count_include_pad=False),
+            nn.Conv2d(in_channels, out_channels, 1, bias=False),
+            nn.BatchNorm2d(out_channels),
+        )
+
+    def forward(self, x_BCMT: Tensor) -> Tensor:
+        """``(B, in, M, T) -> (B, out, ceil(M / 2), ceil(T / 2))``."""
+        return F.relu(self.residual(x_BCMT) + self.skip(x_BCMT))
+
+
+class TemporalAttention(nn.Module):
+    """Pre-norm transformer layer over the frames: self-attention, then a small feed-forward.
+
+    There is no positional encoding, on purpose. A frame that comes here has seen 91 input frames
+    (about a second), so the order of a call's parts is already in it; without positions the layer
+    takes any number of frames, and a call embeds alike wherever it lies in its clip.
+    """
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.dropout = dropout
+        self.attention_norm = nn.LayerNorm(width)
+        self.query_key_value = nn.Linear(width, 3 * width, bias=False)
+        self.output = nn.Linear(width, width)
+        self.feed_forward = nn.Sequential(
+            nn.LayerNorm(width),
+            nn.Linear(width, 2 * width),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(2 * width, width),
+        )
+
+    def forward(self, x_BTC: Tensor) -> Tensor:
+        """``(B, T, C) -> (B, T, C)``; permuting the frames permutes the result."""
+        x_BTC = x_BTC + self.output(self._attend(self.attention_norm(x_BTC)))
+        return x_BTC + self.feed_forward(x_BTC)
+
+    def _attend(self, x_BTC: Tensor) -> Tensor:
+        qkv_BTHW = self.query_key_value(x_BTC).unflatten(-1, (3, self.heads, -1))
+        query_BHTW, key_BHTW, value_BHTW = qkv_BTHW.permute(2, 0, 3, 1, 4)
+        dropout = self.dropout if self.training else 0.0
+        mixed_BHTW = F.scaled_dot_product_attention(
+            query_BHTW, key_BHTW, value_BHTW, dropout_p=dropout
+        )
+        return mixed_BHTW.transpose(1, 2).flatten(2)
+
+
+class ResNetAttentionEncoder(Encoder):
+    """Residual blocks, mean over frequency, temporal attention, dual pooling, projection.
+
+    Arguments as in `ProtoNetV2`.
+    """
+
+    def __init__(
+        self,
+        *,
+        channels: list[int],
+        se_reduction: int,
+        attention_heads: int,
+        dropout: float,
+        embedding_dim: int,
+    ) -> None:
+        super().__init__()
+        self.embedding_dim = embedding_dim
+        self.blocks = nn.Sequential(
+            *(ResNetBlock(a, b, se_reduction, dropout) for a, b in neighbours([1, *channels]))
+        )
+        self.attention = TemporalAttention(channels[-1], attention_heads, dropout)
+        # Neither has a bias: it would shift all embeddings alike, which no distance can see.
+        self.pooled_norm = nn.LayerNorm(2 * channels[-1], bias=False)
+        self.projection = nn.Linear(2 * channels[-1], embedding_dim, bias=False)
+        prepare_convolutions(self)
+
+    def forward(self, x_B1MT: Tensor) -> Tensor:
+        """Embed clips: ``(B, 1, M, T) -> (B, D)`` in fp32."""
+        x_BCMT = self.blocks(x_B1MT)
+        x_BTC = self.attention(x_BCMT.mean(dim=2).transpose(1, 2))
+        # bf16 would leave three digits of an embedding.
+        with torch.autocast(x_BTC.device.type, enabled=False):
+            x_BTC = x_BTC.float()
+            pooled_BC = torch.cat([x_BTC.mean(dim=1), x_BTC.amax(dim=1)], dim=1)
+            return self.projection(self.pooled_norm(pooled_BC))
+
+
+class LearnableDistanceMetric(nn.Module):
+    """Squared Euclidean distance plus a learned correction that starts at zero.
+
+    ``d(q, p) = |q - p|^2 + MLP(sqrt(D) * |q' - p'|)`` with ``q'``, ``p'`` scaled to length 1 and
+    ``|.|`` per element: symmetric in q and p, and of the same size whatever the embedding's norm
+    (the Euclidean term has that already). The MLP's last layer starts at zero, so training starts
+    at the Euclidean metric exactly; it has no bias, which softmax over the classes cannot see.
+
+    Args:
+        embedding_dim: D.
+        hidden: widths of the MLP's hidden layers.
+    """
+
+    def __init__(self, embedding_dim: int, hidden: list[int]) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for a, b in neighbours([embedding_dim, *hidden]):
+            layers += [nn.Linear(a, b), nn.ReLU(inplace=True)]
+        self.last = nn.Linear([embedding_dim, *hidden][-1], 1, bias=False)
+        nn.init.zeros_(self.last.weight)
+        self.correction = nn.Sequential(*layers, self.last)
+        self.scale = embedding_dim**0.5
+
+    def forward(self, query_QD: Tensor, proto_ND: Tensor) -> Tensor:
+        """Distance of every query to every prototype: ``(Q, N)`` in fp32 (it may be negative)."""
+        correction_QN = pairwise(
+            lambda q_Q1D, p_1ND: self.correction((q_Q1D - p_1ND).abs() * self.scale).squeeze(-1),
+            unit(query_QD),
+            unit(proto_ND),
+        )
+        return squared_euclidean(query_QD, proto_ND) + correction_QN
+
+
+class ProtoNetV2(ProtoNet):
+    """Prototypical network with the residual attention encoder.
+
+    Args:
+        channels: of the residual blocks, one or more; each block halves both axes.
+        se_reduction: bottleneck of squeeze-and-excitation: channels are divided by it.
+        attention_heads: heads of the temporal attention; must divide the last of ``channels``.
+        dropout: in residual blocks and attention, in [0, 1).
+        embedding_dim: width D of the embedding.
+        distance: ``"learnable"``, ``"euclidean"`` (squared) or ``"cosine"``.
+        distance_hidden: widths of the hidden layers of the learned correction.
+        cosine_scale: factor on the cosine.
+
+    Raises:
+        UserError: a value outside these bounds.
+    """
+
+    distances: ClassVar[tuple[str, ...]] = ("learnable", "euclidean", "cosine")
+
+    def __init__(
+        self,
+        *,
+        channels: list[int],
+        se_reduction: int,
+        attention_heads: int,
+        dropout: float,
+        embedding_dim: int,
+        distance: str,
+        distance_hidden: list[int],
+        cosine_scale: float,
+    ) -> None:
+        widths, hidden = list(channels), list(distance_hidden)
+        whole = "must be whole numbers above 0"
+        check(len(widths) > 0 and min(widths) > 0, "channels", widths, f"{whole}, at least one")
+        check(min(hidden, default=1) > 0, "distance_hidden", hidden, whole)
+        check(se_reduction > 0, "se_reduction", se_reduction, "must be above 0")
+        check(embedding_dim > 0, "embedding_dim", embedding_dim, "must be above 0")
+        check(0 <= dropout < 1, "dropout", dropout, "must be in [0, 1)")
+        rule = f"must divide the last of arch.model.channels ({widths[-1]})"
+        divides = attention_heads > 0 and widths[-1] % attention_heads == 0
+        check(divides, "attention_heads", attention_heads, rule)
+        encoder = ResNetAttentionEncoder(
+            channels=widths,
+            se_reduction=se_reduction,
+            attention_heads=attention_heads,
+            dropout=dropout,
+            embedding_dim=embedding_dim,
+        )
+        super().__init__(encoder=encoder, distance=distance, cosine_scale=cosine_scale)
+        if distance == "learnable":
+            self.metric = LearnableDistanceMetric(embedding_dim, hidden)
+
+    def prototype_logits(self, proto_ND: Tensor, query_QD: Tensor) -> Tensor:
+        """Classify embedded queries by prototypes made before: ``(Q, N)`` in fp32."""
+        if self.distance == "learnable":
+            return -self.metric(query_QD, proto_ND)
+        return super().prototype_logits(proto_ND, query_QD)

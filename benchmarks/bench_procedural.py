@@ -1,0 +1,43 @@
+"""Procedural recordings: how many times faster than real time one core makes them."""
+
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+
+from benchmarks import Row
+from preprocessing.procedural import Job, ProceduralData, write_recording
+
+CONFIG = Path(__file__).parents[1] / "conf" / "data" / "procedural.yaml"
+RECORDINGS = 24
+
+
+def rows() -> Iterator[Row]:
+    """Default settings, from numbers to WAV and CSV on the disk, in one process."""
+    values = yaml.safe_load(CONFIG.read_text())
+    del values["_target_"]
+    with tempfile.TemporaryDirectory() as folder:
+        places = {"root_dir": folder, "train_dir": None, "eval_dir": None, "test_dir": None}
+        settings = ProceduralData(**{**values, **places}).settings
+        # Spread over the set: neighbours in number are neighbours in pitch.
+        numbers = range(0, settings.recordings("train"), settings.recordings("train") // RECORDINGS)
+        jobs = [Job(settings, "train", i, Path(folder) / f"train_{i:05d}.wav") for i in numbers]
+        write_recording(jobs[0])
+        rates, core_s = [], 0.0
+        for job in jobs:
+            wall, core = time.perf_counter(), sum(os.times()[:2])
+            write_recording(job)
+            rates.append(settings.recording_s / (time.perf_counter() - wall))
+            core_s += sum(os.times()[:2]) - core
+    yield Row(
+        name="procedural recordings, one core",
+        ours=len(jobs) * settings.recording_s / sum(settings.recording_s / r for r in rates),
+        reference=100.0,
+        unit="x real time",
+        limit=1.0,
+        at_least=True,
+        note=f"{len(jobs) * settings.recording_s / core_s:.0f} per second of core time",
+    )

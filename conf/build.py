@@ -1,0 +1,63 @@
+"""From a `_target_` node to the object it names; the constructor's signature is its schema."""
+
+import importlib
+import inspect
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from conf.check import check_mapping
+from preprocessing.errors import UserError
+
+Thing = TypeVar("Thing")
+
+
+def locate(dotted: Any, where: str) -> type:
+    """The class at the dotted path ``dotted``; `UserError` naming the key ``where`` if none."""
+    if not isinstance(dotted, str) or "." not in dotted:
+        raise UserError(f"{where}._target_: must be a dotted path like archs.v2.arch.ProtoNetV2")
+    module_name, _, class_name = dotted.rpartition(".")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        # A module that is there but lacks a library of its own is another fault.
+        if error.name and (module_name + ".").startswith(error.name + "."):
+            raise UserError(f"{where}._target_: there is no module {module_name}") from error
+        raise UserError(f"{where}._target_: {module_name} needs {error.name}: install it") from error
+    found = getattr(module, class_name, None)
+    if not isinstance(found, type):
+        raise UserError(f"{where}._target_: {module_name} has no class {class_name}")
+    return found
+
+
+def signature_hints(cls: type) -> dict[str, Any]:
+    """Keyword names and their types, as the constructor of ``cls`` declares them."""
+    parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
+    hints = typing.get_type_hints(cls.__init__, include_extras=True)
+    return {
+        parameter.name: hints.get(parameter.name, Any)
+        for parameter in parameters
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+
+
+def build(node: Mapping[str, Any], *, expect: type[Thing], where: str) -> Thing:
+    """Construct what a `_target_` node names.
+
+    Args:
+        node: plain values; ``_target_`` and exactly the constructor's keywords.
+        expect: the class it must be a subclass of. Configurations travel in checkpoints, and a
+            checkpoint from a stranger must not be able to name any callable it likes.
+        where: the node's key, for error messages.
+
+    Raises:
+        UserError: naming the key, for an unknown, missing or ill-typed one.
+    """
+    if not isinstance(node, Mapping) or "_target_" not in node:
+        raise UserError(f"{where}: must be a group with a _target_")
+    cls = locate(node["_target_"], where)
+    if not issubclass(cls, expect):
+        raise UserError(f"{where}._target_: {node['_target_']} is not a {expect.__name__}")
+    values = {key: value for key, value in node.items() if key != "_target_"}
+    check_mapping(values, signature_hints(cls), where)
+    return cls(**values)

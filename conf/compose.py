@@ -1,0 +1,139 @@
+"""Hydra's side of the configuration: compose it, and say in one line what an override got wrong."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from hydra import compose, initialize_config_module
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from conf.check import unknown_key
+from conf.validate import resolve
+from preprocessing.errors import UserError
+
+# In a checkpoint's own configuration these are facts of the trained model.
+LOCKED_IN_A_CHECKPOINT = ("arch.name", "arch.model", "features")
+FREE_IN_A_CHECKPOINT = (
+    "features.clip", "features.clip_s", "features.min_clip_s", "features.max_clip_s",
+    "features.workers", "features.block_s",
+)  # fmt: skip
+
+
+def composed(overrides: Sequence[str]) -> DictConfig:
+    """The configuration with ``overrides`` applied, as ``archs/train.py`` would see it."""
+    with override_errors(), hydra_initialised():
+        return compose("config", overrides=list(overrides))
+
+
+@contextmanager
+def hydra_initialised() -> Iterator[None]:
+    """Hydra's compose API on `conf/`, from any directory; a running Hydra is put back after."""
+    before = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_module("conf", version_base="1.3"):
+            yield
+    finally:
+        GlobalHydra.instance().hydra = before
+
+
+@contextmanager
+def override_errors() -> Iterator[None]:
+    """Turn Hydra's errors into one line that names the key and what to do."""
+    try:
+        yield
+    except HydraException as error:
+        raise UserError(_one_line(error)) from error
+    except OmegaConfBaseException as error:
+        raise UserError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
+
+
+def _one_line(error: HydraException) -> str:
+    text = str(error)
+    bad_key = re.search(r"Could not (?:override|append to config\.) '([^']+)'", text)
+    if bad_key and "already at" not in text:
+        return str(_nearest_key(bad_key.group(1)))
+    group = re.search(r"(?:Could not find|In '[^']*': Could not find) '([^']+)'", text)
+    options = re.search(r"Available options in '([^']+)':\s*(.*?)(?:\nConfig search path|$)", text, re.S)
+    if group and options:
+        choices = ", ".join(options.group(2).split())
+        name, _, choice = group.group(1).rpartition("/")
+        return f"{name or options.group(1)}: there is no {choice}; choose one of {choices}"
+    if isinstance(error, OverrideParseException):
+        return f"cannot read the override {error.override!r}; write key=value, and quote odd values"
+    return " ".join(text.split())
+
+
+def _nearest_key(key: str) -> UserError:
+    """`unknown_key` for a full dotted key, against the keys of every group's default."""
+    with hydra_initialised():
+        config: Any = compose("config")
+    node: Any = OmegaConf.to_container(config, resolve=False)
+    parents: list[str] = []
+    for part in key.split("."):
+        if not isinstance(node, Mapping) or part not in node:
+            known = list(node) if isinstance(node, Mapping) else []
+            return unknown_key(part, known, ".".join(parents))
+        node = node[part]
+        parents.append(part)
+    return UserError(f"{key}: this key exists only with another choice of its group")
+
+
+def on_checkpoint(stored: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """A checkpoint's own configuration with ``overrides`` on top.
+
+    Args:
+        stored: the resolved configuration the checkpoint carries.
+        overrides: ``key=value`` and ``group=choice``, in Hydra's grammar.
+
+    Raises:
+        UserError: for an override of what the trained model fixes, naming it.
+    """
+    config = OmegaConf.create(dict(stored))
+    OmegaConf.set_struct(config, True)
+    with override_errors():
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+    for override in parsed:
+        key = override.key_or_group
+        _refuse_locked(key)
+        if "." not in key and key in ("data", "trainer", "logger", "callbacks"):
+            chosen = resolve(composed([override.input_line or ""]))
+            OmegaConf.update(config, key, chosen[key], merge=False)
+    values = [item for item in parsed if "." in item.key_or_group or not _is_group(item.key_or_group)]
+    for override in values:
+        key = override.key_or_group
+        if OmegaConf.select(config, key, default="") == "" and not _exists(config, key):
+            raise _missing_in(config, key)
+        OmegaConf.update(config, key, override.value(), merge=False)
+    return resolve(config)
+
+
+def _is_group(key: str) -> bool:
+    return key in ("data", "trainer", "logger", "callbacks")
+
+
+def _refuse_locked(key: str) -> None:
+    locked = any(key == lock or key.startswith(lock + ".") for lock in LOCKED_IN_A_CHECKPOINT)
+    if key == "arch" or (locked and key not in FREE_IN_A_CHECKPOINT):
+        raise UserError(
+            f"{key}: fixed by the checkpoint; data, protocol, trainer and logger may be overridden"
+        )
+
+
+def _exists(config: DictConfig, key: str) -> bool:
+    parent, _, last = key.rpartition(".")
+    node = OmegaConf.select(config, parent) if parent else config
+    return isinstance(node, DictConfig) and last in node
+
+
+def _missing_in(config: DictConfig, key: str) -> UserError:
+    parent, _, last = key.rpartition(".")
+    node = OmegaConf.select(config, parent) if parent else config
+    if isinstance(node, DictConfig):
+        return unknown_key(last, [str(name) for name in node], parent)
+    return UserError(f"{key}: there is no such key")

@@ -1,0 +1,143 @@
+"""The test: a model on the fixed episodes of a split, beside chance and beside raw features.
+
+Shape suffixes: P clips of a plan, A answers (all queries of all episodes).
+"""
+
+import hashlib
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import torch
+
+from archs.protonet import ProtoNet
+from evaluation.checks import check_disjoint, check_model, check_sources
+from evaluation.intervals import resampled_interval
+from evaluation.raw_features import raw_feature_scores
+from evaluation.result import ProtocolFacts, TestResult
+from evaluation.scoring import embed_plan, evaluate_episodes
+from preprocessing.clips import ClipReader
+from preprocessing.episodes import ClipPlan, EpisodeSampler, plan_clips
+from preprocessing.errors import UserError
+from preprocessing.events import Corpus
+from preprocessing.normalize import Normalize
+
+RESAMPLES = 2000  # of the bootstrap over classes and sources
+ENOUGH = 1000  # episodes, below which a test says that it is a rough one
+
+
+def run_test(
+    *,
+    model: ProtoNet,
+    normalize: Normalize,
+    corpus: Corpus,
+    reader_for: Callable[[str], ClipReader],
+    raw_reader_for: Callable[[str], ClipReader],
+    split: str,
+    n_way: int,
+    k_shot: int,
+    n_query: int,
+    episodes: int,
+    cross_source: bool,
+    seed: int,
+    batch_size: int,
+    device: torch.device,
+) -> TestResult:
+    """Test a model on the episodes (seed, split, epoch 0, 0..episodes-1) of a corpus.
+
+    Args:
+        reader_for: a split's name -> the reader of its clips in the model's front end.
+        raw_reader_for: the same in log-mel; the same function where the front end is log-mel.
+        split: which split is tested, e.g. ``"test"``.
+        cross_source: support and query of a class come from different sources where they can.
+        batch_size: clips that go through the encoder together.
+    Returns:
+        The result; the model is left in the mode it came in, on ``device``.
+    Raises:
+        UserError: the split is empty or has too few classes or calls; embeddings or logits are NaN.
+        ProtocolError: a protocol check failed; the message names it.
+    """
+    events, labels = corpus.split(split), corpus.labels(split)
+    if events.empty:
+        raise UserError(f"the {split} split has no calls: nothing to test on; see `g5 data check`")
+    reader = reader_for(split)
+    sampler = EpisodeSampler(
+        events, n_way=n_way, k_shot=k_shot, n_query=n_query, seed=seed, split=split,
+        cross_source=cross_source, clips=reader,
+    )  # fmt: skip
+    plan = plan_clips(sampler.episodes(0, episodes))
+
+    checks = [check_disjoint(plan)]
+    notes = list(sampler.notes)
+    if cross_source:
+        name, shared = check_sources(plan, events, k_shot=k_shot, n_query=n_query)
+        exempt = f" but for {len(shared)} classes that cannot" if shared else ""
+        checks.append(name + exempt)
+    model.to(device)
+    normalize.to(device)
+    checks += check_model(model, normalize, plan, reader, device=device)
+
+    z_PD = embed_plan(model, normalize, plan, reader, batch_size=batch_size, device=device)
+    scores = evaluate_episodes(model, z_PD, plan, labels)
+    train_plan, train_reader = _training_clips(corpus, raw_reader_for, plan)
+    raw = raw_feature_scores(
+        plan, raw_reader_for(split), labels,
+        train_plan=train_plan, train_reader=train_reader, batch_size=batch_size,
+    )  # fmt: skip
+    if train_plan is None:
+        notes.append("no training recordings: the raw-feature row z-scored on them is left out")
+    notes += _cautions(corpus, labels, split, episodes)
+    source_A = events["source"].to_numpy()[scores.row_A]
+    return TestResult(
+        protocol=ProtocolFacts(
+            split=split, n_way=n_way, k_shot=k_shot, n_query=n_query, episodes=episodes,
+            n_classes=len(np.unique(scores.true_A)), n_clips=len(plan.rows), seed=seed,
+            cross_source=cross_source, split_hash=corpus.split_hash, data_hash=corpus.data_hash,
+            episodes_hash=_episodes_hash(plan, events),
+        ),
+        scores=scores,
+        resampled=resampled_interval(
+            scores.hit_A, scores.true_A, source_A, seed=seed, resamples=RESAMPLES
+        ),
+        raw=tuple(raw),
+        source_A=source_A,
+        checks=tuple(checks),
+        notes=tuple(notes),
+    )  # fmt: skip
+
+
+def _training_clips(
+    corpus: Corpus, reader_for: Callable[[str], ClipReader], plan: ClipPlan
+) -> tuple[ClipPlan | None, ClipReader | None]:
+    """Every training call once, as long as the test's median clip; None without training calls."""
+    n_rows = len(corpus.split("train"))
+    if n_rows == 0:
+        return None, None
+    n_frames = torch.full((n_rows,), int(plan.n_frames.median()))
+    return ClipPlan(torch.arange(n_rows), n_frames, []), reader_for("train")
+
+
+def _cautions(corpus: Corpus, labels: list[str], split: str, episodes: int) -> list[str]:
+    """What a reader of the number should know."""
+    notes = []
+    if episodes < ENOUGH:
+        notes.append(f"only {episodes} episodes: a number to report takes at least {ENOUGH:,}")
+    if split == "test" and corpus.test_is_val:
+        notes.append("no test set: this is the validation set, on which the checkpoint was chosen")
+    if split != "train" and (known := set(labels) & set(corpus.labels("train"))):
+        notes.append(f"{len(known)} of {len(labels)} {split} classes are in the training split too")
+    return notes
+
+
+def _episodes_hash(plan: ClipPlan, events: pd.DataFrame) -> str:
+    """Which calls are support and query in every episode, in 16 hex digits.
+
+    A call is its recording's bytes, its times and its label, wherever the file lies.
+    """
+    calls = events[["sha256", "start_s", "end_s", "label"]].iloc[plan.rows.numpy()]
+    names_P = [repr(call).encode() for call in calls.itertuples(index=False, name=None)]
+    digest = hashlib.sha256()
+    for episode in plan.episodes:
+        for position in torch.cat([episode.support.flatten(), episode.query.flatten()]).tolist():
+            digest.update(names_P[position])
+    return digest.hexdigest()[:16]

@@ -1,0 +1,117 @@
+"""The data loaders of a training run: training episodes, and the fixed validation episodes."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from preprocessing.clips import ClipReader
+from preprocessing.episodes import (
+    ClipPlan,
+    EpisodeDataset,
+    EpisodeIndexSampler,
+    EpisodeSampler,
+    plan_clips,
+)
+from preprocessing.material import Material
+
+
+class FixedEpoch(EpisodeIndexSampler):
+    """Hands out the first epoch's episodes in every epoch (`debug=overfit`)."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Stay where it is."""
+
+
+class ClipBatches(Dataset[tuple[Tensor, Tensor, Tensor]]):
+    """The clips of a plan in batches of one length: positions (B,), clips (B, 1, M, T), stats (B, 2)."""
+
+    def __init__(self, plan: ClipPlan, reader: ClipReader, batch_size: int) -> None:
+        self.plan = plan
+        self.reader = reader
+        self.batches = [
+            (positions, n_frames)
+            for n_frames in plan.n_frames.unique().tolist()
+            for positions in (plan.n_frames == n_frames).nonzero().flatten().split(batch_size)
+        ]
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
+        positions, n_frames = self.batches[index]
+        x_B1MT, stats_B2 = self.reader.gather(self.plan.rows[positions], n_frames)
+        return positions, x_B1MT, stats_B2
+
+
+class EpisodeLoaders(pl.LightningDataModule):
+    """Training and validation episodes of a corpus.
+
+    Args:
+        material: the corpus and its features; splits `train` and `val` are used.
+        episodes: the `arch.episodes` group.
+        seed: of the episodes.
+
+    Attributes:
+        notes: what the samplers could not keep, a line each.
+        val_labels: the classes of validation, by class id; empty where there is no such split.
+    """
+
+    def __init__(self, material: Material, episodes: Mapping[str, Any], *, seed: int) -> None:
+        super().__init__()
+        self.episodes = episodes
+        size = {key: episodes[key] for key in ("n_way", "k_shot", "n_query", "cross_source")}
+        train_reader = material.reader("train")
+        train_sampler = EpisodeSampler(
+            material.corpus.split("train"), seed=seed, split="train", clips=train_reader, **size
+        )
+        self.train_set = EpisodeDataset(train_sampler, train_reader, shift=episodes["shift"])
+        self.notes = list(train_sampler.notes)
+        self.val_labels = material.corpus.labels("val")
+        self.val_clips: ClipBatches | None = None
+        if self.val_labels:
+            self._plan_validation(material, size, seed)
+
+    def _plan_validation(self, material: Material, size: Mapping[str, Any], seed: int) -> None:
+        reader = material.reader("val")
+        sampler = EpisodeSampler(
+            material.corpus.split("val"), seed=seed, split="val", clips=reader, **size
+        )
+        self.notes += sampler.notes
+        plan = plan_clips([sampler.sample(0, i) for i in range(self.episodes["val_episodes"])])
+        # As many clips at once as in a training episode: what fits there fits here.
+        batch_size = size["n_way"] * (size["k_shot"] + size["n_query"])
+        self.val_clips = ClipBatches(plan, reader, batch_size)
+
+    def train_dataloader(self) -> DataLoader:
+        """This process's share of an epoch's episodes."""
+        sampler_class = FixedEpoch if self.episodes["fixed"] else EpisodeIndexSampler
+        sampler = sampler_class(
+            self.episodes["episodes_per_epoch"], rank=self._rank, world_size=self._world_size
+        )
+        # Workers hurt: an episode is a copy out of the page cache, and pickling it costs more.
+        return DataLoader(
+            self.train_set, batch_size=None, sampler=sampler, pin_memory=torch.cuda.is_available()
+        )
+
+    def val_dataloader(self) -> list[DataLoader]:
+        """Every clip once, then this process's share of the episodes; empty without validation."""
+        if self.val_clips is None:
+            return []
+        episodes = self.val_clips.plan.episodes
+        share = range(self._rank, len(episodes), self._world_size)
+        return [
+            DataLoader(self.val_clips, batch_size=None),
+            DataLoader(episodes, batch_size=None, sampler=share),  # type: ignore[arg-type]
+        ]
+
+    @property
+    def _rank(self) -> int:
+        return self.trainer.global_rank if self.trainer else 0
+
+    @property
+    def _world_size(self) -> int:
+        return self.trainer.world_size if self.trainer else 1

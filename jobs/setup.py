@@ -1,0 +1,45 @@
+"""What has to be in place before PyTorch works: seeds, threads, precision, and a quiet console."""
+
+import logging
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+
+def prepare_torch(config: Mapping[str, Any]) -> None:
+    """Seed every generator and set threads and matmul precision as the configuration says."""
+    import pytorch_lightning as pl
+
+    quiet()
+    trainer = config["trainer"]
+    if trainer["threads"] is not None:
+        torch.set_num_threads(trainer["threads"])
+    torch.set_float32_matmul_precision(trainer["matmul_precision"])
+    pl.seed_everything(config["seed"], workers=True, verbose=False)
+
+
+def quiet() -> None:
+    """Silence what Lightning tells everybody at every start."""
+    for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # Episodes are copies out of the page cache: workers would slow them down.
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    # Lightning's own use of what torch has deprecated.
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+
+
+def device_of(config: Mapping[str, Any]) -> torch.device:
+    """Where the trainer will work: CUDA where there is one and the configuration allows it."""
+    cuda = torch.cuda.is_available() and config["trainer"]["accelerator"] != "cpu"
+    return torch.device("cuda" if cuda else "cpu")
+
+
+def precision_of(config: Mapping[str, Any]) -> str:
+    """`trainer.precision`, with ``auto`` decided."""
+    precision = config["trainer"]["precision"]
+    if precision != "auto":
+        return precision
+    bf16 = device_of(config).type == "cuda" and torch.cuda.is_bf16_supported()
+    return "bf16-mixed" if bf16 else "32-true"

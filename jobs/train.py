@@ -1,0 +1,322 @@
+"""Train a model as the configuration says, then test it: `archs/train.py` and `g5 train`."""
+
+import copy
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import ProgressBar
+from torch import nn
+
+from archs.module import FewShotModule
+from archs.protonet import ProtoNet
+from conf.build import build
+from conf.parts import data_of, front_end_of, material_of, normalize_of, raw_material_of, root_of
+from conf.validate import validate
+from evaluation.result import TestResult
+from jobs.loaders import EpisodeLoaders
+from jobs.setup import device_of, precision_of, prepare_torch
+from jobs.test import test, test_checkpoint
+from preprocessing.errors import UserError
+from preprocessing.events import SPLITS
+from preprocessing.frontend import FrontEnd
+from preprocessing.material import Material
+from preprocessing.normalize import Normalize
+from tracking.callbacks import training_callbacks
+from tracking.checkpoints import (
+    BEST,
+    AtomicCheckpointIO,
+    check_same,
+    find,
+    latest,
+    load,
+    load_weights,
+    payload,
+)
+from tracking.folders import RunFolder, claim
+from tracking.history import History
+from tracking.restore import restore
+
+# Keys of a test-only command line that say what to do, not what with.
+MODE_KEYS = ("train", "test", "arch", "arch.training.load_weight_from")
+# What a resumed run may not change: it would be another run.
+FIXED_ON_RESUME = ("arch.model", "arch.augmentation", "arch.episodes", "features", "data", "seed")
+# Where things lie and how many work on them is no part of what is trained.
+FREE_ON_RESUME = ("workers", "block_s", "root_dir", "train_dir", "eval_dir", "test_dir")
+LONG_S = 3600.0
+
+
+def run(
+    config: dict[str, Any], *, job: int | None = None, overrides: Sequence[str] = ()
+) -> TestResult | None:
+    """Train and test, or only test, as a resolved configuration says.
+
+    Args:
+        config: plain values, as `conf.validate.resolve` gives them.
+        job: number of a multirun job.
+        overrides: the command line; a test starts from its checkpoint's configuration, and
+            these go on top.
+
+    Raises:
+        UserError: for anything the user can put right, most of it before any work starts.
+    """
+    validate(config)
+    if config["train"]:
+        return Training(config, job=job).run()
+    kept = [text for text in overrides if text.lstrip("+").split("=")[0] not in MODE_KEYS]
+    arch_is_named = any(text.split("=")[0] == "arch" for text in overrides)
+    return test_checkpoint(
+        config["arch"]["training"]["load_weight_from"],
+        kept,
+        arch=config["arch"]["name"] if arch_is_named else None,
+    )
+
+
+class Training:
+    """One training run: everything that can be wrong is found before the first thing is done.
+
+    Args:
+        config: resolved and validated.
+        job: number of a multirun job.
+    """
+
+    def __init__(self, config: dict[str, Any], *, job: int | None) -> None:
+        self.config = config
+        self.job = job
+        self.root = root_of(config)
+        prepare_torch(config)
+        self.data = data_of(config)
+        self.front_end: FrontEnd = front_end_of(config)
+        self.normalize: Normalize = normalize_of(config)
+        self.model: ProtoNet = build(config["arch"]["model"], expect=ProtoNet, where="arch.model")
+        self.augmentation = self._augmentation()
+        self.device = device_of(config)
+        if config["arch"]["training"]["load_weight_from"]:
+            self._load_weights()
+
+    def run(self) -> TestResult | None:
+        """Data, features, training, test, summary."""
+        config = self.config
+        corpus = self.data.load()
+        corpus.raise_if_fatal()
+        self.material: Material = material_of(config, corpus, self.front_end)
+        self.material.build(SPLITS)
+        if config["features"]["normalize"] == "train":
+            self.normalize.fit(*self.material.training_bands())
+        loaders = EpisodeLoaders(self.material, config["arch"]["episodes"], seed=config["seed"])
+        with claim(
+            self.root, config["name"], config["exp_name"],
+            training=True, resume=config["resume"], job=self.job,
+        ) as folder:  # fmt: skip
+            self._say(folder, loaders)
+            return self._run_in(folder, loaders)
+
+    def _run_in(self, folder: RunFolder, loaders: EpisodeLoaders) -> TestResult | None:
+        start_from = self._resumed(folder)
+        module = self._module(loaders)
+        logger = None
+        trainer = self._trainer(folder, logger)
+        if start_from is None:
+            print(self._estimate(module, loaders), flush=True)
+        _fit(trainer, module, loaders, start_from)
+        if not trainer.is_global_zero or not self.config["test"]:
+            return None
+        return test(
+            self.config, restore(folder.checkpoints / BEST), self.material, folder,
+            same_protocol=True, logger=logger,
+        )  # fmt: skip
+
+    # --- parts ------------------------------------------------------------------------------
+
+    def _augmentation(self) -> nn.Module | None:
+        node = self.config["arch"]["augmentation"]
+        if node is None:
+            return None
+        return build(node, expect=nn.Module, where="arch.augmentation")
+
+    def _load_weights(self) -> None:
+        """Start from a checkpoint's weights (`arch.training.load_weight_from`)."""
+        path, message = find(self.config["arch"]["training"]["load_weight_from"])
+        content = load(path)
+        check_same(content["g5"], self.config, path)
+        load_weights(self.model, content["state_dict"], "model.", path)
+        print(f"weights from {message or path}")
+
+    def _module(self, loaders: EpisodeLoaders) -> FewShotModule:
+        return FewShotModule(
+            model=self.model,
+            normalize=self.normalize,
+            augmentation=self.augmentation,
+            training=self.config["arch"]["training"],
+            seed=self.config["seed"],
+            val_classes=len(loaders.val_labels),
+            payload=self._payload,
+            compile_model=self.config["trainer"]["compile"],
+        )
+
+    def _payload(self) -> dict[str, Any]:
+        """What a checkpoint says of itself."""
+        corpus = self.material.corpus
+        return payload(
+            config=self.config,
+            front_end=self.front_end.settings(),
+            normalize={"mode": self.normalize.mode, "n_mels": self.front_end.n_mels},
+            label_map={split: corpus.labels(split) for split in SPLITS},
+            data_hash=corpus.data_hash,
+            split_hash=corpus.split_hash,
+        )
+
+    def _trainer(self, folder: RunFolder, logger: Any) -> pl.Trainer:
+        settings, training = self.config["trainer"], self.config["arch"]["training"]
+        callbacks = training_callbacks(self.config["callbacks"], checkpoints=folder.checkpoints)
+        try:
+            return pl.Trainer(
+                accelerator=settings["accelerator"],
+                devices=settings["devices"],
+                num_nodes=settings["num_nodes"],
+                strategy=settings["strategy"],
+                precision=precision_of(self.config),
+                max_epochs=training["max_epochs"],
+                accumulate_grad_batches=self.config["arch"]["episodes"]["episodes_per_batch"],
+                gradient_clip_val=training["gradient_clip_val"] or None,
+                deterministic=self.config["deterministic"],
+                log_every_n_steps=settings["log_every_n_steps"],
+                check_val_every_n_epoch=settings["val_every_n_epochs"],
+                use_distributed_sampler=False,
+                num_sanity_val_steps=0,
+                enable_model_summary=False,
+                enable_progress_bar=any(isinstance(c, ProgressBar) for c in callbacks),
+                logger=logger or False,
+                callbacks=[History(folder.path / "history.csv"), *callbacks],
+                plugins=[AtomicCheckpointIO()],
+                default_root_dir=folder.path,
+            )
+        except (pl.utilities.exceptions.MisconfigurationException, ValueError) as error:
+            raise UserError(f"trainer: {' '.join(str(error).split())}") from error
+
+    # --- what the user is told ----------------------------------------------------------------
+
+    def _say(self, folder: RunFolder, loaders: EpisodeLoaders) -> None:
+        if folder.message:
+            print(folder.message)
+        for note in loaders.notes:
+            print(f"note: {note}")
+        corpus = self.material.corpus
+        counts = [f"{len(corpus.labels(s))} classes, {len(corpus.split(s))} calls" for s in SPLITS]
+        parameters = sum(p.numel() for p in self.model.parameters())
+        print(f"model     {self.config['arch']['name']}, {parameters / 1e6:.2f} M parameters")
+        print(f"data      {'; '.join(f'{s}: {c}' for s, c in zip(SPLITS, counts, strict=True))}")
+        print(f"run       {folder.path}")
+        print(f"features  {self.material.store_dir}", flush=True)
+
+    def _estimate(self, module: FewShotModule, loaders: EpisodeLoaders) -> str:
+        """One line: how long the training will take, from one real step; nothing is changed."""
+        episodes, epochs = self.config["arch"]["episodes"], self.config["arch"]["training"]["max_epochs"]
+        step_s = seconds_per_episode(module, loaders, self.device)
+        clips = 0 if loaders.val_clips is None else len(loaders.val_clips.plan.rows)
+        clips_per_episode = episodes["n_way"] * (episodes["k_shot"] + episodes["n_query"])
+        # A forward pass is about a third of a training step.
+        epoch_s = step_s * (episodes["episodes_per_epoch"] + clips / clips_per_episode / 3)
+        total_s = epochs * epoch_s
+        line = (
+            f"time      {epochs} epochs of {episodes['episodes_per_epoch']:,} episodes: about "
+            f"{duration(total_s)} ({step_s:.2g} s an episode on {self.device.type})"
+        )
+        if total_s > LONG_S and self.device.type == "cpu":
+            line += "; `g5 train v2 experiment=demo` takes minutes"
+        return line
+
+    # --- resuming -----------------------------------------------------------------------------
+
+    def _resumed(self, folder: RunFolder) -> Path | None:
+        """The checkpoint to go on from; None for a new run."""
+        if not self.config["resume"]:
+            return None
+        path = latest(folder.checkpoints)
+        if path is None:
+            print("resume    nothing to go on from: a new run")
+            return None
+        header = load(path)["g5"]
+        changed = differences(header["config"], self.config)
+        if changed:
+            raise UserError(
+                f"{changed[0]}: differs from the run in {folder.path}, which resume=true would go "
+                "on with; leave it as it was, or start another run with exp_name=..."
+            )
+        if header["data_hash"] != self.material.corpus.data_hash:
+            raise UserError(
+                f"{folder.path}: its recordings or annotations have changed since; "
+                "start another run with exp_name=..."
+            )
+        print(f"resume    {path}")
+        return path
+
+
+def differences(stored: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:
+    """Keys of `FIXED_ON_RESUME` whose values differ, as dotted paths."""
+    found: list[str] = []
+
+    def walk(theirs: Any, ours: Any, where: str) -> None:
+        if isinstance(theirs, Mapping) and isinstance(ours, Mapping):
+            for key in [*theirs, *(key for key in ours if key not in theirs)]:
+                if key not in FREE_ON_RESUME:
+                    walk(theirs.get(key), ours.get(key), f"{where}.{key}")
+        elif theirs != ours:
+            found.append(where)
+
+    for where in FIXED_ON_RESUME:
+        theirs: Any = stored
+        ours: Any = config
+        for key in where.split("."):
+            theirs, ours = theirs[key], ours[key]
+        walk(theirs, ours, where)
+    return found
+
+
+def _fit(
+    trainer: pl.Trainer, module: FewShotModule, loaders: EpisodeLoaders, start_from: Path | None
+) -> None:
+    """Train; Ctrl-C comes out as `KeyboardInterrupt`, after the checkpoints are in order."""
+    try:
+        trainer.fit(module, datamodule=loaders, ckpt_path=start_from, weights_only=True)
+    except SystemExit as stop:
+        # Lightning turns Ctrl-C into this.
+        if trainer.interrupted:
+            raise KeyboardInterrupt from stop
+        raise
+
+
+def seconds_per_episode(
+    module: FewShotModule, loaders: EpisodeLoaders, device: torch.device
+) -> float:
+    """Wall time of one training step, without the optimiser; the second of two is measured."""
+    batch = loaders.train_set[0, 0]
+    # The step moves batch norm's averages and draws random numbers; neither may show.
+    weights = copy.deepcopy(module.state_dict())
+    seconds = 0.0
+    with torch.random.fork_rng():
+        module.to(device).train()
+        batch = batch.to(device)
+        for _ in range(2):
+            start = time.perf_counter()
+            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+                loss, _ = module.episode_loss(batch)
+            loss.backward()
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            seconds = time.perf_counter() - start
+    module.zero_grad(set_to_none=True)
+    module.load_state_dict(weights)
+    return seconds
+
+
+def duration(seconds: float) -> str:
+    """``90`` -> ``2 min``; ``200000`` -> ``56 h``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.0f} h"

@@ -1,0 +1,258 @@
+"""Sound files in, float32 mono samples out, a block at a time and at the rate that is asked for.
+
+Shapes: x_T mono samples; x_TC samples of C channels as the file holds them.
+"""
+
+import hashlib
+import math
+import os
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import soundfile
+import soxr
+
+from preprocessing.errors import UserError
+
+AUDIO_SUFFIXES = frozenset(
+    (".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff")
+)
+# What is decoded (and resampled) at once, whatever the caller's block: the samples that come out
+# can then not depend on it. 64 Ki samples stay in the cache.
+_CHUNK = 1 << 16
+# soxr's "HQ" filter is shorter than this on either side, at any of the two rates.
+_FILTER_REACH = 4096
+
+
+@dataclass(frozen=True)
+class AudioInfo:
+    """What a sound file's header says."""
+
+    rate_hz: int
+    channels: int
+    frames: int
+    duration_s: float
+
+
+def info(path: str | os.PathLike[str]) -> AudioInfo:
+    """Read the header of a sound file.
+
+    Raises:
+        UserError: the file is missing, a folder, no sound file, truncated (WAV) or empty.
+    """
+    with _opened(path) as sound:
+        return AudioInfo(
+            sound.samplerate, sound.channels, sound.frames, sound.frames / sound.samplerate
+        )
+
+
+def blocks(
+    path: str | os.PathLike[str], *, block_s: float, rate_hz: int | None
+) -> Iterator[np.ndarray]:
+    """Decode a file to mono blocks, contiguous in time, without holding more than one of them.
+
+    Args:
+        path: wav, flac, ogg, mp3, ... of any width, rate and number of channels.
+        block_s: length of a block, seconds.
+        rate_hz: rate to resample to; None: the file's own.
+
+    Yields:
+        ``(samples,)`` float32, the mean over the channels; every block but the last has
+        ``round(block_s * rate)`` samples. The samples do not depend on ``block_s``.
+
+    Raises:
+        UserError: as `info`, and for NaN or infinite samples or a file that ends early; it
+            names the file and the second.
+    """
+    with _opened(path) as sound:
+        rate = rate_hz or sound.samplerate
+        size = max(1, round(block_s * rate))
+        yield from _reblock(_resampled(path, sound, rate), size)
+
+
+def read(
+    path: str | os.PathLike[str],
+    *,
+    start_s: float = 0.0,
+    end_s: float | None = None,
+    rate_hz: int | None = None,
+) -> np.ndarray:
+    """Decode a stretch of a file to mono: ``(samples,)`` float32.
+
+    Sample 0 is number ``round(start_s * rate)`` of the whole file at that rate, and the stretch
+    stops where the file does. A whole file equals the concatenation of its `blocks`. A stretch
+    that is resampled is decoded from a little before its start, and equals the slice of the
+    whole up to rounding.
+
+    Raises:
+        UserError: as `blocks`.
+    """
+    assert 0 <= start_s <= (start_s if end_s is None else end_s), (start_s, end_s)
+    with _opened(path) as sound:
+        source_hz, rate = sound.samplerate, rate_hz or sound.samplerate
+        first = round(start_s * rate)
+        stop = None if end_s is None else round(end_s * rate)
+        # Decoding starts where a sample of the one rate falls on a sample of the other, so that
+        # the stretch has the same phase as the whole.
+        step = source_hz // math.gcd(source_hz, rate)
+        reach = 0 if rate == source_hz else _FILTER_REACH * max(1, math.ceil(source_hz / rate))
+        head = max(0, first * source_hz // rate - reach) // step * step
+        if head >= sound.frames:
+            return np.zeros(0, np.float32)
+        skip = first - head * rate // source_hz
+        need = None if stop is None else skip + stop - first
+        parts, have = [np.zeros(0, np.float32)], 0
+        for part in _resampled(path, sound, rate, head=head):
+            parts.append(part)
+            have += len(part)
+            if need is not None and have >= need:
+                break
+        return np.ascontiguousarray(np.concatenate(parts)[skip:need])
+
+
+def content_hash(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of the file's bytes, in hex. `preprocessing.recordings` remembers it."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+@contextmanager
+def _opened(path: str | os.PathLike[str]) -> Iterator[soundfile.SoundFile]:
+    """Open a sound file, or say in one line why it cannot be used."""
+    path = Path(path)
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder; a sound file is needed here")
+    if not path.exists():
+        raise UserError(f"{path}: there is no such file")
+    try:
+        with open(path, "rb") as handle:
+            missing = _missing_bytes(handle)
+        sound = soundfile.SoundFile(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be opened ({error.strerror})") from error
+    except soundfile.LibsndfileError as error:
+        reason = error.error_string.rstrip(".")
+        empty = "it is empty" if path.stat().st_size == 0 else reason
+        raise UserError(
+            f"{path}: cannot be read as sound ({empty}); replace or remove it"
+        ) from error
+    with sound:
+        if missing:
+            raise UserError(
+                f"{path}: truncated, the header promises {missing:,} bytes more than there are; "
+                "copy it again, or remove it"
+            )
+        if sound.frames == 0:
+            raise UserError(f"{path}: has no samples; replace or remove it")
+        yield sound
+
+
+def _missing_bytes(handle: BinaryIO) -> int:
+    """How many bytes of sound a WAV's header promises that the file does not hold.
+
+    libsndfile reads a truncated WAV as if it were a shorter one. Sizes of 0 and 2^31-1 or more
+    are what programs write that do not know the length yet (pipes): they promise nothing.
+    """
+    magic = handle.read(12)
+    if magic[:4] not in (b"RIFF", b"RF64") or magic[8:] != b"WAVE":
+        return 0
+    end = os.fstat(handle.fileno()).st_size
+    long_size = None
+    while len(head := handle.read(8)) == 8:
+        name, size = struct.unpack("<4sI", head)
+        here = handle.tell()
+        if name == b"ds64" and size >= 16:
+            long_size = struct.unpack("<QQ", handle.read(16))[1]
+        if name == b"data":
+            if size == 0xFFFFFFFF and long_size is not None:
+                size = long_size
+            elif size >= 0x7FFFFFFF:
+                return 0
+            return max(0, size - (end - here))
+        handle.seek(here + size + size % 2)
+    return 0
+
+
+def _mono(
+    path: str | os.PathLike[str], sound: soundfile.SoundFile, *, head: int
+) -> Iterator[np.ndarray]:
+    """The file's samples from frame ``head`` to its end, the mean of its channels."""
+    position = head
+    while True:
+        try:
+            if position == head > 0:
+                sound.seek(head)
+            x_TC = sound.read(_CHUNK, dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError as error:
+            second = position / sound.samplerate
+            raise UserError(
+                f"{path}: damaged at {second:.3f} s ({error.error_string.rstrip('.')}); "
+                "copy it again, or remove it"
+            ) from error
+        if not len(x_TC):
+            break
+        # One pass per channel is several times faster than a mean over a short last axis.
+        x_T = x_TC[:, 0] if x_TC.shape[1] == 1 else np.add(x_TC[:, 0], x_TC[:, 1])
+        for channel in range(2, x_TC.shape[1]):
+            x_T += x_TC[:, channel]
+        if x_TC.shape[1] > 1:
+            x_T *= np.float32(1 / x_TC.shape[1])
+        # A sum is the cheapest pass that a NaN or an infinity cannot hide from.
+        with np.errstate(over="ignore", invalid="ignore"):
+            finite = np.isfinite(x_T.sum())
+        if not finite:
+            _refuse_nan(path, x_TC, position, sound.samplerate)
+        yield x_T
+        position += len(x_T)
+    # An MP3 counts whole packets of up to 1152 frames and hides its encoder's delay.
+    spare = 4 * 1152 if sound.format == "MP3" else 0
+    if position + spare < sound.frames:
+        raise UserError(
+            f"{path}: truncated, it ends at {position / sound.samplerate:.3f} s of "
+            f"{sound.frames / sound.samplerate:.3f} s; copy it again, or remove it"
+        )
+
+
+def _refuse_nan(
+    path: str | os.PathLike[str], x_TC: np.ndarray, position: int, source_hz: int
+) -> None:
+    bad_T = ~np.isfinite(x_TC).all(axis=1)
+    if bad_T.any():  # else the sum alone was too large for a float32
+        second = (position + int(bad_T.argmax())) / source_hz
+        raise UserError(
+            f"{path}: has NaN or infinite samples, the first at {second:.3f} s; "
+            "write it again as PCM, or remove it"
+        )
+
+
+def _resampled(
+    path: str | os.PathLike[str], sound: soundfile.SoundFile, rate: int, *, head: int = 0
+) -> Iterator[np.ndarray]:
+    if rate == sound.samplerate:
+        yield from _mono(path, sound, head=head)
+        return
+    stream = soxr.ResampleStream(sound.samplerate, rate, 1, dtype="float32", quality="HQ")
+    for x_T in _mono(path, sound, head=head):
+        yield stream.resample_chunk(x_T)
+    yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
+
+
+def _reblock(parts: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
+    """Cut a stream of arrays into blocks of ``size`` samples; the last may be shorter."""
+    block, filled = np.empty(size, np.float32), 0
+    for part in parts:
+        taken = 0
+        while taken < len(part):
+            count = min(size - filled, len(part) - taken)
+            block[filled : filled + count] = part[taken : taken + count]
+            filled, taken = filled + count, taken + count
+            if filled == size:
+                yield block
+                block, filled = np.empty(size, np.float32), 0
+    if filled:
+        yield block[:filled]

@@ -1,0 +1,271 @@
+"""Recordings to stored features: decode, front end, store; in parallel, resumable, checkable.
+
+Shapes: T frames, M mel bands, S samples.
+"""
+
+import os
+import queue
+import threading
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import torch
+
+from preprocessing import audio
+from preprocessing.errors import UserError
+from preprocessing.frontend import FrontEnd
+from preprocessing.progress import track
+from preprocessing.store import Store, Writer
+
+# How many unreadable recordings one error names; the count says how many there are.
+FAILURES_NAMED = 10
+
+
+def build(
+    recordings: pd.DataFrame,
+    frontend: FrontEnd,
+    store_dir: str | os.PathLike[str],
+    *,
+    workers: int | Literal["auto"],
+    block_s: float,
+) -> Store:
+    """Extract the features of every recording that has none yet.
+
+    A recording is stored as (frames, n_mels) fp16 under the SHA-256 of its file, with
+    ``mean`` and ``std`` (over all its values), ``band_mean`` and ``band_std`` (M,) and ``file``
+    as meta, all computed before the conversion to fp16. Interrupted at any point, it goes on where
+    it stopped.
+
+    Args:
+        recordings: `events.Corpus.recordings`: columns ``file``, ``sha256``, ``duration_s``.
+        frontend: on the CPU; its settings name the store.
+        store_dir: folder of stores.
+        workers: threads; they spend their time in code that does not hold Python's lock.
+        block_s: seconds of a recording in memory at once.
+
+    Raises:
+        UserError: after all others are done: recordings that could not be read, together; at once:
+            a full disk, or a corrupt store.
+    """
+    store = Store.open(store_dir, frontend.settings(), create=True)
+    store.check_shards(recordings["sha256"])
+    todo = missing(recordings, store)
+    if len(todo):
+        _Extraction(todo, frontend, store, block_s).run(_n_workers(workers, len(todo)))
+    return store
+
+
+def missing(recordings: pd.DataFrame, store: Store) -> pd.DataFrame:
+    """The recordings that have no features in the store, each content once, the longest first."""
+    absent = [key not in store for key in recordings["sha256"]]
+    todo = recordings[absent].drop_duplicates("sha256")
+    return todo.sort_values("duration_s", ascending=False, kind="stable")
+
+
+def check(
+    recordings: pd.DataFrame, frontend: FrontEnd, store_dir: str | os.PathLike[str]
+) -> list[str]:
+    """Verify the stored features; what is corrupt is dropped, so that `build` makes it again.
+
+    Returns:
+        A line for every fault and for recordings without features; empty if all is well.
+
+    Raises:
+        UserError: there is no such store, or it cannot be written and something must be dropped.
+    """
+    store = Store.open(store_dir, frontend.settings(), create=False)
+    files = dict(zip(recordings["sha256"], recordings["file"], strict=True))
+    faults = store.faults()
+    problems = [
+        f"{store.path / fault.shard}: {fault.what}"
+        + (f" (features of {files.get(fault.key, fault.key)})" if fault.key else "")
+        + "; dropped, the next run makes it again"
+        for fault in faults
+    ]
+    if faults:
+        store.drop_corrupt(faults)
+    todo = missing(recordings, store)
+    if len(todo):
+        problems.append(
+            f"{store.path}: {len(todo)} of {len(recordings)} recordings have no features "
+            f"(e.g. {todo['file'].iloc[0]}); run g5 features"
+        )
+    return problems
+
+
+def band_stats(store: Store, keys: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of every band over these recordings, (M,) float64 each.
+
+    Weighted by their frames; from the index alone, the features are not read.
+    """
+    meta = store.meta.set_index("key").loc[list(dict.fromkeys(keys))]
+    weight_R1 = meta["rows"].to_numpy(np.float64)[:, None] / meta["rows"].sum()
+    mean_RM, std_RM = np.stack(meta["band_mean"].tolist()), np.stack(meta["band_std"].tolist())
+    mean_M = (weight_R1 * mean_RM).sum(axis=0)
+    var_M = (weight_R1 * (std_RM**2 + (mean_RM - mean_M) ** 2)).sum(axis=0)
+    return mean_M, np.sqrt(var_M)
+
+
+@dataclass
+class Moments:
+    """Mean and sum of squared deviations of every band, gathered block by block.
+
+    Chan, Golub and LeVeque 1983: no difference of large sums, so a silent recording has a
+    deviation of nothing.
+    """
+
+    count: int = 0
+    mean_M: np.ndarray = field(default_factory=lambda: np.zeros(1))
+    squares_M: np.ndarray = field(default_factory=lambda: np.zeros(1))
+
+    def update(self, x_TM: torch.Tensor) -> None:
+        """Take the next frames (T, M)."""
+        n = len(x_TM)
+        if not n:
+            return
+        block_mean_M = x_TM.mean(dim=0)
+        block_squares_M = (x_TM - block_mean_M).square_().sum(dim=0).double().numpy()
+        delta_M = block_mean_M.double().numpy() - self.mean_M
+        total = self.count + n
+        self.squares_M = self.squares_M + block_squares_M + delta_M**2 * (self.count * n / total)
+        self.mean_M = self.mean_M + delta_M * (n / total)
+        self.count = total
+
+    def meta(self) -> dict[str, float | np.ndarray]:
+        """Scalars over the recording and values of every band, as the store keeps them."""
+        mean = self.mean_M.mean()
+        band_var_M = self.squares_M / self.count
+        return {
+            "mean": float(mean),
+            "std": float(np.sqrt((band_var_M + (self.mean_M - mean) ** 2).mean())),
+            "band_mean": self.mean_M,
+            "band_std": np.sqrt(band_var_M),
+        }
+
+
+class _Extraction:
+    """One run over the recordings: what its threads share."""
+
+    def __init__(
+        self, todo: pd.DataFrame, frontend: FrontEnd, store: Store, block_s: float
+    ) -> None:
+        self._frontend = frontend
+        self._store = store
+        self._block_s = block_s
+        self._n_recordings = len(todo)
+        self._total_s = float(todo["duration_s"].sum())
+        self._jobs: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
+        for job in zip(todo["sha256"], todo["file"], strict=True):
+            self._jobs.put(job)
+        # Seconds of sound that are done; None from every worker when it ends.
+        self._done: queue.SimpleQueue[float | None] = queue.SimpleQueue()
+        self._stop = threading.Event()
+        self._failures: list[str] = []
+
+    def run(self, workers: int) -> None:
+        """Work through the recordings; raises `UserError` for those that failed."""
+        threads = torch.get_num_threads()
+        try:
+            with ThreadPoolExecutor(workers, thread_name_prefix="features") as pool:
+                futures = [pool.submit(self._work) for _ in range(workers)]
+                try:
+                    seconds = self._seconds(workers)
+                    for _ in track(
+                        seconds, total=round(self._total_s), label="features", unit="s of sound"
+                    ):
+                        pass
+                finally:
+                    # Ctrl-C, too: the workers keep the recordings they have finished.
+                    self._stop.set()
+            for future in futures:
+                future.result()
+        finally:
+            torch.set_num_threads(threads)
+        if self._failures:
+            raise UserError(self._report())
+
+    def _seconds(self, workers: int) -> Iterator[None]:
+        """Yield once for every second of sound that is done, until all workers have ended."""
+        done, told = 0.0, 0
+        while workers:
+            seconds = self._done.get()
+            if seconds is None:
+                workers -= 1
+                continue
+            done += seconds
+            while told < int(done):
+                told += 1
+                yield
+
+    def _work(self) -> None:
+        """What a thread does: take recordings until there are none."""
+        torch.set_num_threads(1)
+        try:
+            with self._store.writer() as writer:
+                while not self._stop.is_set():
+                    try:
+                        key, file = self._jobs.get_nowait()
+                    except queue.Empty:
+                        break
+                    self._extract(writer, key, file)
+        except _Stopped:
+            pass
+        except BaseException:
+            self._stop.set()
+            raise
+        finally:
+            self._done.put(None)
+
+    def _extract(self, writer: Writer, key: str, file: str) -> None:
+        moments = Moments()
+        try:
+            writer.add_blocks(
+                key, self._features(file, moments), lambda: {"file": file, **moments.meta()}
+            )
+        except UserError as error:
+            if writer.broken:
+                raise
+            message = str(error)
+            self._failures.append(message if file in message else f"{file}: {message}")
+
+    def _features(self, file: str, moments: Moments) -> Iterator[torch.Tensor]:
+        """Features of one recording, block by block (T, M)."""
+        stream = self._frontend.stream()
+        for samples in audio.blocks(file, block_s=self._block_s, rate_hz=self._frontend.sr):
+            if self._stop.is_set():
+                raise _Stopped
+            features_TM = stream.push(samples).T
+            moments.update(features_TM)
+            yield features_TM
+            self._done.put(len(samples) / self._frontend.sr)
+        features_TM = stream.finish().T
+        moments.update(features_TM)
+        yield features_TM
+
+    def _report(self) -> str:
+        failures = sorted(self._failures)
+        if len(failures) == 1:
+            return failures[0]
+        more = len(failures) - FAILURES_NAMED
+        named = failures[:FAILURES_NAMED] + ([f"... and {more} more"] if more > 0 else [])
+        return (
+            f"{len(failures)} of {self._n_recordings} recordings could not be read "
+            f"(the others are stored): {'; '.join(named)}"
+        )
+
+
+class _Stopped(Exception):
+    """The run is over before its time."""
+
+
+def _n_workers(workers: int | Literal["auto"], n_recordings: int) -> int:
+    if workers == "auto":
+        affinity = getattr(os, "sched_getaffinity", None)
+        workers = len(affinity(0)) if affinity else os.cpu_count() or 1
+    if workers < 1:
+        raise UserError(f"features.workers={workers} must be at least 1, or auto")
+    return min(workers, n_recordings)

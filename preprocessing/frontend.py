@@ -1,0 +1,447 @@
+"""Front ends: waveforms in, log-mel or PCEN out; one and the same module wherever features arise.
+
+Shapes: B batch, S samples, T frames, N samples of a window, F frequency bins, M mel bands.
+
+The numbers are librosa's (McFee et al., librosa 0.11) computed in float64: frames centred on
+multiples of the hop with zeros beyond both ends, periodic Hann window, power spectrum, mel bands
+after Slaney's Auditory Toolbox. Windowing, FFT and mel product run in float64, because a float32
+FFT drowns what is 130 dB below the loudest bin of a frame, which is where a quiet band beside a
+pure tone lies; only the last step is float32.
+"""
+
+import math
+import threading
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from preprocessing.errors import UserError
+
+# Frames worked on at once on a CPU: their spectra stay in the second-level cache, which makes the
+# transform several times as fast as one over the whole recording.
+FRAMES_AT_ONCE = 256
+# Neighbouring bands share a product with the few bins that they see; a dense one is nine tenths
+# zeros.
+BANDS_AT_ONCE = 16
+# Frames of PCEN's smoother that are one triangular product.
+SMOOTHER_CHUNK = 64
+
+
+class FrontEnd(nn.Module, ABC):
+    """The mel spectrogram that `LogMel` and `PCEN` compress; raises `UserError` on bad settings.
+
+    Args:
+        sr: sample rate, Hz.
+        n_fft: samples in the analysis window.
+        hop_mel: samples between frames.
+        n_mels: mel bands.
+        fmin: lower edge of the lowest band, Hz.
+        fmax: upper edge of the highest band, Hz.
+    """
+
+    window_N: torch.Tensor
+    basis_FM: torch.Tensor
+
+    def __init__(
+        self, *, sr: int, n_fft: int, hop_mel: int, n_mels: int, fmin: float, fmax: float
+    ) -> None:
+        super().__init__()
+        _check_mel(sr, n_fft, hop_mel, n_mels, fmin, fmax)
+        self.sr = int(sr)
+        self.n_fft = int(n_fft)
+        self.hop_mel = int(hop_mel)
+        self.n_mels = int(n_mels)
+        self.fmin = float(fmin)
+        self.fmax = float(fmax)
+        window_N = torch.hann_window(self.n_fft, periodic=True, dtype=torch.float64)
+        self.register_buffer("window_N", window_N, persistent=False)
+        basis_MF = mel_basis(self.sr, self.n_fft, self.n_mels, self.fmin, self.fmax)
+        _check_no_empty_band(basis_MF, self.sr, self.n_fft, self.fmin, self.fmax)
+        # Real and imaginary parts lie side by side in the spectrum, so each bin counts twice.
+        basis_FM = torch.from_numpy(np.repeat(basis_MF.T, 2, axis=0)).float()
+        self.register_buffer("basis_FM", basis_FM, persistent=False)
+        self._parts = _seen_parts(basis_MF)
+
+    @property
+    def frame_rate_hz(self) -> float:
+        """Frames per second."""
+        return self.sr / self.hop_mel
+
+    @abstractmethod
+    def settings(self) -> dict[str, str | int | float]:
+        """Everything the numbers depend on, as plain values; ``_target_`` is the class."""
+
+    @abstractmethod
+    def compress(
+        self, power_TM: torch.Tensor, state: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Mel power (..., T, M) to features float32, and the state after the last frame.
+
+        ``state`` is None at the head of a recording.
+        """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Turn waveforms (..., S) in [-1, 1] into features (..., M, T), T = 1 + S // hop_mel.
+
+        Float32 out, whatever the input and autocast; differentiable. Leading axes are a batch.
+        """
+        half = self.n_fft // 2
+        x = nn.functional.pad(x, (half, half))
+        n_frames = 1 + (x.shape[-1] - self.n_fft) // self.hop_mel
+        batch = math.prod(x.shape[:-1])
+        at_once = max(FRAMES_AT_ONCE // max(batch, 1), 8) if x.device.type == "cpu" else n_frames
+        features_TM, _ = self._pieces(x, n_frames, at_once, None)
+        return features_TM.transpose(-1, -2)
+
+    def stream(self) -> "FrontEndStream":
+        """Features of one recording that arrives in blocks; their sequence equals `forward`."""
+        return FrontEndStream(self)
+
+    def _pieces(
+        self, x: torch.Tensor, n_frames: int, at_once: int, state: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """The first ``n_frames`` frames of padded samples (..., S), ``at_once`` at a time."""
+        plain = x.ndim == 1 and x.device.type == "cpu" and not torch.is_grad_enabled()
+        scratch = _scratch(at_once, self.n_fft) if plain else None
+        pieces = []
+        with torch.autocast(x.device.type, enabled=False):
+            for first in range(0, n_frames, at_once):
+                start = first * self.hop_mel
+                count = min(at_once, n_frames - first)
+                samples = x[..., start : start + (count - 1) * self.hop_mel + self.n_fft]
+                power_TM = self._mel_power(
+                    samples, scratch.first(count) if scratch else _NO_SCRATCH
+                )
+                piece_TM, state = self.compress(power_TM, state)
+                pieces.append(piece_TM)
+        return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=-2), state
+
+    def _mel_power(self, x: torch.Tensor, scratch: "_Scratch") -> torch.Tensor:
+        """Mel power (..., T, M) of padded samples (..., S)."""
+        frames_TN = x.double().unfold(-1, self.n_fft, self.hop_mel)
+        windowed_TN = torch.mul(frames_TN, self.window_N, out=scratch.windowed_TN)
+        spectrum_TF = torch.fft.rfft(windowed_TN, out=scratch.spectrum_TF)
+        parts_TF = torch.view_as_real(spectrum_TF).flatten(-2)
+        basis_FM = self.basis_FM.to(_product_dtype(x.device))
+        power_TF = torch.square(parts_TF, out=scratch.power_TF).to(basis_FM.dtype)
+        bands = [power_TF[..., bins] @ basis_FM[bins, bands] for bins, bands in self._parts]
+        return torch.cat(bands, dim=-1)
+
+    def _mel_settings(self) -> dict[str, str | int | float]:
+        return {
+            "_target_": f"{type(self).__module__}.{type(self).__qualname__}",
+            "sr": self.sr,
+            "n_fft": self.n_fft,
+            "hop_mel": self.hop_mel,
+            "n_mels": self.n_mels,
+            "fmin": self.fmin,
+            "fmax": self.fmax,
+        }
+
+
+class LogMel(FrontEnd):
+    """Mel power in dB of power 1.0, ``10 log10(max(power, floor))``; no ``top_db``.
+
+    Equals ``librosa.power_to_db(librosa.feature.melspectrogram(y, pad_mode="constant", ...),
+    amin=10 ** (floor_db / 10), top_db=None)``.
+
+    Args:
+        floor_db: what is quieter is this, dB of power 1.0.
+    """
+
+    def __init__(
+        self,
+        *,
+        sr: int,
+        n_fft: int,
+        hop_mel: int,
+        n_mels: int,
+        fmin: float,
+        fmax: float,
+        floor_db: float,
+    ) -> None:
+        super().__init__(sr=sr, n_fft=n_fft, hop_mel=hop_mel, n_mels=n_mels, fmin=fmin, fmax=fmax)
+        if not -300 <= floor_db <= 100:
+            raise UserError(
+                f"features.floor_db={floor_db:g} is no level in dB of power 1.0; "
+                "take one between -300 and 100, e.g. -100"
+            )
+        self.floor_db = float(floor_db)
+
+    def settings(self) -> dict[str, str | int | float]:
+        return {**self._mel_settings(), "floor_db": self.floor_db}
+
+    def compress(
+        self, power_TM: torch.Tensor, state: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        floored_TM = power_TM.float().clamp(min=10 ** (self.floor_db / 10))
+        return 10 * torch.log10(floored_TM), None
+
+
+class PCEN(FrontEnd):
+    """Per-channel energy normalisation of mel power (Wang et al. 2017; Lostanlen et al. 2019).
+
+    With E the mel power times ``pcen_scale`` and M its first-order smoothing,
+    ``(E / (eps + M) ** gain + bias) ** power - bias ** power``. Equals
+    ``librosa.pcen(pcen_scale * melspectrogram, ...)``, also in that M is 1 before the recording
+    begins; ``pcen_scale`` puts audio in [-1, 1] far above that 1.
+
+    Args:
+        pcen_scale: factor on the mel power.
+        pcen_gain: strength of the gain control, 0 to 1.
+        pcen_bias: offset before the root.
+        pcen_power: exponent of the root.
+        pcen_time_constant_s: of the smoothing, seconds.
+        pcen_eps: keeps silence finite.
+    """
+
+    smoother_TT: torch.Tensor
+
+    def __init__(
+        self,
+        *,
+        sr: int,
+        n_fft: int,
+        hop_mel: int,
+        n_mels: int,
+        fmin: float,
+        fmax: float,
+        pcen_scale: float,
+        pcen_gain: float,
+        pcen_bias: float,
+        pcen_power: float,
+        pcen_time_constant_s: float,
+        pcen_eps: float,
+    ) -> None:
+        super().__init__(sr=sr, n_fft=n_fft, hop_mel=hop_mel, n_mels=n_mels, fmin=fmin, fmax=fmax)
+        self.pcen_scale = _positive("pcen_scale", pcen_scale)
+        self.pcen_gain = _positive("pcen_gain", pcen_gain)
+        self.pcen_bias = _positive("pcen_bias", pcen_bias)
+        self.pcen_power = _positive("pcen_power", pcen_power)
+        self.pcen_time_constant_s = _positive("pcen_time_constant_s", pcen_time_constant_s)
+        self.pcen_eps = _positive("pcen_eps", pcen_eps)
+        # librosa's coefficient for a time constant of t frames.
+        t = self.pcen_time_constant_s * self.frame_rate_hz
+        self._weight = (math.sqrt(1 + 4 * t**2) - 1) / (2 * t**2)
+        smoother_TT = decay_matrix(1 - self._weight, SMOOTHER_CHUNK)
+        self.register_buffer("smoother_TT", smoother_TT, persistent=False)
+
+    def settings(self) -> dict[str, str | int | float]:
+        return {
+            **self._mel_settings(),
+            "pcen_scale": self.pcen_scale,
+            "pcen_gain": self.pcen_gain,
+            "pcen_bias": self.pcen_bias,
+            "pcen_power": self.pcen_power,
+            "pcen_time_constant_s": self.pcen_time_constant_s,
+            "pcen_eps": self.pcen_eps,
+        }
+
+    def compress(
+        self, power_TM: torch.Tensor, state: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        energy_TM = power_TM.double() * self.pcen_scale
+        head_M = torch.ones_like(energy_TM[..., 0, :]) if state is None else state
+        smooth_TM = smooth(self._weight * energy_TM, 1 - self._weight, head_M, self.smoother_TT)
+        gain_TM = torch.exp(-self.pcen_gain * torch.log(self.pcen_eps + smooth_TM.float()))
+        # expm1 and log1p keep what is quiet against the bias.
+        root_TM = torch.log1p(energy_TM.float() * gain_TM / self.pcen_bias)
+        pcen_TM = self.pcen_bias**self.pcen_power * torch.expm1(self.pcen_power * root_TM)
+        return pcen_TM, smooth_TM[..., -1, :]
+
+
+class FrontEndStream:
+    """One recording's features, block by block, bitwise equal whatever the blocks.
+
+    Frames leave in groups counted from the head of the recording, the same groups as in
+    `FrontEnd.forward` of the whole: neither the blocks' lengths nor their number show.
+    """
+
+    def __init__(self, frontend: FrontEnd) -> None:
+        self._frontend = frontend
+        self._samples = torch.zeros(frontend.n_fft // 2, device=frontend.window_N.device)
+        self._state: torch.Tensor | None = None
+
+    def push(self, samples: np.ndarray | torch.Tensor) -> torch.Tensor:
+        """Take the next samples (S,), give the frames that are whole, (M, T), T may be 0."""
+        return self._take(torch.as_tensor(samples), at_once_only=True)
+
+    def finish(self) -> torch.Tensor:
+        """Give the remaining frames (M, T); the stream is over."""
+        return self._take(torch.zeros(self._frontend.n_fft // 2), at_once_only=False)
+
+    @torch.no_grad()
+    def _take(self, samples: torch.Tensor, *, at_once_only: bool) -> torch.Tensor:
+        frontend = self._frontend
+        samples = samples.to(self._samples)
+        self._samples = torch.cat([self._samples, samples])
+        n_frames = max(1 + (len(self._samples) - frontend.n_fft) // frontend.hop_mel, 0)
+        if at_once_only:
+            n_frames -= n_frames % FRAMES_AT_ONCE
+        if n_frames == 0:
+            return self._samples.new_empty((frontend.n_mels, 0))
+        features_TM, self._state = frontend._pieces(
+            self._samples, n_frames, FRAMES_AT_ONCE, self._state
+        )
+        self._samples = self._samples[n_frames * frontend.hop_mel :].clone()
+        return features_TM.T
+
+
+def mel_basis(sr: int, n_fft: int, n_mels: int, fmin: float, fmax: float) -> np.ndarray:
+    """Triangular mel filters (M, F) float64, each of unit area per Hz (librosa, ``norm="slaney"``).
+
+    Slaney 1998, Auditory Toolbox: the scale is linear below 1 kHz and logarithmic above.
+    """
+    edges_hz = _mel_to_hz(np.linspace(_hz_to_mel(fmin), _hz_to_mel(fmax), n_mels + 2))
+    bins_hz = np.fft.rfftfreq(n_fft, 1 / sr)
+    slopes = edges_hz[:, None] - bins_hz[None, :]
+    widths = np.diff(edges_hz)[:, None]
+    rising, falling = -slopes[:-2] / widths[:-1], slopes[2:] / widths[1:]
+    basis_MF = np.maximum(0, np.minimum(rising, falling))
+    return basis_MF * (2 / (edges_hz[2:] - edges_hz[:-2]))[:, None]
+
+
+def smooth(
+    x_TM: torch.Tensor, decay: float, head_M: torch.Tensor, decay_TT: torch.Tensor
+) -> torch.Tensor:
+    """``y[t] = decay * y[t - 1] + x[t]`` along the frames of (..., T, M), from ``y[-1] = head``.
+
+    Chunks are summed by a triangular matrix of powers; their ends obey the same recurrence with
+    ``decay ** chunk``, so a recording of any length takes a few products instead of T steps.
+
+    Args:
+        x_TM: (..., T, M).
+        decay: 0 to 1.
+        head_M: (..., M), the value before the first frame.
+        decay_TT: ``decay_matrix(decay, chunk)``.
+    """
+    n_frames, chunk = x_TM.shape[-2], len(decay_TT)
+    if n_frames <= chunk:
+        powers_T1 = decay * decay_TT[:n_frames, :1]
+        return decay_TT[:n_frames, :n_frames] @ x_TM + powers_T1 * head_M.unsqueeze(-2)
+    x_TM = nn.functional.pad(x_TM, (0, 0, 0, -n_frames % chunk))
+    local_CTM = decay_TT @ x_TM.unflatten(-2, (-1, chunk))
+    ends_CM = smooth(
+        local_CTM[..., -1, :], decay**chunk, head_M, decay_matrix(decay**chunk, chunk).to(x_TM)
+    )
+    heads_CM = torch.cat([head_M.unsqueeze(-2), ends_CM[..., :-1, :]], dim=-2)
+    y_CTM = local_CTM + decay * decay_TT[:, :1] * heads_CM.unsqueeze(-2)
+    return y_CTM.flatten(-3, -2)[..., :n_frames, :]
+
+
+def decay_matrix(decay: float, size: int) -> torch.Tensor:
+    """Lower triangle of ``decay ** (row - column)``, (size, size) float64."""
+    lag = np.arange(size)[:, None] - np.arange(size)[None, :]
+    return torch.from_numpy(np.where(lag >= 0, decay ** np.maximum(lag, 0.0), 0.0))
+
+
+def _hz_to_mel(hz: float) -> float:
+    if hz < 1000:
+        return hz * 3 / 200
+    return 15 + math.log(hz / 1000) * 27 / math.log(6.4)
+
+
+def _mel_to_hz(mel: np.ndarray) -> np.ndarray:
+    above = 1000 * np.exp((np.maximum(mel, 15) - 15) * math.log(6.4) / 27)
+    return np.where(mel < 15, mel * 200 / 3, above)
+
+
+def _seen_parts(basis_MF: np.ndarray) -> list[tuple[slice, slice]]:
+    """The parts of the spectrum that groups of bands see, and the groups."""
+    parts = []
+    for first in range(0, len(basis_MF), BANDS_AT_ONCE):
+        bands = slice(first, min(first + BANDS_AT_ONCE, len(basis_MF)))
+        seen = np.flatnonzero(basis_MF[bands].any(axis=0))
+        parts.append((slice(2 * int(seen[0]), 2 * int(seen[-1]) + 2), bands))
+    return parts
+
+
+class _Scratch(NamedTuple):
+    """Memory for the intermediate results of a piece; None: newly allocated.
+
+    They are megabytes, which the C library gives back to the system and asks for again at every
+    piece: the page faults take several times as long as the arithmetic.
+    """
+
+    windowed_TN: torch.Tensor | None
+    spectrum_TF: torch.Tensor | None
+    power_TF: torch.Tensor | None
+
+    def first(self, n_frames: int) -> "_Scratch":
+        """The part for ``n_frames`` frames."""
+        return _Scratch(*(part if part is None else part[:n_frames] for part in self))
+
+
+_NO_SCRATCH = _Scratch(None, None, None)
+_THREAD = threading.local()
+
+
+def _scratch(n_frames: int, n_fft: int) -> _Scratch:
+    """This thread's scratch memory."""
+    shape = (n_frames, n_fft)
+    if getattr(_THREAD, "shape", None) != shape:
+        bins = n_fft // 2 + 1
+        _THREAD.scratch = _Scratch(
+            torch.empty(n_frames, n_fft, dtype=torch.float64),
+            torch.empty(n_frames, bins, dtype=torch.complex128),
+            torch.empty(n_frames, 2 * bins, dtype=_product_dtype(torch.device("cpu"))),
+        )
+        _THREAD.shape = shape
+    return _THREAD.scratch
+
+
+def _product_dtype(device: torch.device) -> torch.dtype:
+    """float32 where its products are exact to its precision, else float64.
+
+    TF32 on CUDA, and what "high" and "medium" mean on some CPUs, would cost three digits.
+    """
+    reduced = torch.backends.mkldnn.matmul.fp32_precision in ("tf32", "bf16")
+    return torch.float64 if reduced or device.type != "cpu" else torch.float32
+
+
+def _check_mel(sr: int, n_fft: int, hop_mel: int, n_mels: int, fmin: float, fmax: float) -> None:
+    """Raise a `UserError` that names the key whose value is impossible."""
+    for key, value in (("sr", sr), ("n_fft", n_fft), ("hop_mel", hop_mel), ("n_mels", n_mels)):
+        if value != int(value) or value < 1:
+            raise UserError(f"features.{key}={value} must be a whole number of at least 1")
+    if n_fft < 2:
+        raise UserError(f"features.n_fft={n_fft} is no window; take e.g. 1024")
+    if hop_mel > n_fft:
+        raise UserError(
+            f"features.hop_mel={hop_mel} is longer than the window features.n_fft={n_fft}: "
+            "sound between frames would be lost; lower hop_mel"
+        )
+    if not 0 <= fmin < fmax:
+        raise UserError(
+            f"features.fmin={fmin:g} must be at least 0 and below features.fmax={fmax:g}"
+        )
+    if fmax > sr / 2:
+        raise UserError(
+            f"features.fmax={fmax:g} lies above half the sample rate features.sr={sr} "
+            f"({sr / 2:g} Hz); lower fmax or raise sr"
+        )
+
+
+def _check_no_empty_band(
+    basis_MF: np.ndarray, sr: int, n_fft: int, fmin: float, fmax: float
+) -> None:
+    """Raise where a band is so narrow that it lies between two bins and would always be silent."""
+    n_mels = len(basis_MF)
+    empty = int((~basis_MF.any(axis=1)).sum())
+    if empty:
+        fits = n_mels - 1
+        while fits > 1 and not mel_basis(sr, n_fft, fits, fmin, fmax).any(axis=1).all():
+            fits -= 1
+        raise UserError(
+            f"features.n_mels={n_mels} is too many for features.n_fft={n_fft}: {empty} bands "
+            f"are narrower than a bin and always silent; take n_mels={fits} or a larger n_fft"
+        )
+
+
+def _positive(key: str, value: float) -> float:
+    if not (math.isfinite(value) and value > 0):
+        raise UserError(f"features.{key}={value:g} must be above 0")
+    return float(value)

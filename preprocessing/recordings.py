@@ -1,0 +1,176 @@
+"""Finds recordings on the disk, and remembers their headers and content hashes between starts."""
+
+import os
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PureWindowsPath
+
+import pandas as pd
+
+from preprocessing.atomic import atomic_path
+from preprocessing.audio import AUDIO_SUFFIXES, content_hash, info
+from preprocessing.errors import UserError
+from preprocessing.events import Problem
+from preprocessing.progress import track
+
+CACHE_NAME = "recordings.parquet"
+SCAN_COLUMNS = ["file", "duration_s", "rate_hz", "channels", "frames", "sha256"]
+_KEY = ["file", "size", "mtime_ns"]
+_TYPES = {
+    "file": "str", "size": "int64", "mtime_ns": "int64",
+    "rate_hz": "int64", "channels": "int64", "frames": "int64", "sha256": "str",
+}  # fmt: skip
+# Hashing and reading headers wait for the disk and leave the interpreter free.
+_THREADS = 8
+
+
+def scan(
+    files: Iterable[Path], cache_dir: str | os.PathLike[str] | None
+) -> tuple[pd.DataFrame, list[Problem]]:
+    """Header and content hash of each file, from memory where the file has not changed.
+
+    Args:
+        files: absolute paths.
+        cache_dir: folder of the table that remembers (by path, size and time of change); None:
+            nothing is remembered.
+
+    Returns:
+        A table with `SCAN_COLUMNS`, sorted by file, of those that can be read, and a fatal
+        problem for each that cannot.
+    """
+    stats, problems = _stat(sorted(set(files)))
+    cache = None if cache_dir is None else Path(cache_dir) / CACHE_NAME
+    now = pd.DataFrame(stats, columns=_KEY).astype({name: _TYPES[name] for name in _KEY})
+    merged = now.merge(_load(cache), on=_KEY, how="left")
+    new = merged.loc[merged["sha256"].isna(), _KEY]
+    found: list[dict] = []
+    try:
+        for row in _inspect(new.itertuples(index=False), len(new)):
+            if isinstance(row, Problem):
+                problems.append(row)
+            else:
+                found.append(row)
+    finally:  # what was hashed before a Ctrl-C need not be hashed again
+        if cache is not None and found:
+            _save(cache, _typed(found))
+    table = _typed([*merged.dropna().to_dict("records"), *found])
+    table["duration_s"] = table["frames"] / table["rate_hz"]
+    return table.loc[:, SCAN_COLUMNS].sort_values("file", ignore_index=True), problems
+
+
+def _typed(rows: list[dict]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=list(_TYPES)).astype(_TYPES)
+
+
+def _stat(files: list[Path]) -> tuple[list[tuple[str, int, int]], list[Problem]]:
+    stats, problems = [], []
+    for file in files:
+        try:
+            stat = file.stat()
+            stats.append((str(file), stat.st_size, stat.st_mtime_ns))
+        except OSError as error:
+            message = f"cannot be opened ({error.strerror})"
+            problems.append(Problem("unreadable-audio", str(file), message, True))
+    return stats, problems
+
+
+def _inspect(rows: Iterable, total: int) -> Iterator[dict | Problem]:
+    if not total:
+        return
+    pool = ThreadPoolExecutor(_THREADS)
+    try:
+        jobs = pool.map(_inspect_one, rows)
+        yield from track(jobs, total=total, label="reading recordings", unit="files")
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _inspect_one(row) -> dict | Problem:
+    try:
+        header = info(row.file)
+        return {
+            **row._asdict(),
+            "rate_hz": header.rate_hz,
+            "channels": header.channels,
+            "frames": header.frames,
+            "sha256": content_hash(row.file),
+        }
+    except UserError as error:
+        message = str(error).removeprefix(f"{row.file}: ")
+        return Problem("unreadable-audio", row.file, message, True)
+    except OSError as error:
+        message = f"cannot be read ({error.strerror})"
+        return Problem("unreadable-audio", row.file, message, True)
+
+
+def _load(cache: Path | None) -> pd.DataFrame:
+    if cache is None or not cache.exists():
+        return _typed([])
+    try:
+        return pd.read_parquet(cache, columns=list(_TYPES)).astype(_TYPES)
+    except (OSError, ValueError):  # damaged: the files themselves are read again
+        return _typed([])
+
+
+def _save(cache: Path, found: pd.DataFrame) -> None:
+    """Add to what is remembered. Of two processes at once the last wins; nothing true is lost."""
+    table = pd.concat([_load(cache), found]).drop_duplicates("file", keep="last")
+    with atomic_path(cache) as temporary:
+        table.to_parquet(temporary, index=False)
+
+
+class Listing:
+    """Recordings by name: as written, else in any case, else with another audio suffix."""
+
+    def __init__(self, files: Iterable[Path]) -> None:
+        self._exact: dict[str, list[Path]] = defaultdict(list)
+        self._folded: dict[str, list[Path]] = defaultdict(list)
+        self._stems: dict[str, list[Path]] = defaultdict(list)
+        for file in files:
+            self._exact[file.name].append(file)
+            self._folded[_fold(file.name)].append(file)
+            self._stems[_fold(file.stem)].append(file)
+
+    def __iter__(self) -> Iterator[Path]:
+        return (file for files in self._exact.values() for file in files)
+
+    def find(self, name: str) -> list[Path]:
+        """The files that ``name`` may mean: none, the one, or several if it is ambiguous."""
+        stem = Path(name).stem if is_audio(name) else name
+        tries = (self._exact.get(name), self._folded.get(_fold(name)), self._stems.get(_fold(stem)))
+        return next((files for files in tries if files), [])
+
+
+def is_audio(name: str | os.PathLike[str]) -> bool:
+    """Whether the name ends like a sound file's."""
+    return Path(name).suffix.lower() in AUDIO_SUFFIXES
+
+
+def base_name(name: str) -> str:
+    """The last part of a path, of whichever system."""
+    return PureWindowsPath(name).name
+
+
+def walk(root: Path) -> list[Path]:
+    """All files under ``root``, sorted; links to folders are followed, hidden names left out."""
+    files, seen = [], set()
+    for folder, folders, names in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:  # a link back to a folder above
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not _hidden(name))
+        files.extend(Path(folder, name) for name in names if not _hidden(name))
+    return sorted(files)
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def _fold(name: str) -> str:
+    # A disk may spell "ä" as one character and a table as two.
+    return unicodedata.normalize("NFC", name).casefold()

@@ -1,0 +1,642 @@
+"""The one store: named fp16 arrays on disk, memory-mapped, indexed by Parquet, only ever added to.
+
+Layout of a store, one folder per settings::
+
+    <root>/<hash of the settings>/settings.json
+                                  <shard>.f16       arrays one after another, rows x width, fp16
+                                  <shard>.parquet   what lies where in that shard; written last
+
+A shard counts from the moment its index part is there, so a writer may be killed at any point,
+and any number of writers may work at once: each makes shards of its own. The same key twice does
+no harm. Nothing here knows what the arrays mean.
+"""
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+import threading
+import time
+import uuid
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from preprocessing.atomic import atomic_path, disk_errors
+from preprocessing.errors import UserError
+from preprocessing.progress import track
+
+try:
+    import fcntl
+except ImportError:  # Windows: shards that a killed writer left are not removed there.
+    fcntl = None
+
+# A shard is closed once it is this long: little enough to lose in a kill, and enough that a store
+# of terabytes has an index that opens at once.
+SHARD_BYTES = 64 * 2**20
+# What a writer left that died is removed by a later writer when it is this old.
+ABANDONED_S = 60.0
+SETTINGS_FILE = "settings.json"
+INDEX_COLUMNS = ["key", "row", "rows", "checksum"]
+FORMAT = 1
+
+Array = np.ndarray | torch.Tensor
+MetaValue = str | int | float | np.ndarray
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing wrong with a store: a shard, or one array in it."""
+
+    shard: str
+    key: str | None
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.shard}: {self.what}" + (f" (key {self.key})" if self.key else "")
+
+
+@dataclass(frozen=True)
+class _ShardFacts:
+    width: int
+    rows: int
+    mtime_ns: int
+
+
+class Store:
+    """Arrays (rows, width) by name, for one setting of whatever made them; open with `open`.
+
+    Reading is safe from any number of threads and processes. A `Store` sees what had been
+    written when it was opened, and what its own writers wrote since.
+
+    Attributes:
+        path: the folder.
+        settings: what its arrays depend on.
+    """
+
+    def __init__(self, path: Path, settings: Mapping[str, Any], command: str) -> None:
+        self.path = path
+        self.settings = settings
+        self._command = command
+        self._lock = threading.Lock()
+        self._load()
+
+    @classmethod
+    def open(
+        cls,
+        root: str | os.PathLike[str],
+        settings: Mapping[str, Any],
+        *,
+        create: bool,
+        command: str = "g5 features",
+    ) -> "Store":
+        """Open the store of these settings under ``root``, or ``root`` itself where it is one.
+
+        Args:
+            root: folder of stores, or one store.
+            settings: plain values that JSON can hold; the folder is named by their hash.
+            create: make an empty store where there is none.
+            command: what makes the arrays, for error messages; with ``--check`` it verifies.
+
+        Raises:
+            UserError: there is none and ``create`` is false; it was made with other settings
+                (and which); the folder cannot be read or written.
+        """
+        root = Path(root)
+        settings = json.loads(_canonical(settings))
+        path = root if (root / SETTINGS_FILE).is_file() else root / settings_hash(settings)
+        if not (path / SETTINGS_FILE).is_file():
+            if not create:
+                raise UserError(_no_store(root, settings, command))
+            with atomic_path(path / SETTINGS_FILE) as temporary:
+                content = json.dumps({"format": FORMAT, "settings": settings}, indent=1)
+                temporary.write_text(content + "\n", encoding="utf-8")
+        there = _read_settings(path)
+        if there != settings:
+            raise UserError(
+                f"{path}: was made with other settings ({_differences(there, settings)}); "
+                f"open the right one, or make it with `{command}`"
+            )
+        return cls(path, settings, command)
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._index
+
+    def keys(self) -> list[str]:
+        """Names of all arrays."""
+        return list(self._index)
+
+    def get(self, key: str) -> torch.Tensor:
+        """The array of that name, (rows, width) fp16: a view of the memory map, not a copy.
+
+        Writing to it changes neither the file nor what other processes read.
+
+        Raises:
+            UserError: there is none of that name, or its shard is missing, truncated or changed.
+        """
+        try:
+            shard, row, rows = self._index[key]
+        except KeyError:
+            raise UserError(
+                f"{self.path}: holds nothing of the name {key}; run `{self._command}`"
+            ) from None
+        array = self._maps.get(shard)
+        if array is None:
+            array = self._map(shard)
+        return array[row : row + rows]
+
+    @property
+    def meta(self) -> pd.DataFrame:
+        """One row per key: ``key, shard, row, rows, checksum`` and what was added as meta."""
+        if self._meta is None:
+            self._meta = self._read_meta()
+        return self._meta
+
+    def _read_meta(self) -> pd.DataFrame:
+        parts = [pa.table({name: [] for name in ["key", "shard", *INDEX_COLUMNS[1:]]})]
+        for shard in self._shards:
+            part = _read_part(self.path / f"{shard}.parquet", None)
+            if part is not None:
+                parts.append(part.add_column(1, "shard", pa.array([shard] * len(part))))
+        table = pa.concat_tables(parts, promote_options="permissive")
+        return table.to_pandas().drop_duplicates("key", ignore_index=True)
+
+    def writer(self) -> "Writer":
+        """A context manager that adds arrays; use one per thread."""
+        _remove_abandoned(self.path)
+        return Writer(self)
+
+    def add(self, key: str, array: Array, meta: Mapping[str, MetaValue] | None = None) -> None:
+        """Add one array (rows, width) as a shard of its own; for more than a few see `writer`."""
+        with self.writer() as writer:
+            writer.add(key, array, meta)
+
+    def check_shards(self, keys: Iterable[str] | None = None) -> None:
+        """Make sure that the shards of these keys (None: of all) are there and whole.
+
+        Cheap: it looks at lengths and times, and reads a shard only if it was touched since.
+
+        Raises:
+            UserError: naming the first that is not.
+        """
+        keys = self._index if keys is None else keys
+        for shard in dict.fromkeys(self._index[key][0] for key in keys if key in self._index):
+            if shard not in self._maps:
+                self._map(shard)
+        for shard in self._unreadable:
+            part = self.path / f"{shard}.parquet"
+            raise UserError(f"{part}: cannot be read, it is corrupt; {self._repair()}")
+
+    def verify(self) -> list[str]:
+        """Read everything; say what is missing, truncated, altered or not finite, a line each."""
+        return [str(fault) for fault in self.faults()]
+
+    def faults(self) -> list[Fault]:
+        """What `verify` says, with the keys; ``key`` is None where an index part is unreadable."""
+        shards = [path.stem for path in _parts(self.path)]
+        return [
+            fault
+            for shard in track(shards, total=len(shards), label="checking", unit="shards")
+            for fault in self._shard_faults(shard)
+        ]
+
+    def drop_corrupt(self, faults: Sequence[Fault] | None = None) -> list[str]:
+        """Forget the arrays that `faults` finds, so that they can be made again; their keys.
+
+        Raises:
+            UserError: the folder cannot be written.
+        """
+        faults = self.faults() if faults is None else faults
+        for shard in dict.fromkeys(fault.shard for fault in faults):
+            self._drop(shard, {fault.key for fault in faults if fault.shard == shard})
+        self._load()
+        return sorted({fault.key for fault in faults if fault.key is not None})
+
+    def _drop(self, shard: str, keys: set[str | None]) -> None:
+        """Write a shard's index part anew without these keys; None: none of it can be kept."""
+        array_path, part_path = self.path / f"{shard}.f16", self.path / f"{shard}.parquet"
+        part = None if None in keys else _read_part(part_path, None)
+        keep = [] if part is None else [key not in keys for key in part["key"].to_pylist()]
+        if part is None or not any(keep):
+            with disk_errors(part_path):
+                part_path.unlink(missing_ok=True)
+                array_path.unlink(missing_ok=True)
+            return
+        width, _ = _shard_facts(part)
+        kept = _with_facts(part.filter(pa.array(keep)), width, array_path.stat().st_mtime_ns)
+        with atomic_path(part_path) as temporary:
+            pq.write_table(kept, temporary)
+
+    def _load(self) -> None:
+        """Read the index parts that are there now."""
+        self._maps: dict[str, torch.Tensor] = {}
+        self._meta: pd.DataFrame | None = None
+        self._shards: dict[str, _ShardFacts] = {}
+        self._unreadable: list[str] = []
+        self._index: dict[str, tuple[str, int, int]] = {}
+        for path in _parts(self.path):
+            part = _read_part(path, ["key", "row", "rows"])
+            if part is not None:
+                self._register(path.stem, part)
+            elif path.exists():
+                self._unreadable.append(path.stem)
+
+    def _register(self, shard: str, part: pa.Table) -> None:
+        """Make the arrays of an index part known."""
+        rows, lengths = part["row"].to_pylist(), part["rows"].to_pylist()
+        width, mtime_ns = _shard_facts(part)
+        end = max(row + length for row, length in zip(rows, lengths, strict=True))
+        with self._lock:
+            self._shards[shard] = _ShardFacts(width, end, mtime_ns)
+            self._meta = None
+            for key, row, length in zip(part["key"].to_pylist(), rows, lengths, strict=True):
+                self._index.setdefault(key, (shard, row, length))
+
+    def _map(self, shard: str) -> torch.Tensor:
+        """The memory map of a shard (rows, width), once it is sure to be what was written."""
+        path, facts = self.path / f"{shard}.f16", self._shards[shard]
+        try:
+            status = path.stat()
+        except OSError as error:
+            raise UserError(f"{path}: is missing ({error.strerror}); {self._repair()}") from error
+        size = facts.rows * facts.width * 2
+        if status.st_size < size:
+            raise UserError(
+                f"{path}: is truncated to {status.st_size:,} of {size:,} bytes; {self._repair()}"
+            )
+        if status.st_mtime_ns != facts.mtime_ns:
+            # Copied, or tampered with: the checksums tell.
+            for fault in self._shard_faults(shard):
+                raise UserError(f"{path}: {fault.what}; {self._repair()}")
+        # A private map: an accidental write neither changes the file nor ends the process.
+        flat = torch.from_file(str(path), shared=False, size=size // 2, dtype=torch.float16)
+        self._maps[shard] = flat.view(facts.rows, facts.width)
+        return self._maps[shard]
+
+    def _shard_faults(self, shard: str) -> Iterator[Fault]:
+        """The arrays of a shard that are not what was written."""
+        part = _read_part(self.path / f"{shard}.parquet", INDEX_COLUMNS)
+        if part is None:
+            yield Fault(shard, None, "its index part cannot be read")
+            return
+        width, _ = _shard_facts(part)
+        path = self.path / f"{shard}.f16"
+        try:
+            content = np.memmap(path, dtype=np.float16, mode="r") if path.stat().st_size else []
+        except (OSError, ValueError) as error:
+            reason = "is missing" if not path.exists() else f"cannot be read ({error})"
+            yield from (Fault(shard, key, f"the shard {reason}") for key in _keys(part))
+            return
+        for entry in part.to_pylist():
+            array = content[entry["row"] * width : (entry["row"] + entry["rows"]) * width]
+            if len(array) < entry["rows"] * width:
+                yield Fault(shard, entry["key"], "the shard is truncated")
+                continue
+            half = np.array(array)
+            if zlib.crc32(half.data) != entry["checksum"]:
+                yield Fault(shard, entry["key"], "is corrupt, a checksum differs")
+            elif not _all_finite(torch.from_numpy(half)):
+                yield Fault(shard, entry["key"], "has NaN or infinite values")
+
+    def _repair(self) -> str:
+        return f"run `{self._command} --check`, which drops what is corrupt, then make it again"
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A map travels to another process as its path.
+        return {"path": self.path, "settings": self.settings, "command": self._command}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)
+
+
+class Writer:
+    """Adds arrays to a store; from `Store.writer`. On leaving, what is complete is kept.
+
+    Attributes:
+        broken: writing failed (a full disk): nothing more can be added.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._shard: _Shard | None = None
+        self.broken = False
+
+    def __enter__(self) -> "Writer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.commit()
+
+    def add(self, key: str, array: Array, meta: Mapping[str, MetaValue] | None = None) -> None:
+        """Add one array (rows, width) of floats; ``meta`` has the same names for all keys.
+
+        Raises:
+            UserError: a value is NaN or beyond what fp16 holds (65,504), naming the key; the
+                disk is full.
+        """
+        self.add_blocks(key, [array], lambda: meta or {})
+
+    def add_blocks(
+        self, key: str, blocks: Iterable[Array], meta: Callable[[], Mapping[str, MetaValue]]
+    ) -> None:
+        """Add one array that arrives in blocks (rows, width); ``meta`` is called after the last.
+
+        If ``blocks`` raises, the array leaves no trace and the writer can go on.
+        """
+        shard, rows, checksum = None, 0, 0
+        try:
+            for block in blocks:
+                half = to_half(block, key)
+                shard = shard or self._shard_of(half.shape[1])
+                assert half.shape[1] == shard.width, "blocks of one array have one width"
+                self._write(shard, half)
+                rows, checksum = rows + len(half), zlib.crc32(half.numpy().data, checksum)
+            if not rows:
+                raise UserError(f"{key}: an empty array cannot be stored")
+            assert shard is not None
+            shard.add_entry(key, rows, checksum, meta())
+        except BaseException:
+            if shard is not None:
+                shard.forget_unfinished()
+            raise
+        self._commit_if_long()
+
+    def add_many(
+        self,
+        keys: Sequence[str],
+        array: Array,
+        *,
+        rows: Sequence[int] | None = None,
+        meta: Mapping[str, Sequence[Any]] | None = None,
+    ) -> None:
+        """Add many arrays at once, which is what single vectors want.
+
+        Args:
+            keys: their names.
+            array: (sum of rows, width), one after another.
+            rows: rows of each; None: one each.
+            meta: name -> a value per key.
+        """
+        if not len(keys):
+            return
+        half = to_half(array, keys, rows)
+        shard = self._shard_of(half.shape[1])
+        try:
+            self._write(shard, half)
+            shard.add_entries(keys, half, rows, meta or {})
+        except BaseException:
+            shard.forget_unfinished()
+            raise
+        self._commit_if_long()
+
+    def commit(self) -> None:
+        """Put what was added on the disk and into the store's index; happens on leaving, too."""
+        shard, self._shard = self._shard, None
+        if shard is None:
+            return
+        try:
+            part = shard.commit()
+        except BaseException:
+            self.broken = True
+            raise
+        if part is not None:
+            self._store._register(shard.name, part)
+
+    def _shard_of(self, width: int) -> "_Shard":
+        assert not self.broken, "this writer has failed"
+        if self._shard is not None and self._shard.width != width:
+            self.commit()
+        if self._shard is None:
+            self._shard = _Shard(self._store.path, width)
+        return self._shard
+
+    def _write(self, shard: "_Shard", half: torch.Tensor) -> None:
+        try:
+            shard.write(half)
+        except BaseException:
+            self.broken = True
+            raise
+
+    def _commit_if_long(self) -> None:
+        if self._shard is not None and self._shard.rows * self._shard.width * 2 >= SHARD_BYTES:
+            self.commit()
+
+
+class _Shard:
+    """A shard being written: its file, locked for as long as its writer lives, and its entries."""
+
+    def __init__(self, folder: Path, width: int) -> None:
+        self.name = uuid.uuid4().hex
+        self.width = width
+        self.rows = 0  # of complete arrays
+        self._path = folder / f"{self.name}.f16"
+        self._columns: dict[str, list[Any]] = {name: [] for name in INDEX_COLUMNS}
+        with disk_errors(self._path):
+            self._file = open(self._path, "xb", buffering=0)  # noqa: SIM115  closed by commit
+            if fcntl is not None:
+                with contextlib.suppress(OSError):  # a file system without locks
+                    fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def write(self, half: torch.Tensor) -> None:
+        """Append rows; they count once an entry says so."""
+        rest = half.numpy().data.cast("B")
+        with disk_errors(self._path):
+            while rest:
+                rest = rest[_write(self._file, rest) :]
+
+    def add_entry(self, key: str, rows: int, checksum: int, meta: Mapping[str, MetaValue]) -> None:
+        """Declare the last ``rows`` rows to be the array ``key``."""
+        values = {"key": key, "row": self.rows, "rows": rows, "checksum": checksum, **meta}
+        self._extend({name: [value] for name, value in values.items()}, 1)
+        self.rows += rows
+
+    def add_entries(
+        self,
+        keys: Sequence[str],
+        half: torch.Tensor,
+        rows: Sequence[int] | None,
+        meta: Mapping[str, Sequence[Any]],
+    ) -> None:
+        """Declare the last rows, ``half``, to be the arrays ``keys``."""
+        lengths = np.ones(len(keys), np.int64) if rows is None else np.asarray(rows, np.int64)
+        ends = np.cumsum(lengths)
+        assert len(lengths) == len(keys), "a number of rows for every key"
+        assert ends[-1] == len(half), "the rows of the keys make up the array"
+        assert lengths.min() > 0, "no array is empty"
+        content, size = half.numpy().data.cast("B"), self.width * 2
+        bounds = zip((ends - lengths).tolist(), ends.tolist(), strict=True)
+        values = {
+            "key": list(keys),
+            "row": (self.rows + ends - lengths).tolist(),
+            "rows": lengths.tolist(),
+            "checksum": [zlib.crc32(content[a * size : b * size]) for a, b in bounds],
+            **{name: list(column) for name, column in meta.items()},
+        }
+        self._extend(values, len(keys))
+        self.rows += int(ends[-1])
+
+    def forget_unfinished(self) -> None:
+        """Cut off rows that belong to no entry."""
+        with contextlib.suppress(OSError):  # what is left over does no harm: no entry names it
+            self._file.truncate(self.rows * self.width * 2)
+        self._file.seek(self.rows * self.width * 2)
+
+    def commit(self) -> pa.Table | None:
+        """Make the shard count: data first, index part last. None, and no file, if it is empty."""
+        part_path = self._path.with_suffix(".parquet")
+        try:
+            if not self.rows:
+                return None
+            with disk_errors(self._path):
+                self._file.truncate(self.rows * self.width * 2)
+                os.fsync(self._file.fileno())
+            mtime_ns = os.fstat(self._file.fileno()).st_mtime_ns
+            part = _with_facts(pa.table(self._columns), self.width, mtime_ns)
+            with atomic_path(part_path) as temporary:
+                pq.write_table(part, temporary)
+            return part
+        finally:
+            if not part_path.exists():
+                self._path.unlink(missing_ok=True)
+            self._file.close()
+
+    def _extend(self, values: Mapping[str, list[Any]], count: int) -> None:
+        if not self.rows:
+            self._columns = {name: [] for name in values}
+        assert values.keys() == self._columns.keys(), "meta has the same names for all keys"
+        for name, column in values.items():
+            assert len(column) == count, f"meta {name} has a value for every key"
+            self._columns[name] += column
+
+
+def settings_hash(settings: Mapping[str, Any]) -> str:
+    """Name of the folder of these settings: 16 hex digits of their SHA-256."""
+    return hashlib.sha256(_canonical(settings).encode()).hexdigest()[:16]
+
+
+def to_half(
+    array: Array, keys: str | Sequence[str], rows: Sequence[int] | None = None
+) -> torch.Tensor:
+    """Convert (rows, width) to contiguous fp16 on the CPU; a value it cannot hold is refused.
+
+    Raises:
+        UserError: naming the key of the first row with NaN or more than 65,504.
+    """
+    values = torch.as_tensor(array).detach()
+    assert values.ndim == 2, f"(rows, width), not {tuple(values.shape)}"
+    half = values.to("cpu", torch.float16).contiguous()
+    if _all_finite(half):
+        return half
+    row = int((~half.isfinite()).any(dim=1).nonzero()[0])
+    bad = values[row][~half[row].isfinite().to(values.device)][0].item()
+    if not isinstance(keys, str):
+        ends = np.cumsum([1] * len(keys) if rows is None else rows)
+        keys = keys[int(np.searchsorted(ends, row, side="right"))]
+    why = "beyond what fp16 holds (65,504)" if math.isfinite(bad) else "not a number to store"
+    raise UserError(f"{keys}: row {row} has the value {bad:g}, {why}; check what made it")
+
+
+def _all_finite(half: torch.Tensor) -> bool:
+    """Whether no fp16 value has the exponent of NaN and infinity; half the time of isfinite."""
+    return bool(((half.view(torch.int16) & 0x7C00) != 0x7C00).all())
+
+
+def _write(file: Any, content: memoryview) -> int:
+    return file.write(content)
+
+
+def _parts(folder: Path) -> list[Path]:
+    """Index parts, not those being written, in an order that does not change."""
+    try:
+        paths = list(folder.iterdir())
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be read ({error.strerror})") from error
+    return sorted(p for p in paths if p.suffix == ".parquet" and not p.name.startswith("."))
+
+
+def _read_part(path: Path, columns: list[str] | None) -> pa.Table | None:
+    """An index part; None if it cannot be read."""
+    try:
+        part = pq.ParquetFile(path).read(columns=columns, use_threads=False)
+        _shard_facts(part)
+    except (pa.ArrowException, OSError, KeyError, ValueError):
+        return None
+    return part
+
+
+def _keys(part: pa.Table) -> list[str]:
+    return part["key"].to_pylist()
+
+
+def _shard_facts(part: pa.Table) -> tuple[int, int]:
+    """Width of a shard, and the time of its last change when it was known to be whole, ns."""
+    metadata = part.schema.metadata or {}
+    return int(metadata[b"width"]), int(metadata[b"mtime_ns"])
+
+
+def _with_facts(part: pa.Table, width: int, mtime_ns: int) -> pa.Table:
+    return part.replace_schema_metadata({"width": str(width), "mtime_ns": str(mtime_ns)})
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove shards without an index part whose writer is dead, and index parts never finished."""
+    if fcntl is None or not os.access(folder, os.W_OK):
+        return
+    for path in folder.iterdir():
+        unfinished = path.name.startswith(".") and ".tmp" in path.suffixes
+        orphan = path.suffix == ".f16" and not path.with_suffix(".parquet").exists()
+        # Another process may remove it first, and another user's may not be ours to remove.
+        with contextlib.suppress(OSError):
+            if (unfinished or orphan) and time.time() - path.stat().st_mtime > ABANDONED_S:
+                with open(path, "rb") as handle:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    # Its writer may have finished between the two looks.
+                    if not path.with_suffix(".parquet").exists() or unfinished:
+                        path.unlink()
+
+
+def _canonical(settings: Mapping[str, Any]) -> str:
+    return json.dumps(settings, sort_keys=True, allow_nan=False, separators=(",", ":"))
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    file = path / SETTINGS_FILE
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        return content["settings"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{file}: cannot be read ({error}); remove the folder {path} to start afresh"
+        ) from error
+
+
+def _no_store(root: Path, settings: Mapping[str, Any], command: str) -> str:
+    """What to say where there is no store of these settings; the nearest other one may explain."""
+    others = []
+    for file in root.glob(f"*/{SETTINGS_FILE}"):
+        with contextlib.suppress(UserError):
+            others.append(_differences(_read_settings(file.parent), settings))
+    nearest = f" (the nearest differs: {min(others, key=len)})" if others else ""
+    return f"{root}: there is no store of these settings{nearest}; run `{command}` first"
+
+
+def _differences(there: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
+    """The keys whose values differ, both values of each."""
+    absent = "nothing"
+    return ", ".join(
+        f"{key} is {there.get(key, absent)} there and {asked.get(key, absent)} here"
+        for key in sorted({*there, *asked})
+        if there.get(key, absent) != asked.get(key, absent)
+    )

@@ -1,0 +1,398 @@
+"""What every architecture of conf/arch/ promises, and what v1 and v2 promise beside it."""
+
+import io
+import math
+import re
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+import yaml
+from torch import Tensor
+
+from archs.prototypes import cosine_logits, euclidean_logits, prototypes
+from archs.protonet import ProtoNet
+from archs.v2.arch import LearnableDistanceMetric, TemporalAttention
+from conf.build import build
+from preprocessing.errors import UserError
+
+ARCH_YAML = {
+    Path(str(item)).stem: Path(str(item))
+    for item in sorted(files("conf").joinpath("arch").iterdir(), key=str)
+    if str(item).endswith(".yaml")
+}
+# Small clips keep the file fast; the default size is used where it matters.
+BANDS, FRAMES = 40, 35
+N_WAY, K_SHOT, N_QUERY = 4, 2, 3
+
+
+def node(arch: str, part: str = "model") -> dict[str, Any]:
+    return yaml.safe_load(ARCH_YAML[arch].read_text())[part]
+
+
+def make(arch: str, seed: int = 0, **changes: Any) -> ProtoNet:
+    torch.manual_seed(seed)
+    return build(node(arch) | changes, expect=ProtoNet, where="arch.model")
+
+
+def clips(count: int, bands: int = BANDS, frames: int = FRAMES, seed: int = 0) -> Tensor:
+    return torch.randn(count, 1, bands, frames, generator=torch.Generator().manual_seed(seed))
+
+
+def episode_loss(model: ProtoNet, x_B1MT: Tensor) -> Tensor:
+    z_BD = model(x_B1MT)
+    support_NKD = z_BD[: N_WAY * K_SHOT].unflatten(0, (N_WAY, K_SHOT))
+    target_Q = torch.arange(N_WAY).repeat_interleave(N_QUERY)
+    return F.cross_entropy(model.logits(support_NKD, z_BD[N_WAY * K_SHOT :]), target_Q)
+
+
+def train_steps(model: ProtoNet, steps: int = 3) -> None:
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.0)
+    for step in range(steps):
+        loss = episode_loss(model, clips(N_WAY * (K_SHOT + N_QUERY), seed=step))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
+def distances_of(arch: str) -> list[str]:
+    return list(type(make(arch)).distances)
+
+
+EVERY_DISTANCE = [(arch, distance) for arch in ARCH_YAML for distance in distances_of(arch)]
+
+
+# --- every architecture -------------------------------------------------------------------------
+
+
+def test_there_are_architectures():
+    assert {"v1", "v2"} <= set(ARCH_YAML)
+
+
+@pytest.mark.parametrize("arch", ARCH_YAML)
+def test_embeddings_are_finite_and_as_wide_as_declared(arch: str):
+    model = make(arch).eval()
+    with torch.no_grad():
+        z_BD = model(clips(3, 128, 87))
+    assert z_BD.shape == (3, model.embedding_dim)
+    assert z_BD.dtype == torch.float32
+    assert z_BD.isfinite().all()
+    assert z_BD.std(dim=0).max() > 0, "all clips embed alike"
+
+
+@pytest.mark.parametrize(("arch", "distance"), EVERY_DISTANCE)
+def test_every_parameter_moves_in_three_steps(arch: str, distance: str):
+    # Far more than rounding noise: Adam's steps are about the learning rate of 1e-3 each.
+    model = make(arch, distance=distance).train()
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    train_steps(model)
+    moved = {name: (p - before[name]).abs().max().item() for name, p in model.named_parameters()}
+    assert moved
+    assert {name: step for name, step in moved.items() if not step > 1e-4} == {}
+
+
+@pytest.mark.parametrize(("arch", "distance"), EVERY_DISTANCE)
+def test_no_parameter_is_invisible_to_the_loss(arch: str, distance: str):
+    # Adam turns rounding noise into full steps, so gradients are compared with their fellows'.
+    model = make(arch, distance=distance).train()
+    train_steps(model, steps=2)
+    model.zero_grad()
+    episode_loss(model, clips(N_WAY * (K_SHOT + N_QUERY), seed=9)).backward()
+    largest = {
+        n: p.grad.abs().max().item() for n, p in model.named_parameters() if p.grad is not None
+    }
+    assert len(largest) == len(list(model.parameters()))
+    assert {name: g for name, g in largest.items() if g < 1e-6 * max(largest.values())} == {}
+
+
+@pytest.mark.parametrize("arch", ARCH_YAML)
+def test_eval_mode_ignores_what_else_is_in_the_batch(arch: str):
+    model = make(arch)
+    train_steps(model)
+    model.eval()
+    x_B1MT = clips(9, seed=5)
+    with torch.no_grad():
+        together_BD = model(x_B1MT)
+        alone_BD = torch.cat([model(x_11MT) for x_11MT in x_B1MT.split(1)])
+        loud_BD = model(torch.cat([x_B1MT[:1], 1e3 * x_B1MT[1:]]))[:1]
+    scale = together_BD.abs().max().item()
+    torch.testing.assert_close(alone_BD, together_BD, rtol=0, atol=1e-6 * scale)
+    torch.testing.assert_close(loud_BD, together_BD[:1], rtol=0, atol=1e-6 * scale)
+
+
+@pytest.mark.parametrize(("arch", "distance"), EVERY_DISTANCE)
+def test_a_querys_logits_do_not_change_with_its_peers(arch: str, distance: str):
+    model = make(arch, distance=distance)
+    train_steps(model)
+    model.eval()
+    with torch.no_grad():
+        z_BD = model(clips(20, seed=5))
+        support_NKD, query_QD = z_BD[:8].unflatten(0, (4, 2)), z_BD[8:]
+        together_QN = model.logits(support_NKD, query_QD)
+        alone_QN = torch.cat([model.logits(support_NKD, q_1D) for q_1D in query_QD.split(1)])
+        from_prototypes_QN = model.prototype_logits(prototypes(support_NKD), query_QD)
+    scale = together_QN.abs().max().item()
+    torch.testing.assert_close(alone_QN, together_QN, rtol=0, atol=1e-6 * scale)
+    assert torch.equal(from_prototypes_QN, together_QN)
+
+
+@pytest.mark.parametrize(("arch", "distance"), EVERY_DISTANCE)
+def test_state_dict_survives_a_file_of_plain_tensors(arch: str, distance: str):
+    model = make(arch, distance=distance)
+    train_steps(model)
+    file = io.BytesIO()
+    torch.save(model.state_dict(), file)
+    file.seek(0)
+    again = make(arch, seed=1, distance=distance)
+    again.load_state_dict(torch.load(file, weights_only=True))
+    x_B1MT = clips(10, seed=3)
+    with torch.no_grad():
+        z_BD, z_again_BD = model.eval()(x_B1MT), again.eval()(x_B1MT)
+        support_NKD, query_QD = z_BD[:8].unflatten(0, (4, 2)), z_BD[8:]
+        assert torch.equal(z_again_BD, z_BD)
+        assert torch.equal(again.logits(support_NKD, query_QD), model.logits(support_NKD, query_QD))
+
+
+@pytest.mark.parametrize("arch", ARCH_YAML)
+@pytest.mark.parametrize("bands", [1, 3, 64, 128])
+def test_any_number_of_bands_and_frames_will_do(arch: str, bands: int):
+    model = make(arch).eval()
+    with torch.no_grad():
+        for frames in (1, 2, 3, 5, 8, 15, 16, 17, 31, 33, 64, 87, 99, 128, 173, 199, 200):
+            z_BD = model(clips(2, bands, frames))
+            assert z_BD.shape == (2, model.embedding_dim), frames
+            assert z_BD.isfinite().all(), frames
+
+
+@pytest.mark.parametrize("arch", ARCH_YAML)
+def test_training_takes_single_frames(arch: str):
+    model = make(arch).train()
+    loss = episode_loss(model, clips(N_WAY * (K_SHOT + N_QUERY), frames=1))
+    loss.backward()
+    assert loss.isfinite()
+
+
+@pytest.mark.parametrize(("arch", "distance"), EVERY_DISTANCE)
+def test_bf16_autocast_gives_finite_logits_in_fp32(arch: str, distance: str):
+    model = make(arch, distance=distance)
+    train_steps(model)
+    model.eval()
+    x_B1MT = clips(20, seed=5)
+    with torch.no_grad():
+        exact_BD = model(x_B1MT)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            z_BD = model(x_B1MT)
+            logits_QN = model.logits(z_BD[:8].unflatten(0, (4, 2)), z_BD[8:])
+    assert z_BD.dtype == logits_QN.dtype == torch.float32
+    assert logits_QN.isfinite().all()
+    # The head itself is exact: the logits of these embeddings without autocast are the same.
+    with torch.no_grad():
+        assert torch.equal(logits_QN, model.logits(z_BD[:8].unflatten(0, (4, 2)), z_BD[8:]))
+    assert F.cosine_similarity(z_BD, exact_BD).min() > 0.99
+
+
+@pytest.mark.parametrize(("arch", "distance"), EVERY_DISTANCE)
+def test_an_episode_is_learned_by_heart(arch: str, distance: str):
+    model = make(arch, distance=distance, dropout=0.0).train()
+    x_B1MT = clips(N_WAY * (K_SHOT + N_QUERY))
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    for _ in range(30):
+        loss = episode_loss(model, x_B1MT)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.1 * math.log(N_WAY)
+
+
+@pytest.mark.parametrize("arch", ARCH_YAML)
+def test_training_starts_within_reach_of_softmax(arch: str):
+    # Not saturated (a loss far over chance) and not flat: the distances are on a sensible scale.
+    model = make(arch).train()
+    loss = episode_loss(model, clips(N_WAY * (K_SHOT + N_QUERY)))
+    assert 0.3 * math.log(N_WAY) < loss.item() < 2 * math.log(N_WAY)
+
+
+@pytest.mark.parametrize("arch", ARCH_YAML)
+def test_a_seed_repeats_initialisation_and_dropout(arch: str):
+    def outcome() -> Tensor:
+        return make(arch, seed=4, dropout=0.3).train()(clips(6))
+
+    assert torch.equal(outcome(), outcome())
+
+
+@pytest.mark.parametrize("arch", ARCH_YAML)
+def test_dropout_and_its_rate_are_alive(arch: str):
+    def outcome(dropout: float, training: bool) -> Tensor:
+        return make(arch, dropout=dropout).train(training)(clips(6)).detach()
+
+    assert not torch.equal(outcome(0.3, True), outcome(0.0, True))
+    assert torch.equal(outcome(0.3, False), outcome(0.0, False))
+
+
+@pytest.mark.parametrize("arch", ARCH_YAML)
+def test_an_unknown_distance_is_named(arch: str):
+    with pytest.raises(UserError, match=r"^arch\.model\.distance=manhattan: must be one of .*eucl"):
+        make(arch, distance="manhattan")
+
+
+@pytest.mark.parametrize("arch", ARCH_YAML)
+@pytest.mark.parametrize(
+    ("key", "value"), [("dropout", 1.0), ("dropout", -0.1), ("cosine_scale", 0.0)]
+)
+def test_impossible_values_are_named(arch: str, key: str, value: Any):
+    with pytest.raises(UserError, match=rf"^arch\.model\.{key}={re.escape(str(value))}: must be"):
+        make(arch, **{key: value})
+
+
+@pytest.mark.parametrize("arch", ARCH_YAML)
+def test_cosine_scale_scales_the_cosine(arch: str):
+    z_BD = torch.randn(10, 16)
+    model = make(arch, distance="cosine", cosine_scale=3.0)
+    logits_QN = model.logits(z_BD[:8].unflatten(0, (4, 2)), z_BD[8:])
+    assert torch.equal(logits_QN, cosine_logits(z_BD[8:], z_BD[:8].view(4, 2, 16).mean(1), 3.0))
+
+
+@pytest.mark.parametrize("arch", ARCH_YAML)
+def test_the_document_states_what_the_model_has(arch: str):
+    target = node(arch)["_target_"].rsplit(".", 2)[0]
+    text = files(target).joinpath("ARCHITECTURE.md").read_text(encoding="utf-8")
+    count = sum(p.numel() for p in make(arch).parameters())
+    stated = re.search(r"\*\*([\d,]+) parameters\*\*", text)
+    assert stated, "the document says `**N parameters**`"
+    assert int(stated.group(1).replace(",", "")) == count
+    assert "```mermaid\nflowchart" in text
+
+
+# --- v1 -----------------------------------------------------------------------------------------
+
+
+def test_v1_is_as_small_as_it_says():
+    assert 0.3e6 < sum(p.numel() for p in make("v1").parameters()) < 0.7e6
+
+
+@pytest.mark.parametrize("channels", [[], [8], [8, 16, 32], [8, 0]])
+def test_v1_has_two_blocks(channels: list[int]):
+    with pytest.raises(UserError, match=r"^arch\.model\.channels=\[.*\]: must be two"):
+        make("v1", channels=channels)
+
+
+def test_v1_pools_what_it_sees_convolutionally():
+    # A clip's embedding is the mean over frames 8 apart, so long recordings can be convolved once.
+    model = make("v1").eval()
+    x_B1MT = clips(1, 32, 400)
+    with torch.no_grad():
+        features_BCMT = model.encoder.blocks(x_B1MT)
+        window_BCMT = model.encoder.blocks(x_B1MT[..., 80:240])
+    assert features_BCMT.shape[-1] == 400 / 8
+    inner = slice(2, -2)  # all but what the padding at the window's edges reaches
+    torch.testing.assert_close(
+        window_BCMT[..., inner], features_BCMT[..., 10:30][..., inner], rtol=1e-4, atol=1e-5
+    )
+
+
+# --- v2 -----------------------------------------------------------------------------------------
+
+
+def test_v2_is_as_large_as_it_says():
+    count = sum(p.numel() for p in make("v2").parameters())
+    assert 2.8e6 < count < 3.2e6
+    assert round(4 * count / 2**20) == 11
+
+
+def test_v2_halves_both_axes_in_each_block():
+    model = make("v2").eval()
+    x_BCMT = clips(2, 128, 87)
+    shapes = []
+    with torch.no_grad():
+        for block in model.encoder.blocks:
+            x_BCMT = block(x_BCMT)
+            shapes.append(tuple(x_BCMT.shape[1:]))
+    assert shapes == [(32, 64, 44), (64, 32, 22), (128, 16, 11), (256, 8, 6)]
+
+
+@pytest.mark.parametrize("channels", [[16], [8, 24], [128, 256, 512, 1024], [8, 8, 16, 16, 32, 32]])
+def test_v2_takes_any_number_of_blocks(channels: list[int]):
+    model = make("v2", channels=channels).eval()
+    with torch.no_grad():
+        assert model(clips(1)).shape == (1, 1024)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("channels", []),
+        ("channels", [8, 0]),
+        ("se_reduction", 0),
+        ("attention_heads", 0),
+        ("attention_heads", 7),
+        ("embedding_dim", 0),
+        ("distance_hidden", [0]),
+    ],
+)
+def test_v2_names_impossible_values(key: str, value: Any):
+    with pytest.raises(UserError, match=rf"^arch\.model\.{key}={re.escape(str(value))}: must"):
+        make("v2", **{key: value})
+
+
+def test_v2s_learnable_distance_starts_at_the_euclidean_one_exactly():
+    model = make("v2")
+    z_BD = 5 * torch.randn(30, model.embedding_dim)
+    support_NKD, query_QD = z_BD[:20].unflatten(0, (4, 5)), z_BD[20:]
+    expected_QN = euclidean_logits(query_QD, support_NKD.mean(1))
+    assert torch.equal(model.logits(support_NKD, query_QD), expected_QN)
+    train_steps(model)
+    assert not torch.allclose(model.logits(support_NKD, query_QD), expected_QN)
+
+
+def test_v2s_learnable_distance_is_symmetric_and_its_correction_knows_no_scale():
+    torch.manual_seed(0)
+    metric = LearnableDistanceMetric(16, [8, 4])
+    torch.nn.init.normal_(metric.last.weight)
+    query_QD, proto_ND = torch.randn(5, 16), torch.randn(3, 16)
+    distance_QN = metric(query_QD, proto_ND)
+    torch.testing.assert_close(metric(proto_ND, query_QD).T, distance_QN)
+    correction_QN = distance_QN + euclidean_logits(query_QD, proto_ND)
+    scaled_QN = metric(100 * query_QD, 100 * proto_ND)
+    scaled_QN = scaled_QN + euclidean_logits(100 * query_QD, 100 * proto_ND)
+    torch.testing.assert_close(scaled_QN, correction_QN, rtol=0, atol=0.05)
+    assert correction_QN.std() > 0.1
+
+
+def test_v2s_learnable_distance_is_the_float64_loop():
+    torch.manual_seed(0)
+    metric = LearnableDistanceMetric(6, [5, 3])
+    torch.nn.init.normal_(metric.last.weight)
+    query_QD, proto_ND = torch.randn(4, 6), torch.randn(2, 6)
+    weights = [p.detach().double() for p in metric.parameters()]
+    for q, result_N in zip(query_QD.double(), metric(query_QD, proto_ND), strict=True):
+        for p, result in zip(proto_ND.double(), result_N, strict=True):
+            h = math.sqrt(6) * (q / q.norm() - p / p.norm()).abs()
+            h = (weights[0] @ h + weights[1]).clamp_min(0)
+            h = (weights[2] @ h + weights[3]).clamp_min(0)
+            expected = ((q - p) ** 2).sum() + (weights[4] @ h).item()
+            assert result.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_v2s_temporal_attention_is_that_of_torch():
+    torch.manual_seed(0)
+    ours = TemporalAttention(width=16, heads=4, dropout=0.0).eval()
+    theirs = torch.nn.MultiheadAttention(16, 4, batch_first=True, bias=True).eval()
+    with torch.no_grad():
+        theirs.in_proj_weight.copy_(ours.query_key_value.weight)
+        theirs.in_proj_bias.zero_()
+        theirs.out_proj.load_state_dict(ours.output.state_dict())
+        x_BTC = torch.randn(2, 7, 16)
+        normed_BTC = ours.attention_norm(x_BTC)
+        expected_BTC = x_BTC + theirs(normed_BTC, normed_BTC, normed_BTC)[0]
+        expected_BTC = expected_BTC + ours.feed_forward(expected_BTC)
+        torch.testing.assert_close(ours(x_BTC), expected_BTC)
+        order = torch.randperm(7)
+        torch.testing.assert_close(ours(x_BTC[:, order]), expected_BTC[:, order])
+
+
+def test_v2s_correction_exists_only_where_it_is_used():
+    assert not any("metric" in name for name in make("v2", distance="euclidean").state_dict())
+    assert any("metric" in name for name in make("v2").state_dict())

@@ -1,0 +1,146 @@
+"""The configuration: composition, schema, and one-line errors that name the key."""
+
+from typing import Annotated, Literal
+
+import pytest
+
+from conf.build import build
+from conf.check import Count, Positive, Range, check_value
+from conf.choices import choices
+from conf.compose import composed, on_checkpoint
+from conf.validate import resolve, validate
+from preprocessing.errors import UserError
+
+
+def config(*overrides: str) -> dict:
+    return resolve(composed(overrides))
+
+
+@pytest.mark.parametrize("group", ["arch", "data", "features", "trainer", "logger", "debug"])
+def test_every_choice_of_every_group_is_valid(group):
+    for choice in choices(group):
+        validate(config(f"{group}={choice}"))
+
+
+def test_every_experiment_is_valid():
+    for choice in choices("experiment"):
+        validate(config(f"experiment={choice}"))
+
+
+def test_the_owners_defaults():
+    plain = config()
+    assert plain["arch"]["name"] == "v2"
+    assert (plain["train"], plain["test"], plain["resume"], plain["deterministic"]) == (
+        True, True, False, False,
+    )  # fmt: skip
+    assert (plain["seed"], plain["name"], plain["exp_name"]) == (1234, "protonet_baseline", "v2_run")
+    features = {key: plain["features"][key] for key in ("sr", "n_fft", "hop_mel", "n_mels")}
+    assert features == {"sr": 22050, "n_fft": 1024, "hop_mel": 256, "n_mels": 128}
+    bounds = [plain["features"][key] for key in ("fmin", "fmax", "clip_s")]
+    assert bounds == [50, 11025, 1.0]
+    episodes = plain["arch"]["episodes"]
+    assert [episodes[key] for key in ("n_way", "k_shot", "n_query")] == [10, 5, 5]
+    counts = [episodes[key] for key in ("episodes_per_epoch", "val_episodes", "test_episodes")]
+    assert counts == [2000, 200, 1000]
+    training = plain["arch"]["training"]
+    assert [training[key] for key in ("learning_rate", "weight_decay", "max_epochs")] == [
+        1e-3, 1e-4, 50,
+    ]  # fmt: skip
+    assert config("arch=v1")["exp_name"] == "v1_run"
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("arch.training.learning_rat=1", "did you mean arch.training.learning_rate?"),
+        ("arch.modle.dropout=0.2", "did you mean arch.model?"),
+        ("datta=clips", "did you mean data?"),
+        ("arch=v9", "arch: there is no v9; choose one of v1, v2"),
+        ("+arch.model.colour=red", "arch.model.colour: there is no such key"),
+        ("+colour=red", "colour: there is no such key"),
+        ("arch.training.max_epochs=ten", "arch.training.max_epochs: must be a whole number"),
+        ("arch.training.max_epochs=0", "arch.training.max_epochs: must be at least 1"),
+        ("arch.training.learning_rate=-1", "arch.training.learning_rate: must be above 0"),
+        ("arch.training.learning_rate=nan", "arch.training.learning_rate: must be above 0"),
+        ("arch.training.optimizer=adan", "arch.training.optimizer: must be one of adam, adamw, sgd"),
+        ("arch.model.channels=32", "arch.model.channels: must be a list"),
+        ("arch.model.channels=[32,x]", "arch.model.channels: must be a list"),
+        ("arch.episodes.n_way=1", "arch.episodes.n_way: must be at least 2"),
+        ("arch.training.label_smoothing=2", "arch.training.label_smoothing: must be at most 1"),
+        ("train=maybe", "train: must be true or false"),
+        ("features.clip=long", "features.clip: must be one of fixed, adaptive"),
+        ("arch.model._target_=os.system", "arch.model._target_"),
+        ("arch.model._target_=nowhere.Net", "arch.model._target_: there is no module nowhere"),
+        ("exp_name=[", "cannot read the override"),
+    ],
+)
+def test_a_wrong_key_or_value_is_one_line_that_names_it(override, words):
+    with pytest.raises(UserError) as error:
+        validate(config(override))
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_modes_that_contradict_each_other():
+    with pytest.raises(UserError, match="nothing to do"):
+        validate(config("train=false", "test=false"))
+    with pytest.raises(UserError, match="load_weight_from"):
+        validate(config("train=false"))
+
+
+class Thing:
+    """Something YAML could name."""
+
+    def __init__(self, *, size: Count, rate: Positive, mode: Literal["a", "b"], many: list[int]):
+        self.given = (size, rate, mode, many)
+
+
+NODE = {"_target_": f"{__name__}.Thing", "size": 1, "rate": 1, "mode": "a", "many": [1]}
+
+
+def test_build_checks_the_signature():
+    assert build(NODE, expect=Thing, where="x").given == (1, 1, "a", [1])
+    for change, words in [
+        ({"size": 0}, "x.size: must be at least 1"),
+        ({"size": True}, "x.size: must be a whole number"),
+        ({"rate": "fast"}, "x.rate: must be a number"),
+        ({"mode": "c"}, "x.mode: must be one of a, b"),
+        ({"many": [1.5]}, "x.many: must be a list"),
+        ({"sise": 1}, "x.sise: there is no such key; did you mean x.size"),
+    ]:
+        with pytest.raises(UserError) as error:
+            build(NODE | change, expect=Thing, where="x")
+        assert words in str(error.value)
+    with pytest.raises(UserError, match=r"x\.size: missing"):
+        build({k: v for k, v in NODE.items() if k != "size"}, expect=Thing, where="x")
+
+
+def test_build_refuses_what_is_not_the_expected_kind():
+    """A checkpoint's configuration names classes; a stranger's must not name any callable."""
+    with pytest.raises(UserError, match="is not a Thing"):
+        build({"_target_": "subprocess.Popen", "args": "true"}, expect=Thing, where="x")
+
+
+def test_unions_and_ranges():
+    check_value("auto", Count | Literal["auto"], "k")
+    check_value(3, Count | Literal["auto"], "k")
+    with pytest.raises(UserError, match="at least 1"):
+        check_value(0, Count | Literal["auto"], "k")
+    check_value(None, int | None, "k")
+    with pytest.raises(UserError):
+        check_value("x", Annotated[float, Range(at_most=1)] | None, "k")
+
+
+def test_a_checkpoint_fixes_its_model_and_front_end():
+    stored = config("arch=v1")
+    changed = on_checkpoint(stored, ["arch.episodes.n_way=5", "data=clips", "data.split=test"])
+    assert changed["arch"]["episodes"]["n_way"] == 5
+    assert changed["data"]["_target_"].endswith("ClipsData")
+    assert changed["data"]["split"] == "test"
+    assert changed["arch"]["model"] == stored["arch"]["model"]
+    assert on_checkpoint(stored, ["features.clip_s=2.0"])["features"]["clip_s"] == 2.0
+    for override in ("arch=v2", "arch.model.dropout=0.5", "features.n_mels=64", "features=pcen"):
+        with pytest.raises(UserError, match=f"{override.split('=')[0]}: fixed by the checkpoint"):
+            on_checkpoint(stored, [override])
+    with pytest.raises(UserError, match=r"did you mean arch\.episodes\.n_way"):
+        on_checkpoint(stored, ["arch.episodes.n_wy=5"])

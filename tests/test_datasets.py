@@ -1,0 +1,434 @@
+"""Data groups on folders made for the test: what is read, and every way it can be wrong."""
+
+import inspect
+import shutil
+import threading
+import time
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from omegaconf import DictConfig, OmegaConf
+
+from preprocessing import datasets, recordings
+from preprocessing.datasets import ClipsData, DcaseData, RavenData
+from preprocessing.errors import UserError
+from preprocessing.events import CORPUS_COLUMNS, RECORDING_COLUMNS, Corpus
+
+HEAD = "Audiofilename,Starttime,Endtime,"
+
+
+def sound(path: Path, seconds: float = 2.0, rate_hz: int = 8000, channels: int = 1) -> Path:
+    """A file of noise that no other path has."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(zlib.crc32(path.as_posix().encode()))
+    x = 0.1 * rng.standard_normal((int(seconds * rate_hz), channels))
+    soundfile.write(path, x, rate_hz)
+    return path
+
+
+def text(path: Path, content: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content, encoding="utf-8")
+    return path
+
+
+def dcase(root: Path, **changes) -> DcaseData:
+    settings = {
+        "train_dir": str(root / "train"), "eval_dir": str(root / "val"),
+        "test_dir": str(root / "test"), "q_class": "recording", "anchor": "centre",
+        "cache_dir": None,
+    }  # fmt: skip
+    return DcaseData(**{**settings, **changes})
+
+
+def clips(root: Path | None, **changes) -> ClipsData:
+    settings = {
+        "root": root and str(root), "audio_dir": None, "split": "auto", "val_classes": 0.2,
+        "test_classes": 0.2, "seed": 0, "anchor": "loudest", "cache_dir": None,
+    }  # fmt: skip
+    return ClipsData(**{**settings, **changes})
+
+
+def raven(root: Path, **changes) -> RavenData:
+    settings = {
+        "train_dir": str(root / "train"), "eval_dir": None, "test_dir": None,
+        "label_column": "auto", "anchor": "centre", "cache_dir": None,
+    }  # fmt: skip
+    return RavenData(**{**settings, **changes})
+
+
+def kinds(corpus: Corpus, *, fatal: bool | None = None) -> list[str]:
+    return [p.kind for p in corpus.problems if fatal is None or p.fatal == fatal]
+
+
+def told(corpus: Corpus, kind: str) -> str:
+    (problem,) = [problem for problem in corpus.problems if problem.kind == kind]
+    return str(problem)
+
+
+@pytest.fixture
+def sets(tmp_path: Path) -> Path:
+    """A training set of two subsets, a validation set and a test set, nothing wrong with them."""
+    sound(tmp_path / "train/BV/a.wav", 10, 22050, 2)
+    text(tmp_path / "train/BV/a.csv", HEAD + "OWL,WREN\na.wav,1,2,POS,POS\na.wav,3,4,UNK,NEG\n")
+    sound(tmp_path / "train/JD/b.flac", 10, 6000)
+    text(tmp_path / "train/JD/b.csv", HEAD + "CALL\nb.flac,0.5,0.75,POS\n")
+    sound(tmp_path / "val/HB/c.wav", 5)
+    text(tmp_path / "val/HB/c.csv", HEAD + "Q\nc.wav,1,2,POS\nc.wav,2,3,UNK\n")
+    sound(tmp_path / "test/PB/d.ogg", 5)
+    text(tmp_path / "test/PB/d.csv", HEAD + "Q\nd.ogg,1,2,POS\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["dcase", "clips", "raven"])
+def test_constructors_are_the_yaml(name: str):
+    config = OmegaConf.load(
+        Path(datasets.__file__).parent.parent / "conf" / "data" / f"{name}.yaml"
+    )
+    assert isinstance(config, DictConfig)
+    keys = [str(key) for key in config if key != "_target_"]
+    target = getattr(datasets, config["_target_"].rsplit(".", 1)[1])
+    parameters = list(inspect.signature(target.__init__).parameters.values())[1:]
+    assert [parameter.name for parameter in parameters] == keys
+    assert all(parameter.kind is inspect.Parameter.KEYWORD_ONLY for parameter in parameters)
+    assert all(parameter.default is inspect.Parameter.empty for parameter in parameters)
+
+
+def test_dcase_reads_every_kind_of_csv(sets: Path):
+    corpus = dcase(sets).load()
+    assert corpus.problems == ()
+    assert list(corpus.events) == CORPUS_COLUMNS
+    assert list(corpus.recordings) == RECORDING_COLUMNS
+    found = corpus.events.drop(columns=["file", "source"]).to_records(index=False).tolist()
+    assert found == [
+        (1.0, 2.0, "PB/d", "POS", "test"),
+        (1.0, 2.0, "OWL", "POS", "train"), (1.0, 2.0, "WREN", "POS", "train"),
+        (3.0, 4.0, "OWL", "UNK", "train"), (3.0, 4.0, "WREN", "NEG", "train"),
+        (0.5, 0.75, "JD", "POS", "train"),
+        (1.0, 2.0, "HB/c", "POS", "val"), (2.0, 3.0, "HB/c", "UNK", "val"),
+    ]  # fmt: skip
+    assert list(corpus.events["source"]) == list(corpus.events["file"])
+    assert corpus.labels("train") == ["JD", "OWL", "WREN"]
+    table = corpus.recordings.set_index("file").loc[str(sets / "train/BV/a.wav")]
+    assert table[["duration_s", "rate_hz", "channels", "frames"]].tolist() == [10, 22050, 2, 220500]
+    assert table["split"] == "train"
+    assert dcase(sets, q_class="subset").load().labels("val") == ["HB"]
+    corpus.raise_if_fatal()
+
+
+def test_dcase_tests_on_the_validation_set_where_there_is_no_other(sets: Path):
+    corpus = dcase(sets, test_dir=None).load()
+    assert corpus.labels("test") == corpus.labels("val") == ["HB/c"]
+    assert kinds(corpus) == ["test-is-val"]
+    assert kinds(dcase(sets, train_dir=None, eval_dir=None).load()) == []
+
+
+def test_a_problem_in_one_file_hides_none_in_the_others(sets: Path):
+    text(sets / "train/BV/bad.csv", HEAD + "CALL\na.wav,x,2,POS\n")
+    text(sets / "train/JD/gone.csv", HEAD + "CALL\ngone.wav,1,2,POS\n")
+    sound(sets / "train/JD/cut.wav")
+    (sets / "train/JD/cut.wav").write_bytes((sets / "train/JD/cut.wav").read_bytes()[:900])
+    text(sets / "train/JD/cut.csv", HEAD + "CALL\ncut.wav,0,0.1,POS\n")
+    text(sets / "val/HB/c.csv", HEAD + "Q\nc.wav,4,9,POS\nc.wav,1,2,POS\nc.wav,7,8,POS\n")
+    sound(sets / "test/PB/alone.wav")
+    text(sets / "test/PB/d.csv", "something,else\n1,2\n")
+    corpus = dcase(sets).load()
+    assert sorted(kinds(corpus, fatal=True)) == [
+        "bad-row", "missing-audio", "unknown-format", "unreadable-audio",
+    ]  # fmt: skip
+    assert sorted(kinds(corpus, fatal=False)) == [
+        "no-annotation", "past-end", "past-end", "unsorted",
+    ]  # fmt: skip
+    assert told(corpus, "bad-row").startswith(f"{sets}/train/BV/bad.csv, row 2: Starttime is 'x'")
+    assert told(corpus, "missing-audio").startswith(f"{sets}/train/JD/gone.csv, row 2: ")
+    assert "cut.wav: truncated" in told(corpus, "unreadable-audio")
+    assert "d.csv: its first row is 'something,else'" in told(corpus, "unknown-format")
+    assert "alone.wav: no annotation table; left out" in told(corpus, "no-annotation")
+    # What is good is still there.
+    assert set(corpus.events["label"]) == {"OWL", "WREN", "JD", "HB/c"}
+    assert corpus.split("val")[["start_s", "end_s"]].to_numpy().tolist() == [[1, 2], [4, 5]]
+    with pytest.raises(UserError, match=r"^4 problems in the data: .*and 1 more.*g5 data check"):
+        corpus.raise_if_fatal()
+
+
+@pytest.mark.parametrize("content", [HEAD + "CALL\n", ""])
+def test_an_empty_table_is_a_recording_without_calls(sets: Path, content: str):
+    sound(sets / "train/JD/quiet.wav", 3)
+    text(sets / "train/JD/quiet.csv", content)
+    corpus = dcase(sets).load()
+    assert kinds(corpus) == ["empty-table"]
+    assert not told(corpus, "empty-table").endswith("quiet.wav")
+    quiet = corpus.recordings.set_index("file").loc[str(sets / "train/JD/quiet.wav")]
+    assert (quiet["split"], quiet["duration_s"]) == ("train", 3.0)
+
+
+def test_all_tables_empty(tmp_path: Path):
+    sound(tmp_path / "train/X/a.wav")
+    text(tmp_path / "train/X/a.csv", HEAD + "CALL\n")
+    corpus = dcase(tmp_path, eval_dir=None, test_dir=None).load()
+    assert len(corpus.recordings) == 1
+    assert corpus.split("train").empty
+    assert len(corpus.data_hash) == len(corpus.split_hash) == 16
+
+
+def test_a_csv_of_something_else_is_passed_over(sets: Path):
+    text(sets / "train/classes.csv", "class_code,class_name\nOWL,Strix aluco\n")
+    corpus = dcase(sets).load()
+    assert kinds(corpus) == ["no-annotation"]
+    assert not corpus.problems[0].fatal
+
+
+@pytest.mark.parametrize("name", ["A.WAV", "a.WAV", "a", "a.mp3", "A.Wav"])
+def test_recordings_are_found_in_another_spelling(tmp_path: Path, name: str):
+    sound(tmp_path / "train/X/a.wav")
+    text(tmp_path / "train/X/a.csv", HEAD + f"CALL\n{name},0,1,POS\n")
+    corpus = dcase(tmp_path, eval_dir=None, test_dir=None).load()
+    assert corpus.problems == ()
+    assert list(corpus.events["file"]) == [str(tmp_path / "train/X/a.wav")]
+
+
+def test_an_ambiguous_recording_is_refused(tmp_path: Path):
+    for name in ("a.flac", "a.ogg"):
+        sound(tmp_path / "train/X" / name)
+    text(tmp_path / "train/X/a.csv", HEAD + "CALL\na.wav,0,1,POS\n")
+    corpus = dcase(tmp_path, eval_dir=None, test_dir=None).load()
+    assert "'a.wav' may be" in told(corpus, "missing-audio")
+    assert len(corpus.events) == 0
+
+
+def test_equal_bytes_in_two_splits_are_an_error_that_names_both(sets: Path):
+    shutil.copy(sets / "train/BV/a.wav", sets / "test/PB/copy.wav")
+    text(sets / "test/PB/copy.csv", HEAD + "Q\ncopy.wav,1,2,POS\n")
+    with pytest.raises(UserError) as error:
+        dcase(sets).load().raise_if_fatal()
+    assert str(sets / "train/BV/a.wav") in str(error.value)
+    assert str(sets / "test/PB/copy.wav") in str(error.value)
+
+
+def test_equal_bytes_within_a_split_are_one_source(sets: Path):
+    shutil.copy(sets / "train/BV/a.wav", sets / "train/BV/copy.wav")
+    text(sets / "train/BV/copy.csv", HEAD + "OWL\ncopy.wav,1,2,POS\n")
+    corpus = dcase(sets).load()
+    assert kinds(corpus, fatal=True) == []
+    assert kinds(corpus) == ["duplicate-bytes"]
+    owls = corpus.events[corpus.events["label"] == "OWL"]
+    assert set(owls["source"]) == {str(sets / "train/BV/a.wav")}
+
+
+def test_a_class_in_two_splits_is_an_error(sets: Path):
+    sound(sets / "test/JD/e.wav")
+    text(sets / "test/JD/e.csv", HEAD + "CALL\ne.wav,0,1,POS\n")
+    corpus = dcase(sets).load()
+    assert kinds(corpus, fatal=True) == ["split-leak"]
+    assert "class 'JD'" in told(corpus, "split-leak")
+
+
+def test_one_folder_for_two_splits_is_an_error(sets: Path):
+    corpus = dcase(sets, eval_dir=str(sets / "train"), test_dir=None).load()
+    assert "duplicate-bytes" in kinds(corpus, fatal=True)
+    assert "is in train and in val" in str(corpus.problems)
+
+
+def test_impossible_settings_name_their_key(tmp_path: Path):
+    (tmp_path / "train").mkdir()
+    nowhere = {"train_dir": None, "eval_dir": None, "test_dir": None}
+    wrong: list[tuple[Callable[[], object], str]] = [
+        (lambda: dcase(tmp_path, q_class="file"), r"data\.q_class: 'file'"),
+        (lambda: dcase(tmp_path, anchor="middle"), r"data\.anchor: 'middle'"),
+        (lambda: dcase(tmp_path).load(), r"path\.eval_dir=.*val, path\.test_dir=.*test"),
+        (lambda: dcase(tmp_path, **nowhere).load(), r"data=dcase needs path\.train_dir"),
+        (lambda: raven(tmp_path, train_dir=None).load(), r"data=raven needs path\.train_dir"),
+        (lambda: clips(tmp_path, split="random"), r"data\.split: 'random'"),
+        (lambda: clips(tmp_path, val_classes=-0.1), r"data\.val_classes"),
+        (lambda: clips(tmp_path, val_classes=0.5, test_classes=0.5), r"data\.test_classes"),
+        (lambda: clips(tmp_path / "absent").load(), r"data\.root: there is no .*absent"),
+        (lambda: clips(None).load(), r"data\.root"),
+    ]  # fmt: skip
+    for make, message in wrong:
+        with pytest.raises(UserError, match=message):
+            make()
+
+
+def test_a_folder_without_annotations_is_fatal(tmp_path: Path):
+    sound(tmp_path / "train/a.wav")
+    for group in (dcase(tmp_path, eval_dir=None, test_dir=None), raven(tmp_path)):
+        with pytest.raises(UserError, match="has no annotation tables"):
+            group.load().raise_if_fatal()
+    with pytest.raises(UserError, match="no class folders"):
+        clips(tmp_path / "train").load().raise_if_fatal()
+
+
+def test_clips_in_class_folders(tmp_path: Path):
+    for label in "abcdefghij":
+        for n in range(2):
+            sound(tmp_path / label / "more" / f"{n}.wav", 0.1 * (n + 1))
+    sound(tmp_path / "loose.wav")
+    corpus = clips(tmp_path).load()
+    assert kinds(corpus) == ["no-annotation"]
+    assert "loose.wav: in no class folder" in told(corpus, "no-annotation")
+    assert {s: len(corpus.labels(s)) for s in ("train", "val", "test")} == {
+        "train": 6, "val": 2, "test": 2,
+    }  # fmt: skip
+    assert sorted(corpus.events["end_s"].unique()) == [0.1, 0.2]
+    again, other = clips(tmp_path).load(), clips(tmp_path, seed=1).load()
+    assert again.split_hash == corpus.split_hash != other.split_hash
+    assert clips(tmp_path, split="test").load().labels("test") == list("abcdefghij")
+    assert clips(tmp_path, val_classes=0.0, test_classes=0.5).load().labels("val") == []
+
+
+def test_clips_in_a_list(tmp_path: Path):
+    lines = ["file,label,fold,source,split"]
+    for n, (label, split) in enumerate([("a", "train"), ("b", "val"), ("c", "test")]):
+        sound(tmp_path / f"audio/{label}.ogg", 1.0)
+        lines.append(f"{label}.ogg,{label},{n},s{n},{split}")
+    path = text(tmp_path / "clips.csv", "\n".join(lines))
+    corpus = clips(path, audio_dir=str(tmp_path / "audio")).load()
+    assert corpus.problems == ()
+    assert [corpus.labels(split) for split in ("train", "val", "test")] == [["a"], ["b"], ["c"]]
+    assert list(corpus.events["source"]) == ["s0", "s1", "s2"]
+    assert list(corpus.recordings["source"]) == ["s0", "s1", "s2"]
+    assert clips(path, audio_dir=str(tmp_path / "audio"), split="test").load().labels("test") == [
+        "a", "b", "c",
+    ]  # fmt: skip
+    assert kinds(clips(path).load(), fatal=True) == ["missing-audio"]
+    with pytest.raises(UserError, match=r"data\.audio_dir"):
+        clips(path, audio_dir=str(tmp_path / "nowhere")).load()
+
+
+def test_clips_of_a_list_in_two_splits_are_an_error(tmp_path: Path):
+    for name in ("1.wav", "2.wav", "3.wav"):
+        sound(tmp_path / name)
+    listed = "file,label,source,split\n1.wav,a,s,train\n2.wav,b,s,test\n3.wav,a,t,val\n"
+    corpus = clips(text(tmp_path / "clips.csv", listed)).load()
+    where = [problem.where for problem in corpus.problems if problem.fatal]
+    assert where == ["class 'a'", "source 's'"]
+    twice = "file,label,split\n1.wav,a,train\n1.wav,a,test\n"
+    corpus = clips(text(tmp_path / "clips.csv", twice)).load()
+    assert kinds(corpus, fatal=True) == ["duplicate-bytes", "split-leak"]
+
+
+def test_classes_that_share_a_source_stay_together(tmp_path: Path):
+    lines = ["file,label,source"]
+    for n, label in enumerate("abcdefghij"):
+        for take in range(2):
+            sound(tmp_path / f"{label}{take}.wav", 0.05)
+            # a-b, c-d, ... share a source; so do j and i, through equal bytes only.
+            source = f"s{n // 2}" if take and n < 8 else ""
+            lines.append(f"{label}{take}.wav,{label},{source}")
+    shutil.copy(tmp_path / "i0.wav", tmp_path / "j0.wav")
+    path = text(tmp_path / "clips.csv", "\n".join(lines))
+    for seed in range(5):
+        corpus = clips(path, seed=seed).load()
+        assert kinds(corpus, fatal=True) == []
+        split = {label: s for s in ("train", "val", "test") for label in corpus.labels(s)}
+        assert len(split) == 10
+        assert all(split[one] == split[other] for one, other in ("ab", "cd", "ef", "gh", "ij"))
+    lines = ["file,label,source", *(f"{label}0.wav,{label},same" for label in "abcd")]
+    corpus = clips(text(path, "\n".join(lines))).load()
+    assert "4 of them share sources" in told(corpus, "split")
+
+
+def test_raven_tables_beside_and_apart(tmp_path: Path):
+    head = "Selection\tView\tBegin Time (s)\tEnd Time (s)\tSpecies\n"
+    stems = {"a.b": "a.b.Table.1.selections.txt", "c": "c.selections.txt", "d": "d.txt"}
+    for stem, name in stems.items():
+        sound(tmp_path / "train/audio" / f"{stem}.wav")
+        folder = "audio" if stem == "d" else "tables"
+        text(
+            tmp_path / "train" / folder / name,
+            head + "1\tWaveform 1\t0.5\t1\twren\n1\tSpectrogram 1\t0.5\t1\twren\n",
+        )
+    text(tmp_path / "train/README.txt", "Recorded in 2019.\n")
+    sound(tmp_path / "train/audio/e.wav")
+    corpus = raven(tmp_path).load()
+    assert kinds(corpus, fatal=True) == []
+    assert kinds(corpus) == ["no-annotation", "no-annotation"]  # README.txt and e.wav
+    assert [Path(file).name for file in corpus.events["file"]] == ["a.b.wav", "c.wav", "d.wav"]
+
+
+def test_raven_table_over_several_files(tmp_path: Path):
+    for name in ("a.wav", "b.wav"):
+        sound(tmp_path / "train/audio" / name)
+    head = "Begin Time (s)\tEnd Time (s)\tBegin Path\tFile Offset (s)\tSpecies\n"
+    body = "0.5\t1\tD:\\field\\a.wav\t0.5\twren\n3\t4\tD:\\field\\b.wav\t1\twren\n"
+    text(tmp_path / "train/all.txt", head + body)
+    corpus = raven(tmp_path).load()
+    assert corpus.problems == ()
+    assert corpus.events[["start_s", "end_s"]].to_numpy().tolist() == [[0.5, 1], [1, 2]]
+    assert [Path(file).name for file in corpus.events["file"]] == ["a.wav", "b.wav"]
+
+
+def test_raven_table_without_recording_or_label_column(tmp_path: Path):
+    sound(tmp_path / "train/a.wav")
+    text(tmp_path / "train/a.txt", "Begin Time (s)\tEnd Time (s)\n0\t1\n")
+    text(tmp_path / "train/b.txt", "Begin Time (s)\tEnd Time (s)\tSpecies\n0\t1\twren\n")
+    corpus = raven(tmp_path).load()
+    assert "data.label_column" in told(corpus, "unknown-format")
+    assert "b.txt, row 2: no such recording: b" in told(corpus, "missing-audio")
+
+
+def test_hashes_are_remembered_until_a_file_changes(sets: Path, monkeypatch: pytest.MonkeyPatch):
+    cache = sets / "cache"
+    first = dcase(sets, cache_dir=str(cache)).load()
+    read: list[str] = []
+    plain = recordings.content_hash
+    monkeypatch.setattr(recordings, "content_hash", lambda path: read.append(path) or plain(path))
+    again = dcase(sets, cache_dir=str(cache)).load()
+    assert read == []
+    pd.testing.assert_frame_equal(again.recordings, first.recordings)
+    sound(sets / "val/HB/c.wav", 4)
+    changed = dcase(sets, cache_dir=str(cache)).load()
+    assert read == [str(sets / "val/HB/c.wav")]
+    assert changed.data_hash != first.data_hash
+    (cache / recordings.CACHE_NAME).write_bytes(b"no parquet")
+    assert dcase(sets, cache_dir=str(cache)).load().data_hash == changed.data_hash
+
+
+def test_hashes_so_far_are_kept_when_interrupted(sets: Path, monkeypatch: pytest.MonkeyPatch):
+    plain, calls, lock = recordings.content_hash, [], threading.Lock()
+
+    def interrupted(path: str) -> str:
+        with lock:
+            calls.append(path)
+            if len(calls) == 3:
+                raise KeyboardInterrupt
+        return plain(path)
+
+    monkeypatch.setattr(recordings, "_THREADS", 1)
+    monkeypatch.setattr(recordings, "content_hash", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        dcase(sets, cache_dir=str(sets / "cache")).load()
+    assert len(pd.read_parquet(sets / "cache" / recordings.CACHE_NAME)) == 2
+    assert [path.name for path in (sets / "cache").iterdir()] == [recordings.CACHE_NAME]
+
+
+def test_links_to_folders_are_followed_and_loops_are_not(sets: Path):
+    (sets / "elsewhere").mkdir()
+    shutil.move(sets / "train/JD", sets / "elsewhere/JD")
+    (sets / "train/JD").symlink_to(sets / "elsewhere/JD")
+    (sets / "train/BV/up").symlink_to(sets / "train")
+    (sets / "train/BV/._a.csv").write_bytes(b"\0\5\x16\7")
+    corpus = dcase(sets).load()
+    assert corpus.problems == ()
+    assert corpus.labels("train") == ["JD", "OWL", "WREN"]
+
+
+def test_a_hundred_thousand_rows_in_a_few_seconds(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    for n in range(10):
+        sound(tmp_path / f"train/X/{n}.wav", 30)
+        start_s = np.sort(rng.uniform(0, 31, 10_000))
+        table = pd.DataFrame({"Audiofilename": f"{n}.wav", "Starttime": start_s})
+        table = table.assign(Endtime=start_s + 0.1, CALL="POS")
+        table.to_csv(tmp_path / f"train/X/{n}.csv", index=False)
+    start = time.process_time()
+    corpus = dcase(tmp_path, eval_dir=None, test_dir=None).load()
+    assert corpus.data_hash
+    assert time.process_time() - start < 10
+    assert 90_000 < len(corpus.events) < 100_000
+    assert set(kinds(corpus)) == {"overlap", "past-end"}
