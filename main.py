@@ -75,7 +75,9 @@ def main() -> None:
 @main.command(context_settings=PASS_THROUGH)
 @click.argument("arch", type=Architectures())
 @click.option("--exp-name", metavar="NAME", help="The run's folder, outputs/<name>/NAME/.")
-@click.option("-m", "--multirun", is_flag=True, help="Run every combination of comma-separated values.")
+@click.option(
+    "-m", "--multirun", is_flag=True, help="Run every combination of comma-separated values."
+)
 @click.argument("overrides", **OVERRIDES)
 def train(arch: str, exp_name: str | None, multirun: bool, overrides: tuple[str, ...]) -> None:
     """Train an architecture of conf/arch/, then test it on species it has never heard.
@@ -108,13 +110,15 @@ def test(checkpoint: Path, overrides: tuple[str, ...]) -> None:
     g5 test outputs/protonet_baseline/v2_run/checkpoints/best_checkpoint.ckpt
     g5 test CKPT data=clips path.train_dir=clips.csv data.split=test arch.episodes.n_way=5
     """
-    from jobs.test import test_checkpoint
+    from jobs.test import evaluate_checkpoint
 
-    test_checkpoint(checkpoint, list(overrides))
+    evaluate_checkpoint(checkpoint, list(overrides))
 
 
 @main.command(context_settings=PASS_THROUGH)
-@click.option("--check", is_flag=True, help="Verify what is stored instead; exit code 1 if damaged.")
+@click.option(
+    "--check", is_flag=True, help="Verify what is stored instead; exit code 1 if damaged."
+)
 @click.argument("overrides", **OVERRIDES)
 def features(check: bool, overrides: tuple[str, ...]) -> None:
     """Extract the features of every recording into the store (training does it when absent).
@@ -157,11 +161,20 @@ def ui(port: int) -> None:
     \b
     g5 ui --port 5001
     """
-    from tracking.mlflow_logger import tracking_uri
+    from tracking.mlflow_places import local_uri, redacted
 
-    uri = tracking_uri(None, Path.cwd())
-    click.echo(f"MLflow on {uri}: http://127.0.0.1:{port} (Ctrl-C ends it)")
-    command = [sys.executable, "-m", "mlflow", "ui", "--port", str(port), "--backend-store-uri", uri]
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or local_uri(Path.cwd())
+    click.echo(f"MLflow on {redacted(uri)}: http://127.0.0.1:{port} (Ctrl-C ends it)")
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "ui",
+        "--port",
+        str(port),
+        "--backend-store-uri",
+        uri,
+    ]
     os.execv(sys.executable, command)
 
 

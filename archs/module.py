@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torchmetrics import Metric
 from torchmetrics.classification import MulticlassF1Score, MulticlassPrecision, MulticlassRecall
 
 from archs.protonet import ProtoNet
@@ -147,6 +148,7 @@ class FewShotModule(pl.LightningModule):
         self.log("val/loss", loss, sync_dist=True, **shared)
         self.log("val/acc", accuracy, sync_dist=True, prog_bar=True, **shared)
         for name, score in self.val_scores.items():
+            assert isinstance(score, Metric)
             score.update(class_N[predicted_Q], class_N[target_Q])
             self.log(f"val/{name}", score, **shared)
 

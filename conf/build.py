@@ -23,7 +23,9 @@ def locate(dotted: Any, where: str) -> type:
         # A module that is there but lacks a library of its own is another fault.
         if error.name and (module_name + ".").startswith(error.name + "."):
             raise UserError(f"{where}._target_: there is no module {module_name}") from error
-        raise UserError(f"{where}._target_: {module_name} needs {error.name}: install it") from error
+        raise UserError(
+            f"{where}._target_: {module_name} needs {error.name}: install it"
+        ) from error
     found = getattr(module, class_name, None)
     if not isinstance(found, type):
         raise UserError(f"{where}._target_: {module_name} has no class {class_name}")

@@ -41,7 +41,9 @@ def unknown_key(key: str, known: Collection[str], where: str = "") -> UserError:
     near = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
     if near:
         return UserError(f"{full}: there is no such key; did you mean {_dotted(where, near[0])}?")
-    return UserError(f"{full}: there is no such key; {where or 'the top level'} has: {_listed(known)}")
+    return UserError(
+        f"{full}: there is no such key; {where or 'the top level'} has: {_listed(known)}"
+    )
 
 
 def _dotted(where: str, key: str) -> str:
@@ -82,7 +84,9 @@ def _complaint(value: Any, hint: Any) -> str | None:
         if None in complaints:
             return None
         # The most telling complaint is about a bound, not about a type.
-        bounds = [text for text in complaints if text and "least" in text or text and "most" in text]
+        bounds = [
+            text for text in complaints if (text and "least" in text) or (text and "most" in text)
+        ]
         return bounds[0] if bounds else f"must be {_name(hint)}"
     if origin in (list, tuple) or hint in (list, tuple):
         return _sequence_complaint(value, hint)

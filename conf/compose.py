@@ -18,6 +18,8 @@ from preprocessing.errors import UserError
 
 # In a checkpoint's own configuration these are facts of the trained model.
 LOCKED_IN_A_CHECKPOINT = ("arch.name", "arch.model", "features")
+# Groups whose choice may be another one.
+FREE_GROUPS = ("data", "trainer", "logger", "callbacks")
 FREE_IN_A_CHECKPOINT = (
     "features.clip", "features.clip_s", "features.min_clip_s", "features.max_clip_s",
     "features.workers", "features.block_s",
@@ -59,7 +61,9 @@ def _one_line(error: HydraException) -> str:
     if bad_key and "already at" not in text:
         return str(_nearest_key(bad_key.group(1)))
     group = re.search(r"(?:Could not find|In '[^']*': Could not find) '([^']+)'", text)
-    options = re.search(r"Available options in '([^']+)':\s*(.*?)(?:\nConfig search path|$)", text, re.S)
+    options = re.search(
+        r"Available options in '([^']+)':\s*(.*?)(?:\nConfig search path|$)", text, re.S
+    )
     if group and options:
         choices = ", ".join(options.group(2).split())
         name, _, choice = group.group(1).rpartition("/")
@@ -98,23 +102,20 @@ def on_checkpoint(stored: Mapping[str, Any], overrides: Sequence[str]) -> dict[s
     OmegaConf.set_struct(config, True)
     with override_errors():
         parsed = OverridesParser.create().parse_overrides(list(overrides))
+    groups = [item for item in parsed if item.key_or_group in FREE_GROUPS]
+    values = [item for item in parsed if item.key_or_group not in FREE_GROUPS]
     for override in parsed:
+        _refuse_locked(override.key_or_group)
+    for override in groups:
+        chosen = resolve(composed([str(override.input_line)]))
         key = override.key_or_group
-        _refuse_locked(key)
-        if "." not in key and key in ("data", "trainer", "logger", "callbacks"):
-            chosen = resolve(composed([override.input_line or ""]))
-            OmegaConf.update(config, key, chosen[key], merge=False)
-    values = [item for item in parsed if "." in item.key_or_group or not _is_group(item.key_or_group)]
+        OmegaConf.update(config, key, chosen[key], merge=False)
     for override in values:
         key = override.key_or_group
-        if OmegaConf.select(config, key, default="") == "" and not _exists(config, key):
+        if not _exists(config, key):
             raise _missing_in(config, key)
         OmegaConf.update(config, key, override.value(), merge=False)
     return resolve(config)
-
-
-def _is_group(key: str) -> bool:
-    return key in ("data", "trainer", "logger", "callbacks")
 
 
 def _refuse_locked(key: str) -> None:

@@ -31,8 +31,7 @@ def root_of(config: Mapping[str, Any]) -> Path:
 
 def data_of(config: Mapping[str, Any]) -> Data:
     """The data group; nothing is read yet."""
-    data = build(config["data"], expect=object, where="data")
-    return data  # type: ignore[return-value]
+    return build(config["data"], expect=object, where="data")  # type: ignore[return-value]
 
 
 def front_end_of(config: Mapping[str, Any]) -> FrontEnd:
@@ -64,5 +63,7 @@ def raw_material_of(config: Mapping[str, Any], material: Material) -> Material:
         return material
     settings = material.front_end.settings()
     defaults = resolve(composed(["features=logmel"]))["features"]
-    log_mel = {key: settings.get(key, defaults[key]) for key in signature_hints(LogMel)}
+    log_mel: dict[str, Any] = {
+        key: settings.get(key, defaults[key]) for key in signature_hints(LogMel)
+    }
     return material_of(config, material.corpus, LogMel(**log_mel))

@@ -118,18 +118,18 @@ def check_model(
             or not all(map(torch.equal, buffers, model.buffers()))
         ):
             raise ProtocolError(
-                "protocol check 'encoder in eval mode': the same clips embed differently the "
+                "protocol check 'eval mode': the same clips embed differently the "
                 "second time; a layer ignores eval() (dropout, batch norm, augmentation)"
             )
         full_AN = logits(z_BD[:n_support], z_BD[n_support:])[subset_A.to(device)]
         alone_AN = logits(embed(everything_B[:n_support]), embed(n_support + subset_A))
         if not _same(full_AN, alone_AN):
             raise ProtocolError(
-                "protocol check 'queries independent of their peers': a query's logits change "
+                "protocol check 'queries independent': a query's logits change "
                 "when other queries leave the batch; a layer or the distance uses statistics of "
                 "the batch"
             )
-    return ["encoder in eval mode", "queries independent of their peers"]
+    return ["eval mode", "queries independent"]
 
 
 def _same(a: Tensor, b: Tensor) -> bool:

@@ -41,7 +41,10 @@ def summary_text(
 
 def _table(result: TestResult, name: str) -> list[str]:
     """The rows of numbers, aligned."""
-    rows = [(f"{name}, accuracy", _percent(result.interval), _range(result.interval))]
+    rows = [
+        (f"{name}, accuracy", _percent(result.interval), _range(result.interval)),
+        ("  for other classes and sources", "", _range(result.resampled)),
+    ]
     rows += [
         (
             f"raw features, {row.name}",
@@ -51,8 +54,6 @@ def _table(result: TestResult, name: str) -> list[str]:
         for row in result.raw
     ]
     rows.append(("chance", f"{result.chance:6.1%}", ""))
-    wide = result.resampled
-    rows.append(("for new classes and sources", f"{wide.mean:6.1%}", _range(wide)))
     width = max(len(row[0]) for row in rows)
     middle = max(len(row[1]) for row in rows)
     return [f"  {what:<{width}}  {mean:<{middle}}  {span}".rstrip() for what, mean, span in rows]

@@ -27,7 +27,11 @@ class FixedEpoch(EpisodeIndexSampler):
 
 
 class ClipBatches(Dataset[tuple[Tensor, Tensor, Tensor]]):
-    """The clips of a plan in batches of one length: positions (B,), clips (B, 1, M, T), stats (B, 2)."""
+    """The clips of a plan in batches of one length.
+
+    A batch is positions (B,), clips (B, 1, M, T) and stats (B, 2): mean and standard deviation
+    of each clip's recording.
+    """
 
     def __init__(self, plan: ClipPlan, reader: ClipReader, batch_size: int) -> None:
         self.plan = plan

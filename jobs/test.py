@@ -1,10 +1,13 @@
 """Test a checkpoint: `g5 test`, `train=false`, and the end of every training run."""
 
+import hashlib
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from conf.changes import OF_A_TEST, differences
 from conf.compose import on_checkpoint
 from conf.parts import data_of, material_of, raw_material_of, root_of
 from conf.validate import validate
@@ -13,15 +16,18 @@ from evaluation.history import read_history
 from evaluation.protocol import run_test
 from evaluation.result import TestResult
 from evaluation.summary import summary_text
+from jobs.record import how_to_open, recording
 from jobs.setup import device_of, prepare_torch
 from preprocessing.errors import UserError
+from preprocessing.events import Corpus
 from preprocessing.material import Material
 from tracking.checkpoints import find
 from tracking.folders import RunFolder, claim
+from tracking.mlflow_logger import MLflowLogger
 from tracking.restore import Restored, restore
 
 
-def test_checkpoint(
+def evaluate_checkpoint(
     path: str | Path, overrides: Sequence[str] = (), *, arch: str | None = None
 ) -> TestResult:
     """Test a checkpoint on the episodes of its own configuration with ``overrides`` on top.
@@ -53,20 +59,29 @@ def test_checkpoint(
     with claim(
         root_of(config), config["name"], config["exp_name"], training=False, resume=False, job=None
     ) as folder:
-        same = not overrides and corpus.data_hash == restored.header["data_hash"]
-        logger = None
-        result = test(config, restored, material, folder, same_protocol=same, logger=logger)
-    return result
+        own = corpus.data_hash == restored.header["data_hash"] and not differences(
+            restored.config, config, OF_A_TEST
+        )
+        # Another test than the run's own has a folder and an MLflow run of its own.
+        home = folder if own else RunFolder(folder.path / f"test-{_test_key(config, corpus)}")
+        home.path.mkdir(exist_ok=True)
+        name = config["exp_name"] if own else f"{config['exp_name']}/{home.path.name}"
+        with recording(config, home, corpus, name=name, resume=True) as logger:
+            return evaluate(config, restored, material, home, logger)
 
 
-def test(
+def _test_key(config: Mapping[str, Any], corpus: Corpus) -> str:
+    """Eight hex digits for what makes a test another test."""
+    facts = [config["seed"], config["arch"]["episodes"], config["features"], corpus.data_hash]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def evaluate(
     config: Mapping[str, Any],
     restored: Restored,
     material: Material,
     folder: RunFolder,
-    *,
-    same_protocol: bool,
-    logger: Any,
+    logger: MLflowLogger | None,
 ) -> TestResult:
     """Run the test, write its numbers and figures, log them, and print the summary.
 
@@ -74,9 +89,8 @@ def test(
         config: resolved; `arch.episodes`, `seed` and `trainer` are used.
         restored: what is tested.
         material: the corpus in the checkpoint's front end.
-        folder: of the run; another protocol than the run's own gets a folder of its own in it.
-        same_protocol: whether this is the run's own protocol.
-        logger: the run's MLflow record, or None.
+        folder: where the numbers and figures go.
+        logger: the open MLflow run, or None.
     """
     episodes = config["arch"]["episodes"]
     raw = raw_material_of(config, material)
@@ -96,17 +110,20 @@ def test(
         batch_size=episodes["n_way"] * (episodes["k_shot"] + episodes["n_query"]),
         device=device_of(config),
     )
-    home = folder.path if same_protocol else folder.path / f"test-{result.protocol.key}"
-    files = [*result.save(home), *draw(result, home / "figures")]
+    files = result.save(folder.path)
+    figures = draw(result, folder.figures)
     history = folder.path / "history.csv"
-    if same_protocol and history.exists():
-        figure = folder.figures / "training.png"
-        files.append(training_curves(read_history(history), figure, chance=result.chance))
+    if history.exists():
+        path = folder.figures / "training.png"
+        figures.append(training_curves(read_history(history), path, chance=result.chance))
+    places: dict[str, str | Path] = {"checkpoint": restored.path, "figures": folder.figures}
     if logger is not None:
-        logger.log_test(result.metrics(), files)
-    places: dict[str, str | Path] = {"checkpoint": restored.path, "figures": home / "figures"}
-    if logger is not None:
-        places["MLflow"] = logger.how_to_open()
+        logger.log_metrics(result.metrics())
+        for file in files:
+            logger.log_artifact(file)
+        for figure in figures:
+            logger.log_artifact(figure, "figures")
+        places["MLflow"] = how_to_open(logger)
     name = config["arch"]["name"]
     print()
     print(summary_text(result, name=name, places=places, encoding=sys.stdout.encoding))
@@ -119,7 +136,11 @@ def draw(result: TestResult, folder: Path) -> list[Path]:
     return [
         confusion_matrix(classes.confusion_CC, labels, folder / "confusion.png"),
         per_class_accuracy(
-            classes.accuracy_C, classes.support_C, labels, folder / "per_class_accuracy.png",
-            interval=result.interval, chance=result.chance,
-        ),  # fmt: skip
+            classes.accuracy_C,
+            classes.support_C,
+            labels,
+            folder / "per_class_accuracy.png",
+            interval=result.interval,
+            chance=result.chance,
+        ),
     ]

@@ -2,33 +2,36 @@
 
 import copy
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import ProgressBar
 from torch import nn
 
 from archs.module import FewShotModule
 from archs.protonet import ProtoNet
 from conf.build import build
-from conf.parts import data_of, front_end_of, material_of, normalize_of, raw_material_of, root_of
+from conf.changes import OF_A_RUN, differences
+from conf.parts import data_of, front_end_of, material_of, normalize_of, root_of
 from conf.validate import validate
 from evaluation.result import TestResult
 from jobs.loaders import EpisodeLoaders
+from jobs.record import recording
 from jobs.setup import device_of, precision_of, prepare_torch
-from jobs.test import test, test_checkpoint
+from jobs.test import evaluate, evaluate_checkpoint
 from preprocessing.errors import UserError
 from preprocessing.events import SPLITS
 from preprocessing.frontend import FrontEnd
 from preprocessing.material import Material
 from preprocessing.normalize import Normalize
-from tracking.callbacks import training_callbacks
+from tracking.callbacks import AtomicCheckpointIO, training_callbacks
 from tracking.checkpoints import (
     BEST,
-    AtomicCheckpointIO,
+    LAST,
     check_same,
     find,
     latest,
@@ -38,14 +41,11 @@ from tracking.checkpoints import (
 )
 from tracking.folders import RunFolder, claim
 from tracking.history import History
+from tracking.mlflow_logger import MLflowLogger
 from tracking.restore import restore
 
 # Keys of a test-only command line that say what to do, not what with.
 MODE_KEYS = ("train", "test", "arch", "arch.training.load_weight_from")
-# What a resumed run may not change: it would be another run.
-FIXED_ON_RESUME = ("arch.model", "arch.augmentation", "arch.episodes", "features", "data", "seed")
-# Where things lie and how many work on them is no part of what is trained.
-FREE_ON_RESUME = ("workers", "block_s", "root_dir", "train_dir", "eval_dir", "test_dir")
 LONG_S = 3600.0
 
 
@@ -68,7 +68,7 @@ def run(
         return Training(config, job=job).run()
     kept = [text for text in overrides if text.lstrip("+").split("=")[0] not in MODE_KEYS]
     arch_is_named = any(text.split("=")[0] == "arch" for text in overrides)
-    return test_checkpoint(
+    return evaluate_checkpoint(
         config["arch"]["training"]["load_weight_from"],
         kept,
         arch=config["arch"]["name"] if arch_is_named else None,
@@ -115,19 +115,32 @@ class Training:
             return self._run_in(folder, loaders)
 
     def _run_in(self, folder: RunFolder, loaders: EpisodeLoaders) -> TestResult | None:
+        config = self.config
         start_from = self._resumed(folder)
         module = self._module(loaders)
-        logger = None
-        trainer = self._trainer(folder, logger)
         if start_from is None:
             print(self._estimate(module, loaders), flush=True)
-        _fit(trainer, module, loaders, start_from)
-        if not trainer.is_global_zero or not self.config["test"]:
-            return None
-        return test(
-            self.config, restore(folder.checkpoints / BEST), self.material, folder,
-            same_protocol=True, logger=logger,
-        )  # fmt: skip
+        name = config["exp_name"] if self.job is None else f"{config['exp_name']}/{self.job}"
+        corpus = self.material.corpus
+        with recording(config, folder, corpus, name=name, resume=config["resume"]) as logger:
+            trainer = self._trainer(folder, logger)
+            _fit(trainer, module, loaders, start_from)
+            if not trainer.is_global_zero:
+                return None
+            best = folder.checkpoints / BEST
+            if logger is not None:
+                self._log_checkpoints(folder, logger)
+            if not config["test"]:
+                return None
+            return evaluate(config, restore(best), self.material, folder, logger)
+
+    def _log_checkpoints(self, folder: RunFolder, logger: MLflowLogger) -> None:
+        settings = self.config["logger"]
+        if settings["log_checkpoints"]:
+            for name in (BEST, LAST):
+                logger.log_artifact(folder.checkpoints / name, "checkpoints")
+        if settings["log_model"]:
+            logger.log_model(folder.checkpoints / BEST)
 
     # --- parts ------------------------------------------------------------------------------
 
@@ -178,7 +191,7 @@ class Training:
                 devices=settings["devices"],
                 num_nodes=settings["num_nodes"],
                 strategy=settings["strategy"],
-                precision=precision_of(self.config),
+                precision=precision_of(self.config),  # type: ignore[arg-type]
                 max_epochs=training["max_epochs"],
                 accumulate_grad_batches=self.config["arch"]["episodes"]["episodes_per_batch"],
                 gradient_clip_val=training["gradient_clip_val"] or None,
@@ -194,7 +207,7 @@ class Training:
                 plugins=[AtomicCheckpointIO()],
                 default_root_dir=folder.path,
             )
-        except (pl.utilities.exceptions.MisconfigurationException, ValueError) as error:
+        except (MisconfigurationException, ValueError) as error:
             raise UserError(f"trainer: {' '.join(str(error).split())}") from error
 
     # --- what the user is told ----------------------------------------------------------------
@@ -214,7 +227,10 @@ class Training:
 
     def _estimate(self, module: FewShotModule, loaders: EpisodeLoaders) -> str:
         """One line: how long the training will take, from one real step; nothing is changed."""
-        episodes, epochs = self.config["arch"]["episodes"], self.config["arch"]["training"]["max_epochs"]
+        episodes, epochs = (
+            self.config["arch"]["episodes"],
+            self.config["arch"]["training"]["max_epochs"],
+        )
         step_s = seconds_per_episode(module, loaders, self.device)
         clips = 0 if loaders.val_clips is None else len(loaders.val_clips.plan.rows)
         clips_per_episode = episodes["n_way"] * (episodes["k_shot"] + episodes["n_query"])
@@ -240,7 +256,7 @@ class Training:
             print("resume    nothing to go on from: a new run")
             return None
         header = load(path)["g5"]
-        changed = differences(header["config"], self.config)
+        changed = differences(header["config"], self.config, OF_A_RUN)
         if changed:
             raise UserError(
                 f"{changed[0]}: differs from the run in {folder.path}, which resume=true would go "
@@ -253,27 +269,6 @@ class Training:
             )
         print(f"resume    {path}")
         return path
-
-
-def differences(stored: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:
-    """Keys of `FIXED_ON_RESUME` whose values differ, as dotted paths."""
-    found: list[str] = []
-
-    def walk(theirs: Any, ours: Any, where: str) -> None:
-        if isinstance(theirs, Mapping) and isinstance(ours, Mapping):
-            for key in [*theirs, *(key for key in ours if key not in theirs)]:
-                if key not in FREE_ON_RESUME:
-                    walk(theirs.get(key), ours.get(key), f"{where}.{key}")
-        elif theirs != ours:
-            found.append(where)
-
-    for where in FIXED_ON_RESUME:
-        theirs: Any = stored
-        ours: Any = config
-        for key in where.split("."):
-            theirs, ours = theirs[key], ours[key]
-        walk(theirs, ours, where)
-    return found
 
 
 def _fit(

@@ -146,8 +146,9 @@ class ClipReader:
             offset = 0 if shift_frames is None else int(shift_frames[i])
             clips[i] = _repeated(clips[i], n_frames, offset)
         x_BTM = torch.empty(len(rows), n_frames, self.n_mels)
-        # One call for all clips: the loop over them, and the conversion to fp32, run in C++.
-        torch._foreach_copy_(x_BTM.unbind(0), clips)  # pyright: ignore[reportPrivateImportUsage]
+        if clips:
+            # One call for all: the loop over them, and the conversion to fp32, run in C++.
+            torch._foreach_copy_(x_BTM.unbind(0), clips)  # pyright: ignore[reportPrivateImportUsage]
         return x_BTM.transpose(1, 2).unsqueeze(1), torch.from_numpy(self._stats_E2[rows])
 
     def _first_frames(self, rows: np.ndarray, n_frames: int) -> np.ndarray:

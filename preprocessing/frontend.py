@@ -22,12 +22,12 @@ from preprocessing.errors import UserError
 
 # Frames worked on at once on a CPU: their spectra stay in the second-level cache, which makes the
 # transform several times as fast as one over the whole recording.
-FRAMES_AT_ONCE = 256
+FRAMES_AT_ONCE = 128
 # Neighbouring bands share a product with the few bins that they see; a dense one is nine tenths
 # zeros.
 BANDS_AT_ONCE = 16
 # Frames of PCEN's smoother that are one triangular product.
-SMOOTHER_CHUNK = 64
+SMOOTHER_CHUNK = 128
 
 
 class FrontEnd(nn.Module, ABC):
@@ -105,7 +105,7 @@ class FrontEnd(nn.Module, ABC):
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """The first ``n_frames`` frames of padded samples (..., S), ``at_once`` at a time."""
         plain = x.ndim == 1 and x.device.type == "cpu" and not torch.is_grad_enabled()
-        scratch = _scratch(at_once, self.n_fft) if plain else None
+        scratch = _scratch(at_once, self.n_fft, _product_dtype(x.device)) if plain else None
         pieces = []
         with torch.autocast(x.device.type, enabled=False):
             for first in range(0, n_frames, at_once):
@@ -123,10 +123,12 @@ class FrontEnd(nn.Module, ABC):
         """Mel power (..., T, M) of padded samples (..., S)."""
         frames_TN = x.double().unfold(-1, self.n_fft, self.hop_mel)
         windowed_TN = torch.mul(frames_TN, self.window_N, out=scratch.windowed_TN)
-        spectrum_TF = torch.fft.rfft(windowed_TN, out=scratch.spectrum_TF)
-        parts_TF = torch.view_as_real(spectrum_TF).flatten(-2)
+        parts_TF = torch.view_as_real(torch.fft.rfft(windowed_TN)).flatten(-2)
         basis_FM = self.basis_FM.to(_product_dtype(x.device))
-        power_TF = torch.square(parts_TF, out=scratch.power_TF).to(basis_FM.dtype)
+        if scratch.power_TF is None:
+            power_TF = parts_TF.to(basis_FM.dtype).square()
+        else:
+            power_TF = scratch.power_TF.copy_(parts_TF).square_()
         bands = [power_TF[..., bins] @ basis_FM[bins, bands] for bins, bands in self._parts]
         return torch.cat(bands, dim=-1)
 
@@ -367,7 +369,6 @@ class _Scratch(NamedTuple):
     """
 
     windowed_TN: torch.Tensor | None
-    spectrum_TF: torch.Tensor | None
     power_TF: torch.Tensor | None
 
     def first(self, n_frames: int) -> "_Scratch":
@@ -375,21 +376,19 @@ class _Scratch(NamedTuple):
         return _Scratch(*(part if part is None else part[:n_frames] for part in self))
 
 
-_NO_SCRATCH = _Scratch(None, None, None)
+_NO_SCRATCH = _Scratch(None, None)
 _THREAD = threading.local()
 
 
-def _scratch(n_frames: int, n_fft: int) -> _Scratch:
+def _scratch(n_frames: int, n_fft: int, power_dtype: torch.dtype) -> _Scratch:
     """This thread's scratch memory."""
-    shape = (n_frames, n_fft)
-    if getattr(_THREAD, "shape", None) != shape:
-        bins = n_fft // 2 + 1
+    kind = (n_frames, n_fft, power_dtype)
+    if getattr(_THREAD, "kind", None) != kind:
         _THREAD.scratch = _Scratch(
             torch.empty(n_frames, n_fft, dtype=torch.float64),
-            torch.empty(n_frames, bins, dtype=torch.complex128),
-            torch.empty(n_frames, 2 * bins, dtype=_product_dtype(torch.device("cpu"))),
+            torch.empty(n_frames, 2 * (n_fft // 2 + 1), dtype=power_dtype),
         )
-        _THREAD.shape = shape
+        _THREAD.kind = kind
     return _THREAD.scratch
 
 
@@ -398,8 +397,9 @@ def _product_dtype(device: torch.device) -> torch.dtype:
 
     TF32 on CUDA, and what "high" and "medium" mean on some CPUs, would cost three digits.
     """
-    reduced = torch.backends.mkldnn.matmul.fp32_precision in ("tf32", "bf16")
-    return torch.float64 if reduced or device.type != "cpu" else torch.float32
+    precision = getattr(torch.backends.mkldnn, "matmul").fp32_precision  # noqa: B009  no stub
+    exact = device.type == "cpu" and precision not in ("tf32", "bf16")
+    return torch.float32 if exact else torch.float64
 
 
 def _check_mel(sr: int, n_fft: int, hop_mel: int, n_mels: int, fmin: float, fmax: float) -> None:

@@ -16,7 +16,7 @@ import pandas as pd
 from preprocessing.errors import UserError
 from preprocessing.soundscape import Call, background, mix, random_channel, reverberation
 from preprocessing.species import KINDS, Species, draw, vary
-from preprocessing.synthesis import render
+from preprocessing.synthesis import fast_length, render
 
 SPLITS = ("train", "val", "test")
 # Calls fill at most this share of a recording.
@@ -152,6 +152,11 @@ def _species(settings: Settings, split: str) -> tuple[Species, ...]:
     )
 
 
+@lru_cache(maxsize=8)
+def _octaves(settings: Settings, split: str) -> np.ndarray:
+    return np.log2([species.pitch_hz for species in _species(settings, split)])
+
+
 def species_name(settings: Settings, split: str, number: int) -> str:
     """A label no other split has: family, split and number."""
     return f"{_species(settings, split)[number].kind}_{split}_{number:04d}"
@@ -165,7 +170,7 @@ def members(settings: Settings, split: str, index: int) -> list[int]:
     """
     groups = settings.groups(split)
     rng = settings.stream(split, _PLAN, index // groups)
-    octave = np.log2([species.pitch_hz for species in _species(settings, split)])
+    octave = _octaves(settings, split)
     order = np.argsort(octave + rng.normal(0, 10 ** rng.uniform(-1, 1), len(octave)))
     return [int(number) for number in np.array_split(order, groups)[index % groups]]
 
@@ -289,6 +294,7 @@ def _distractors(settings: Settings, rng: np.random.Generator) -> list[Call]:
 
 def _top_hz(samples: np.ndarray, sr: int) -> float:
     """A band up to here keeps three quarters of a call's energy."""
-    energy_F = np.cumsum(np.abs(np.fft.rfft(samples)) ** 2)
+    m = fast_length(len(samples))
+    energy_F = np.cumsum(np.abs(np.fft.rfft(samples, m)) ** 2)
     quartile = np.searchsorted(energy_F, 0.75 * energy_F[-1])
-    return max(LOWEST_TOP_HZ, 1.1 * quartile / len(samples) * sr)
+    return max(LOWEST_TOP_HZ, 1.1 * quartile / m * sr)

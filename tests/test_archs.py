@@ -3,18 +3,20 @@
 import io
 import math
 import re
+from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
 import torch.nn.functional as F
 import yaml
-from torch import Tensor
+from torch import Tensor, nn
 
-from archs.prototypes import cosine_logits, euclidean_logits, prototypes
 from archs.protonet import ProtoNet
+from archs.prototypes import cosine_logits, euclidean_logits, prototypes
 from archs.v2.arch import LearnableDistanceMetric, TemporalAttention
 from conf.build import build
 from preprocessing.errors import UserError
@@ -25,8 +27,8 @@ ARCH_YAML = {
     if str(item).endswith(".yaml")
 }
 # Small clips keep the file fast; the default size is used where it matters.
-BANDS, FRAMES = 40, 35
-N_WAY, K_SHOT, N_QUERY = 4, 2, 3
+BANDS, FRAMES = 24, 21
+N_WAY, K_SHOT, N_QUERY = 4, 2, 2
 
 
 def node(arch: str, part: str = "model") -> dict[str, Any]:
@@ -49,13 +51,36 @@ def episode_loss(model: ProtoNet, x_B1MT: Tensor) -> Tensor:
     return F.cross_entropy(model.logits(support_NKD, z_BD[N_WAY * K_SHOT :]), target_Q)
 
 
-def train_steps(model: ProtoNet, steps: int = 3) -> None:
+@dataclass(frozen=True)
+class Trained:
+    """A model after three optimiser steps, in eval mode, and what the steps did. Do not change."""
+
+    model: ProtoNet
+    moved: dict[str, float]  # largest change of an element of each parameter
+    gradient: dict[str, float]  # largest gradient of an element of each, in the last step
+
+
+@cache
+def trained(arch: str, distance: str | None = None) -> Trained:
+    model = make(arch, **({"distance": distance} if distance else {})).train()
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.0)
-    for step in range(steps):
+    for step in range(3):
         loss = episode_loss(model, clips(N_WAY * (K_SHOT + N_QUERY), seed=step))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+    parameters = dict(model.named_parameters())
+    moved = {name: (p - before[name]).abs().max().item() for name, p in parameters.items()}
+    gradient = {n: p.grad.abs().max().item() for n, p in parameters.items() if p.grad is not None}
+    return Trained(model.eval(), moved, gradient)
+
+
+def embedded(model: ProtoNet, classes: int = 4, shots: int = 2) -> tuple[Tensor, Tensor]:
+    """Support ``(N, K, D)`` and queries of an episode."""
+    with torch.no_grad():
+        z_BD = model(clips(classes * shots + 12, seed=5))
+    return z_BD[: classes * shots].unflatten(0, (classes, shots)), z_BD[classes * shots :]
 
 
 def distances_of(arch: str) -> list[str]:
@@ -85,74 +110,58 @@ def test_embeddings_are_finite_and_as_wide_as_declared(arch: str):
 
 @pytest.mark.parametrize(("arch", "distance"), EVERY_DISTANCE)
 def test_every_parameter_moves_in_three_steps(arch: str, distance: str):
-    # Far more than rounding noise: Adam's steps are about the learning rate of 1e-3 each.
-    model = make(arch, distance=distance).train()
-    before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    train_steps(model)
-    moved = {name: (p - before[name]).abs().max().item() for name, p in model.named_parameters()}
+    # Adam's steps are about the learning rate of 1e-3; what is seldom reached moves less.
+    moved = trained(arch, distance).moved
     assert moved
     assert {name: step for name, step in moved.items() if not step > 1e-4} == {}
 
 
 @pytest.mark.parametrize(("arch", "distance"), EVERY_DISTANCE)
 def test_no_parameter_is_invisible_to_the_loss(arch: str, distance: str):
-    # Adam turns rounding noise into full steps, so gradients are compared with their fellows'.
-    model = make(arch, distance=distance).train()
-    train_steps(model, steps=2)
-    model.zero_grad()
-    episode_loss(model, clips(N_WAY * (K_SHOT + N_QUERY), seed=9)).backward()
-    largest = {
-        n: p.grad.abs().max().item() for n, p in model.named_parameters() if p.grad is not None
-    }
-    assert len(largest) == len(list(model.parameters()))
-    assert {name: g for name, g in largest.items() if g < 1e-6 * max(largest.values())} == {}
+    # Adam makes full steps of rounding noise too, so gradients are compared with their fellows'.
+    after = trained(arch, distance)
+    assert set(after.gradient) == set(after.moved)
+    noise = 1e-6 * max(after.gradient.values())
+    assert {name: g for name, g in after.gradient.items() if not g > noise} == {}
 
 
 @pytest.mark.parametrize("arch", ARCH_YAML)
 def test_eval_mode_ignores_what_else_is_in_the_batch(arch: str):
-    model = make(arch)
-    train_steps(model)
-    model.eval()
+    model = trained(arch).model
     x_B1MT = clips(9, seed=5)
     with torch.no_grad():
         together_BD = model(x_B1MT)
         alone_BD = torch.cat([model(x_11MT) for x_11MT in x_B1MT.split(1)])
         loud_BD = model(torch.cat([x_B1MT[:1], 1e3 * x_B1MT[1:]]))[:1]
-    scale = together_BD.abs().max().item()
-    torch.testing.assert_close(alone_BD, together_BD, rtol=0, atol=1e-6 * scale)
-    torch.testing.assert_close(loud_BD, together_BD[:1], rtol=0, atol=1e-6 * scale)
+    tolerance = 1e-6 * together_BD.abs().max().item()
+    torch.testing.assert_close(alone_BD, together_BD, rtol=0, atol=tolerance)
+    torch.testing.assert_close(loud_BD, together_BD[:1], rtol=0, atol=tolerance)
 
 
 @pytest.mark.parametrize(("arch", "distance"), EVERY_DISTANCE)
 def test_a_querys_logits_do_not_change_with_its_peers(arch: str, distance: str):
-    model = make(arch, distance=distance)
-    train_steps(model)
-    model.eval()
+    model = trained(arch, distance).model
+    support_NKD, query_QD = embedded(model)
     with torch.no_grad():
-        z_BD = model(clips(20, seed=5))
-        support_NKD, query_QD = z_BD[:8].unflatten(0, (4, 2)), z_BD[8:]
         together_QN = model.logits(support_NKD, query_QD)
         alone_QN = torch.cat([model.logits(support_NKD, q_1D) for q_1D in query_QD.split(1)])
         from_prototypes_QN = model.prototype_logits(prototypes(support_NKD), query_QD)
-    scale = together_QN.abs().max().item()
-    torch.testing.assert_close(alone_QN, together_QN, rtol=0, atol=1e-6 * scale)
+    tolerance = 1e-6 * together_QN.abs().max().item()
+    torch.testing.assert_close(alone_QN, together_QN, rtol=0, atol=tolerance)
     assert torch.equal(from_prototypes_QN, together_QN)
 
 
 @pytest.mark.parametrize(("arch", "distance"), EVERY_DISTANCE)
 def test_state_dict_survives_a_file_of_plain_tensors(arch: str, distance: str):
-    model = make(arch, distance=distance)
-    train_steps(model)
+    model = trained(arch, distance).model
     file = io.BytesIO()
     torch.save(model.state_dict(), file)
     file.seek(0)
-    again = make(arch, seed=1, distance=distance)
+    again = make(arch, seed=1, distance=distance).eval()
     again.load_state_dict(torch.load(file, weights_only=True))
-    x_B1MT = clips(10, seed=3)
+    support_NKD, query_QD = embedded(model)
+    assert torch.equal(embedded(again)[0], support_NKD)
     with torch.no_grad():
-        z_BD, z_again_BD = model.eval()(x_B1MT), again.eval()(x_B1MT)
-        support_NKD, query_QD = z_BD[:8].unflatten(0, (4, 2)), z_BD[8:]
-        assert torch.equal(z_again_BD, z_BD)
         assert torch.equal(again.logits(support_NKD, query_QD), model.logits(support_NKD, query_QD))
 
 
@@ -161,7 +170,7 @@ def test_state_dict_survives_a_file_of_plain_tensors(arch: str, distance: str):
 def test_any_number_of_bands_and_frames_will_do(arch: str, bands: int):
     model = make(arch).eval()
     with torch.no_grad():
-        for frames in (1, 2, 3, 5, 8, 15, 16, 17, 31, 33, 64, 87, 99, 128, 173, 199, 200):
+        for frames in (1, 2, 3, 5, 15, 16, 17, 33, 87, 128, 199, 200):
             z_BD = model(clips(2, bands, frames))
             assert z_BD.shape == (2, model.embedding_dim), frames
             assert z_BD.isfinite().all(), frames
@@ -177,34 +186,29 @@ def test_training_takes_single_frames(arch: str):
 
 @pytest.mark.parametrize(("arch", "distance"), EVERY_DISTANCE)
 def test_bf16_autocast_gives_finite_logits_in_fp32(arch: str, distance: str):
-    model = make(arch, distance=distance)
-    train_steps(model)
-    model.eval()
-    x_B1MT = clips(20, seed=5)
-    with torch.no_grad():
-        exact_BD = model(x_B1MT)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            z_BD = model(x_B1MT)
-            logits_QN = model.logits(z_BD[:8].unflatten(0, (4, 2)), z_BD[8:])
-    assert z_BD.dtype == logits_QN.dtype == torch.float32
+    model = trained(arch, distance).model
+    exact_NKD, _ = embedded(model)
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        support_NKD, query_QD = embedded(model)
+        logits_QN = model.logits(support_NKD, query_QD)
+    assert query_QD.dtype == logits_QN.dtype == torch.float32
     assert logits_QN.isfinite().all()
-    # The head itself is exact: the logits of these embeddings without autocast are the same.
-    with torch.no_grad():
-        assert torch.equal(logits_QN, model.logits(z_BD[:8].unflatten(0, (4, 2)), z_BD[8:]))
-    assert F.cosine_similarity(z_BD, exact_BD).min() > 0.99
+    assert F.cosine_similarity(support_NKD, exact_NKD, dim=-1).min() > 0.99
+    with torch.no_grad():  # the head is exact: these embeddings' logits without autocast are equal
+        assert torch.equal(logits_QN, model.logits(support_NKD, query_QD))
 
 
-@pytest.mark.parametrize(("arch", "distance"), EVERY_DISTANCE)
-def test_an_episode_is_learned_by_heart(arch: str, distance: str):
-    model = make(arch, distance=distance, dropout=0.0).train()
+@pytest.mark.parametrize("arch", ARCH_YAML)
+def test_an_episode_is_learned_by_heart(arch: str):
+    model = make(arch, dropout=0.0).train()
     x_B1MT = clips(N_WAY * (K_SHOT + N_QUERY))
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-    for _ in range(30):
+    for _ in range(15):
         loss = episode_loss(model, x_B1MT)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    assert loss.item() < 0.1 * math.log(N_WAY)
+    assert loss.item() < 0.2 * math.log(N_WAY)
 
 
 @pytest.mark.parametrize("arch", ARCH_YAML)
@@ -281,11 +285,11 @@ def test_v1_has_two_blocks(channels: list[int]):
 
 def test_v1_pools_what_it_sees_convolutionally():
     # A clip's embedding is the mean over frames 8 apart, so long recordings can be convolved once.
-    model = make("v1").eval()
+    blocks = cast("nn.Module", make("v1").eval().encoder.blocks)
     x_B1MT = clips(1, 32, 400)
     with torch.no_grad():
-        features_BCMT = model.encoder.blocks(x_B1MT)
-        window_BCMT = model.encoder.blocks(x_B1MT[..., 80:240])
+        features_BCMT = blocks(x_B1MT)
+        window_BCMT = blocks(x_B1MT[..., 80:240])
     assert features_BCMT.shape[-1] == 400 / 8
     inner = slice(2, -2)  # all but what the padding at the window's edges reaches
     torch.testing.assert_close(
@@ -307,7 +311,7 @@ def test_v2_halves_both_axes_in_each_block():
     x_BCMT = clips(2, 128, 87)
     shapes = []
     with torch.no_grad():
-        for block in model.encoder.blocks:
+        for block in cast("nn.Sequential", model.encoder.blocks):
             x_BCMT = block(x_BCMT)
             shapes.append(tuple(x_BCMT.shape[1:]))
     assert shapes == [(32, 64, 44), (64, 32, 22), (128, 16, 11), (256, 8, 6)]
@@ -337,20 +341,25 @@ def test_v2_names_impossible_values(key: str, value: Any):
         make("v2", **{key: value})
 
 
+def last_weight(metric: LearnableDistanceMetric) -> Tensor:
+    return [p for p in metric.parameters() if p.ndim == 2][-1]
+
+
 def test_v2s_learnable_distance_starts_at_the_euclidean_one_exactly():
     model = make("v2")
-    z_BD = 5 * torch.randn(30, model.embedding_dim)
+    z_BD = torch.randn(30, model.embedding_dim) / 8
     support_NKD, query_QD = z_BD[:20].unflatten(0, (4, 5)), z_BD[20:]
     expected_QN = euclidean_logits(query_QD, support_NKD.mean(1))
     assert torch.equal(model.logits(support_NKD, query_QD), expected_QN)
-    train_steps(model)
-    assert not torch.allclose(model.logits(support_NKD, query_QD), expected_QN)
+    after = trained("v2").model
+    correction_QN = after.logits(support_NKD, query_QD) - expected_QN
+    assert correction_QN.std() > 1e-3, "training leaves the correction as it was"
 
 
 def test_v2s_learnable_distance_is_symmetric_and_its_correction_knows_no_scale():
     torch.manual_seed(0)
     metric = LearnableDistanceMetric(16, [8, 4])
-    torch.nn.init.normal_(metric.last.weight)
+    torch.nn.init.normal_(last_weight(metric))
     query_QD, proto_ND = torch.randn(5, 16), torch.randn(3, 16)
     distance_QN = metric(query_QD, proto_ND)
     torch.testing.assert_close(metric(proto_ND, query_QD).T, distance_QN)
@@ -364,9 +373,9 @@ def test_v2s_learnable_distance_is_symmetric_and_its_correction_knows_no_scale()
 def test_v2s_learnable_distance_is_the_float64_loop():
     torch.manual_seed(0)
     metric = LearnableDistanceMetric(6, [5, 3])
-    torch.nn.init.normal_(metric.last.weight)
+    torch.nn.init.normal_(last_weight(metric))
     query_QD, proto_ND = torch.randn(4, 6), torch.randn(2, 6)
-    weights = [p.detach().double() for p in metric.parameters()]
+    weights = [p.detach().double() for p in metric.correction.parameters()]
     for q, result_N in zip(query_QD.double(), metric(query_QD, proto_ND), strict=True):
         for p, result in zip(proto_ND.double(), result_N, strict=True):
             h = math.sqrt(6) * (q / q.norm() - p / p.norm()).abs()

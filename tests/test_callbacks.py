@@ -20,8 +20,14 @@ from torch.utils.data import DataLoader, Sampler
 
 from preprocessing.errors import UserError
 from tracking import callbacks
-from tracking.callbacks import EpochCheckpoints, EpochLines, StopEarly, TrainingMonitor
-from tracking.checkpoints import AtomicCheckpointIO, latest
+from tracking.callbacks import (
+    AtomicCheckpointIO,
+    EpochCheckpoints,
+    EpochLines,
+    StopEarly,
+    TrainingMonitor,
+)
+from tracking.checkpoints import latest
 
 STEPS = 4
 

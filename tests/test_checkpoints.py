@@ -14,8 +14,8 @@ from preprocessing.errors import UserError
 from preprocessing.frontend import LogMel
 from preprocessing.normalize import Normalize, scalar_stats
 from tracking import checkpoints
+from tracking.callbacks import AtomicCheckpointIO
 from tracking.checkpoints import (
-    AtomicCheckpointIO,
     check_same,
     find,
     git_revision,

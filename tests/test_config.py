@@ -33,7 +33,11 @@ def test_the_owners_defaults():
     assert (plain["train"], plain["test"], plain["resume"], plain["deterministic"]) == (
         True, True, False, False,
     )  # fmt: skip
-    assert (plain["seed"], plain["name"], plain["exp_name"]) == (1234, "protonet_baseline", "v2_run")
+    assert (plain["seed"], plain["name"], plain["exp_name"]) == (
+        1234,
+        "protonet_baseline",
+        "v2_run",
+    )
     features = {key: plain["features"][key] for key in ("sr", "n_fft", "hop_mel", "n_mels")}
     assert features == {"sr": 22050, "n_fft": 1024, "hop_mel": 256, "n_mels": 128}
     bounds = [plain["features"][key] for key in ("fmin", "fmax", "clip_s")]
@@ -62,7 +66,10 @@ def test_the_owners_defaults():
         ("arch.training.max_epochs=0", "arch.training.max_epochs: must be at least 1"),
         ("arch.training.learning_rate=-1", "arch.training.learning_rate: must be above 0"),
         ("arch.training.learning_rate=nan", "arch.training.learning_rate: must be above 0"),
-        ("arch.training.optimizer=adan", "arch.training.optimizer: must be one of adam, adamw, sgd"),
+        (
+            "arch.training.optimizer=adan",
+            "arch.training.optimizer: must be one of adam, adamw, sgd",
+        ),
         ("arch.model.channels=32", "arch.model.channels: must be a list"),
         ("arch.model.channels=[32,x]", "arch.model.channels: must be a list"),
         ("arch.episodes.n_way=1", "arch.episodes.n_way: must be at least 2"),

@@ -11,6 +11,7 @@ from torch import nn
 
 from archs.protonet import Encoder, ProtoNet
 from evaluation.checks import ProtocolError, check_disjoint, check_model, check_sources
+from evaluation.figures import result_figures
 from evaluation.protocol import run_test
 from evaluation.scoring import embed_plan, evaluate_episodes
 from evaluation.summary import printable, summary_text
@@ -281,11 +282,11 @@ class Transductive(ProtoNet):
 @pytest.mark.parametrize(
     ("model", "failed"),
     [
-        (make_model(AlwaysDropout()), "encoder in eval mode"),
-        (make_model(Counting(N_MELS)), "encoder in eval mode"),
-        (make_model(BatchStatistics()), "queries independent of their peers"),
+        (make_model(AlwaysDropout()), "eval mode"),
+        (make_model(Counting(N_MELS)), "eval mode"),
+        (make_model(BatchStatistics()), "queries independent"),
         (make_model(nn.BatchNorm1d(N_MELS, track_running_stats=False)), "queries independent"),
-        (make_model(kind=Transductive), "queries independent of their peers"),
+        (make_model(kind=Transductive), "queries independent"),
         (make_model(nn.Dropout(0.5), nn.BatchNorm1d(N_MELS), nn.Linear(N_MELS, N_MELS)), None),
         (make_model(kind=Skewed), None),
     ],
@@ -335,6 +336,9 @@ def test_result_is_complete_and_repeatable(world, tmp_path):
     hits = answers["label"].astype(str) == answers["predicted"].astype(str)
     means = np.asarray(hits.groupby(answers["episode"]).mean())
     np.testing.assert_allclose(means, episodes["accuracy"])
+    figures = result_figures(result, tmp_path / "figures")
+    assert [path.name for path in figures] == ["confusion_matrix.png", "per_class_accuracy.png"]
+    assert all(path.stat().st_size > 5000 for path in figures)
     table = world.corpus.split("test")
     assert (table["source"].to_numpy()[answers["row"]] == answers["source"].astype(str)).all()
     per_class = {row["label"]: row for row in written["per_class"]}

@@ -14,11 +14,12 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Checkpoint, EarlyStopping, RichProgressBar
 from pytorch_lightning.callbacks.early_stopping import EarlyStoppingReason
+from pytorch_lightning.plugins.io import CheckpointIO
 from pytorch_lightning.trainer.states import TrainerFn
 
 from preprocessing.atomic import atomic_path
 from preprocessing.errors import UserError
-from tracking.checkpoints import BEST, EPOCH_FILE, LAST, epoch_file
+from tracking.checkpoints import BEST, EPOCH_FILE, LAST, epoch_file, load, save
 
 ACCURACY = "val/acc"
 
@@ -323,3 +324,24 @@ class EpochLines(pl.Callback):
         seconds = time.perf_counter() - self._since_s
         of = f"/{trainer.max_epochs}" if (trainer.max_epochs or 0) > 0 else ""
         print(f"epoch {trainer.current_epoch + 1}{of}: {shown} ({seconds:.1f} s)", flush=True)
+
+
+class AtomicCheckpointIO(CheckpointIO):
+    """Lightning's checkpoints through `save` and `load`: a SIGKILL leaves no half-written file."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
+    ) -> None:
+        """Write atomically; ``storage_options`` must be None."""
+        assert storage_options is None
+        save(checkpoint, path)
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read to the CPU, without pickle whatever ``weights_only`` says."""
+        return load(path)
+
+    def remove_checkpoint(self, path: Any) -> None:
+        """Remove the file if it is there."""
+        Path(path).unlink(missing_ok=True)

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pytorch_lightning.plugins.io import CheckpointIO
 from torch import Tensor, nn
 
 from preprocessing.atomic import atomic_path
@@ -210,27 +209,6 @@ def save(content: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
     torch.save(dict(content), buffer)
     with atomic_path(path) as temporary:
         temporary.write_bytes(buffer.getbuffer())
-
-
-class AtomicCheckpointIO(CheckpointIO):
-    """Lightning's checkpoints through `save` and `load`: a SIGKILL leaves no half-written file."""
-
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
-    ) -> None:
-        """Write atomically; ``storage_options`` must be None."""
-        assert storage_options is None
-        save(checkpoint, path)
-
-    def load_checkpoint(
-        self, path: Any, map_location: Any = None, weights_only: bool | None = None
-    ) -> dict[str, Any]:
-        """Read to the CPU, without pickle whatever ``weights_only`` says."""
-        return load(path)
-
-    def remove_checkpoint(self, path: Any) -> None:
-        """Remove the file if it is there."""
-        Path(path).unlink(missing_ok=True)
 
 
 def git_revision(source: Path = SOURCE) -> str | None:

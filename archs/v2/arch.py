@@ -171,9 +171,9 @@ class LearnableDistanceMetric(nn.Module):
         layers: list[nn.Module] = []
         for a, b in neighbours([embedding_dim, *hidden]):
             layers += [nn.Linear(a, b), nn.ReLU(inplace=True)]
-        self.last = nn.Linear([embedding_dim, *hidden][-1], 1, bias=False)
-        nn.init.zeros_(self.last.weight)
-        self.correction = nn.Sequential(*layers, self.last)
+        last = nn.Linear([embedding_dim, *hidden][-1], 1, bias=False)
+        nn.init.zeros_(last.weight)
+        self.correction = nn.Sequential(*layers, last)
         self.scale = embedding_dim**0.5
 
     def forward(self, query_QD: Tensor, proto_ND: Tensor) -> Tensor:

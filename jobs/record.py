@@ -1,0 +1,75 @@
+"""What a job records in MLflow: its configuration, tags, files, and how to look at them."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from conf.parts import root_of
+from preprocessing.atomic import atomic_path
+from preprocessing.events import Corpus
+from tracking.checkpoints import g5_version, git_revision
+from tracking.folders import RunFolder
+from tracking.mlflow_logger import MLflowLogger
+from tracking.mlflow_places import local_uri, notice_old_mlruns, redacted, say
+
+
+def write_config(config: Mapping[str, Any], path: Path) -> Path:
+    """The resolved configuration as YAML."""
+    with atomic_path(path) as temporary:
+        text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
+        temporary.write_text(text, encoding="utf-8")
+    return path
+
+
+@contextmanager
+def recording(
+    config: Mapping[str, Any], folder: RunFolder, corpus: Corpus, *, name: str, resume: bool
+) -> Iterator[MLflowLogger | None]:
+    """An open MLflow run with configuration and tags; None where `logger.enabled` is false.
+
+    Args:
+        config: resolved.
+        folder: remembers the MLflow run, so that resuming continues it.
+        corpus: whose hashes become tags.
+        name: of the MLflow run.
+        resume: continue the run that ``folder`` remembers.
+    """
+    settings = config["logger"]
+    if not settings["enabled"]:
+        yield None
+        return
+    with MLflowLogger(
+        root=root_of(config),
+        experiment=config["name"],
+        run_name=name,
+        folder=folder,
+        resume=resume,
+        tracking_uri=settings["tracking_uri"],
+        system_metrics=settings["system_metrics"],
+    ) as logger:
+        logger.log_config(config)
+        logger.set_tags(
+            {
+                "arch": config["arch"]["name"],
+                "git_revision": git_revision(),
+                "data_hash": corpus.data_hash,
+                "split_hash": corpus.split_hash,
+                "g5_version": g5_version(),
+                "job": "train" if config["train"] else "test",
+            }
+        )
+        logger.log_artifact(write_config(config, folder.config_file))
+        yield logger
+    notice = notice_old_mlruns(root_of(config))
+    if notice and logger.tracking_uri == local_uri(root_of(config)):
+        say(notice)
+
+
+def how_to_open(logger: MLflowLogger) -> str:
+    """The command that shows the run."""
+    if logger.tracking_uri == logger.local_uri:
+        return f"mlflow ui --port 5000    (from {logger.root})"
+    return redacted(logger.tracking_uri)
