@@ -88,12 +88,15 @@ def _nearest_key(key: str) -> UserError:
     return UserError(f"{key}: this key exists only with another choice of its group")
 
 
-def on_checkpoint(stored: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+def on_checkpoint(
+    stored: Mapping[str, Any], overrides: Sequence[str], values: Mapping[str, Any]
+) -> dict[str, Any]:
     """A checkpoint's own configuration with ``overrides`` on top.
 
     Args:
         stored: the resolved configuration the checkpoint carries.
         overrides: ``key=value`` and ``group=choice``, in Hydra's grammar.
+        values: further keys, set as they are.
 
     Raises:
         UserError: for an override of what the trained model fixes, naming it.
@@ -103,19 +106,31 @@ def on_checkpoint(stored: Mapping[str, Any], overrides: Sequence[str]) -> dict[s
     with override_errors():
         parsed = OverridesParser.create().parse_overrides(list(overrides))
     groups = [item for item in parsed if item.key_or_group in FREE_GROUPS]
-    values = [item for item in parsed if item.key_or_group not in FREE_GROUPS]
+    given = {o.key_or_group: o.value() for o in parsed if o.key_or_group not in FREE_GROUPS}
     for override in parsed:
         _refuse_locked(override.key_or_group)
     for override in groups:
         chosen = resolve(composed([str(override.input_line)]))
         key = override.key_or_group
         OmegaConf.update(config, key, chosen[key], merge=False)
-    for override in values:
-        key = override.key_or_group
+    for key, value in _with_data_paths(config, {**given, **values}).items():
         if not _exists(config, key):
             raise _missing_in(config, key)
-        OmegaConf.update(config, key, override.value(), merge=False)
+        OmegaConf.update(config, key, value, merge=False)
     return resolve(config)
+
+
+def _with_data_paths(config: DictConfig, values: dict[str, Any]) -> dict[str, Any]:
+    """``values``, and what a changed `path.*` means for the data group.
+
+    The YAML says it by interpolation, and a stored configuration has none left.
+    """
+    of_data = {
+        f"data.{key}": values[f"path.{name}"]
+        for key in config.data
+        if f"path.{(name := 'train_dir' if key == 'root' else key)}" in values
+    }
+    return {**of_data, **values}
 
 
 def _refuse_locked(key: str) -> None:

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from evaluation.result import TestResult
-
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#6B6B6B"
 DPI = 150
 NAME_LENGTH = 30  # characters of a class name, longer ones lose their middle
@@ -94,18 +92,6 @@ def _without_middle(name: str, length: int) -> str:
         return name
     head = (length - 1) // 2
     return f"{name[:head]}…{name[len(name) - (length - 1 - head) :]}"
-
-
-def result_figures(result: "TestResult", folder: Path) -> list[Path]:
-    """Draw a test's confusion matrix and per-class accuracy into ``folder``; their paths."""
-    scores, classes = result.scores, result.scores.classes
-    return [
-        confusion_matrix(classes.confusion_CC, scores.labels, folder / "confusion_matrix.png"),
-        per_class_accuracy(
-            classes.accuracy_C, classes.support_C, scores.labels, folder / "per_class_accuracy.png",
-            interval=result.interval, chance=result.chance,
-        ),
-    ]  # fmt: skip
 
 
 # --- training curves --------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import torch
 from archs.protonet import ProtoNet
 from evaluation.checks import check_disjoint, check_model, check_sources
 from evaluation.intervals import resampled_interval
-from evaluation.raw_features import raw_feature_scores
+from evaluation.raw_features import RawStatistics, raw_feature_scores
 from evaluation.result import ProtocolFacts, TestResult
 from evaluation.scoring import embed_plan, evaluate_episodes
 from preprocessing.clips import ClipReader
@@ -33,6 +33,7 @@ def run_test(
     corpus: Corpus,
     reader_for: Callable[[str], ClipReader],
     raw_reader_for: Callable[[str], ClipReader],
+    raw_statistics: RawStatistics | None,
     split: str,
     n_way: int,
     k_shot: int,
@@ -48,6 +49,7 @@ def run_test(
     Args:
         reader_for: a split's name -> the reader of its clips in the model's front end.
         raw_reader_for: the same in log-mel; the same function where the front end is log-mel.
+        raw_statistics: of the clips the model was trained on; None leaves a raw row out.
         split: which split is tested, e.g. ``"test"``.
         cross_source: support and query of a class come from different sources where they can.
         batch_size: clips that go through the encoder together.
@@ -79,13 +81,11 @@ def run_test(
 
     z_PD = embed_plan(model, normalize, plan, reader, batch_size=batch_size, device=device)
     scores = evaluate_episodes(model, z_PD, plan, labels)
-    train_plan, train_reader = _training_clips(corpus, raw_reader_for, plan)
     raw = raw_feature_scores(
-        plan, raw_reader_for(split), labels,
-        train_plan=train_plan, train_reader=train_reader, batch_size=batch_size,
-    )  # fmt: skip
-    if train_plan is None:
-        notes.append("no training recordings: the raw-feature row z-scored on them is left out")
+        plan, raw_reader_for(split), labels, statistics=raw_statistics, batch_size=batch_size
+    )
+    if raw_statistics is None:
+        notes.append("no training statistics: the raw-feature row z-scored by them is left out")
     notes += _cautions(corpus, labels, split, episodes)
     source_A = events["source"].to_numpy()[scores.row_A]
     return TestResult(
@@ -104,17 +104,6 @@ def run_test(
         checks=tuple(checks),
         notes=tuple(notes),
     )  # fmt: skip
-
-
-def _training_clips(
-    corpus: Corpus, reader_for: Callable[[str], ClipReader], plan: ClipPlan
-) -> tuple[ClipPlan | None, ClipReader | None]:
-    """Every training call once, as long as the test's median clip; None without training calls."""
-    n_rows = len(corpus.split("train"))
-    if n_rows == 0:
-        return None, None
-    n_frames = torch.full((n_rows,), int(plan.n_frames.median()))
-    return ClipPlan(torch.arange(n_rows), n_frames, []), reader_for("train")
 
 
 def _cautions(corpus: Corpus, labels: list[str], split: str, episodes: int) -> list[str]:

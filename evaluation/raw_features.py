@@ -34,6 +34,21 @@ class RawScores:
         return self.scores.interval
 
 
+@dataclass(frozen=True)
+class RawStatistics:
+    """Mean and standard deviation of each raw feature over the training clips, (F,) float64.
+
+    A checkpoint carries them, so that a test on other data z-scores by what it was trained on.
+    """
+
+    mean_F: Tensor
+    std_F: Tensor
+
+    def plain(self) -> dict[str, Tensor]:
+        """As a checkpoint holds them; ``RawStatistics(**plain)`` is the way back."""
+        return {"mean_F": self.mean_F, "std_F": self.std_F}
+
+
 class NearestPrototype:
     """Minus the squared Euclidean distance to the mean of a class's support."""
 
@@ -46,8 +61,7 @@ def raw_feature_scores(
     reader: ClipReader,
     labels: Sequence[str],
     *,
-    train_plan: ClipPlan | None,
-    train_reader: ClipReader | None,
+    statistics: RawStatistics | None,
     batch_size: int,
 ) -> list[RawScores]:
     """Classify a plan's episodes on raw features, scaled in up to three ways.
@@ -56,18 +70,16 @@ def raw_feature_scores(
         plan: the very plan that the encoder is tested on.
         reader: of the test clips, not normalised; log-mel in dB.
         labels: of the test split.
-        train_plan: clips of the training split, for z-scores; None leaves that row out.
-        train_reader: of the training clips.
+        statistics: of the training clips, for z-scores; None leaves that row out.
     Returns:
         Rows ``unnormalised``, ``per-sample normalised`` (by the clip's scalar mean and standard
-        deviation) and, with training clips, ``z-scored + L2`` (each feature by its mean and
+        deviation) and, with ``statistics``, ``z-scored + L2`` (each feature by its mean and
         standard deviation over the training clips, then the vector to unit length).
     """
     raw_PF, sample_PF = raw_features(plan, reader, batch_size=batch_size)
     variants = {"unnormalised": raw_PF, "per-sample normalised": sample_PF}
-    if train_plan is not None and train_reader is not None:
-        train_PF, _ = raw_features(train_plan, train_reader, batch_size=batch_size)
-        variants["z-scored + L2"] = z_scored(raw_PF, train_PF)
+    if statistics is not None:
+        variants["z-scored + L2"] = z_scored(raw_PF, statistics)
     return [
         RawScores(name, evaluate_episodes(NearestPrototype(), features_PF, plan, labels))
         for name, features_PF in variants.items()
@@ -101,13 +113,24 @@ def time_statistics(x_B1MT: Tensor) -> Tensor:
     return torch.cat([mean_BM, std_BM], dim=1)
 
 
-def z_scored(features_PF: Tensor, train_PF: Tensor) -> Tensor:
+def training_statistics(reader: ClipReader, *, batch_size: int) -> RawStatistics:
+    """The raw features' statistics over every clip of ``reader``, the training split's.
+
+    Clips of adaptive length are taken at the middle one of the lengths there are.
+    """
+    n_frames = reader.lengths[len(reader.lengths) // 2]
+    plan = ClipPlan(torch.arange(len(reader)), torch.full((len(reader),), n_frames), [])
+    raw_PF, _ = raw_features(plan, reader, batch_size=batch_size)
+    std_F, mean_F = torch.std_mean(raw_PF.double(), dim=0, correction=0)
+    return RawStatistics(mean_F, std_F)
+
+
+def z_scored(features_PF: Tensor, statistics: RawStatistics) -> Tensor:
     """Each feature standardised by the training clips, then each clip to unit length.
 
     A feature that is constant over the training clips (a band above their Nyquist frequency) is
     only centred, as scikit-learn's ``StandardScaler`` does.
     """
-    std_F, mean_F = torch.std_mean(train_PF.double(), dim=0, correction=0)
-    std_F = torch.where(std_F > SMALLEST_STD, std_F, 1.0)
-    z_PF = (features_PF.double() - mean_F) / std_F
+    std_F = torch.where(statistics.std_F > SMALLEST_STD, statistics.std_F, 1.0)
+    z_PF = (features_PF.double() - statistics.mean_F) / std_F
     return torch.nn.functional.normalize(z_PF, dim=1).float()

@@ -14,6 +14,7 @@ from conf.validate import validate
 from evaluation.figures import confusion_matrix, per_class_accuracy, training_curves
 from evaluation.history import read_history
 from evaluation.protocol import run_test
+from evaluation.raw_features import RawStatistics
 from evaluation.result import TestResult
 from evaluation.summary import summary_text
 from jobs.record import how_to_open, recording
@@ -28,13 +29,18 @@ from tracking.restore import Restored, restore
 
 
 def evaluate_checkpoint(
-    path: str | Path, overrides: Sequence[str] = (), *, arch: str | None = None
+    path: str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    arch: str | None = None,
+    values: Mapping[str, Any] | None = None,
 ) -> TestResult:
     """Test a checkpoint on the episodes of its own configuration with ``overrides`` on top.
 
     Args:
         path: a checkpoint, or its name without the accuracy.
         overrides: of data, protocol, trainer and logger.
+        values: keys set as they are: a path may hold what the overrides' grammar refuses.
         arch: what the user takes it for; another architecture's checkpoint is refused.
 
     Raises:
@@ -48,7 +54,7 @@ def evaluate_checkpoint(
     trained = restored.config["arch"]["name"]
     if arch is not None and arch != trained:
         raise UserError(f"{path}: a checkpoint of {trained}, not of {arch}; say arch={trained}")
-    config = on_checkpoint(restored.config, overrides)
+    config = on_checkpoint(restored.config, overrides, values or {})
     config |= {"train": False, "test": True, "resume": False}
     config["arch"]["training"]["load_weight_from"] = str(path)
     validate(config)
@@ -100,6 +106,7 @@ def evaluate(
         corpus=material.corpus,
         reader_for=material.reader,
         raw_reader_for=raw.reader,
+        raw_statistics=RawStatistics(**restored.header["raw_statistics"]),
         split="test",
         n_way=episodes["n_way"],
         k_shot=episodes["k_shot"],

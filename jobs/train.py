@@ -16,8 +16,9 @@ from archs.module import FewShotModule
 from archs.protonet import ProtoNet
 from conf.build import build
 from conf.changes import OF_A_RUN, differences
-from conf.parts import data_of, front_end_of, material_of, normalize_of, root_of
+from conf.parts import data_of, front_end_of, material_of, normalize_of, raw_material_of, root_of
 from conf.validate import validate
+from evaluation.raw_features import training_statistics
 from evaluation.result import TestResult
 from jobs.loaders import EpisodeLoaders
 from jobs.record import recording
@@ -47,6 +48,7 @@ from tracking.restore import restore
 # Keys of a test-only command line that say what to do, not what with.
 MODE_KEYS = ("train", "test", "arch", "arch.training.load_weight_from")
 LONG_S = 3600.0
+RAW_BATCH = 256  # clips at once for raw features; no result depends on it
 
 
 def run(
@@ -107,6 +109,8 @@ class Training:
         if config["features"]["normalize"] == "train":
             self.normalize.fit(*self.material.training_bands())
         loaders = EpisodeLoaders(self.material, config["arch"]["episodes"], seed=config["seed"])
+        raw_reader = raw_material_of(config, self.material).reader("train")
+        self.raw_statistics = training_statistics(raw_reader, batch_size=RAW_BATCH)
         with claim(
             self.root, config["name"], config["exp_name"],
             training=True, resume=config["resume"], job=self.job,
@@ -180,6 +184,7 @@ class Training:
             label_map={split: corpus.labels(split) for split in SPLITS},
             data_hash=corpus.data_hash,
             split_hash=corpus.split_hash,
+            raw_statistics=self.raw_statistics.plain(),
         )
 
     def _trainer(self, folder: RunFolder, logger: Any) -> pl.Trainer:

@@ -16,6 +16,10 @@ from preprocessing.errors import UserError
 # length share their batches and what is compiled for them.
 LENGTHS_PER_OCTAVE = 2
 
+# Values that are averaged at once for the loudest stretch of a call: so few that PyTorch does not
+# wake its threads, which takes longer than the work.
+BLOCK_VALUES = 2**15 - 1
+
 
 class FeatureStore(Protocol):
     """What is read here of `preprocessing.store.Store`."""
@@ -174,8 +178,9 @@ class ClipReader:
         call = features[start : max(int(np.floor(self._end_E[row])) + 1, start + n_frames)]
         if len(call) <= n_frames:
             return start
-        loudness = call.mean(dim=1, dtype=torch.float32).numpy().astype(float)
-        total = np.concatenate([[0.0], np.cumsum(loudness)])
+        blocks = call.split(max(BLOCK_VALUES // self.n_mels, 1))
+        loudness = torch.cat([block.mean(1, dtype=torch.float32) for block in blocks])
+        total = np.concatenate([[0.0], np.cumsum(loudness.numpy(), dtype=float)])
         return start + int(np.argmax(total[n_frames:] - total[:-n_frames]))
 
 

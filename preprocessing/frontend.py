@@ -4,9 +4,8 @@ Shapes: B batch, S samples, T frames, N samples of a window, F frequency bins, M
 
 The numbers are librosa's (McFee et al., librosa 0.11) computed in float64: frames centred on
 multiples of the hop with zeros beyond both ends, periodic Hann window, power spectrum, mel bands
-after Slaney's Auditory Toolbox. Windowing, FFT and mel product run in float64, because a float32
-FFT drowns what is 130 dB below the loudest bin of a frame, which is where a quiet band beside a
-pure tone lies; only the last step is float32.
+after Slaney's Auditory Toolbox. Window and FFT run in float64, because a float32 FFT drowns what
+is some 120 dB below the loudest bin of a frame, and there lie the quiet bands beside a pure tone.
 """
 
 import math
@@ -20,12 +19,11 @@ from torch import nn
 
 from preprocessing.errors import UserError
 
-# Frames worked on at once on a CPU: their spectra stay in the second-level cache, which makes the
-# transform several times as fast as one over the whole recording.
-FRAMES_AT_ONCE = 128
-# Neighbouring bands share a product with the few bins that they see; a dense one is nine tenths
-# zeros.
-BANDS_AT_ONCE = 16
+# Windowed samples worked on at once on a CPU: they and their spectra stay in the cache, which makes
+# the transform several times as fast as one over the whole recording.
+SAMPLES_AT_ONCE = 2**17
+# Neighbouring bands share a product with the bins that they see; most of a dense one is zeros.
+BANDS_AT_ONCE = 32
 # Frames of PCEN's smoother that are one triangular product.
 SMOOTHER_CHUNK = 128
 
@@ -63,7 +61,8 @@ class FrontEnd(nn.Module, ABC):
         # Real and imaginary parts lie side by side in the spectrum, so each bin counts twice.
         basis_FM = torch.from_numpy(np.repeat(basis_MF.T, 2, axis=0)).float()
         self.register_buffer("basis_FM", basis_FM, persistent=False)
-        self._parts = _seen_parts(basis_MF)
+        self._groups = _seen_groups(basis_MF)
+        self.frames_at_once = max(SAMPLES_AT_ONCE // self.n_fft, 8)
 
     @property
     def frame_rate_hz(self) -> float:
@@ -91,30 +90,31 @@ class FrontEnd(nn.Module, ABC):
         half = self.n_fft // 2
         x = nn.functional.pad(x, (half, half))
         n_frames = 1 + (x.shape[-1] - self.n_fft) // self.hop_mel
-        batch = math.prod(x.shape[:-1])
-        at_once = max(FRAMES_AT_ONCE // max(batch, 1), 8) if x.device.type == "cpu" else n_frames
-        features_TM, _ = self._pieces(x, n_frames, at_once, None)
+        at_once = n_frames
+        if x.device.type == "cpu":
+            at_once = max(self.frames_at_once // max(math.prod(x.shape[:-1]), 1), 8)
+        features_TM, _ = self.pieces(x, n_frames, at_once, None)
         return features_TM.transpose(-1, -2)
 
     def stream(self) -> "FrontEndStream":
         """Features of one recording that arrives in blocks; their sequence equals `forward`."""
         return FrontEndStream(self)
 
-    def _pieces(
+    def pieces(
         self, x: torch.Tensor, n_frames: int, at_once: int, state: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """The first ``n_frames`` frames of padded samples (..., S), ``at_once`` at a time."""
-        plain = x.ndim == 1 and x.device.type == "cpu" and not torch.is_grad_enabled()
-        scratch = _scratch(at_once, self.n_fft, _product_dtype(x.device)) if plain else None
+        scratch = None
+        if x.ndim == 1 and x.device.type == "cpu" and not x.requires_grad:
+            scratch = _scratch(at_once, self.n_fft, _product_dtype(x.device))
         pieces = []
         with torch.autocast(x.device.type, enabled=False):
             for first in range(0, n_frames, at_once):
                 start = first * self.hop_mel
                 count = min(at_once, n_frames - first)
                 samples = x[..., start : start + (count - 1) * self.hop_mel + self.n_fft]
-                power_TM = self._mel_power(
-                    samples, scratch.first(count) if scratch else _NO_SCRATCH
-                )
+                memory = scratch.first(count) if scratch else _NO_SCRATCH
+                power_TM = self._mel_power(samples, memory)
                 piece_TM, state = self.compress(power_TM, state)
                 pieces.append(piece_TM)
         return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=-2), state
@@ -129,7 +129,7 @@ class FrontEnd(nn.Module, ABC):
             power_TF = parts_TF.to(basis_FM.dtype).square()
         else:
             power_TF = scratch.power_TF.copy_(parts_TF).square_()
-        bands = [power_TF[..., bins] @ basis_FM[bins, bands] for bins, bands in self._parts]
+        bands = [power_TF[..., bins] @ basis_FM[bins, bands] for bins, bands in self._groups]
         return torch.cat(bands, dim=-1)
 
     def _mel_settings(self) -> dict[str, str | int | float]:
@@ -245,14 +245,15 @@ class PCEN(FrontEnd):
     def compress(
         self, power_TM: torch.Tensor, state: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        energy_TM = power_TM.double() * self.pcen_scale
+        energy_TM = power_TM * self.pcen_scale
         head_M = torch.ones_like(energy_TM[..., 0, :]) if state is None else state
-        smooth_TM = smooth(self._weight * energy_TM, 1 - self._weight, head_M, self.smoother_TT)
-        gain_TM = torch.exp(-self.pcen_gain * torch.log(self.pcen_eps + smooth_TM.float()))
-        # expm1 and log1p keep what is quiet against the bias.
-        root_TM = torch.log1p(energy_TM.float() * gain_TM / self.pcen_bias)
-        pcen_TM = self.pcen_bias**self.pcen_power * torch.expm1(self.pcen_power * root_TM)
-        return pcen_TM, smooth_TM[..., -1, :]
+        decay_TT = self.smoother_TT.to(energy_TM)
+        smooth_TM = smooth(self._weight * energy_TM, 1 - self._weight, head_M, decay_TT)
+        gain_TM = torch.exp(-self.pcen_gain * torch.log(self.pcen_eps + smooth_TM))
+        # log1p and expm1 keep what is quiet against the bias.
+        root_TM = self.pcen_power * torch.log1p(energy_TM * gain_TM / self.pcen_bias)
+        pcen_TM = self.pcen_bias**self.pcen_power * torch.expm1(root_TM)
+        return pcen_TM.float(), smooth_TM[..., -1, :]
 
 
 class FrontEndStream:
@@ -268,27 +269,35 @@ class FrontEndStream:
         self._state: torch.Tensor | None = None
 
     def push(self, samples: np.ndarray | torch.Tensor) -> torch.Tensor:
-        """Take the next samples (S,), give the frames that are whole, (M, T), T may be 0."""
-        return self._take(torch.as_tensor(samples), at_once_only=True)
+        """Take the next samples (S,), give the frames that are whole, (M, T); T may be 0."""
+        if isinstance(samples, np.ndarray):
+            samples = torch.from_numpy(np.require(samples, np.float32, ["C", "W"]))
+        self._append(samples)
+        n_frames = self._n_frames()
+        return self._take(n_frames - n_frames % self._frontend.frames_at_once)
 
     def finish(self) -> torch.Tensor:
         """Give the remaining frames (M, T); the stream is over."""
-        return self._take(torch.zeros(self._frontend.n_fft // 2), at_once_only=False)
+        self._append(torch.zeros(self._frontend.n_fft // 2))
+        return self._take(self._n_frames())
+
+    def _append(self, samples: torch.Tensor) -> None:
+        self._samples = torch.cat([self._samples, samples.to(self._samples)])
+
+    def _n_frames(self) -> int:
+        """Frames that the samples at hand make."""
+        beyond_first = len(self._samples) - self._frontend.n_fft
+        return max(1 + beyond_first // self._frontend.hop_mel, 0)
 
     @torch.no_grad()
-    def _take(self, samples: torch.Tensor, *, at_once_only: bool) -> torch.Tensor:
-        frontend = self._frontend
-        samples = samples.to(self._samples)
-        self._samples = torch.cat([self._samples, samples])
-        n_frames = max(1 + (len(self._samples) - frontend.n_fft) // frontend.hop_mel, 0)
-        if at_once_only:
-            n_frames -= n_frames % FRAMES_AT_ONCE
-        if n_frames == 0:
-            return self._samples.new_empty((frontend.n_mels, 0))
-        features_TM, self._state = frontend._pieces(
-            self._samples, n_frames, FRAMES_AT_ONCE, self._state
+    def _take(self, n_frames: int) -> torch.Tensor:
+        """Give that many frames, forget the samples that only they needed."""
+        if not n_frames:
+            return self._samples.new_empty((self._frontend.n_mels, 0))
+        features_TM, self._state = self._frontend.pieces(
+            self._samples, n_frames, self._frontend.frames_at_once, self._state
         )
-        self._samples = self._samples[n_frames * frontend.hop_mel :].clone()
+        self._samples = self._samples[n_frames * self._frontend.hop_mel :]
         return features_TM.T
 
 
@@ -351,7 +360,7 @@ def _mel_to_hz(mel: np.ndarray) -> np.ndarray:
     return np.where(mel < 15, mel * 200 / 3, above)
 
 
-def _seen_parts(basis_MF: np.ndarray) -> list[tuple[slice, slice]]:
+def _seen_groups(basis_MF: np.ndarray) -> list[tuple[slice, slice]]:
     """The parts of the spectrum that groups of bands see, and the groups."""
     parts = []
     for first in range(0, len(basis_MF), BANDS_AT_ONCE):
@@ -384,11 +393,11 @@ def _scratch(n_frames: int, n_fft: int, power_dtype: torch.dtype) -> _Scratch:
     """This thread's scratch memory."""
     kind = (n_frames, n_fft, power_dtype)
     if getattr(_THREAD, "kind", None) != kind:
-        _THREAD.scratch = _Scratch(
-            torch.empty(n_frames, n_fft, dtype=torch.float64),
-            torch.empty(n_frames, 2 * (n_fft // 2 + 1), dtype=power_dtype),
-        )
-        _THREAD.kind = kind
+        # What is made in inference mode cannot be written to outside it.
+        with torch.inference_mode(False):
+            windowed_TN = torch.empty(n_frames, n_fft, dtype=torch.float64)
+            power_TF = torch.empty(n_frames, 2 * (n_fft // 2 + 1), dtype=power_dtype)
+        _THREAD.kind, _THREAD.scratch = kind, _Scratch(windowed_TN, power_TF)
     return _THREAD.scratch
 
 

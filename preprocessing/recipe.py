@@ -27,7 +27,7 @@ FARTHEST_M = 300.0
 # Between calls; twice the margin of `mix`, whose filters ring a little.
 SHORTEST_GAP_S = 0.05
 # What a random stream is for; the keys keep the streams apart.
-_PLAN, _SPECIES, _RECORDING = range(3)
+_PLAN, _GENUS, _SPECIES, _RECORDING = range(4)
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,8 @@ class Settings:
     distractor_snr_db: tuple[float, float]
     call_s: tuple[float, float]
     f0_hz: tuple[float, float]
+    relatives: int
+    kinship: float
     jitter: float
     individual: float
     distance: float
@@ -141,14 +143,24 @@ def check(settings: Settings) -> None:
 
 @lru_cache(maxsize=8)
 def _species(settings: Settings, split: str) -> tuple[Species, ...]:
-    return tuple(
+    """All species of a split: some relatives of each ancestor, who differ from it alike."""
+    count = settings.species(split)
+    ancestors = [
         draw(
-            settings.stream(split, _SPECIES, i),
+            settings.stream(split, _GENUS, genus),
             kinds=settings.kinds,
             f0_hz=settings.f0_hz,
             call_s=settings.call_s,
         )
-        for i in range(settings.species(split))
+        for genus in range(ceil(count / settings.relatives))
+    ]
+    return tuple(
+        vary(
+            ancestors[i // settings.relatives],
+            settings.stream(split, _SPECIES, i),
+            settings.kinship,
+        )
+        for i in range(count)
     )
 
 

@@ -213,10 +213,13 @@ def test_an_episode_is_learned_by_heart(arch: str):
 
 @pytest.mark.parametrize("arch", ARCH_YAML)
 def test_training_starts_within_reach_of_softmax(arch: str):
-    # Not saturated (a loss far over chance) and not flat: the distances are on a sensible scale.
-    model = make(arch).train()
-    loss = episode_loss(model, clips(N_WAY * (K_SHOT + N_QUERY)))
-    assert 0.3 * math.log(N_WAY) < loss.item() < 2 * math.log(N_WAY)
+    # Neither saturated (a loss far over chance) nor flat: distances begin on a sensible scale.
+    shape_N1MT = F.interpolate(clips(N_WAY, 6, 5), size=(64, 44), mode="bilinear")
+    class_B = torch.arange(N_WAY).repeat_interleave(K_SHOT)
+    class_B = torch.cat([class_B, torch.arange(N_WAY).repeat_interleave(N_QUERY)])
+    x_B1MT = 2 * shape_N1MT[class_B] + clips(len(class_B), 64, 44)
+    loss = episode_loss(make(arch).train(), x_B1MT)
+    assert 0.02 * math.log(N_WAY) < loss.item() < 1.5 * math.log(N_WAY)
 
 
 @pytest.mark.parametrize("arch", ARCH_YAML)

@@ -1,4 +1,4 @@
-"""Clips: which frames a call becomes, to the frame; edges, repetition, loudest stretches, lengths."""
+"""Clips: which frames a call becomes, to the frame; edges, repetition, loudest, lengths."""
 
 import numpy as np
 import pandas as pd
@@ -123,10 +123,22 @@ def test_loudest_cuts_long_calls_where_their_mean_is_largest():
         expected = {long: 230, short: 295, exact: 231}  # calls no longer than the clip: centred
         assert got == [expected[row] for row in order]
         assert clips.gather(np.array([long]), 10)[0].mean() == 5
-    # Frames of the call alone count, and the first of equals wins.
-    assert reader(store, calls(("r0", 2.5, 2.9)), anchor="loudest")._first_frames(
-        np.array([0]), 10
-    ) == [250]
+    # The first of equals wins.
+    silent = reader(store, calls(("r0", 2.5, 2.9)), anchor="loudest")
+    assert silent._first_frames(np.array([0]), 10) == [250]
+
+
+def test_loudest_looks_at_the_frames_of_the_call_alone():
+    features = torch.zeros(400, 3)
+    features[[249, 290]] = 99  # just before and just after it
+    features[280:290] = 1
+    store = Recordings({"r0": features.half()})
+    clips = reader(store, calls(("r0", 2.495, 2.895)), anchor="loudest")
+    assert frames_are(clips, features[280:290])
+
+
+def frames_are(clips: ClipReader, expected_TM: torch.Tensor) -> bool:
+    return torch.equal(clips.gather(np.array([0]), len(expected_TM))[0][0, 0].T, expected_TM)
 
 
 @settings(max_examples=60, deadline=None)

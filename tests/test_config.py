@@ -140,14 +140,18 @@ def test_unions_and_ranges():
 
 def test_a_checkpoint_fixes_its_model_and_front_end():
     stored = config("arch=v1")
-    changed = on_checkpoint(stored, ["arch.episodes.n_way=5", "data=clips", "data.split=test"])
+    changed = on_checkpoint(stored, ["arch.episodes.n_way=5", "data=clips", "data.split=test"], {})
     assert changed["arch"]["episodes"]["n_way"] == 5
     assert changed["data"]["_target_"].endswith("ClipsData")
     assert changed["data"]["split"] == "test"
     assert changed["arch"]["model"] == stored["arch"]["model"]
-    assert on_checkpoint(stored, ["features.clip_s=2.0"])["features"]["clip_s"] == 2.0
+    assert on_checkpoint(stored, ["features.clip_s=2.0"], {})["features"]["clip_s"] == 2.0
+    moved = on_checkpoint(stored, ["data=clips", "path.train_dir=a.csv"], {})
+    assert moved["data"]["root"] == "a.csv"
+    moved = on_checkpoint(stored, [], {"path.test_dir": "a=[b]"})
+    assert moved["data"]["test_dir"] == moved["path"]["test_dir"] == "a=[b]"
     for override in ("arch=v2", "arch.model.dropout=0.5", "features.n_mels=64", "features=pcen"):
         with pytest.raises(UserError, match=f"{override.split('=')[0]}: fixed by the checkpoint"):
-            on_checkpoint(stored, [override])
+            on_checkpoint(stored, [override], {})
     with pytest.raises(UserError, match=r"did you mean arch\.episodes\.n_way"):
-        on_checkpoint(stored, ["arch.episodes.n_wy=5"])
+        on_checkpoint(stored, ["arch.episodes.n_wy=5"], {})

@@ -427,6 +427,7 @@ def test_batches_and_episodes_move_under_lightning():
 
 def test_lightning_sets_the_epoch_and_leaves_the_sampler_alone(tmp_path):
     import pytorch_lightning as pl
+    from pytorch_lightning.strategies import DDPStrategy
     from pytorch_lightning.trainer.connectors.data_connector import _DataConnector
 
     seen = []
@@ -454,7 +455,7 @@ def test_lightning_sets_the_epoch_and_leaves_the_sampler_alone(tmp_path):
     trainer.fit(Watcher(), loader)
     assert seen == [(epoch, index) for epoch in (0, 1) for index in range(3)]
     # Under DDP Lightning wraps samplers that do not share out by themselves.
-    trainer._accelerator_connector.strategy = pl.strategies.DDPStrategy()
+    trainer._accelerator_connector.strategy = DDPStrategy()
     assert trainer._accelerator_connector.is_distributed
     connector = _DataConnector(trainer)
     assert not connector._requires_distributed_sampler(loader)

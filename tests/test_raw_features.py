@@ -7,9 +7,11 @@ import torch
 
 from evaluation.raw_features import (
     NearestPrototype,
+    RawStatistics,
     raw_feature_scores,
     raw_features,
     time_statistics,
+    training_statistics,
     z_scored,
 )
 from evaluation.scoring import evaluate_episodes
@@ -94,8 +96,9 @@ def test_statistics_by_hand():
 
 def test_z_scores_by_hand():
     train_PF = torch.tensor([[0.0, 5.0, 1.0], [2.0, 5.0, 3.0]])
+    std_F, mean_F = torch.std_mean(train_PF.double(), dim=0, correction=0)
     # Means 1, 5, 2; deviations 1, none (only centred), 1: z = (3, 4, 0), of length 5.
-    z_PF = z_scored(torch.tensor([[4.0, 9.0, 2.0]]), train_PF)
+    z_PF = z_scored(torch.tensor([[4.0, 9.0, 2.0]]), RawStatistics(mean_F, std_F))
     torch.testing.assert_close(z_PF, torch.tensor([[0.6, 0.8, 0.0]]))
 
 
@@ -120,20 +123,18 @@ def test_nearest_prototype_against_a_float64_loop(spectra):
 def test_rows_and_what_normalisation_is_for(spectra):
     """Where calls differ wildly in loudness, what removes it must win by far."""
     events, reader = make_split(spectra, loudness_db=20, seed=3)
-    train_events, train_reader = make_split(spectra[::-1] + 1, loudness_db=20, seed=4)
+    _, train_reader = make_split(spectra[::-1] + 1, loudness_db=20, seed=4)
     labels = sorted(set(events["label"]))
     plan = make_plan(events, reader)
     rows = raw_feature_scores(
         plan, reader, labels,
-        train_plan=all_clips(train_events, train_reader), train_reader=train_reader, batch_size=50,
+        statistics=training_statistics(train_reader, batch_size=50), batch_size=50,
     )  # fmt: skip
     accuracy = {row.name: row.interval.mean for row in rows}
     assert list(accuracy) == ["unnormalised", "per-sample normalised", "z-scored + L2"]
     assert accuracy["per-sample normalised"] > accuracy["unnormalised"] + 0.3
     # Without a training split the last row, and only it, is left out.
-    rest = raw_feature_scores(
-        plan, reader, labels, train_plan=None, train_reader=None, batch_size=9
-    )
+    rest = raw_feature_scores(plan, reader, labels, statistics=None, batch_size=9)
     assert {row.name: row.interval.mean for row in rest} == {
         name: value for name, value in accuracy.items() if name != "z-scored + L2"
     }
@@ -146,10 +147,10 @@ def test_training_statistics_are_of_the_training_clips(spectra):
     answers = []
     for factor in (1, 30):
         scale = np.array([factor] * 2 + [1] * (N_MELS - 2))
-        train_events, train_reader = make_split(spectra * scale, loudness_db=5, seed=6)
+        _, train_reader = make_split(spectra * scale, loudness_db=5, seed=6)
         rows = raw_feature_scores(
-            plan, reader, labels, train_plan=all_clips(train_events, train_reader),
-            train_reader=train_reader, batch_size=50,
+            plan, reader, labels, statistics=training_statistics(train_reader, batch_size=50),
+            batch_size=50,
         )  # fmt: skip
         answers.append([row.scores.probability_A for row in rows])
     np.testing.assert_array_equal(answers[0][0], answers[1][0])

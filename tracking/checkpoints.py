@@ -14,6 +14,7 @@ import re
 import subprocess
 import zipfile
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ def payload(
     label_map: Mapping[str, Sequence[str]],
     data_hash: str,
     split_hash: str,
+    raw_statistics: Mapping[str, Tensor],
 ) -> dict[str, Any]:
     """What a checkpoint carries under ``"g5"``.
 
@@ -58,6 +60,7 @@ def payload(
         label_map: the classes of each split, ``{"train": [...], ...}``, by class id.
         data_hash: of the recordings and annotations.
         split_hash: of what is in which split.
+        raw_statistics: of the training clips' raw features, by which a test z-scores its own.
     """
     content = {
         "format": FORMAT,
@@ -67,6 +70,7 @@ def payload(
         "label_map": {split: list(labels) for split, labels in label_map.items()},
         "data_hash": data_hash,
         "split_hash": split_hash,
+        "raw_statistics": dict(raw_statistics),
         "git_revision": git_revision(),
         "g5_version": g5_version(),
     }
@@ -211,8 +215,12 @@ def save(content: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
         temporary.write_bytes(buffer.getbuffer())
 
 
+@cache
 def git_revision(source: Path = SOURCE) -> str | None:
-    """The commit of the code in ``source``, with ``-dirty`` if it has changes; None outside git."""
+    """The commit of the code in ``source``, with ``-dirty`` if it has changes; None outside git.
+
+    Asked once: what happens to the files later is not what this process runs.
+    """
     # An installed g5 may lie inside somebody else's repository, which then does not track it.
     if _git(source, "ls-files", "--error-unmatch", "tracking/checkpoints.py") is None:
         return None

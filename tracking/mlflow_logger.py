@@ -259,11 +259,11 @@ class MLflowLogger(Logger):
     def _experiment(self, client: "MlflowClient", uri: str) -> str:
         from mlflow.exceptions import MlflowException
 
+        # As a URI: MLflow decodes plain paths too, and a folder may be called "100%".
+        place = (self.root / "outputs" / "mlflow_artifacts" / self.experiment_name).as_uri()
         found = client.get_experiment_by_name(self.experiment_name)
         if found is None:
-            # As a URI: MLflow decodes plain paths too, and a folder may be called "100%".
-            place = self.root / "outputs" / "mlflow_artifacts" / self.experiment_name
-            location = None if is_remote(uri) else place.as_uri()
+            location = None if is_remote(uri) else place
             try:
                 return client.create_experiment(self.experiment_name, artifact_location=location)
             except MlflowException:
@@ -274,6 +274,11 @@ class MLflowLogger(Logger):
         if found.lifecycle_stage == "deleted":
             client.restore_experiment(found.experiment_id)
             say(f"MLflow: the experiment {self.experiment_name} was deleted; it is restored")
+        if uri == self.local_uri and found.artifact_location != place:
+            say(
+                f"MLflow: the experiment {self.experiment_name} was made elsewhere, and artifacts "
+                f"still go to {found.artifact_location}; another name=... has them here"
+            )
         return found.experiment_id
 
     def _end_moved_run(self, client: "MlflowClient") -> None:

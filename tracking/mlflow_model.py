@@ -1,10 +1,7 @@
 """Records a checkpoint as an MLflow model: code and safe tensors, no pickle."""
 
-import os
 import tempfile
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +11,7 @@ from tracking.restore import restore
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.models import Model
 
 NAME = "model"
 # What loading and predicting import; g5 itself travels with the model.
@@ -24,52 +22,55 @@ ROOMS = ("preprocessing", "conf", "archs", "tracking")
 def log_model(client: "MlflowClient", run_id: str, checkpoint: Path) -> None:
     """Record ``checkpoint`` as the model of an MLflow run.
 
+    What `mlflow.pyfunc.log_model` does, for a run that need not be active in this thread, in
+    whatever store ``client`` has.
+    """
+    from mlflow.entities import LoggedModelOutput
+    from mlflow.models import Model
+
+    run = client.get_run(run_id)
+    logged = client.create_logged_model(
+        run.info.experiment_id, name=NAME, source_run_id=run_id, params=run.data.params
+    )
+    entry = Model(artifact_path=logged.artifact_location, run_id=run_id, model_id=logged.model_id)
+    with tempfile.TemporaryDirectory() as folder:
+        save_model(checkpoint, Path(folder) / NAME, entry)
+        client.log_model_artifacts(logged.model_id, str(Path(folder) / NAME))
+    client.finalize_logged_model(logged.model_id, "READY")
+    client.log_outputs(run_id, models=[LoggedModelOutput(logged.model_id, step=0)])
+
+
+def save_model(checkpoint: Path, folder: Path, entry: "Model | None" = None) -> None:
+    """Write ``checkpoint`` to ``folder`` as an MLflow model that stands on its own.
+
     Loaded by ``mlflow.pyfunc.load_model``, its ``predict`` takes waveforms ``(batch, samples)``,
-    float32 at the rate in the model's metadata, and returns embeddings
+    float32 at the model's rate (``sample_rate_hz`` in its metadata), and returns embeddings
     ``(batch, embedding_dim)``.
     """
     import mlflow.pyfunc
     import numpy as np
-    from mlflow.models import Model, ModelSignature
+    from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
     restored = restore(checkpoint)
     float32 = np.dtype(np.float32)
-    signature = ModelSignature(
-        inputs=Schema([TensorSpec(float32, (-1, -1))]),
-        outputs=Schema([TensorSpec(float32, (-1, restored.model.embedding_dim))]),
-    )
-    with tempfile.TemporaryDirectory() as folder, _tracking_uri(client.tracking_uri):
-        slim = Path(folder) / BEST
-        weights_only(checkpoint, slim)
-        # Not `mlflow.pyfunc.log_model`: it needs a run that is active in this thread.
-        Model.log(
-            artifact_path=None,
-            name=NAME,
-            flavor=mlflow.pyfunc,
-            flavor_name="pyfunc.ModelFromCode",
-            run_id=run_id,
+    slim = folder.with_name(BEST)
+    weights_only(checkpoint, slim)
+    with warnings.catch_warnings():
+        # MLflow would like an example, with which it runs the whole model once more.
+        warnings.filterwarnings("ignore", message=".*input example.*")
+        mlflow.pyfunc.save_model(
+            path=str(folder),
+            mlflow_model=entry,
             python_model=str(SOURCE / "tracking" / "serving.py"),
             artifacts={"checkpoint": str(slim)},
             code_paths=[str(SOURCE / room) for room in ROOMS],
             # Given, because MLflow would find them out by loading the model in a process.
             pip_requirements=[f"{package}=={metadata.version(package)}" for package in PACKAGES],
-            signature=signature,
+            signature=ModelSignature(
+                inputs=Schema([TensorSpec(float32, (-1, -1))]),
+                outputs=Schema([TensorSpec(float32, (-1, restored.model.embedding_dim))]),
+            ),
             metadata={"sample_rate_hz": restored.front_end.sr},
         )
-
-
-@contextmanager
-def _tracking_uri(uri: str) -> Iterator[None]:
-    """MLflow's model functions know only the process-wide address; lend them one."""
-    import mlflow
-
-    variable = os.environ.get("MLFLOW_TRACKING_URI")
-    mlflow.set_tracking_uri(uri)
-    try:
-        with warnings.catch_warnings():
-            # It would like an example, with which it runs the whole model once more.
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        mlflow.set_tracking_uri(variable)  # pyright: ignore[reportArgumentType]
+    slim.unlink()

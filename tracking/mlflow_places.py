@@ -97,10 +97,16 @@ def notice_old_mlruns(root: str | os.PathLike[str]) -> str | None:
     )
 
 
-def short(error: Exception) -> str:
-    """The heart of an error in one line; MLflow and requests wrap it many times over."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = lines[0] if lines else type(error).__name__
+def short(error: BaseException) -> str:
+    """The heart of an error in one line: what the system said, deep inside, if it said anything."""
+    heart: BaseException = error
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError):
+            heart = cause
+        cause = cause.__cause__ or cause.__context__
+    lines = [line.strip() for line in str(heart).splitlines() if line.strip()]
+    text = lines[0] if lines else type(heart).__name__
     return text if len(text) <= 160 else f"{text[:157]}..."
 
 

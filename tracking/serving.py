@@ -6,6 +6,8 @@ code"), so that nothing is pickled. `mlflow_model.log_model` puts the two togeth
 Shapes: B clips, S samples, D embedding width.
 """
 
+from typing import Any
+
 import mlflow.models
 import numpy as np
 import torch
@@ -27,8 +29,13 @@ class Embedder(PythonModel):
         """Rebuild the encoder from the checkpoint among the model's artifacts."""
         self.restored = restore(context.artifacts["checkpoint"])
 
-    # Without a type: MLflow would take it for a schema, and there is a signature.
-    def predict(self, context: PythonModelContext, model_input, params=None) -> np.ndarray:
+    # MLflow takes other types than this for a schema.
+    def predict(
+        self,
+        context: PythonModelContext,
+        model_input: np.ndarray,
+        params: dict[str, Any] | None = None,
+    ) -> np.ndarray:
         """Embed waveforms ``(B, S)`` at the model's rate: ``(B, D)``, float32.
 
         Raises:

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from archs.protonet import Encoder, ProtoNet, check, prepare_convolutions
 
+START_GAIN = 0.25  # of the last batch norm
+
 
 class ConvEncoder(Encoder):
     """Two conv blocks and global average pooling; arguments as in `ProtoNetV1`."""
@@ -23,6 +25,7 @@ class ConvEncoder(Encoder):
         super().__init__()
         first, last = channels
         self.embedding_dim = last
+        last_norm = nn.BatchNorm2d(last)
         self.blocks = nn.Sequential(
             nn.Conv2d(1, first, kernel_size=3, stride=2, padding=1, bias=False),
             nn.BatchNorm2d(first),
@@ -30,11 +33,13 @@ class ConvEncoder(Encoder):
             nn.MaxPool2d(2, ceil_mode=True),  # ceil: one frame remains one
             nn.Dropout2d(dropout),
             nn.Conv2d(first, last, kernel_size=3, stride=2, padding=1, bias=False),
-            nn.BatchNorm2d(last),
+            last_norm,
             nn.ReLU(inplace=True),
             nn.Dropout2d(dropout),
         )
         prepare_convolutions(self)
+        # Squared distances then start at the size softmax wants; at 1.0 the first loss is 20.
+        nn.init.constant_(last_norm.weight, START_GAIN)
 
     def forward(self, x_B1MT: Tensor) -> Tensor:
         """Embed clips: ``(B, 1, M, T) -> (B, D)``."""

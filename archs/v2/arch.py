@@ -22,6 +22,9 @@ from torch.nn import functional as F
 from archs.protonet import Encoder, ProtoNet, check, prepare_convolutions
 from archs.prototypes import pairwise, squared_euclidean, unit
 
+# Length of an embedding before training: squared distances are then of the size softmax wants.
+START_LENGTH = 2.0
+
 
 class ChannelAttention(nn.Module):
     """Squeeze-and-excitation: weigh each channel by all channels' means (Hu et al. 2018).
@@ -100,6 +103,11 @@ class TemporalAttention(nn.Module):
             nn.Dropout(dropout),
             nn.Linear(2 * width, width),
         )
+        # Both branches start at nothing (Zhang et al., "Fixup", ICLR 2019): random attention
+        # would only blur what the blocks say.
+        for last in (self.output, self.feed_forward[-1]):
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
 
     def forward(self, x_BTC: Tensor) -> Tensor:
         """``(B, T, C) -> (B, T, C)``; permuting the frames permutes the result."""
@@ -140,6 +148,11 @@ class ResNetAttentionEncoder(Encoder):
         # Neither has a bias: it would shift all embeddings alike, which no distance can see.
         self.pooled_norm = nn.LayerNorm(2 * channels[-1], bias=False)
         self.projection = nn.Linear(2 * channels[-1], embedding_dim, bias=False)
+        # Weights of unit size with the scale outside (Jacot et al., NeurIPS 2018): to Adam, whose
+        # steps are all of one size, this layer is then slow, and does not forget its random
+        # projection, which keeps distances, before the blocks have learnt anything.
+        nn.init.normal_(self.projection.weight)
+        self.scale = START_LENGTH / self.projection.weight.numel() ** 0.5
         prepare_convolutions(self)
 
     def forward(self, x_B1MT: Tensor) -> Tensor:
@@ -150,7 +163,7 @@ class ResNetAttentionEncoder(Encoder):
         with torch.autocast(x_BTC.device.type, enabled=False):
             x_BTC = x_BTC.float()
             pooled_BC = torch.cat([x_BTC.mean(dim=1), x_BTC.amax(dim=1)], dim=1)
-            return self.projection(self.pooled_norm(pooled_BC))
+            return self.scale * self.projection(self.pooled_norm(pooled_BC))
 
 
 class LearnableDistanceMetric(nn.Module):

@@ -1,0 +1,1 @@
+"""Results on real recordings, each with the command that reproduces its table."""

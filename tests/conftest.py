@@ -1,0 +1,75 @@
+"""What tests share: one tiny procedural set with its features, and places to run g5 in."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+TRAIN_PY = ROOT / "archs" / "train.py"
+
+
+def run_train(arguments: Sequence[str]) -> None:
+    """`python archs/train.py ARGUMENTS` in this process, in the current directory."""
+    from archs.train import launch
+
+    before = sys.argv
+    try:
+        launch(list(arguments))
+    finally:
+        sys.argv = before
+
+
+def run_g5(arguments: Sequence[str]) -> int:
+    """`g5 ARGUMENTS` in this process, in the current directory; the exit code."""
+    from main import main
+
+    before = sys.argv
+    try:
+        main(args=list(arguments), prog_name="g5", standalone_mode=True)
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    finally:
+        sys.argv = before
+    return 0
+
+
+@pytest.fixture(scope="session")
+def tiny_set(tmp_path_factory) -> Path:
+    """A place where the recordings and features of `debug=fast` have been made."""
+    place = tmp_path_factory.mktemp("tiny")
+    before = os.getcwd()
+    os.chdir(place)
+    try:
+        assert run_g5(["features", "debug=fast"]) == 0
+    finally:
+        os.chdir(before)
+    return place
+
+
+@pytest.fixture
+def place(tiny_set, tmp_path, monkeypatch) -> Path:
+    """An empty current directory that shares the tiny set's recordings and features."""
+    (tmp_path / "outputs").mkdir()
+    for name in ("procedural", "store"):
+        (tmp_path / "outputs" / name).symlink_to(tiny_set / "outputs" / name)
+    monkeypatch.chdir(tmp_path)
+    for name in ("MLFLOW_TRACKING_URI", "G5_VALUES", "G5_JOB", "HYDRA_FULL_ERROR"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def start_train(place) -> Callable[..., subprocess.Popen]:
+    """Start `python archs/train.py ...` in a process of its own."""
+
+    def start(*arguments: str) -> subprocess.Popen:
+        return subprocess.Popen(
+            [sys.executable, str(TRAIN_PY), *arguments],
+            cwd=place, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+
+    return start

@@ -1,0 +1,714 @@
+"""Every leaf of the configuration acts: another value changes something that a user could see.
+
+The leaves are read from `conf/`, so a new key is walked as soon as it is there. It is changed to
+the value `OTHER` names, or doubled, halved or negated; the probe of its part of the configuration
+(`PROBES`) observes g5 before and after. A key that needs something else here (a probe, a value
+that is not a number, a setting under which it acts) fails by name.
+"""
+
+import contextlib
+import copy
+import hashlib
+import io
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import soundfile
+import torch
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+import jobs.record
+import jobs.test
+import jobs.train
+import preprocessing.features
+import preprocessing.procedural
+import tracking.mlflow_logger
+from archs.module import FewShotModule
+from archs.protonet import ProtoNet
+from conf.build import build, locate
+from conf.choices import choices
+from conf.compose import composed
+from conf.parts import data_of, front_end_of, material_of, normalize_of
+from conf.validate import resolve, validate
+from jobs.loaders import EpisodeLoaders
+from preprocessing.episodes import EpisodeBatch
+from preprocessing.events import SPLITS, Corpus
+from preprocessing.frontend import FrontEndStream
+from preprocessing.material import Material
+from tracking.folders import RunFolder
+from tracking.mlflow_logger import MLflowLogger
+from tracking.restore import restore
+
+ROOT = Path(__file__).resolve().parent.parent
+CONF = ROOT / "conf"
+HASH = re.compile(r"\b[0-9a-f]{12}\b")
+
+# --- what is set, and to what -------------------------------------------------------------------
+
+# The choices that a leaf is observed under, unless it is of another choice.
+BASE = {
+    "arch": "v1", "data": "dcase", "features": "logmel", "trainer": "cpu",
+    "callbacks": "default", "logger": "mlflow",
+}  # fmt: skip
+
+# Everything small, and nothing left to the machine. "{world}" is the folder of `World`.
+SMALL: dict[str, Any] = {
+    "path.train_dir": "{world}/train",
+    "path.eval_dir": "{world}/val",
+    "path.test_dir": "{world}/test",
+    "features.sr": 8000,
+    "features.n_fft": 256,
+    "features.hop_mel": 128,
+    "features.n_mels": 8,
+    "features.fmax": 3500,
+    "features.clip_s": 0.25,
+    "features.workers": 2,
+    "arch.episodes.n_way": 2,
+    "arch.episodes.k_shot": 1,
+    "arch.episodes.n_query": 2,
+    "arch.episodes.episodes_per_epoch": 2,
+    "arch.episodes.val_episodes": 3,
+    "arch.episodes.test_episodes": 3,
+    "arch.training.max_epochs": 2,
+    "trainer.threads": 1,
+}
+SMALL_DATA: dict[str, dict[str, Any]] = {
+    "data=raven": {
+        "path.train_dir": "{world}/raven",
+        "path.eval_dir": "{world}/raven_val",
+        "path.test_dir": None,
+    },
+    "data=clips": {"path.train_dir": "{world}/clips", "path.eval_dir": None, "path.test_dir": None},
+    "data=procedural": {
+        "path.train_dir": None, "path.eval_dir": None, "path.test_dir": None,
+        "data.sr": 16000, "data.f0_hz": [400.0, 4000.0], "data.call_s": [0.05, 0.4],
+        "data.train_species": 2, "data.val_species": 1, "data.test_species": 1,
+        "data.recordings_per_species": 1, "data.species_per_recording": 2,
+        "data.calls_per_recording": 2, "data.recording_s": 2.0,
+        "data.distance": 0.0, "data.reverb": 0.0, "data.distractors": 0.0,
+        "data.wind": 0.0, "data.rain": 0.0, "data.hum": 0.0, "data.workers": 1,
+    },
+}  # fmt: skip
+
+# What a leaf is changed to; of a tuple the first that differs and is valid. All others are
+# doubled, halved or negated (`_neighbour`).
+OTHER: dict[str, Any] = {
+    "name": "another",
+    "exp_name": "another",
+    "path.root_dir": "elsewhere",
+    "path.train_dir": "{world}/test",
+    "path.eval_dir": "{world}/train",
+    "path.test_dir": "{world}/train",
+    "data.train_dir": "{world}/test",
+    "data.eval_dir": "{world}/train",
+    "data.test_dir": "{world}/train",
+    "data.anchor": ("centre", "loudest"),
+    "data.cache_dir": "another",
+    "data=dcase data.q_class": "subset",
+    "data=raven data.label_column": "Species",
+    "data=clips data.root": "{world}/clips/list.csv",
+    "data=clips data.audio_dir": "{world}/other_clips",
+    "data=clips data.split": "test",
+    "data=clips data.val_classes": 0.4,
+    "data=clips data.test_classes": 0.4,
+    "data=procedural data.root_dir": "elsewhere",
+    "data=procedural data.train_dir": "given/train",
+    "data=procedural data.eval_dir": "given/val",
+    "data=procedural data.test_dir": "given/test",
+    "data=procedural data.species_per_recording": 1,
+    "data=procedural data.kinds": ["noise"],
+    "data=procedural data.f0_hz": [1000.0, 2000.0],
+    "data=procedural data.snr_db": [0.0, 10.0],
+    "features.clip": "adaptive",
+    "features.normalize": ("none", "recording"),
+    "features.floor_db": -20,
+    "features.fmax": 3000,
+    "features.min_clip_s": 0.13,
+    "features.max_clip_s": 0.1,
+    "features.workers": 1,
+    "features.pcen_eps": 1e3,
+    "features.block_s": 0.5,
+    "arch.name": "v9",
+    "arch.model.distance": ("cosine", "euclidean"),
+    "arch=v1 arch.augmentation": {
+        "_target_": "archs.v2.augmentation.BioacousticAugmentation",
+        "time_mask_pct": 0.1, "freq_mask_pct": 0.1, "n_time_masks": 1, "n_freq_masks": 1,
+        "noise_std": 0.1, "mixup_alpha": 0.0,
+    },
+    "arch.training.optimizer": ("sgd", "adam"),
+    "arch.training.scheduler": "cosine",
+    "arch.training.gradient_clip_val": 1e-3,
+    "arch.training.load_weight_from": "{world}/trained.ckpt",
+    "trainer.accelerator": "gpu",
+    "trainer.strategy": "ddp",
+    "trainer.log_every_n_steps": 1,
+    "trainer.precision": "bf16-mixed",
+    "trainer.matmul_precision": ("medium", "high"),
+    "callbacks.checkpoint.monitor": "train/loss",
+    "callbacks.checkpoint.mode": "min",
+    "callbacks.early_stopping.monitor": "train/loss",
+    "callbacks.early_stopping.mode": "min",
+    "logger.tracking_uri": "sqlite:///another.db",
+}  # fmt: skip
+
+# What a leaf acts together with.
+TOGETHER_WITH: dict[str, dict[str, Any]] = {
+    "train": {"arch.training.load_weight_from": "{world}/trained.ckpt"},
+    "resume": {"exp_name": "earlier"},
+    "data.anchor": {"features.clip_s": 0.05},
+    "data=procedural data.reverb_s": {"data.reverb": 1.0},
+    "data=procedural data.distractor_snr_db": {"data.distractors": 3.0},
+    "data=clips data.audio_dir": {"path.train_dir": "{world}/clips/list.csv"},
+    "features.min_clip_s": {"features.clip": "adaptive"},
+    "features.max_clip_s": {"features.clip": "adaptive", "features.min_clip_s": 0.05},
+    "arch.model.cosine_scale": {"arch.model.distance": "cosine"},
+    "arch.training.scheduler_gamma": {"arch.training.scheduler_step_size": 1},
+    "arch.training.scheduler_step_size": {"arch.training.scheduler_step_size": 1},
+    "arch.training.warmup_epochs": {
+        "arch.training.scheduler": "cosine_warmup", "arch.training.max_epochs": 4,
+    },
+    "callbacks.early_stopping.enabled": {"callbacks.early_stopping.patience": 1},
+    **{
+        f"callbacks.early_stopping.{key}": {
+            "callbacks.early_stopping.enabled": True, "callbacks.early_stopping.patience": 1,
+        }
+        for key in ("monitor", "mode", "patience", "min_delta")
+    },
+}  # fmt: skip
+
+# Read by experiments/ only: they look for real recordings here.
+EXPERIMENTS_ONLY = {"path.real_dir"}
+
+# Leaves that do nothing under these settings, one for each probe: that they are found to do
+# nothing shows that the probes see what g5 does, and not the configuration itself.
+INERT: dict[str, dict[str, Any]] = {
+    "arch.training.warmup_epochs": {"arch.training.scheduler": "cosine"},
+    "arch.model.cosine_scale": {"arch.model.distance": "euclidean"},
+    "features.max_clip_s": {"features.clip": "fixed"},
+    "data=procedural data.reverb_s": {"data.reverb": 0.0},
+    "data=clips data.val_classes": {"data.split": "test"},
+    "callbacks.early_stopping.patience": {"callbacks.early_stopping.enabled": False},
+    "arch.episodes.cross_source": {"path.train_dir": "{world}/one", "path.eval_dir": None},
+}
+
+
+# --- the leaves ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A key, and the choice of a group that has it."""
+
+    key: str
+    choice: str
+
+    def __str__(self) -> str:
+        group = self.choice.partition("=")[0]
+        inside = self.key.startswith(f"{group}.") and group in ("arch", "data", "features")
+        return f"{self.choice} {self.key}" if inside else self.key
+
+    def lookup(self, table: Mapping[str, Any]) -> Any:
+        """What a table says of this leaf, or of all of this key; None if nothing."""
+        return table.get(f"{self.choice} {self.key}", table.get(self.key))
+
+
+@cache
+def composition(choice: str) -> DictConfig:
+    """`conf/config.yaml` with the base choices and ``choice`` in place of its group's."""
+    group, _, name = choice.partition("=")
+    return composed([f"{key}={value}" for key, value in {**BASE, group: name}.items()])
+
+
+def leaves() -> list[Leaf]:
+    """Every key under every choice of every group, once for each class that is configured."""
+    groups = sorted(path.name for path in CONF.iterdir() if path.is_dir() and choices(path.name))
+    found: dict[tuple[str, str], Leaf] = {}
+    for group in groups:
+        # The base choice comes first: what others share with it is probed there.
+        for name in sorted(choices(group), key=lambda name: name != BASE.get(group)):
+            choice = f"{group}={name}"
+            plain = OmegaConf.to_container(composition(choice), resolve=False)
+            for key, target in walk(plain):
+                own = key.partition(".")[0]
+                brought = choice if own not in BASE or own == group else f"{own}={BASE[own]}"
+                found.setdefault((key, target), Leaf(key, brought))
+    return sorted(found.values(), key=str)
+
+
+def walk(node: Any, at: str = "", target: str = "") -> Iterator[tuple[str, str]]:
+    """Dotted keys of what is no group, each with the nearest `_target_` around it."""
+    if not isinstance(node, Mapping) or not node:
+        yield at, target
+        return
+    target = node.get("_target_", target)
+    for key, value in node.items():
+        yield from walk(value, f"{at}.{key}" if at else str(key), target)
+
+
+LEAVES = leaves()
+
+
+# --- the world ----------------------------------------------------------------------------------
+
+LABELS = {"train": "abcd", "val": "efg", "test": "hij"}
+
+
+def sound(path: Path, seconds: float, seed: int) -> None:
+    """Noise under tones that begin loud and fade, with silence at the end."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(int(seconds * 8000)) / 8000
+    tone = np.sin(2 * np.pi * rng.uniform(500, 3000) * t) * np.exp(-3 * (t % 0.5))
+    x = (0.3 * tone + 0.01 * rng.standard_normal(len(t))) * (t < 0.9 * seconds)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, x, 8000)
+
+
+def calls(label: str, number: int) -> list[tuple[float, float]]:
+    """Where a label calls in a recording: three calls of 0.1 to 0.3 s, never two labels at once."""
+    first = 0.4 * (ord(label) % 4)
+    return [(first + 1.6 * i, first + 1.6 * i + 0.1 * (1 + (i + number) % 3)) for i in range(3)]
+
+
+def write_dcase(folder: Path, labels: str, recordings: int = 2) -> None:
+    for number in range(recordings):
+        stem = folder / "SET" / f"{folder.name}_{number}"
+        sound(stem.with_suffix(".wav"), 5.0, seed=number + 10 * ord(labels[0]))
+        lines = [f"Audiofilename,Starttime,Endtime,{','.join(labels)}"]
+        for label in labels:
+            marks = ",".join("POS" if label == other else "NEG" for other in labels)
+            lines += [f"{stem.name}.wav,{a},{b},{marks}" for a, b in calls(label, number)]
+        stem.with_suffix(".csv").write_text("\n".join(lines) + "\n")
+
+
+def write_q(folder: Path) -> None:
+    """A set whose class is the recording, or its folder."""
+    sound(folder / "SET" / "q.wav", 5.0, seed=5)
+    rows = "".join(f"q.wav,{a},{b},POS\n" for a, b in calls("a", 0))
+    (folder / "SET" / "q.csv").write_text(f"Audiofilename,Starttime,Endtime,Q\n{rows}")
+
+
+def write_raven(folder: Path, labels: str) -> None:
+    sound(folder / f"{labels}.wav", 5.0, seed=ord(labels[0]))
+    lines = ["Selection\tBegin Time (s)\tEnd Time (s)\tAnnotation\tSpecies"]
+    for label in labels:
+        lines += [f"1\t{a}\t{b}\t{label}\tspecies {label}" for a, b in calls(label, 0)]
+    (folder / f"{labels}.Table.1.selections.txt").write_text("\n".join(lines) + "\n")
+
+
+def write_clips(folder: Path, seed: int) -> None:
+    for number, label in enumerate("klmno"):
+        sound(folder / label / f"{label}.wav", 0.4, seed=seed + number)
+    rows = "".join(f"{label}/{label}.wav,{label}\n" for label in "klmn")
+    (folder / "list.csv").write_text(f"file,label\n{rows}")
+
+
+@dataclass
+class World:
+    """Recordings and a checkpoint to observe g5 with, and what was observed so far.
+
+    Attributes:
+        path: where they lie.
+        seen: observations, by probe and configuration.
+    """
+
+    path: Path
+    seen: dict[Any, Any] = field(default_factory=dict)
+    count: int = 0
+
+    def fill(self, value: Any) -> Any:
+        """A value of the tables above, in this world."""
+        return value.replace("{world}", str(self.path)) if isinstance(value, str) else value
+
+    def config(self, choice: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """A valid configuration: the small one of ``choice`` with ``changes``."""
+        config = copy.deepcopy(composition(choice))
+        for key, value in {**SMALL, **SMALL_DATA.get(choice, {}), **changes}.items():
+            OmegaConf.update(config, key, self.fill(value), merge=False)
+        plain = resolve(config)
+        validate(plain)
+        return plain
+
+    def observe(self, probe: "Probe", config: dict[str, Any]) -> Any:
+        """What ``probe`` sees, in an empty current directory; torch and the environment stay."""
+        self.count += 1
+        here = self.path / "runs" / str(self.count)
+        here.mkdir(parents=True)
+        with torch_as_it_is(), mock.patch.dict(os.environ), pytest.MonkeyPatch.context() as patch:
+            os.environ.pop("MLFLOW_TRACKING_URI", None)
+            patch.chdir(here)
+            with contextlib.redirect_stdout(io.StringIO()):
+                return probe.see(copy.deepcopy(config), here, patch)
+
+    def before(self, probe: "Probe", config: dict[str, Any]) -> Any:
+        """What ``probe`` sees of ``config``: the same whenever it looks."""
+        key = (probe.see, repr(config))
+        if key not in self.seen:
+            self.seen[key] = self.observe(probe, config)
+            assert self.observe(probe, config) == self.seen[key], "a probe must repeat itself"
+        return self.seen[key]
+
+
+@contextlib.contextmanager
+def torch_as_it_is() -> Iterator[None]:
+    """Put back what a run sets for the whole process."""
+    threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_float32_matmul_precision(precision)
+        torch.use_deterministic_algorithms(deterministic)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> World:
+    path = tmp_path_factory.mktemp("world")
+    for split, labels in LABELS.items():
+        write_dcase(path / split, labels)
+    write_dcase(path / "one", LABELS["train"], recordings=1)
+    write_q(path / "val")
+    write_raven(path / "raven", "ab")
+    write_raven(path / "raven_val", "cd")
+    write_clips(path / "clips", seed=0)
+    write_clips(path / "other_clips", seed=50)
+    made = World(path)
+    config = made.config("arch=v1", {"seed": 99, "logger.enabled": False, **SMALL_MODEL})
+    made.observe(Probe(see_run), config)
+    (trained,) = path.glob("runs/1/outputs/*/*/checkpoints/last.ckpt")
+    os.link(trained, path / "trained.ckpt")
+    return made
+
+
+# --- probes -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What is looked at: ``see(config, here, patch)``, under the settings ``context``."""
+
+    see: Callable[[dict[str, Any], Path, pytest.MonkeyPatch], Any]
+    context: Mapping[str, Any] = field(default_factory=dict)
+
+
+def digest(*values: Any) -> str:
+    """Of tensors and plain values, in a few letters."""
+    state = hashlib.sha256()
+    for value in values:
+        if isinstance(value, Tensor):
+            state.update(f"{tuple(value.shape)} {value.dtype}".encode())
+            value = value.detach().contiguous().numpy().tobytes()
+        state.update(value if isinstance(value, bytes) else repr(value).encode())
+    return state.hexdigest()[:16]
+
+
+def files(here: Path) -> list[str]:
+    """What lies under ``here`` but for the store; names say nothing of the settings."""
+    names = (str(path.relative_to(here)) for path in here.rglob("*") if path.is_file())
+    return sorted(HASH.sub("HASH", name) for name in names if "/store/" not in f"/{name}")
+
+
+def see_run(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) -> Any:
+    """A training run: its jobs, its record, its files and its weights, and torch meanwhile."""
+    seen: list[Any] = []
+    fit = jobs.train._fit
+
+    def spied_fit(*parts: Any) -> None:
+        seen.append(("threads", torch.get_num_threads()))
+        seen.append(("matmul", torch.get_float32_matmul_precision()))
+        seen.append(("deterministic", torch.are_deterministic_algorithms_enabled()))
+        fit(*parts)
+
+    class Record(MLflowLogger):
+        """An MLflow run that is written nowhere."""
+
+        def _open(self, uri: str) -> None:
+            seen.append(("run", self.experiment_name, self.run_name, uri.replace(str(here), "")))
+
+        def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+            seen.append(("metrics", sorted(metrics), step))
+
+        def log_artifact(self, path: Path, folder: str | None = None) -> None:
+            seen.append(("artifact", path.name, folder))
+
+        def log_model(self, checkpoint: Path) -> None:
+            seen.append(("model", checkpoint.name))
+
+    monitor = SimpleNamespace(start=lambda: seen.append("system metrics"), stop=lambda: None)
+    patch.setattr(tracking.mlflow_logger, "_system_monitor", lambda logger: monitor)
+    patch.setattr(jobs.record, "MLflowLogger", Record)
+    patch.setattr(jobs.train, "_fit", spied_fit)
+    patch.setattr(jobs.train, "evaluate", lambda config, restored, *_: seen.append("test"))
+    patch.setattr(jobs.train, "evaluate_checkpoint", lambda path, *_, **__: seen.append("only test"))
+    # Inductor would take a minute.
+    patch.setattr(nn.Module, "compile", lambda self: seen.append("compiled"))
+    jobs.train.run(config)
+    for checkpoint in sorted(here.rglob("last.ckpt")):
+        content = torch.load(checkpoint, weights_only=True)
+        seen.append(("weights", digest(*content["state_dict"].values()), content["global_step"]))
+    return seen, files(here)
+
+
+def see_second_run(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) -> Any:
+    """A run where there has been one of that name, shorter by an epoch."""
+    earlier = copy.deepcopy(config)
+    earlier["resume"], earlier["arch"]["training"]["max_epochs"] = False, 1
+    see_run(earlier, here, patch)
+    return see_run(config, here, patch)
+
+
+def see_encoder(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) -> Any:
+    """Two training steps: what the encoder is given, what comes out of it, and the losses."""
+    module = jobs.train.Training(config, job=None)._module(SimpleNamespace(val_labels=[]))
+    seen: list[Any] = []
+    module.model.register_forward_hook(lambda _, args, z: seen.append((digest(args[0]), digest(z))))
+    module.train()
+    torch.manual_seed(0)
+    x_B1MT = torch.randn(12, 1, 32, 40)
+    batch = EpisodeBatch(
+        x=x_B1MT, stats=torch.tensor([[0.0, 1.0]] * 12), class_ids=torch.arange(3),
+        n_way=3, k_shot=2, n_query=2, epoch=0, index=0,
+    )  # fmt: skip
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.001)
+    for _ in range(2):
+        loss, _ = module.episode_loss(batch)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        seen.append(loss.item())
+    return seen
+
+
+def material(config: dict[str, Any]) -> Material:
+    return material_of(config, data_of(config).load(), front_end_of(config))
+
+
+def see_episodes(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) -> Any:
+    """The training episodes of two epochs, and the validation episodes."""
+    loaders = EpisodeLoaders(material(config), config["arch"]["episodes"], seed=config["seed"])
+    train = loaders.train_dataloader()
+    seen = []
+    for epoch in range(2):
+        train.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
+        seen += [(b.n_way, b.k_shot, b.n_query, digest(b.x, b.class_ids)) for b in train]
+    episodes = loaders.val_clips.plan.episodes if loaders.val_clips else []
+    return seen, [digest(e.support, e.query) for e in episodes]
+
+
+def see_test(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) -> Any:
+    """The test of a checkpoint, without its figures."""
+    restored = restore(config["arch"]["training"]["load_weight_from"])
+    patch.setattr(jobs.test, "draw", lambda *_: [])
+    result = jobs.test.evaluate(config, restored, material(config), RunFolder(here), None)
+    return len(result.scores.accuracy_E), result.interval
+
+
+def see_clips(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) -> Any:
+    """The clips of the training calls as an encoder gets them, and how they were extracted."""
+    pools, pushed = [], []
+    push, executor = FrontEndStream.push, preprocessing.features.ThreadPoolExecutor
+
+    def spied_push(stream: FrontEndStream, samples: Any) -> Tensor:
+        pushed.append(len(samples))
+        return push(stream, samples)
+
+    def spied_executor(workers: int, **more: Any) -> Any:
+        pools.append(workers)
+        return executor(workers, **more)
+
+    patch.setattr(FrontEndStream, "push", spied_push)
+    patch.setattr(preprocessing.features, "ThreadPoolExecutor", spied_executor)
+    seen = material(config)
+    reader, normalize = seen.reader("train"), normalize_of(config)
+    if config["features"]["normalize"] == "train":
+        normalize.fit(*seen.training_bands())
+    rows = np.arange(len(reader))
+    x_B1MT, stats_B2 = reader.gather(rows, reader.episode_frames(rows))
+    return digest(normalize(x_B1MT, stats_B2)), pools, sorted(pushed)
+
+
+def see_corpus(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) -> Any:
+    """What is read: events, recordings, splits and problems, and what is written on the way."""
+    corpus: Corpus = data_of(config).load()
+    events = corpus.events.drop(columns=["file", "source"]).to_csv()
+    audio = corpus.recordings.drop(columns=["file", "source"]).to_csv()
+    splits = {name: len(corpus.split(name)) for name in SPLITS}
+    return events, audio, splits, [problem.kind for problem in corpus.problems], files(here)
+
+
+def see_procedural(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) -> Any:
+    """The recordings and their tables as they are made, where they go, and by how many workers."""
+    workers: list[int] = []
+    made = preprocessing.procedural._made
+
+    def spied_made(todo: Any, count: int) -> Any:
+        workers.append(count)
+        return made(todo, 1)
+
+    patch.setattr(preprocessing.procedural, "_made", spied_made)
+    data_of(config).make()  # type: ignore[attr-defined]
+    sounds = [path for path in here.rglob("*") if path.suffix in (".wav", ".csv")]
+    return {HASH.sub("HASH", str(p.relative_to(here))): digest(p.read_bytes()) for p in sounds}, workers
+
+
+def see_trainer(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) -> Any:
+    """What Lightning is asked for; this machine need not have it."""
+    asked: dict[str, Any] = {}
+    patch.setattr(jobs.train.pl, "Trainer", lambda **keywords: asked.update(keywords))
+    jobs.train.Training(config, job=None)._trainer(RunFolder(here), None)
+    return {key: value for key, value in asked.items() if isinstance(value, str | int)}
+
+
+class Scripted(pl.LightningModule):
+    """A run whose metrics are known beforehand."""
+
+    LOSS = (6.0, 5.0, 4.0, 3.0, 2.0, 1.0)
+    ACCURACY = (0.5, 0.9, 0.905, 0.6, 0.7, 0.8)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+
+    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+        self.log("train/loss", self.LOSS[self.current_epoch], on_step=False, on_epoch=True)
+        return self.weight.sum()
+
+    def validation_step(self, batch: Tensor, batch_idx: int) -> None:
+        self.log("val/acc", self.ACCURACY[self.current_epoch])
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def see_callbacks(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) -> Any:
+    """A scripted run: which epochs it has, keeps, calls the best, and tells the user of."""
+    folder = RunFolder(here)
+    folder.checkpoints.mkdir()
+    trainer = jobs.train.Training(config, job=None)._trainer(folder, None)
+    loader = DataLoader(torch.zeros(1, 1))
+    with contextlib.redirect_stdout(io.StringIO()) as told:
+        trainer.fit(Scripted(), loader, loader)
+    best = torch.load(folder.checkpoints / "best_checkpoint.ckpt", weights_only=True)["epoch"] + 1
+    return trainer.current_epoch, best, files(here), told.getvalue().count("\nepoch")
+
+
+def see_target(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) -> Any:
+    """The classes of what is built from `_target_` nodes."""
+    augmentation = config["arch"]["augmentation"]
+    return (
+        type(data_of(config)).__name__,
+        type(front_end_of(config)).__name__,
+        type(build(config["arch"]["model"], expect=ProtoNet, where="arch.model")).__name__,
+        augmentation and type(build(augmentation, expect=nn.Module, where="")).__name__,
+    )
+
+
+SMALL_MODEL = {"arch.model.channels": [4, 8]}
+RUN = Probe(see_run, SMALL_MODEL)
+CORPUS = Probe(see_corpus)
+CLIPS = Probe(see_clips)
+TRAINER = Probe(see_trainer)
+CALLBACKS = Probe(see_callbacks, {"arch.training.max_epochs": 6})
+
+# The probe of a leaf is that of the longest of these that it starts with.
+PROBES: dict[str, Probe] = {
+    **dict.fromkeys(("name", "exp_name", "train", "test", "deterministic", "seed"), RUN),
+    "resume": Probe(see_second_run, SMALL_MODEL),
+    "path.root_dir": RUN,
+    **dict.fromkeys(("path.train_dir", "path.eval_dir", "path.test_dir"), CORPUS),
+    "data.": CORPUS,
+    "data.anchor": CLIPS,
+    "data=procedural data.": Probe(see_procedural),
+    "features.": CLIPS,
+    "arch.name": RUN,
+    "arch.model.": Probe(see_encoder),
+    "arch.augmentation": Probe(see_encoder),
+    "arch.episodes.": Probe(see_episodes),
+    "arch.episodes.episodes_per_batch": RUN,
+    "arch.episodes.test_episodes": Probe(
+        see_test, {"arch.training.load_weight_from": "{world}/trained.ckpt"}
+    ),
+    "arch.training.": RUN,
+    "trainer.": RUN,
+    **{f"trainer.{key}": TRAINER for key in ("accelerator", "devices", "num_nodes", "strategy")},
+    "callbacks.": CALLBACKS,
+    "logger.": RUN,
+}
+
+
+def probe_of(leaf: Leaf) -> Probe:
+    if leaf.key.endswith("._target_"):
+        return Probe(see_target)
+    names = [leaf.key, f"{leaf.choice} {leaf.key}"]
+    fitting = [start for start in PROBES if any(name.startswith(start) for name in names)]
+    # How much of the key itself is named counts, then that its choice is.
+    best = max(fitting, key=lambda start: (len(start.split(" ")[-1]), " " in start), default=None)
+    assert best is not None, f"{leaf}: a new key; give it a probe in PROBES"
+    return PROBES[best]
+
+
+# --- the walk -----------------------------------------------------------------------------------
+
+
+def another_class(dotted: str) -> str:
+    """The path of a class like the one at ``dotted``, but not that one."""
+    cls = type("Another", (locate(dotted, "_target_"),), {"__module__": __name__})
+    globals()["Another"] = cls
+    return f"{__name__}.Another"
+
+
+def neighbour(value: Any) -> Any:
+    """Another value of the same kind; None where that takes knowledge."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int):
+        return 2 * value or 1
+    if isinstance(value, float):
+        return value / 2 or 0.5
+    if isinstance(value, list) and all(isinstance(item, int | float) for item in value):
+        return [neighbour(item) for item in value]
+    return None
+
+
+def changed(leaf: Leaf, world: World, context: Mapping[str, Any]) -> tuple[dict, Any]:
+    """The configuration with another valid value of the leaf, and that value."""
+    current = value_at(world.config(leaf.choice, context), leaf.key)
+    if leaf.key.endswith("._target_"):
+        wanted = (another_class(current),)
+    else:
+        named = leaf.lookup(OTHER)
+        wanted = named if isinstance(named, tuple) else (named,)
+        if named is None:
+            wanted = (neighbour(current),)
+    assert wanted != (None,), f"{leaf}: say in OTHER what {current!r} can be changed to"
+    value = next(value for value in map(world.fill, wanted) if value != current)
+    return world.config(leaf.choice, {**context, leaf.key: value}), value
+
+
+def value_at(config: Any, key: str) -> Any:
+    for part in key.split("."):
+        config = config[part]
+    return config
+
+
+@pytest.mark.parametrize("leaf", [leaf for leaf in LEAVES if leaf.key not in EXPERIMENTS_ONLY], ids=str)
+def test_changing_a_leaf_changes_something(leaf, world):
+    probe = probe_of(leaf)
+    context = {**probe.context, **(leaf.lookup(TOGETHER_WITH) or {})}
+    config, value = changed(leaf, world, context)
+    before = world.before(probe, world.config(leaf.choice, context))
+    after = world.observe(probe, config)
+    assert after != before, f"{leaf}={value!r} changes nothing that {probe.see.__name__} can see"
