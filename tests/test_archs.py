@@ -31,6 +31,15 @@ BANDS, FRAMES = 24, 21
 N_WAY, K_SHOT, N_QUERY = 4, 2, 2
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """On clips this small a second thread costs more than it brings, on a busy machine far more."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def node(arch: str, part: str = "model") -> dict[str, Any]:
     return yaml.safe_load(ARCH_YAML[arch].read_text())[part]
 

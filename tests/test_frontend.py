@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from conf.build import build
+from conf.compose import composed
 from preprocessing.errors import UserError
 from preprocessing.frontend import PCEN, FrontEnd, LogMel, decay_matrix, mel_basis, smooth
 
@@ -38,7 +39,7 @@ def pcen(**changes) -> PCEN:
     return PCEN(**{**MEL, **PCEN_SETTINGS, **changes})
 
 
-def signal(name: str, seconds: float = 3.0) -> np.ndarray:
+def signal(name: str, seconds: float = 2.0) -> np.ndarray:
     """Test sounds; what is quiet beside what is loud is where precision shows."""
     rng = np.random.default_rng(7)
     t = np.arange(round(seconds * SR)) / SR
@@ -46,7 +47,7 @@ def signal(name: str, seconds: float = 3.0) -> np.ndarray:
     sounds = {
         "noise": 0.1 * noise,
         "tone": np.sin(2 * np.pi * 1000 * t),
-        "chirp": np.sin(2 * np.pi * (100 * t + 1700 * t**2)),
+        "chirp": np.sin(2 * np.pi * (100 * t + 2500 * t**2)),
         "tone over faint noise": np.sin(2 * np.pi * 3000 * t) + 1e-5 * noise,
         "burst in silence": np.where((t > 1) & (t < 1.2), noise, 0.0),
         "16 bit": np.round(3 * noise) / 32768,
@@ -152,11 +153,9 @@ def stream_in_blocks(frontend: FrontEnd, x: np.ndarray, sizes: list[int]) -> tor
 
 
 @pytest.mark.parametrize("make", [log_mel, pcen])
-@pytest.mark.parametrize("n_samples", [0, 1, 255, 256, 1024, 5000, 3 * SR])
-@pytest.mark.parametrize("sizes", [[97], [256], [1024], [4000, 1, 0, 20001], [10**6]], ids=str)
+@pytest.mark.parametrize("n_samples", [0, 1, 255, 256, 1024, 5000, 40000])
+@pytest.mark.parametrize("sizes", [[97], [1024], [4000, 1, 0, 20001], [10**6]], ids=str)
 def test_blocks_give_the_bits_of_the_whole(make, n_samples, sizes):
-    if make is pcen and sizes == [97]:
-        n_samples = min(n_samples, SR)
     frontend, x = make(), signal("burst in silence")[:n_samples]
     whole = frontend(torch.from_numpy(x))
     assert whole.shape == (128, 1 + n_samples // 256)
@@ -293,7 +292,7 @@ def test_frame_rate():
         ({"hop_mel": 1025}, r"features\.hop_mel=1025 is longer .* features\.n_fft=1024"),
         ({"n_fft": 1}, r"features\.n_fft=1 "),
         ({"n_mels": 0}, r"features\.n_mels=0"),
-        ({"n_mels": 256}, r"features\.n_mels=256 is too many for features\.n_fft=1024"),
+        ({"n_mels": 400}, r"features\.n_mels=400 is too many for features\.n_fft=1024"),
         ({"sr": -1}, r"features\.sr=-1"),
         ({"floor_db": float("nan")}, r"features\.floor_db=nan"),
         ({"floor_db": -1000}, r"features\.floor_db=-1000"),
@@ -314,17 +313,15 @@ def test_impossible_pcen_settings_are_named(key):
 
 def test_the_suggested_number_of_bands_fits():
     with pytest.raises(UserError, match=r"take n_mels=(\d+)") as caught:
-        log_mel(n_mels=256)
+        log_mel(n_mels=400)
     fits = int(str(caught.value).split("take n_mels=")[1].split()[0])
-    assert 128 <= fits < 256
+    assert 128 <= fits < 400
     log_mel(n_mels=fits)
 
 
 def test_the_default_pcen_hears_quiet_recordings_from_the_head_on():
     """Its constants suit audio in [-1, 1]: what YAML says of them holds."""
-    from conf.compose import compose
-
-    features = compose(["features=pcen"])["features"]
+    features = composed(["features=pcen"])["features"]
     frontend = PCEN(**{key: features[key] for key in {**MEL, **PCEN_SETTINGS}})
     # Dither of 16 bits, the quietest that a recording can be.
     rng = np.random.default_rng(0)
