@@ -7,8 +7,9 @@ BIN := .venv/bin
 demo: .venv/installed
 	$(BIN)/g5 train v2 experiment=demo
 
+# A process per core, each with one thread: faster than the threads of one process.
 test: .venv/installed
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -135,7 +135,11 @@ def features(check: bool, overrides: tuple[str, ...]) -> None:
 
 @main.group()
 def data() -> None:
-    """Recordings and their annotations."""
+    """Recordings and their annotations.
+
+    \b
+    g5 data check data=dcase path.train_dir=DIR
+    """
 
 
 @data.command("check", context_settings=PASS_THROUGH)

@@ -132,8 +132,8 @@ class ClipReader:
         Returns:
             ``(B, 1, M, T)`` fp32, and the recordings' mean and standard deviation, ``(B, 2)``
             fp32. The clips lie in memory time-major, as in the store (use ``reshape``, not
-            ``view``): a convolution copies them to its own layout at the price of copying here,
-            and a GPU does it for nothing.
+            ``view``): the first convolution brings them into its own layout, for the same price
+            as doing it here.
         """
         rows = np.asarray(rows, dtype=np.int64)
         first = self._first_frames(rows, n_frames)

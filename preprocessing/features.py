@@ -81,7 +81,7 @@ def check(
     files = dict(zip(recordings["sha256"], recordings["file"], strict=True))
     faults = store.faults()
     problems = [
-        f"{store.path / fault.shard}: {fault.what}"
+        f"{store.path / fault.shard}.f16: {fault.what}"
         + (f" (features of {files.get(fault.key, fault.key)})" if fault.key else "")
         + "; dropped, the next run makes it again"
         for fault in faults

@@ -27,7 +27,7 @@ FARTHEST_M = 300.0
 # Between calls; twice the margin of `mix`, whose filters ring a little.
 SHORTEST_GAP_S = 0.05
 # What a random stream is for; the keys keep the streams apart.
-_PLAN, _GENUS, _SPECIES, _RECORDING = range(4)
+_PLAN, _SPECIES, _RECORDING = range(3)
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,6 @@ class Settings:
     distractor_snr_db: tuple[float, float]
     call_s: tuple[float, float]
     f0_hz: tuple[float, float]
-    relatives: int
-    kinship: float
     jitter: float
     individual: float
     distance: float
@@ -143,24 +141,14 @@ def check(settings: Settings) -> None:
 
 @lru_cache(maxsize=8)
 def _species(settings: Settings, split: str) -> tuple[Species, ...]:
-    """All species of a split: some relatives of each ancestor, who differ from it alike."""
-    count = settings.species(split)
-    ancestors = [
+    return tuple(
         draw(
-            settings.stream(split, _GENUS, genus),
+            settings.stream(split, _SPECIES, i),
             kinds=settings.kinds,
             f0_hz=settings.f0_hz,
             call_s=settings.call_s,
         )
-        for genus in range(ceil(count / settings.relatives))
-    ]
-    return tuple(
-        vary(
-            ancestors[i // settings.relatives],
-            settings.stream(split, _SPECIES, i),
-            settings.kinship,
-        )
-        for i in range(count)
+        for i in range(settings.species(split))
     )
 
 
@@ -220,8 +208,9 @@ def _choir(settings: Settings, split: str, number: int, rng: np.random.Generator
     """The calls of one individual in one recording, not yet placed."""
     individual = vary(_species(settings, split)[number], rng, settings.individual)
     label = species_name(settings, split, number)
-    most = settings.calls_per_recording
-    count = int(rng.integers(ceil(most / 2), most + most // 2 + 1))
+    # Few more or less: every class keeps enough calls for an episode.
+    spread = settings.calls_per_recording // 4
+    count = settings.calls_per_recording + int(rng.integers(-spread, spread + 1))
     return _sing(settings, individual, rng, count, label, settings.snr_db)
 
 

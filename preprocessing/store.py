@@ -62,7 +62,7 @@ class Fault:
     what: str
 
     def __str__(self) -> str:
-        return f"{self.shard}: {self.what}" + (f" (key {self.key})" if self.key else "")
+        return f"{self.shard}.f16: {self.what}" + (f" (key {self.key})" if self.key else "")
 
 
 @dataclass(frozen=True)
@@ -112,6 +112,8 @@ class Store:
                 (and which); the folder cannot be read or written.
         """
         root = Path(root)
+        if root.is_file():
+            raise UserError(f"{root}: is a file; a folder is needed for the store")
         settings = json.loads(_canonical(settings))
         path = root if (root / SETTINGS_FILE).is_file() else root / settings_hash(settings)
         if not (path / SETTINGS_FILE).is_file():
@@ -236,8 +238,7 @@ class Store:
             return
         width, _ = _shard_facts(part)
         kept = _with_facts(part.filter(pa.array(keep)), width, array_path.stat().st_mtime_ns)
-        with atomic_path(part_path) as temporary:
-            pq.write_table(kept, temporary)
+        _write_part(kept, part_path)
 
     def _load(self) -> None:
         """Read the index parts that are there now."""
@@ -291,24 +292,19 @@ class Store:
         if part is None:
             yield Fault(shard, None, "its index part cannot be read")
             return
-        width, _ = _shard_facts(part)
+        size = 2 * _shard_facts(part)[0]
         path = self.path / f"{shard}.f16"
         try:
-            content = np.memmap(path, dtype=np.float16, mode="r") if path.stat().st_size else []
-        except (OSError, ValueError) as error:
-            reason = "is missing" if not path.exists() else f"cannot be read ({error})"
-            yield from (Fault(shard, key, f"the shard {reason}") for key in _keys(part))
-            return
-        for entry in part.to_pylist():
-            array = content[entry["row"] * width : (entry["row"] + entry["rows"]) * width]
-            if len(array) < entry["rows"] * width:
-                yield Fault(shard, entry["key"], "the shard is truncated")
-                continue
-            half = np.array(array)
-            if zlib.crc32(half.data) != entry["checksum"]:
-                yield Fault(shard, entry["key"], "is corrupt, a checksum differs")
-            elif not _all_finite(torch.from_numpy(half)):
-                yield Fault(shard, entry["key"], "has NaN or infinite values")
+            with open(path, "rb") as handle:
+                for entry in part.to_pylist():
+                    handle.seek(entry["row"] * size)
+                    content = handle.read(entry["rows"] * size)
+                    what = _content_fault(content, entry["rows"] * size, entry["checksum"])
+                    if what:
+                        yield Fault(shard, entry["key"], what)
+        except OSError as error:
+            for key in part["key"].to_pylist():
+                yield Fault(shard, key, f"cannot be read ({error.strerror})")
 
     def _repair(self) -> str:
         return f"run `{self._command} --check`, which drops what is corrupt, then make it again"
@@ -358,6 +354,8 @@ class Writer:
         shard, rows, checksum = None, 0, 0
         try:
             for block in blocks:
+                if not len(block):
+                    continue
                 half = to_half(block, key)
                 shard = shard or self._shard_of(half.shape[1])
                 assert half.shape[1] == shard.width, "blocks of one array have one width"
@@ -454,7 +452,7 @@ class _Shard:
         rest = half.numpy().data.cast("B")
         with disk_errors(self._path):
             while rest:
-                rest = rest[_write(self._file, rest) :]
+                rest = rest[self._file.write(rest) :]
 
     def add_entry(self, key: str, rows: int, checksum: int, meta: Mapping[str, MetaValue]) -> None:
         """Declare the last ``rows`` rows to be the array ``key``."""
@@ -504,8 +502,7 @@ class _Shard:
                 os.fsync(self._file.fileno())
             mtime_ns = os.fstat(self._file.fileno()).st_mtime_ns
             part = _with_facts(pa.table(self._columns), self.width, mtime_ns)
-            with atomic_path(part_path) as temporary:
-                pq.write_table(part, temporary)
+            _write_part(part, part_path)
             return part
         finally:
             if not part_path.exists():
@@ -544,17 +541,13 @@ def to_half(
     if not isinstance(keys, str):
         ends = np.cumsum([1] * len(keys) if rows is None else rows)
         keys = keys[int(np.searchsorted(ends, row, side="right"))]
-    why = "beyond what fp16 holds (65,504)" if math.isfinite(bad) else "not a number to store"
-    raise UserError(f"{keys}: row {row} has the value {bad:g}, {why}; check what made it")
+    why = "more than fp16 holds (65,504)" if math.isfinite(bad) else "which cannot be stored"
+    raise UserError(f"{keys}: has a value of {bad:g}, {why}; check what made it")
 
 
 def _all_finite(half: torch.Tensor) -> bool:
     """Whether no fp16 value has the exponent of NaN and infinity; half the time of isfinite."""
     return bool(((half.view(torch.int16) & 0x7C00) != 0x7C00).all())
-
-
-def _write(file: Any, content: memoryview) -> int:
-    return file.write(content)
 
 
 def _parts(folder: Path) -> list[Path]:
@@ -569,15 +562,28 @@ def _parts(folder: Path) -> list[Path]:
 def _read_part(path: Path, columns: list[str] | None) -> pa.Table | None:
     """An index part; None if it cannot be read."""
     try:
-        part = pq.ParquetFile(path).read(columns=columns, use_threads=False)
+        file = pq.ParquetFile(path, page_checksum_verification=True)
+        part = file.read(columns=columns, use_threads=False)
         _shard_facts(part)
     except (pa.ArrowException, OSError, KeyError, ValueError):
         return None
     return part
 
 
-def _keys(part: pa.Table) -> list[str]:
-    return part["key"].to_pylist()
+def _write_part(part: pa.Table, path: Path) -> None:
+    with atomic_path(path) as temporary:
+        pq.write_table(part, temporary, write_page_checksum=True)
+
+
+def _content_fault(content: bytes, length: int, checksum: int) -> str | None:
+    """What is wrong with the bytes of an array, if anything."""
+    if len(content) < length:
+        return "is truncated"
+    if zlib.crc32(content) != checksum:
+        return "is corrupt, a checksum differs"
+    if not _all_finite(torch.from_numpy(np.frombuffer(content, np.float16).copy())):
+        return "has NaN or infinite values"
+    return None
 
 
 def _shard_facts(part: pa.Table) -> tuple[int, int]:
@@ -615,11 +621,17 @@ def _read_settings(path: Path) -> dict[str, Any]:
     file = path / SETTINGS_FILE
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-        return content["settings"]
+        content_format, settings = content["format"], content["settings"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{file}: cannot be read ({error}); remove the folder {path} to start afresh"
         ) from error
+    if content_format != FORMAT:
+        raise UserError(
+            f"{path}: is a store of format {content_format}, and this g5 reads format {FORMAT}; "
+            "use the g5 that made it, or another folder"
+        )
+    return settings
 
 
 def _no_store(root: Path, settings: Mapping[str, Any], command: str) -> str:

@@ -28,7 +28,7 @@ import torch
 import yaml
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, TensorDataset
 
 import jobs.record
 import jobs.test
@@ -36,10 +36,9 @@ import jobs.train
 import preprocessing.features
 import preprocessing.procedural
 import tracking.mlflow_logger
-from archs.module import FewShotModule
 from archs.protonet import ProtoNet
 from archs.train import launch
-from conf.build import build, locate
+from conf.build import build, locate, signature_hints
 from conf.choices import choices
 from conf.compose import composed
 from conf.parts import data_of, front_end_of, material_of, normalize_of
@@ -173,6 +172,7 @@ TOGETHER_WITH: dict[str, dict[str, Any]] = {
     "data.anchor": {"features.clip_s": 0.05},
     "data=procedural data.reverb_s": {"data.reverb": 1.0},
     "data=procedural data.distractor_snr_db": {"data.distractors": 3.0},
+    "data=procedural data.kinship": {"data.relatives": 2},
     "data=clips data.audio_dir": {"path.train_dir": "{world}/clips/list.csv"},
     "features.min_clip_s": {"features.clip": "adaptive"},
     "features.max_clip_s": {"features.clip": "adaptive", "features.min_clip_s": 0.05},
@@ -255,13 +255,14 @@ def leaves() -> list[Leaf]:
 
 
 def walk(node: Any, at: str = "", target: str = "") -> Iterator[tuple[str, str]]:
-    """Dotted keys of what is no group, each with the nearest `_target_` around it."""
+    """Dotted keys of what is no group, each with the `_target_` whose constructor takes it."""
     if not isinstance(node, Mapping) or not node:
         yield at, target
         return
-    target = node.get("_target_", target)
+    own = node.get("_target_", "")
+    taken = {*signature_hints(locate(own, at)), "_target_"} if own else set()
     for key, value in node.items():
-        yield from walk(value, f"{at}.{key}" if at else str(key), target)
+        yield from walk(value, f"{at}.{key}" if at else str(key), own if key in taken else "")
 
 
 LEAVES = leaves()
@@ -328,12 +329,14 @@ class World:
     Attributes:
         path: where they lie.
         seen: observations, by probe and configuration.
+        configs: configurations that were asked for.
         steady: probes that were found to see the same twice.
         count: observations so far.
     """
 
     path: Path
     seen: dict[Any, Any] = field(default_factory=dict)
+    configs: dict[Any, dict[str, Any]] = field(default_factory=dict)
     steady: set[Any] = field(default_factory=set)
     count: int = 0
 
@@ -343,12 +346,14 @@ class World:
 
     def config(self, choice: str, changes: Mapping[str, Any]) -> dict[str, Any]:
         """A valid configuration: the small one of ``choice`` with ``changes``."""
-        config = copy.deepcopy(composition(choice))
-        for key, value in {**SMALL, **SMALL_DATA.get(choice, {}), **changes}.items():
-            OmegaConf.update(config, key, self.fill(value), merge=False)
-        plain = resolve(config)
-        validate(plain)
-        return plain
+        key = (choice, repr(changes))
+        if key not in self.configs:
+            config = copy.deepcopy(composition(choice))
+            for name, value in {**SMALL, **SMALL_DATA.get(choice, {}), **changes}.items():
+                OmegaConf.update(config, name, self.fill(value), merge=False)
+            self.configs[key] = resolve(config)
+            validate(self.configs[key])
+        return self.configs[key]
 
     def observe(self, probe: "Probe", config: dict[str, Any]) -> Any:
         """What ``probe`` sees, in an empty current directory; torch and the environment stay."""
@@ -493,9 +498,12 @@ def see_second_run(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch
     return see_run(config, here, patch)
 
 
+NO_VALIDATION: Any = SimpleNamespace(val_labels=[])
+
+
 def see_encoder(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) -> Any:
     """Two training steps: what the encoder is given, what comes out of it, and the losses."""
-    module = jobs.train.Training(config, job=None)._module(SimpleNamespace(val_labels=[]))
+    module = jobs.train.Training(config, job=None)._module(NO_VALIDATION)
     seen: list[Any] = []
     module.model.register_forward_hook(lambda _, args, z: seen.append((digest(args[0]), digest(z))))
     module.train()
@@ -623,7 +631,7 @@ def see_callbacks(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch)
     folder = RunFolder(here)
     folder.checkpoints.mkdir()
     trainer = jobs.train.Training(config, job=None)._trainer(folder, None)
-    loader = DataLoader(torch.zeros(1, 1))
+    loader = DataLoader(TensorDataset(torch.zeros(1, 1)))
     with contextlib.redirect_stdout(io.StringIO()) as told:
         trainer.fit(Scripted(), loader, loader)
     best = torch.load(folder.checkpoints / "best_checkpoint.ckpt", weights_only=True)["epoch"] + 1
@@ -744,7 +752,7 @@ def test_changing_a_leaf_changes_something(leaf: Leaf, world: World):
 
 @pytest.mark.parametrize("name", INERT)
 def test_a_leaf_that_does_nothing_is_found_out(name: str, world: World):
-    (leaf,) = [leaf for leaf in LEAVES if str(leaf) == name]
+    leaf = next(leaf for leaf in LEAVES if name in (leaf.key, f"{leaf.choice} {leaf.key}"))
     before, after, change = before_and_after(leaf, world, INERT[name])
     assert after == before, f"{change}: it should do nothing under {INERT[name]}"
 
@@ -774,21 +782,21 @@ HYDRA = {
 }
 
 
+def see_launch(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) -> Any:
+    """`archs/train.py`: where the job is, and what lies about afterwards."""
+    seen: list[str] = []
+    patch.setattr(jobs.train, "run", lambda *_, **__: seen.append(os.path.relpath(".", here)))
+    patch.setattr("sys.argv", [])
+    launch(config["overrides"], multirun=config["multirun"])
+    return seen, sorted(str(path.relative_to(here)) for path in here.rglob("*"))
+
+
 @pytest.mark.parametrize("key", HYDRA)
 def test_changing_where_hydra_works_changes_something(key: str, world: World):
     multirun, value = HYDRA[key]
-
-    def see(overrides: list[str], here: Path, patch: pytest.MonkeyPatch) -> Any:
-        seen: list[str] = []
-        run = lambda config, **_: seen.append(os.path.relpath(os.getcwd(), here))  # noqa: E731
-        patch.setattr(jobs.train, "run", run)
-        patch.setattr("sys.argv", [])
-        launch(overrides, multirun=multirun)
-        return seen, sorted(str(path.relative_to(here)) for path in here.rglob("*"))
-
-    before = world.observe(Probe(see), ["seed=1"])
-    assert before == world.observe(Probe(see), ["seed=2"])
-    assert before != world.observe(Probe(see), ["seed=1", f"{key}={value}"])
+    probe = Probe(see_launch)
+    after = world.observe(probe, {"overrides": [f"{key}={value}"], "multirun": multirun})
+    assert after != world.before(probe, {"overrides": [], "multirun": multirun})
 
 
 def test_every_key_of_hydra_is_changed():

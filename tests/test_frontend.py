@@ -327,7 +327,9 @@ def test_the_default_pcen_hears_quiet_recordings_from_the_head_on():
     rng = np.random.default_rng(0)
     x = (rng.integers(0, 2, 5 * SR) / 32768).astype(np.float32)
     out = frontend(torch.from_numpy(x))
-    assert out[:, 1:40].mean() > 0.3 * out[:, -200:].mean() > 0.1
+    head, later = out[:, 1:40].mean(), out[:, -200:].mean()
+    assert later > 0.1
+    assert head > 0.5 * later
     for name in SIGNALS:
         loud = frontend(torch.from_numpy(signal(name)))
         assert 0 <= loud.min() <= loud.max() < 8

@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 
 from preprocessing.errors import UserError
 from tests.test_checkpoints import checkpoint
-from tracking import mlflow_places, mlflow_writer
+from tracking import folders, mlflow_places, mlflow_writer
 from tracking.checkpoints import save
 from tracking.folders import RunFolder, claim
 from tracking.mlflow_logger import MLflowLogger, flatten, metric_name
@@ -65,10 +65,22 @@ def root(tmp_path: Path, first_use: tuple[Path, str], monkeypatch) -> Path:
     return tmp_path
 
 
-def take(root: Path, *, resume: bool = False) -> RunFolder:
-    with claim(root, "base", "v1_run", training=True, resume=resume, job=None) as folder:
-        (folder.path / "used").write_text("")
-        return folder
+@pytest.fixture(autouse=True)
+def released() -> Iterator[None]:
+    yield
+    release_all()
+
+
+def release_all() -> None:
+    """As if every process that trains had ended."""
+    for lock in list(folders._held):
+        folders._held.pop(lock).close()
+
+
+def take(root: Path, *, resume: bool = False, training: bool = True) -> RunFolder:
+    folder = claim(root, "base", "v1_run", training=training, resume=resume, job=None)
+    (folder.path / "used").write_text("")
+    return folder
 
 
 def logger_of(root: Path, folder: RunFolder | None = None, **changes: Any) -> MLflowLogger:
@@ -211,6 +223,7 @@ def test_how_a_run_ended(root: Path, error: type[BaseException], status: str) ->
 def test_a_deleted_experiment_is_restored(root: Path, capsys) -> None:
     with logger_of(root) as logger:
         pass
+    release_all()
     client(root).delete_experiment(run_of(root, logger).info.experiment_id)
     with logger_of(root) as again:
         pass
@@ -271,6 +284,7 @@ def test_a_resumed_run_goes_on_in_the_same_record(root: Path) -> None:
     with logger_of(root) as logger:
         logger.log_config({"max_epochs": 2, "seed": 1})
         logger.log_metrics({"val/acc": 0.5, "epoch": 0}, step=1)
+    release_all()
     folder = take(root, resume=True)
     with logger_of(root, folder, resume=True) as resumed:
         assert run_of(root, resumed).info.status == "RUNNING"
@@ -298,15 +312,28 @@ def test_resuming_where_it_was_begun(root: Path, tmp_path_factory, capsys) -> No
     shutil.copy(root / "mlflow.db", other)
     with logger_of(root) as logger:
         pass
+    release_all()
     folder = take(root, resume=True)
     with logger_of(root, folder, resume=True, tracking_uri=local_uri(other)) as resumed:
         assert resumed.run_id == logger.run_id
     assert f"where it was begun, in {local_uri(root)}" in capsys.readouterr().err
 
 
+def test_a_test_leaves_the_status_of_the_training(root: Path) -> None:
+    with logger_of(root) as logger:
+        tested = logger_of(root, take(root, training=False), resume=True)
+        with tested:
+            tested.log_metrics({"test/acc": 0.5})
+        assert tested.run_id == logger.run_id
+        assert run_of(root, logger).info.status == "RUNNING"
+    assert history(root, logger, "test/acc") == [(0, 0.5)]
+    assert run_of(root, logger).info.status == "FINISHED"
+
+
 def test_an_earlier_run_that_was_shot_is_marked(root: Path) -> None:
     killed = logger_of(root)
     killed.start()  # and never closed
+    release_all()
     with logger_of(root) as logger:
         assert logger.folder.moved is not None
     assert run_of(root, killed).info.status == "KILLED"

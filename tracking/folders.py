@@ -54,6 +54,11 @@ class RunFolder:
         return self.path / "config.yaml"
 
     @property
+    def held(self) -> bool:
+        """Whether this process trains here."""
+        return self._lock is not None
+
+    @property
     def record(self) -> dict[str, Any]:
         """What `remember` wrote; empty if nothing, or if it cannot be read."""
         return read_record(self.path)

@@ -74,6 +74,7 @@ class MLflowLogger(Logger):
         self.tracking_uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or self.local_uri
         self.system_metrics = system_metrics
         self.run_id: str | None = None
+        self._status_before: str | None = None
         self._writer: Writer | None = None
         self._monitor: Any = None
 
@@ -116,6 +117,7 @@ class MLflowLogger(Logger):
             self._monitor = None
         if self._writer is not None:
             writer, self._writer = self._writer, None
+            status = self._status_before or status
             writer.add(lambda client, run_id: client.set_terminated(run_id, status))
             writer.finish()
             self.folder.remember(status=status)
@@ -217,6 +219,9 @@ class MLflowLogger(Logger):
         run = self._remembered_run(uri) if self.resume else None
         if run is not None:
             client, self.run_id = run
+            # A test leaves the training's status as it is; it may even be running.
+            if not self.folder.held:
+                self._status_before = client.get_run(self.run_id).info.status
             client.update_run(self.run_id, status="RUNNING")
         else:
             client = MlflowClient(uri)

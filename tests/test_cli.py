@@ -1,0 +1,87 @@
+"""The `g5` command: help, completion, errors in one line."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from main import main
+from tests.conftest import TRAIN_PY, run_g5
+
+G5 = str(Path(sys.executable).with_name("g5"))
+
+
+@pytest.mark.parametrize(
+    "verb", [[], ["train"], ["test"], ["features"], ["data"], ["data", "check"], ["ui"]]
+)
+def test_every_verb_has_help_with_an_example(verb):
+    result = CliRunner().invoke(main, [*verb, "--help"])
+    assert result.exit_code == 0
+    assert any(line.startswith("  g5 ") for line in result.output.splitlines())
+
+
+def test_completion_lists_the_architectures():
+    result = subprocess.run(
+        [G5], env={"_G5_COMPLETE": "bash_complete", "COMP_WORDS": "g5 train v", "COMP_CWORD": "2"},
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert {line.split(",")[1] for line in result.stdout.split()} == {"v1", "v2"}
+
+
+def test_help_imports_nothing_heavy():
+    code = "import sys, main; print([m for m in ('torch', 'mlflow', 'hydra') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["train", "v9"], "there is no architecture 'v9'"),
+        (["train", "v1,v2"], "add -m"),
+        (["train", "v1", "arch.training.learning_rat=1"], "did you mean"),
+        (["test", "nowhere.ckpt"], "there is no such file"),
+        (["data", "check", "data=dcase", "path.train_dir=nowhere"], "nowhere"),
+        (["features", "features=mfcc"], "choose one of logmel, pcen"),
+    ],
+)
+def test_errors_are_one_line_and_no_traceback(arguments, words, tmp_path):
+    done = subprocess.run([G5, *arguments], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode not in (0, -1)
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+    assert len([line for line in done.stderr.splitlines() if "rror" in line]) == 1
+
+
+def test_the_entry_point_prints_errors_the_same_way(tmp_path):
+    command = [sys.executable, str(TRAIN_PY), "arch.training.max_epochs=0"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr == "error: arch.training.max_epochs: must be at least 1, not 0\n"
+
+
+def test_a_damaged_store_is_found_and_mended(place, tiny_set, capsys):
+    import shutil
+
+    (place / "outputs" / "store").unlink()
+    shutil.copytree(tiny_set / "outputs" / "store", place / "outputs" / "store")
+    assert run_g5(["features", "--check", "debug=fast"]) == 0
+    (shard, *_) = sorted((place / "outputs" / "store").rglob("*.f16"))
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    shard.write_bytes(content)
+    assert run_g5(["features", "--check", "debug=fast"]) == 1
+    assert shard.stem in capsys.readouterr().out
+    assert run_g5(["features", "debug=fast"]) == 0
+    assert run_g5(["features", "--check", "debug=fast"]) == 0
+
+
+def test_strict_turns_problems_into_an_exit_code(place, tmp_path):
+    folder = tmp_path / "set" / "A"
+    folder.mkdir(parents=True)
+    (folder / "a.csv").write_text("Audiofilename,Starttime,Endtime,X\na.wav,0,1,POS\n")
+    where = ["data=dcase", f"path.train_dir={folder.parent}"]
+    assert run_g5(["data", "check", *where]) == 0
+    assert run_g5(["data", "check", "--strict", *where]) == 1

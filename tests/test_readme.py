@@ -1,0 +1,167 @@
+"""Every command of README.md runs as it stands there, cut to a few episodes."""
+
+import json
+import re
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import soundfile
+
+from preprocessing.datasets import DcaseData
+from preprocessing.events import SPLITS
+from tests.conftest import ROOT, run_g5, run_train
+
+SETS = {"train": "Training_Set", "val": "Validation_Set", "test": "Evaluation_Set"}
+CUTS = ("debug=fast", "logger=none", "arch.training.max_epochs=1")
+# Checked elsewhere: `make test` is what runs this, `make demo` is run by .ci/run, and
+# `mlflow ui` has a test of its own below.
+ELSEWHERE = ("make demo", "make test", ". .venv/bin/activate", "mlflow ui --port 5000")
+
+
+def commands() -> list[str]:
+    text = (ROOT / "README.md").read_text()
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.S)
+    return [line for block in blocks for line in block.splitlines() if line.strip()]
+
+
+@pytest.fixture(scope="module")
+def calls(tiny_set) -> pd.DataFrame:
+    """The tiny set's calls, one row each, with their split."""
+    (home,) = (tiny_set / "outputs" / "procedural").iterdir()
+    folders = {f"{key}_dir": str(home / name) for key, name in SETS.items()}
+    folders["eval_dir"] = folders.pop("val_dir")
+    corpus = DcaseData(**folders, q_class="recording", anchor="centre", cache_dir=None).load()
+    return pd.concat([corpus.split(split) for split in SPLITS])
+
+
+@pytest.fixture
+def workplace(place, calls) -> Path:
+    """A directory with what the README's commands expect to find."""
+    (home,) = (place / "outputs" / "procedural").iterdir()
+    for name in SETS.values():
+        (place / name).symlink_to(home / name)
+    write_raven(place, calls)
+    write_clips(place, calls)
+    return place
+
+
+def write_raven(place: Path, calls: pd.DataFrame) -> None:
+    for (split, file), rows in calls.groupby(["split", "file"]):
+        folder = place / str(split)
+        folder.mkdir(exist_ok=True)
+        (folder / Path(str(file)).name).symlink_to(file)
+        table = pd.DataFrame(
+            {
+                "Selection": range(1, len(rows) + 1),
+                "Begin Time (s)": rows["start_s"].to_numpy(),
+                "End Time (s)": rows["end_s"].to_numpy(),
+                "Species": rows["label"].to_numpy(),
+            }
+        )
+        table.to_csv(folder / f"{Path(str(file)).stem}.selections.txt", sep="\t", index=False)
+
+
+def write_clips(place: Path, calls: pd.DataFrame) -> None:
+    rows = []
+    (place / "clips").mkdir()
+    for number, call in enumerate(calls.to_dict("records")):
+        samples, rate = soundfile.read(call["file"])
+        name = f"clip_{number:04d}.wav"
+        start, end = int(call["start_s"] * rate), int(call["end_s"] * rate)
+        soundfile.write(place / "clips" / name, samples[start:end], rate)
+        rows.append((f"clips/{name}", call["label"], Path(call["file"]).stem, call["split"]))
+    table = pd.DataFrame(rows, columns=["file", "label", "source", "split"])
+    table.to_csv(place / "clips.csv", index=False)
+
+
+def run(command: str) -> None:
+    words = shlex.split(command)
+    cuts = list(CUTS)
+    if "max_epochs=100" in command:
+        cuts += ["arch.episodes.episodes_per_epoch=1", "arch.episodes.val_episodes=1"]
+    if words[:2] == ["g5", "test"]:
+        assert run_g5([*words[1:], "logger=none"]) == 0
+    elif words[:2] == ["g5", "train"]:
+        # What the user typed comes last, and wins.
+        assert run_g5([*words[1:3], *cuts, *words[3:]]) == 0
+    elif words[:2] == ["g5", "data"]:
+        assert run_g5([*words[1:3], *CUTS[:1], *words[3:]]) == 0
+    elif words[0] == "g5":
+        assert run_g5([*words[1:], *CUTS[:1]]) == 0
+    else:
+        assert words[:2] == ["python", "archs/train.py"], command
+        is_test = "train=false" in words
+        run_train([*words[2:], "logger=none"] if is_test else [*cuts, *words[2:]])
+
+
+def test_every_command_of_the_readme_runs(workplace):
+    """In order, in one directory, as a reader would."""
+    run_train([*CUTS, "arch=v2", "exp_name=v2_run"])
+    checkpoints = workplace / "outputs" / "protonet_baseline" / "v2_run" / "checkpoints"
+    shutil.copy(checkpoints / "last.ckpt", checkpoints / "epoch_050_val_acc_0.5000.ckpt")
+    done = 0
+    for command in commands():
+        if command not in ELSEWHERE:
+            run(command)
+            done += 1
+    assert done > 20
+
+
+def test_the_owners_commands_are_in_the_readme():
+    text = (ROOT / "README.md").read_text()
+    for command in (
+        "python archs/train.py arch=v2",
+        "g5 train v2",
+        "python archs/train.py arch=v2 train=false test=true arch.training.load_weight_from="
+        "outputs/protonet_baseline/v2_run/checkpoints/epoch_050.ckpt",
+        "python archs/train.py arch=v2 arch.training.learning_rate=0.0005",
+        "python archs/train.py arch=v2 arch.training.gradient_clip_val=0.5",
+        "python archs/train.py arch=v2 arch.augmentation.time_mask_pct=0.2 "
+        "arch.augmentation.freq_mask_pct=0.2",
+        "python archs/train.py arch=v2 arch.model.channels=[128,256,512,1024]",
+        "python archs/train.py arch=v2 arch.model.dropout=0.2",
+        "python archs/train.py arch=v2 arch.training.max_epochs=100",
+        "python archs/train.py arch=v2 exp_name=v2_experiment_1",
+        "python archs/train.py arch=v1 exp_name=v1_comparison",
+        "mlflow ui --port 5000",
+    ):
+        assert f"\n{command}\n" in text
+
+
+def test_links_of_the_readme_lead_somewhere():
+    for link in re.findall(r"\]\(([^)#]+)\)", (ROOT / "README.md").read_text()):
+        assert link.startswith("http") or (ROOT / link).exists(), link
+
+
+@pytest.mark.slow
+def test_a_bare_mlflow_ui_shows_the_runs(place):
+    run_train(["arch=v1", "debug=fast", "test=false", "arch.training.max_epochs=1"])
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    mlflow = Path(sys.executable).with_name("mlflow")
+    server = subprocess.Popen([str(mlflow), "ui", "--port", str(port)], cwd=place)
+    try:
+        url = f"http://127.0.0.1:{port}/api/2.0/mlflow/experiments/search?max_results=10"
+        deadline = time.monotonic() + 120
+        while True:
+            assert server.poll() is None
+            assert time.monotonic() < deadline
+            try:
+                with urllib.request.urlopen(url, timeout=5) as answer:
+                    found = json.load(answer)
+                break
+            except OSError:
+                time.sleep(0.5)
+        assert "protonet_baseline" in [e["name"] for e in found["experiments"]]
+    finally:
+        server.terminate()
+        server.wait()
