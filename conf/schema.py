@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from conf.check import Count, NotNegative, Positive, Share
+from conf.check import Count, NotNegative, Positive, Seed, Share
 
 
 @dataclass
@@ -72,7 +72,7 @@ class TrainerSettings:
     devices: int
     num_nodes: Count
     strategy: str
-    precision: Literal["auto", "32-true", "16-mixed", "bf16-mixed", "64-true"]
+    precision: Literal["auto", "32-true", "16-mixed", "bf16-mixed"]
     matmul_precision: Literal["highest", "high", "medium"]
     compile: bool
     threads: Count | None
@@ -120,7 +120,7 @@ class Config:
     test: bool
     resume: bool
     deterministic: bool
-    seed: int
+    seed: Seed
     path: dict
     data: dict
     features: dict

@@ -66,9 +66,12 @@ def _check_across(config: Mapping[str, Any]) -> None:
         raise UserError("arch.episodes.n_way: must be at least 2: with one class all are right")
     if config["features"]["max_clip_s"] < config["features"]["min_clip_s"]:
         raise UserError("features.max_clip_s: must be at least features.min_clip_s")
+    training = config["arch"]["training"]
+    if training["scheduler"] == "plateau" and training["scheduler_gamma"] >= 1:
+        raise UserError("arch.training.scheduler_gamma: must be below 1 for scheduler=plateau")
     if not config["train"] and not config["test"]:
         raise UserError("train, test: both are false, so there is nothing to do")
-    if not config["train"] and not config["arch"]["training"]["load_weight_from"]:
+    if not config["train"] and not training["load_weight_from"]:
         raise UserError(
             "arch.training.load_weight_from: name a checkpoint; with train=false there is no other"
         )

@@ -26,6 +26,8 @@ def quiet() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     # Episodes are copies out of the page cache: workers would slow them down.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    # A debug run is over before it would log; its last step is logged all the same.
+    warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
     # Lightning's own use of what torch has deprecated.
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
 

@@ -212,7 +212,7 @@ class Training:
                 plugins=[AtomicCheckpointIO()],
                 default_root_dir=folder.path,
             )
-        except (MisconfigurationException, ValueError) as error:
+        except (MisconfigurationException, TypeError, ValueError) as error:
             raise UserError(f"trainer: {' '.join(str(error).split())}") from error
 
     # --- what the user is told ----------------------------------------------------------------
@@ -258,7 +258,6 @@ class Training:
             return None
         path = latest(folder.checkpoints)
         if path is None:
-            print("resume    nothing to go on from: a new run")
             return None
         header = load(path)["g5"]
         changed = differences(header["config"], self.config, OF_A_RUN)

@@ -3,6 +3,7 @@
 Shapes: T frames, M mel bands, S samples.
 """
 
+import math
 import os
 import queue
 import threading
@@ -61,8 +62,8 @@ def build(
 
 def missing(recordings: pd.DataFrame, store: Store) -> pd.DataFrame:
     """The recordings that have no features in the store, each content once, the longest first."""
-    absent = [key not in store for key in recordings["sha256"]]
-    todo = recordings[absent].drop_duplicates("sha256")
+    absent = np.array([key not in store for key in recordings["sha256"]], dtype=bool)
+    todo = recordings.loc[absent & ~recordings["sha256"].duplicated().to_numpy()]
     return todo.sort_values("duration_s", ascending=False, kind="stable")
 
 
@@ -157,7 +158,7 @@ class _Extraction:
         self._store = store
         self._block_s = block_s
         self._n_recordings = len(todo)
-        self._total_s = float(todo["duration_s"].sum())
+        self._total_s = float(todo["duration_s"].to_numpy().sum())
         self._jobs: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
         for job in zip(todo["sha256"], todo["file"], strict=True):
             self._jobs.put(job)
@@ -173,10 +174,10 @@ class _Extraction:
             with ThreadPoolExecutor(workers, thread_name_prefix="features") as pool:
                 futures = [pool.submit(self._work) for _ in range(workers)]
                 try:
-                    seconds = self._seconds(workers)
-                    for _ in track(
-                        seconds, total=round(self._total_s), label="features", unit="s of sound"
-                    ):
+                    # Whole minutes: an update of the bar costs as much as a second of sound.
+                    total = math.ceil(self._total_s / 60)
+                    minutes = self._minutes(workers)
+                    for _ in track(minutes, total=total, label="features", unit="min of sound"):
                         pass
                 finally:
                     # Ctrl-C, too: the workers keep the recordings they have finished.
@@ -188,18 +189,20 @@ class _Extraction:
         if self._failures:
             raise UserError(self._report())
 
-    def _seconds(self, workers: int) -> Iterator[None]:
-        """Yield once for every second of sound that is done, until all workers have ended."""
-        done, told = 0.0, 0
+    def _minutes(self, workers: int) -> Iterator[None]:
+        """Yield once for every minute of sound that is done, until all workers have ended."""
+        done_s, told = 0.0, 0
         while workers:
             seconds = self._done.get()
             if seconds is None:
                 workers -= 1
                 continue
-            done += seconds
-            while told < int(done):
+            done_s += seconds
+            while done_s >= 60 * (told + 1):
                 told += 1
                 yield
+        if done_s > 60 * told:
+            yield
 
     def _work(self) -> None:
         """What a thread does: take recordings until there are none."""

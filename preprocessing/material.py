@@ -59,9 +59,9 @@ class Material:
 
     def recordings(self, splits: Sequence[str] = SPLITS) -> pd.DataFrame:
         """The corpus's rows of the recordings of ``splits`` that have calls."""
-        hashes = np.concatenate([self.corpus.split(name)["sha256"].unique() for name in splits])
+        hashes = {key for name in splits for key in self.corpus.split(name)["sha256"]}
         table = self.corpus.recordings
-        return table[table["sha256"].isin(hashes)]
+        return table.loc[table["sha256"].isin(sorted(hashes))]
 
     def _reader(self, split: str) -> ClipReader:
         """The clips of a split; its features are extracted first where they are missing."""

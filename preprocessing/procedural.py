@@ -43,7 +43,7 @@ class ProceduralData:
         train_dir: make the training set here instead, in an empty folder or an earlier set's.
         eval_dir: likewise the validation set.
         test_dir: likewise the evaluation set.
-        workers: threads that make recordings, or "auto": one per core.
+        workers: processes that make recordings, or "auto": one per core.
         anchor: where a clip of a longer call is cut, kept for the clip reader.
 
     The other arguments decide how the recordings sound; conf/data/procedural.yaml says how.

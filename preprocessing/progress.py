@@ -8,9 +8,7 @@ from typing import TypeVar
 Item = TypeVar("Item")
 
 
-def track(
-    items: Iterable[Item], *, total: int, label: str, unit: str
-) -> Iterator[Item]:
+def track(items: Iterable[Item], *, total: int, label: str, unit: str) -> Iterator[Item]:
     """Yield ``items`` beside a bar with a rate, on stderr.
 
     Args:

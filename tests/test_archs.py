@@ -71,7 +71,8 @@ class Trained:
 
 @cache
 def trained(arch: str, distance: str | None = None) -> Trained:
-    model = make(arch, **({"distance": distance} if distance else {})).train()
+    changes: dict[str, Any] = {"distance": distance} if distance else {}
+    model = make(arch, **changes).train()
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.0)
     for step in range(3):

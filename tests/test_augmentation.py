@@ -142,7 +142,7 @@ def test_each_key_changes_the_clips_and_a_seed_repeats_it():
         {"mixup_alpha": 0.4},
     )
     for part in parts:
-        augment = BioacousticAugmentation(**(OFF | part))
+        augment = BioacousticAugmentation(**(OFF | part))  # type: ignore[arg-type]
         torch.manual_seed(3)
         first = augment(x_B1MT, labels_B)
         assert not torch.equal(first, x_B1MT), part

@@ -54,8 +54,8 @@ def workplace(place, calls) -> Path:
 
 
 def write_raven(place: Path, calls: pd.DataFrame) -> None:
-    for (split, file), rows in calls.groupby(["split", "file"]):
-        folder = place / str(split)
+    for file, rows in calls.groupby("file"):
+        folder = place / rows["split"].iloc[0]
         folder.mkdir(exist_ok=True)
         (folder / Path(str(file)).name).symlink_to(file)
         table = pd.DataFrame(

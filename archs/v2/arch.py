@@ -51,9 +51,8 @@ class ResNetBlock(nn.Module):
     """Two 3x3 convolutions with squeeze-and-excitation beside a skip connection; halves both axes.
 
     The skip connection averages before its 1x1 convolution (He et al. 2019): with a stride alone
-    it would see a quarter of the spectrogram. Dropout takes whole channels of the residual
-    branch, which is the same idea as element-wise dropout where neighbours are correlated, and
-    costs nothing.
+    it would see a quarter of the spectrogram. Dropout takes single elements of the residual
+    branch; whole channels would be cheaper, but the few episodes of a short run do not bear it.
     """
 
     def __init__(
@@ -67,7 +66,7 @@ class ResNetBlock(nn.Module):
             nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False),
             nn.BatchNorm2d(out_channels),
             ChannelAttention(out_channels, se_reduction),
-            nn.Dropout2d(dropout),
+            nn.Dropout(dropout),
         )
         # ceil_mode: an odd axis keeps its last row, and one frame remains one.
         self.skip = nn.Sequential(
@@ -105,9 +104,9 @@ class TemporalAttention(nn.Module):
         )
         # Both branches start at nothing (Zhang et al., "Fixup", ICLR 2019): random attention
         # would only blur what the blocks say.
-        for last in (self.output, self.feed_forward[-1]):
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
+        for name, parameter in self.named_parameters():
+            if name.startswith(("output.", "feed_forward.4.")):
+                nn.init.zeros_(parameter)
 
     def forward(self, x_BTC: Tensor) -> Tensor:
         """``(B, T, C) -> (B, T, C)``; permuting the frames permutes the result."""

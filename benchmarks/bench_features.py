@@ -1,0 +1,115 @@
+"""Feature extraction, decode to store, beside librosa and beside the least that has to be done."""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median
+
+import librosa
+import numpy as np
+import pandas as pd
+import soundfile
+import torch
+from threadpoolctl import threadpool_limits
+
+from benchmarks import Row
+from preprocessing import features
+from preprocessing.frontend import LogMel
+
+SR = 22050
+RECORDING_S = 60.0
+RECORDINGS = 24
+TURNS = 5
+FRONT_END = LogMel(sr=SR, n_fft=1024, hop_mel=256, n_mels=128, fmin=50, fmax=11025, floor_db=-100)
+BASIS = librosa.filters.mel(sr=SR, n_fft=1024, n_mels=128, fmin=50, fmax=11025)
+TOTAL_S = RECORDINGS * RECORDING_S
+
+
+def rows() -> Iterator[Row]:
+    """Per core (processor time of all threads), then two workers against one (wall time)."""
+    with tempfile.TemporaryDirectory() as place, threadpool_limits(1):
+        recordings = _recordings(Path(place))
+        stores = Path(place) / "stores"
+
+        def ours(workers: int) -> Callable[[], object]:
+            def run() -> object:
+                target = tempfile.mkdtemp(dir=stores)
+                return features.build(recordings, FRONT_END, target, workers=workers, block_s=30.0)
+
+            return run
+
+        stores.mkdir()
+        sides = {
+            "ours": ours(1),
+            "librosa": lambda: _librosa_pipeline(recordings, Path(place)),
+            "least": lambda: _least(recordings),
+        }
+        cpu = _medians(sides, time.process_time)
+        yield Row(
+            "features, decode to store, per core", TOTAL_S / cpu["ours"],
+            TOTAL_S / cpu["librosa"], "x real time", 1.0, at_least=True,
+            note="librosa: read, melspectrogram, power_to_db, fp16, np.save",
+        )  # fmt: skip
+        yield Row(
+            "features, all against decode + STFT + mel product", 60e3 / TOTAL_S * cpu["ours"],
+            60e3 / TOTAL_S * cpu["least"], "CPU ms/min of sound", 1.3,
+            note="soundfile, librosa.stft (faster than torch.stft), dense product",
+        )  # fmt: skip
+        threads = torch.get_num_threads()
+        wall = _medians({"two": ours(2), "one": ours(1)}, time.perf_counter)
+        assert torch.get_num_threads() == threads
+        yield Row(
+            "features, two workers against one", TOTAL_S / wall["two"], TOTAL_S / wall["one"],
+            "x real time", 1.8, at_least=True, note="wall time, needs two idle cores",
+        )  # fmt: skip
+
+
+def _medians(
+    sides: dict[str, Callable[[], object]], clock: Callable[[], float]
+) -> dict[str, float]:
+    """Seconds of each side, the median over turns in which they alternate."""
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    for turn in range(TURNS + 1):
+        for name, side in sides.items():
+            start = clock()
+            side()
+            if turn:  # the first warms up
+                seconds[name].append(clock() - start)
+    return {name: median(values) for name, values in seconds.items()}
+
+
+def _recordings(place: Path) -> pd.DataFrame:
+    """Some minutes of noise as 16-bit WAV."""
+    rng = np.random.default_rng(0)
+    paths = [place / f"{number}.wav" for number in range(RECORDINGS)]
+    for path in paths:
+        x = 0.05 * rng.standard_normal(round(RECORDING_S * SR), dtype=np.float32)
+        soundfile.write(path, x, SR, subtype="PCM_16")
+    return pd.DataFrame(
+        {
+            "file": [str(path) for path in paths],
+            "duration_s": RECORDING_S,
+            "sha256": [path.name for path in paths],
+        }
+    )
+
+
+def _librosa_pipeline(recordings: pd.DataFrame, place: Path) -> None:
+    """What one would write with librosa, a file of fp16 for every recording."""
+    for file in recordings["file"]:
+        x, _ = soundfile.read(file, dtype="float32")
+        power = librosa.feature.melspectrogram(
+            y=x, sr=SR, n_fft=1024, hop_length=256, n_mels=128, fmin=50, fmax=11025,
+            pad_mode="constant",
+        )  # fmt: skip
+        db = librosa.power_to_db(power, top_db=None)
+        np.save(place / "librosa.npy", np.ascontiguousarray(db.T, dtype=np.float16))
+
+
+def _least(recordings: pd.DataFrame) -> None:
+    """Decode, STFT and mel product alone: nothing in dB, normalised, checked or stored."""
+    for file in recordings["file"]:
+        x, _ = soundfile.read(file, dtype="float32")
+        spectrum = librosa.stft(x, n_fft=1024, hop_length=256, pad_mode="constant")
+        _ = BASIS @ np.abs(spectrum) ** 2
