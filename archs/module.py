@@ -171,6 +171,8 @@ class FewShotModule(pl.LightningModule):
         entry: dict[str, Any] = {"scheduler": scheduler, "interval": "epoch"}
         if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
             entry["monitor"] = "val/loss" if self.val_scores else "train/loss"
+            # It can step only where its metric is fresh.
+            entry["frequency"] = self.trainer.check_val_every_n_epoch or 1
         return {"optimizer": optimizer, "lr_scheduler": entry}
 
     # --- checkpoints ------------------------------------------------------------------------

@@ -15,13 +15,17 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks import Row
 from preprocessing import features
-from preprocessing.frontend import LogMel
+from preprocessing.frontend import PCEN, FrontEnd, LogMel
 
 SR = 22050
 RECORDING_S = 60.0
 RECORDINGS = 24
 TURNS = 5
-FRONT_END = LogMel(sr=SR, n_fft=1024, hop_mel=256, n_mels=128, fmin=50, fmax=11025, floor_db=-100)
+LOG_MEL = LogMel(sr=SR, n_fft=1024, hop_mel=256, n_mels=128, fmin=50, fmax=11025, floor_db=-100)
+ENERGY_NORMALISED = PCEN(
+    sr=SR, n_fft=1024, hop_mel=256, n_mels=128, fmin=50, fmax=11025, pcen_scale=2.0**31,
+    pcen_gain=0.98, pcen_bias=2.0, pcen_power=0.5, pcen_time_constant_s=0.4, pcen_eps=1e-6,
+)  # fmt: skip
 BASIS = librosa.filters.mel(sr=SR, n_fft=1024, n_mels=128, fmin=50, fmax=11025)
 TOTAL_S = RECORDINGS * RECORDING_S
 
@@ -32,32 +36,37 @@ def rows() -> Iterator[Row]:
         recordings = _recordings(Path(place))
         stores = Path(place) / "stores"
 
-        def ours(workers: int) -> Callable[[], object]:
+        stores.mkdir()
+
+        def ours(front_end: FrontEnd, workers: int) -> Callable[[], object]:
             def run() -> object:
                 target = tempfile.mkdtemp(dir=stores)
-                return features.build(recordings, FRONT_END, target, workers=workers, block_s=30.0)
+                return features.build(recordings, front_end, target, workers=workers, block_s=30.0)
 
             return run
 
-        stores.mkdir()
         sides = {
-            "ours": ours(1),
-            "librosa": lambda: _librosa_pipeline(recordings, Path(place)),
+            "log-mel": ours(LOG_MEL, 1),
+            "librosa log-mel": lambda: _librosa(recordings, Path(place), _decibels),
             "least": lambda: _least(recordings),
+            "PCEN": ours(ENERGY_NORMALISED, 1),
+            "librosa PCEN": lambda: _librosa(recordings, Path(place), _pcen),
         }
         cpu = _medians(sides, time.process_time)
+        for name in ("log-mel", "PCEN"):
+            yield Row(
+                f"features, {name}, decode to store, per core", TOTAL_S / cpu[name],
+                TOTAL_S / cpu[f"librosa {name}"], "x real time", 1.0, at_least=True,
+                note="librosa: read, melspectrogram, compress, fp16, np.save",
+            )  # fmt: skip
         yield Row(
-            "features, decode to store, per core", TOTAL_S / cpu["ours"],
-            TOTAL_S / cpu["librosa"], "x real time", 1.0, at_least=True,
-            note="librosa: read, melspectrogram, power_to_db, fp16, np.save",
-        )  # fmt: skip
-        yield Row(
-            "features, all against decode + STFT + mel product", 60e3 / TOTAL_S * cpu["ours"],
-            60e3 / TOTAL_S * cpu["least"], "CPU ms/min of sound", 1.3,
+            "features, log-mel, all against decode + STFT + mel product",
+            60e3 / TOTAL_S * cpu["log-mel"], 60e3 / TOTAL_S * cpu["least"],
+            "CPU ms/min of sound", 1.3,
             note="soundfile, librosa.stft (faster than torch.stft), dense product",
         )  # fmt: skip
         threads = torch.get_num_threads()
-        wall = _medians({"two": ours(2), "one": ours(1)}, time.perf_counter)
+        wall = _medians({"two": ours(LOG_MEL, 2), "one": ours(LOG_MEL, 1)}, time.perf_counter)
         assert torch.get_num_threads() == threads
         yield Row(
             "features, two workers against one", TOTAL_S / wall["two"], TOTAL_S / wall["one"],
@@ -95,7 +104,9 @@ def _recordings(place: Path) -> pd.DataFrame:
     )
 
 
-def _librosa_pipeline(recordings: pd.DataFrame, place: Path) -> None:
+def _librosa(
+    recordings: pd.DataFrame, place: Path, compress: Callable[[np.ndarray], np.ndarray]
+) -> None:
     """What one would write with librosa, a file of fp16 for every recording."""
     for file in recordings["file"]:
         x, _ = soundfile.read(file, dtype="float32")
@@ -103,8 +114,15 @@ def _librosa_pipeline(recordings: pd.DataFrame, place: Path) -> None:
             y=x, sr=SR, n_fft=1024, hop_length=256, n_mels=128, fmin=50, fmax=11025,
             pad_mode="constant",
         )  # fmt: skip
-        db = librosa.power_to_db(power, top_db=None)
-        np.save(place / "librosa.npy", np.ascontiguousarray(db.T, dtype=np.float16))
+        np.save(place / "librosa.npy", np.ascontiguousarray(compress(power).T, dtype=np.float16))
+
+
+def _decibels(power: np.ndarray) -> np.ndarray:
+    return librosa.power_to_db(power, top_db=None)
+
+
+def _pcen(power: np.ndarray) -> np.ndarray:
+    return librosa.pcen(power * 2.0**31, sr=SR, hop_length=256)
 
 
 def _least(recordings: pd.DataFrame) -> None:

@@ -19,13 +19,13 @@ from torch import nn
 
 from preprocessing.errors import UserError
 
-# Windowed samples worked on at once on a CPU: they and their spectra stay in the cache, which makes
-# the transform several times as fast as one over the whole recording.
-SAMPLES_AT_ONCE = 2**17
+# Windowed samples worked on at once on a CPU: few enough to stay in the cache, which makes it
+# several times as fast as a transform of the whole recording, and enough to hide Python.
+SAMPLES_AT_ONCE = 2**18
 # Neighbouring bands share a product with the bins that they see; most of a dense one is zeros.
 BANDS_AT_ONCE = 32
 # Frames of PCEN's smoother that are one triangular product.
-SMOOTHER_CHUNK = 128
+SMOOTHER_CHUNK = 256
 
 
 class FrontEnd(nn.Module, ABC):

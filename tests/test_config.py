@@ -78,6 +78,8 @@ def test_the_owners_defaults():
         ("features.clip=long", "features.clip: must be one of fixed, adaptive"),
         ("arch.model._target_=os.system", "arch.model._target_"),
         ("arch.model._target_=nowhere.Net", "arch.model._target_: there is no module nowhere"),
+        ("seed=-1", "seed: must be at least 0"),
+        ("trainer.precision=64-true", "trainer.precision: must be one of"),
         ("exp_name=[", "cannot read the override"),
     ],
 )

@@ -21,12 +21,17 @@ class History(pl.Callback):
     def __init__(self, path: Path) -> None:
         self.path = path
         self.rows: list[dict[str, Any]] = []
+        self.lr = 0.0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # Rows of epochs that are about to be repeated were written by a run that was killed
         # before it saved them.
         earlier = read_history(self.path) if self.path.exists() else []
         self.rows = [row for row in earlier if int(row["epoch"]) <= trainer.current_epoch]
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # At the end of the epoch the schedule has moved on.
+        self.lr = float(trainer.optimizers[0].param_groups[0]["lr"])
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not trainer.is_global_zero:
@@ -35,7 +40,7 @@ class History(pl.Callback):
         row: dict[str, Any] = {"epoch": trainer.current_epoch + 1}
         for name in COLUMNS[1:-1]:
             row[name] = float(metrics[name]) if name in metrics else ""
-        row["lr"] = trainer.optimizers[0].param_groups[0]["lr"]
+        row["lr"] = self.lr
         self.rows.append(row)
         with atomic_path(self.path) as temporary, open(temporary, "w", newline="") as handle:
             writer = csv.DictWriter(handle, COLUMNS)
