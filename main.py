@@ -29,7 +29,10 @@ class Command(click.Group):
             click.echo(f"error: {error}", err=True)
             sys.exit(1)
         except KeyboardInterrupt:
-            click.echo("stopped; what was finished is kept", err=True)
+            click.echo(
+                "stopped; what was finished is kept, and training goes on with resume=true",
+                err=True,
+            )
             sys.exit(130)
 
 

@@ -104,7 +104,8 @@ class FewShotModule(pl.LightningModule):
         target_Q = label_N.repeat_interleave(n_query)
         x_B1MT = self.normalize(batch.x, batch.stats)
         if self.augmentation is not None:
-            label_B = torch.cat([label_N.repeat_interleave(k_shot), target_Q])
+            # Support and query of a class count as two: mixed, a query would hold support calls.
+            label_B = torch.cat([label_N.repeat_interleave(k_shot), target_Q + n_way])
             x_B1MT = self.augmentation(x_B1MT, label_B)
         z_BD = self.model(x_B1MT)
         support_NKD = z_BD[: n_way * k_shot].unflatten(0, (n_way, k_shot))

@@ -6,11 +6,14 @@ It stands beside `main` in the layers and lives here only because its name is th
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from conf.compose import override_errors
 from conf.validate import resolve
+from preprocessing.atomic import disk_errors
 from preprocessing.errors import UserError
 
 # What the processes of distributed training are told beside their command line.
@@ -54,22 +57,38 @@ def launch(
             os.environ[JOB] = str(job)
             print(f"\njob {job}: {' '.join(overrides)}")
         try:
-            run(resolve(config), job=job, overrides=overrides)
+            run(resolve(config), job=job, overrides=overrides, values=values)
         except UserError as error:
             # Not raised in here: Hydra would print a line of its own, and end the other jobs.
             failures.append(error)
             if state.mode == RunMode.MULTIRUN:
                 print(f"error: job {job}: {error}", file=sys.stderr)
 
-    sys.argv = [__file__, *(["-m"] if multirun else []), *overrides]
-    # Hydra then hands exceptions on, and they are put in one line here.
-    os.environ["HYDRA_FULL_ERROR"] = "1"
-    with override_errors():
+    with override_errors(), disk_errors(Path.cwd()), _own_process_state():
+        sys.argv = [__file__, *(["-m"] if multirun else []), *overrides]
+        # Hydra then hands exceptions on, and they are put in one line here.
+        os.environ["HYDRA_FULL_ERROR"] = "1"
         hydra.main(config_path="pkg://conf", config_name="config", version_base="1.3")(task)()
     if len(failures) == 1 and not multirun:
         raise failures[0]
     if failures:
         raise UserError(f"{len(failures)} jobs failed; the lines above say why")
+
+
+@contextmanager
+def _own_process_state() -> Iterator[None]:
+    """What this run sets for its child processes is no setting of the next run in this process."""
+    names, argv = (VALUES, JOB, "HYDRA_FULL_ERROR"), sys.argv
+    before = {name: os.environ.get(name) for name in names}
+    try:
+        yield
+    finally:
+        sys.argv = argv
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def _parents_job() -> int | None:

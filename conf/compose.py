@@ -106,6 +106,9 @@ def on_checkpoint(
     with override_errors():
         parsed = OverridesParser.create().parse_overrides(list(overrides))
     groups = [item for item in parsed if item.key_or_group in FREE_GROUPS]
+    for override in parsed:
+        if override.is_sweep_override():
+            raise UserError(f"{override.key_or_group}: a test takes one value")
     given = {o.key_or_group: o.value() for o in parsed if o.key_or_group not in FREE_GROUPS}
     for override in parsed:
         _refuse_locked(override.key_or_group)
@@ -135,6 +138,8 @@ def _with_data_paths(config: DictConfig, values: dict[str, Any]) -> dict[str, An
 
 def _refuse_locked(key: str) -> None:
     locked = any(key == lock or key.startswith(lock + ".") for lock in LOCKED_IN_A_CHECKPOINT)
+    if key in ("debug", "experiment"):
+        raise UserError(f"{key}: for training runs; a test starts from its checkpoint")
     if key == "arch" or (locked and key not in FREE_IN_A_CHECKPOINT):
         raise UserError(
             f"{key}: fixed by the checkpoint; data, protocol, trainer and logger may be overridden"

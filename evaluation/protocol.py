@@ -4,7 +4,7 @@ Shape suffixes: P clips of a plan, A answers (all queries of all episodes).
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -34,6 +34,7 @@ def run_test(
     reader_for: Callable[[str], ClipReader],
     raw_reader_for: Callable[[str], ClipReader],
     raw_statistics: RawStatistics | None,
+    trained_labels: Sequence[str],
     split: str,
     n_way: int,
     k_shot: int,
@@ -50,6 +51,7 @@ def run_test(
         reader_for: a split's name -> the reader of its clips in the model's front end.
         raw_reader_for: the same in log-mel; the same function where the front end is log-mel.
         raw_statistics: of the clips the model was trained on; None leaves a raw row out.
+        trained_labels: the classes the model was trained on.
         split: which split is tested, e.g. ``"test"``.
         cross_source: support and query of a class come from different sources where they can.
         batch_size: clips that go through the encoder together.
@@ -86,7 +88,7 @@ def run_test(
     )
     if raw_statistics is None:
         notes.append("no training statistics: the raw-feature row z-scored by them is left out")
-    notes += _cautions(corpus, labels, split, episodes)
+    notes += _cautions(corpus, labels, trained_labels, split, episodes)
     source_A = events["source"].to_numpy()[scores.row_A]
     return TestResult(
         protocol=ProtocolFacts(
@@ -106,15 +108,19 @@ def run_test(
     )  # fmt: skip
 
 
-def _cautions(corpus: Corpus, labels: list[str], split: str, episodes: int) -> list[str]:
+def _cautions(
+    corpus: Corpus, labels: list[str], trained_labels: Sequence[str], split: str, episodes: int
+) -> list[str]:
     """What a reader of the number should know."""
     notes = []
     if episodes < ENOUGH:
         notes.append(f"only {episodes} episodes: a number to report takes at least {ENOUGH:,}")
     if split == "test" and corpus.test_is_val:
         notes.append("no test set: this is the validation set, on which the checkpoint was chosen")
-    if split != "train" and (known := set(labels) & set(corpus.labels("train"))):
-        notes.append(f"{len(known)} of {len(labels)} {split} classes are in the training split too")
+    if split != "train" and (known := set(labels) & set(trained_labels)):
+        notes.append(
+            f"{len(known)} of {len(labels)} {split} classes were trained on, by their names"
+        )
     return notes
 
 

@@ -37,6 +37,10 @@ def recording(
         name: of the MLflow run.
         resume: continue the run that ``folder`` remembers.
     """
+    # A test in place leaves what the training run said of itself.
+    describe = config["train"] or not folder.config_file.exists()
+    if describe:
+        write_config(config, folder.config_file)
     settings = config["logger"]
     if not settings["enabled"]:
         yield None
@@ -50,22 +54,30 @@ def recording(
         tracking_uri=settings["tracking_uri"],
         system_metrics=settings["system_metrics"],
     ) as logger:
-        logger.log_config(config)
-        logger.set_tags(
-            {
-                "arch": config["arch"]["name"],
-                "git_revision": git_revision(),
-                "data_hash": corpus.data_hash,
-                "split_hash": corpus.split_hash,
-                "g5_version": g5_version(),
-                "job": "train" if config["train"] else "test",
-            }
-        )
-        logger.log_artifact(write_config(config, folder.config_file))
+        if describe:
+            _describe(logger, config, folder, corpus)
         yield logger
     notice = notice_old_mlruns(root_of(config))
     if notice and logger.tracking_uri == local_uri(root_of(config)):
         say(notice)
+
+
+def _describe(
+    logger: MLflowLogger, config: Mapping[str, Any], folder: RunFolder, corpus: Corpus
+) -> None:
+    """What a run is: params, tags, and its configuration as a file."""
+    logger.log_config({key: value for key, value in config.items() if key != "resume"})
+    logger.set_tags(
+        {
+            "arch": config["arch"]["name"],
+            "git_revision": git_revision(),
+            "data_hash": corpus.data_hash,
+            "split_hash": corpus.split_hash,
+            "g5_version": g5_version(),
+            "job": "train" if config["train"] else "test",
+        }
+    )
+    logger.log_artifact(folder.config_file)
 
 
 def how_to_open(logger: MLflowLogger) -> str:

@@ -1,23 +1,39 @@
 """What has to be in place before PyTorch works: seeds, threads, precision, and a quiet console."""
 
 import logging
+import os
 import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 
+from preprocessing.errors import UserError
+
 
 def prepare_torch(config: Mapping[str, Any]) -> None:
-    """Seed every generator and set threads and matmul precision as the configuration says."""
+    """Seed every generator and set threads as the configuration says."""
     import pytorch_lightning as pl
 
     quiet()
+    if config["deterministic"]:
+        # cuBLAS reads it once, at its first product.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     trainer = config["trainer"]
     if trainer["threads"] is not None:
         torch.set_num_threads(trainer["threads"])
-    torch.set_float32_matmul_precision(trainer["matmul_precision"])
     pl.seed_everything(config["seed"], workers=True, verbose=False)
+
+
+def check_device(config: Mapping[str, Any]) -> None:
+    """Raise `UserError` where the configuration asks for a GPU that is not there."""
+    if config["trainer"]["accelerator"] == "gpu" and not torch.cuda.is_available():
+        raise UserError("trainer.accelerator=gpu: there is no CUDA device; use trainer=auto or cpu")
+
+
+def set_matmul_precision(config: Mapping[str, Any]) -> None:
+    """For the networks only: features are extracted before, and would take a slower way."""
+    torch.set_float32_matmul_precision(config["trainer"]["matmul_precision"])
 
 
 def quiet() -> None:
@@ -28,6 +44,8 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     # A debug run is over before it would log; its last step is logged all the same.
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
+    # A run without validation is what was asked for.
+    warnings.filterwarnings("ignore", message=".*across ranks is zero.*")
     # Lightning's own use of what torch has deprecated.
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
 

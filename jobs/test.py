@@ -18,7 +18,7 @@ from evaluation.raw_features import RawStatistics
 from evaluation.result import TestResult
 from evaluation.summary import summary_text
 from jobs.record import how_to_open, recording
-from jobs.setup import device_of, prepare_torch
+from jobs.setup import device_of, prepare_torch, set_matmul_precision
 from preprocessing.errors import UserError
 from preprocessing.events import Corpus
 from preprocessing.material import Material
@@ -34,12 +34,14 @@ def evaluate_checkpoint(
     *,
     arch: str | None = None,
     values: Mapping[str, Any] | None = None,
+    job: int | None = None,
 ) -> TestResult:
     """Test a checkpoint on the episodes of its own configuration with ``overrides`` on top.
 
     Args:
         path: a checkpoint, or its name without the accuracy.
         overrides: of data, protocol, trainer and logger.
+        job: number of a multirun job.
         values: keys set as they are: a path may hold what the overrides' grammar refuses.
         arch: what the user takes it for; another architecture's checkpoint is refused.
 
@@ -63,7 +65,7 @@ def evaluate_checkpoint(
     corpus.raise_if_fatal()
     material = material_of(config, corpus, restored.front_end)
     with claim(
-        root_of(config), config["name"], config["exp_name"], training=False, resume=False, job=None
+        root_of(config), config["name"], config["exp_name"], training=False, resume=False, job=job
     ) as folder:
         own = corpus.data_hash == restored.header["data_hash"] and not differences(
             restored.config, config, OF_A_TEST
@@ -100,12 +102,14 @@ def evaluate(
     """
     episodes = config["arch"]["episodes"]
     raw = raw_material_of(config, material)
+    set_matmul_precision(config)
     result = run_test(
         model=restored.model,
         normalize=restored.normalize,
         corpus=material.corpus,
         reader_for=material.reader,
         raw_reader_for=raw.reader,
+        trained_labels=restored.label_map["train"],
         raw_statistics=RawStatistics(**restored.header["raw_statistics"]),
         split="test",
         n_way=episodes["n_way"],
@@ -123,7 +127,10 @@ def evaluate(
     if history.exists():
         path = folder.figures / "training.png"
         figures.append(training_curves(read_history(history), path, chance=result.chance))
-    places: dict[str, str | Path] = {"checkpoint": restored.path, "figures": folder.figures}
+    places: dict[str, str | Path] = {
+        "checkpoint": restored.path.resolve(),
+        "figures": folder.figures,
+    }
     if logger is not None:
         logger.log_metrics(result.metrics())
         for file in files:

@@ -2,7 +2,7 @@
 
 import copy
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,11 @@ from evaluation.raw_features import training_statistics
 from evaluation.result import TestResult
 from jobs.loaders import EpisodeLoaders
 from jobs.record import recording
-from jobs.setup import device_of, precision_of, prepare_torch
+from jobs.setup import check_device, device_of, precision_of, prepare_torch, set_matmul_precision
 from jobs.test import evaluate, evaluate_checkpoint
+from preprocessing.episodes import EpisodeSampler
 from preprocessing.errors import UserError
-from preprocessing.events import SPLITS
+from preprocessing.events import SPLITS, Corpus
 from preprocessing.frontend import FrontEnd
 from preprocessing.material import Material
 from preprocessing.normalize import Normalize
@@ -34,6 +35,7 @@ from tracking.checkpoints import (
     BEST,
     LAST,
     check_same,
+    epochs_done,
     find,
     latest,
     load,
@@ -52,7 +54,11 @@ RAW_BATCH = 256  # clips at once for raw features; no result depends on it
 
 
 def run(
-    config: dict[str, Any], *, job: int | None = None, overrides: Sequence[str] = ()
+    config: dict[str, Any],
+    *,
+    job: int | None = None,
+    overrides: Sequence[str] = (),
+    values: Mapping[str, Any] | None = None,
 ) -> TestResult | None:
     """Train and test, or only test, as a resolved configuration says.
 
@@ -61,6 +67,7 @@ def run(
         job: number of a multirun job.
         overrides: the command line; a test starts from its checkpoint's configuration, and
             these go on top.
+        values: keys that were set beside the command line; likewise.
 
     Raises:
         UserError: for anything the user can put right, most of it before any work starts.
@@ -74,6 +81,8 @@ def run(
         config["arch"]["training"]["load_weight_from"],
         kept,
         arch=config["arch"]["name"] if arch_is_named else None,
+        values=values,
+        job=job,
     )
 
 
@@ -102,8 +111,11 @@ class Training:
     def run(self) -> TestResult | None:
         """Data, features, training, test, summary."""
         config = self.config
+        self._check_trainer()
+        self._check_species()
         corpus = self.data.load()
         corpus.raise_if_fatal()
+        self._check_episodes(corpus)
         self.material: Material = material_of(config, corpus, self.front_end)
         self.material.build(SPLITS)
         if config["features"]["normalize"] == "train":
@@ -120,6 +132,7 @@ class Training:
 
     def _run_in(self, folder: RunFolder, loaders: EpisodeLoaders) -> TestResult | None:
         config = self.config
+        set_matmul_precision(config)
         start_from = self._resumed(folder)
         module = self._module(loaders)
         if start_from is None:
@@ -145,6 +158,68 @@ class Training:
                 logger.log_artifact(folder.checkpoints / name, "checkpoints")
         if settings["log_model"]:
             logger.log_model(folder.checkpoints / BEST)
+
+    # --- what cannot be, before any work starts -------------------------------------------------
+
+    def _check_trainer(self) -> None:
+        """Lightning's own complaints about devices and strategy."""
+        check_device(self.config)
+        settings = self.config["trainer"]
+        try:
+            pl.Trainer(
+                **{k: settings[k] for k in ("accelerator", "devices", "num_nodes", "strategy")},
+                precision=precision_of(self.config),  # type: ignore[arg-type]
+                logger=False, enable_checkpointing=False, enable_progress_bar=False,
+                enable_model_summary=False,
+            )  # fmt: skip
+        except (MisconfigurationException, ValueError, TypeError) as error:
+            raise _trainer_error(error) from error
+
+    def _check_species(self) -> None:
+        """Procedural species are known before a recording is made."""
+        n_way = self.config["arch"]["episodes"]["n_way"]
+        for key in ("train_species", "val_species", "test_species"):
+            count = self.config["data"].get(key)
+            needed = key != "test_species" or self.config["test"]
+            if count is not None and needed and count < n_way:
+                raise UserError(
+                    f"arch.episodes.n_way={n_way}: data.{key} is only {count}; "
+                    "lower the one or raise the other"
+                )
+
+    def _check_episodes(self, corpus: Corpus) -> None:
+        """Every split can be sampled; the samplers' errors name the key."""
+        episodes = self.config["arch"]["episodes"]
+        size = {key: episodes[key] for key in ("n_way", "k_shot", "n_query", "cross_source")}
+        wanted = ["train", "val"] if corpus.labels("val") else ["train"]
+        if self.config["test"]:
+            wanted.append("test")
+        for split in wanted:
+            events = corpus.split(split)
+            if events.empty:
+                raise UserError(
+                    f"path.{split}_dir: the {split} split has no calls; see `g5 data check`"
+                    + (", or train with test=false" if split == "test" else "")
+                )
+            EpisodeSampler(events, seed=0, split=split, clips=None, **size)
+        warnings = len(corpus.problems)
+        if warnings:
+            print(f"note: {warnings} warnings about the data; `g5 data check` lists them")
+
+    def _check_epochs(self, planned: int, path: Path) -> None:
+        """A resumed run may only be made longer, and not where the schedule depends on it."""
+        training = self.config["arch"]["training"]
+        if epochs_done(path) > training["max_epochs"]:
+            raise UserError(
+                f"arch.training.max_epochs={training['max_epochs']}: the run has finished "
+                f"{epochs_done(path)} epochs already"
+            )
+        if planned != training["max_epochs"] and training["scheduler"].startswith("cosine"):
+            raise UserError(
+                f"arch.training.max_epochs={training['max_epochs']}: the cosine schedule of this "
+                f"run was laid out for {planned}; start another run with "
+                "arch.training.load_weight_from and exp_name=..."
+            )
 
     # --- parts ------------------------------------------------------------------------------
 
@@ -238,10 +313,11 @@ class Training:
         )
         step_s = seconds_per_episode(module, loaders, self.device)
         clips = 0 if loaders.val_clips is None else len(loaders.val_clips.plan.rows)
+        test_clips = len(self.material.corpus.split("test")) if self.config["test"] else 0
         clips_per_episode = episodes["n_way"] * (episodes["k_shot"] + episodes["n_query"])
         # A forward pass is about a third of a training step.
         epoch_s = step_s * (episodes["episodes_per_epoch"] + clips / clips_per_episode / 3)
-        total_s = epochs * epoch_s
+        total_s = epochs * epoch_s + step_s * test_clips / clips_per_episode / 3
         line = (
             f"time      {epochs} epochs of {episodes['episodes_per_epoch']:,} episodes: about "
             f"{duration(total_s)} ({step_s:.2g} s an episode on {self.device.type})"
@@ -271,8 +347,13 @@ class Training:
                 f"{folder.path}: its recordings or annotations have changed since; "
                 "start another run with exp_name=..."
             )
+        self._check_epochs(header["config"]["arch"]["training"]["max_epochs"], path)
         print(f"resume    {path}")
         return path
+
+
+def _trainer_error(error: Exception) -> UserError:
+    return UserError(f"trainer: {' '.join(str(error).split())}")
 
 
 def _fit(
@@ -281,6 +362,8 @@ def _fit(
     """Train; Ctrl-C comes out as `KeyboardInterrupt`, after the checkpoints are in order."""
     try:
         trainer.fit(module, datamodule=loaders, ckpt_path=start_from, weights_only=True)
+    except MisconfigurationException as error:
+        raise _trainer_error(error) from error
     except SystemExit as stop:
         # Lightning turns Ctrl-C into this.
         if trainer.interrupted:

@@ -15,12 +15,15 @@ def disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise UserError(f"{path}: the disk is full; free some space and run again") from error
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
             raise UserError(f"{path}: cannot write here ({error.strerror})") from error
+        where = error.filename or path
         if error.errno in (errno.ENOTDIR, errno.EEXIST):
-            raise UserError(f"{path}: a file is in the way of this folder; move it") from error
+            raise UserError(f"{where}: a file is in the way of this folder; move it") from error
+        if error.errno in (errno.EISDIR, errno.ENOENT):
+            raise UserError(f"{where}: {error.strerror}") from error
         raise
 
 

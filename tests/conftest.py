@@ -16,24 +16,17 @@ def run_train(arguments: Sequence[str]) -> None:
     """`python archs/train.py ARGUMENTS` in this process, in the current directory."""
     from archs.train import launch
 
-    before = sys.argv
-    try:
-        launch(list(arguments))
-    finally:
-        sys.argv = before
+    launch(list(arguments))
 
 
 def run_g5(arguments: Sequence[str]) -> int:
     """`g5 ARGUMENTS` in this process, in the current directory; the exit code."""
     from main import main
 
-    before = sys.argv
     try:
         main(args=list(arguments), prog_name="g5", standalone_mode=True)
     except SystemExit as stop:
         return int(stop.code or 0)
-    finally:
-        sys.argv = before
     return 0
 
 

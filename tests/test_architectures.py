@@ -58,8 +58,8 @@ def test_a_third_version_costs_a_folder_and_a_yaml(place):
     guide = (ROOT / "docs" / "new_architecture.md").read_text()
     (project / "archs" / "v3").mkdir()
     (project / "archs" / "v3" / "__init__.py").write_text('"""v3."""\n')
-    (project / "archs" / "v3" / "arch.py").write_text(code_block(guide, "`archs/v3/arch.py`"))
-    (project / "conf" / "arch" / "v3.yaml").write_text(code_block(guide, "`conf/arch/v3.yaml`"))
+    (project / "archs" / "v3" / "arch.py").write_text(code_block(guide, "`archs/v3/arch.py` ("))
+    (project / "conf" / "arch" / "v3.yaml").write_text(code_block(guide, "`conf/arch/v3.yaml` ("))
     command = [sys.executable, "-m", "main", "train", "v3", "debug=fast", "logger=none"]
     done = subprocess.run(
         [*command, f"path.root_dir={place}"], cwd=project, capture_output=True, text=True

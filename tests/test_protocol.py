@@ -93,7 +93,8 @@ class World:
         settings = {
             "model": model, "normalize": Normalize(mode="recording", n_mels=N_MELS),
             "corpus": self.corpus, "reader_for": self.reader_for, "raw_reader_for": self.reader_for,
-            "raw_statistics": self.raw_statistics(), "split": "test", "n_way": 4, "k_shot": 3,
+            "raw_statistics": self.raw_statistics(),
+            "trained_labels": self.corpus.labels("train"), "split": "test", "n_way": 4, "k_shot": 3,
             "n_query": 2, "episodes": 30, "cross_source": True, "seed": 1, "batch_size": 16,
             "device": CPU,
         }  # fmt: skip

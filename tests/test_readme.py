@@ -102,6 +102,7 @@ def run(command: str) -> None:
         run_train([*words[2:], "logger=none"] if is_test else [*cuts, *words[2:]])
 
 
+@pytest.mark.timeout(1800)
 def test_every_command_of_the_readme_runs(workplace):
     """In order, in one directory, as a reader would."""
     run_train([*CUTS, "arch=v2", "exp_name=v2_run"])

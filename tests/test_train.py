@@ -148,6 +148,10 @@ def test_resuming_refuses_another_run(place):
     run_train(["arch=v1", *FAST, "test=false"])
     with pytest.raises(UserError, match=r"arch\.episodes\.k_shot: differs from the run"):
         run_train(["arch=v1", *FAST, "test=false", "resume=true", "arch.episodes.k_shot=1"])
+    with pytest.raises(UserError, match=r"arch\.training\.learning_rate: differs"):
+        run_train(["arch=v1", *FAST, "resume=true", "arch.training.learning_rate=0.5"])
+    with pytest.raises(UserError, match="the run has finished 2 epochs"):
+        run_train(["arch=v1", *FAST, "resume=true", "arch.training.max_epochs=1"])
     # A finished run has nothing left to train; one with more epochs goes on.
     run_train(["arch=v1", *FAST, "test=false", "resume=true"])
     run_train(["arch=v1", *FAST, "test=false", "resume=true", "arch.training.max_epochs=3"])
@@ -178,6 +182,8 @@ def test_overfitting_a_few_episodes_drives_the_loss_down(arch, place):
     [
         (["arch.episodes.n_way=50"], "arch.episodes.n_way"),
         (["arch.episodes.k_shot=500"], "k_shot"),
+        (["data.test_species=4"], "data.test_species is only 4"),
+        (["trainer.strategy=telepathy"], "trainer"),
         (["features.fmax=20000"], "features.fmax"),
         (["arch.training.load_weight_from=nowhere.ckpt"], "nowhere.ckpt: there is no such file"),
         (["trainer=gpu"], "trainer"),
@@ -205,6 +211,28 @@ def test_a_dead_tracking_server_does_not_stop_training(place, capsys):
     assert "recording in sqlite" in capsys.readouterr().err
     assert (place / "mlflow.db").exists()
     assert (place / RUN / "v1_debug" / "test_scores.json").exists()
+
+
+def test_metrics_of_a_skipped_validation_are_not_repeated(place):
+    run_train(
+        ["arch=v1", *FAST, "test=false", "arch.training.max_epochs=3",
+         "trainer.val_every_n_epochs=2", "arch.training.scheduler=plateau"]
+    )  # fmt: skip
+    rows = (place / RUN / "v1_debug" / "history.csv").read_text().splitlines()[1:]
+    assert [row.split(",")[2] != "" for row in rows] == [False, True, False]
+
+
+def test_a_test_leaves_the_training_runs_configuration_alone(place):
+    run_train(["arch=v1", *FAST, "test=false"])
+    folder = place / RUN / "v1_debug"
+    before = (folder / "config.yaml").read_text()
+    checkpoint = folder / "checkpoints" / "last.ckpt"
+    assert run_g5(["test", str(checkpoint), "logger=none"]) == 0
+    assert (folder / "config.yaml").read_text() == before
+    assert run_g5(["test", str(checkpoint), "seed=1,2"]) == 1
+    words = ["train", "v1", "--exp-name", "zz", "train=false", "logger=none"]
+    assert run_g5([*words, f"arch.training.load_weight_from={checkpoint}"]) == 0
+    assert (place / RUN / "zz" / "test_scores.json").exists()
 
 
 @pytest.mark.slow

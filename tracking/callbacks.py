@@ -306,21 +306,44 @@ class TrainingMonitor(pl.Callback):
         self._since_s = time.perf_counter()
 
 
-class EpochLines(pl.Callback):
+class FreshMetrics(pl.Callback):
+    """Knows which metrics are of this epoch: those of an earlier validation stay among them."""
+
+    def __init__(self) -> None:
+        self._validated = False
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._validated = False
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._validated = not trainer.sanity_checking
+
+    def fresh(self, trainer: pl.Trainer) -> dict[str, float]:
+        """The metrics of the epoch that has just ended."""
+        return {
+            name: float(value)
+            for name, value in trainer.callback_metrics.items()
+            if self._validated or not name.startswith("val/")
+        }
+
+
+class EpochLines(FreshMetrics):
     """One line for every epoch, where there is no terminal for a progress bar."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._since_s = 0.0
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        super().on_train_epoch_start(trainer, pl_module)
         self._since_s = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not trainer.is_global_zero:
             return
         names = ("train/loss", "train/acc", "val/loss", "val/acc")
-        metrics = trainer.callback_metrics
-        shown = ", ".join(f"{name} {float(metrics[name]):.4f}" for name in names if name in metrics)
+        metrics = self.fresh(trainer)
+        shown = ", ".join(f"{name} {metrics[name]:.4f}" for name in names if name in metrics)
         seconds = time.perf_counter() - self._since_s
         of = f"/{trainer.max_epochs}" if (trainer.max_epochs or 0) > 0 else ""
         print(f"epoch {trainer.current_epoch + 1}{of}: {shown} ({seconds:.1f} s)", flush=True)

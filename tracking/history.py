@@ -7,11 +7,12 @@ from typing import Any
 import pytorch_lightning as pl
 
 from preprocessing.atomic import atomic_path
+from tracking.callbacks import FreshMetrics
 
 COLUMNS = ["epoch", "train/loss", "val/loss", "train/acc", "val/acc", "lr"]
 
 
-class History(pl.Callback):
+class History(FreshMetrics):
     """Writes `history.csv` after every epoch; a resumed run goes on below its earlier rows.
 
     Args:
@@ -19,6 +20,7 @@ class History(pl.Callback):
     """
 
     def __init__(self, path: Path) -> None:
+        super().__init__()
         self.path = path
         self.rows: list[dict[str, Any]] = []
         self.lr = 0.0
@@ -30,16 +32,17 @@ class History(pl.Callback):
         self.rows = [row for row in earlier if int(row["epoch"]) <= trainer.current_epoch]
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        super().on_train_epoch_start(trainer, pl_module)
         # At the end of the epoch the schedule has moved on.
         self.lr = float(trainer.optimizers[0].param_groups[0]["lr"])
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not trainer.is_global_zero:
             return
-        metrics = trainer.callback_metrics
+        metrics = self.fresh(trainer)
         row: dict[str, Any] = {"epoch": trainer.current_epoch + 1}
         for name in COLUMNS[1:-1]:
-            row[name] = float(metrics[name]) if name in metrics else ""
+            row[name] = metrics.get(name, "")
         row["lr"] = self.lr
         self.rows.append(row)
         with atomic_path(self.path) as temporary, open(temporary, "w", newline="") as handle:
