@@ -5,12 +5,10 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
-from preprocessing.clips import ClipReader
 from preprocessing.episodes import (
-    ClipPlan,
+    ClipBatches,
     EpisodeDataset,
     EpisodeIndexSampler,
     EpisodeSampler,
@@ -24,31 +22,6 @@ class FixedEpoch(EpisodeIndexSampler):
 
     def set_epoch(self, epoch: int) -> None:
         """Stay where it is."""
-
-
-class ClipBatches(Dataset[tuple[Tensor, Tensor, Tensor]]):
-    """The clips of a plan in batches of one length.
-
-    A batch is positions (B,), clips (B, 1, M, T) and stats (B, 2): mean and standard deviation
-    of each clip's recording.
-    """
-
-    def __init__(self, plan: ClipPlan, reader: ClipReader, batch_size: int) -> None:
-        self.plan = plan
-        self.reader = reader
-        self.batches = [
-            (positions, n_frames)
-            for n_frames in plan.n_frames.unique().tolist()
-            for positions in (plan.n_frames == n_frames).nonzero().flatten().split(batch_size)
-        ]
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
-        positions, n_frames = self.batches[index]
-        x_B1MT, stats_B2 = self.reader.gather(self.plan.rows[positions], n_frames)
-        return positions, x_B1MT, stats_B2
 
 
 class EpisodeLoaders(pl.LightningDataModule):

@@ -288,7 +288,7 @@ class Training:
                 default_root_dir=folder.path,
             )
         except (MisconfigurationException, TypeError, ValueError) as error:
-            raise UserError(f"trainer: {' '.join(str(error).split())}") from error
+            raise _trainer_error(error) from error
 
     # --- what the user is told ----------------------------------------------------------------
 

@@ -416,19 +416,38 @@ def plan_clips(episodes: Sequence[Episode]) -> ClipPlan:
     return ClipPlan(torch.from_numpy(clips % span), torch.from_numpy(clips // span), planned)
 
 
+class ClipBatches(Dataset[tuple[Tensor, Tensor, Tensor]]):
+    """A plan's clips in batches of one length and at most ``batch_size``.
+
+    A batch is positions ``(B,)`` int64 in the plan, clips ``(B, 1, M, T)`` fp32, and the
+    recordings' statistics ``(B, 2)`` fp32.
+    """
+
+    def __init__(self, plan: ClipPlan, reader: ClipReader, batch_size: int) -> None:
+        self.plan = plan
+        self.reader = reader
+        self.batches = [
+            (positions, n_frames)
+            for n_frames in plan.n_frames.unique().tolist()
+            for positions in (plan.n_frames == n_frames).nonzero().flatten().split(batch_size)
+        ]
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
+        positions, n_frames = self.batches[index]
+        x_B1MT, stats_B2 = self.reader.gather(self.plan.rows[positions], n_frames)
+        return positions, x_B1MT, stats_B2
+
+
 def clip_batches(
     plan: ClipPlan, reader: ClipReader, batch_size: int
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Read a plan's clips in batches of one length and at most ``batch_size``.
-
-    Yields:
-        positions ``(B,)`` int64 in the plan, clips ``(B, 1, M, T)`` fp32, and the recordings'
-        statistics ``(B, 2)`` fp32.
-    """
-    for n_frames in plan.n_frames.unique().tolist():
-        for positions in (plan.n_frames == n_frames).nonzero().flatten().split(batch_size):
-            x_B1MT, stats_B2 = reader.gather(plan.rows[positions], n_frames)
-            yield positions, x_B1MT, stats_B2
+    """Read a plan's clips, one batch of `ClipBatches` after the other."""
+    batches = ClipBatches(plan, reader, batch_size)
+    for index in range(len(batches)):
+        yield batches[index]
 
 
 def separable(counts: Iterable[int], k_shot: int, n_query: int) -> bool:
