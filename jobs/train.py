@@ -111,7 +111,7 @@ class Training:
     def run(self) -> TestResult | None:
         """Data, features, training, test, summary."""
         config = self.config
-        self._check_trainer()
+        self.processes = self._check_trainer()
         self._check_species()
         corpus = self.data.load()
         corpus.raise_if_fatal()
@@ -135,8 +135,9 @@ class Training:
         set_matmul_precision(config)
         start_from = self._resumed(folder)
         module = self._module(loaders)
-        if start_from is None:
-            print(self._estimate(module, loaders), flush=True)
+        done = 0 if start_from is None else epochs_done(start_from)
+        if done < config["arch"]["training"]["max_epochs"]:
+            print(self._estimate(module, loaders, done), flush=True)
         name = config["exp_name"] if self.job is None else f"{config['exp_name']}/{self.job}"
         corpus = self.material.corpus
         with recording(config, folder, corpus, name=name, resume=config["resume"]) as logger:
@@ -161,12 +162,12 @@ class Training:
 
     # --- what cannot be, before any work starts -------------------------------------------------
 
-    def _check_trainer(self) -> None:
-        """Lightning's own complaints about devices and strategy."""
+    def _check_trainer(self) -> int:
+        """Lightning's own complaints about devices and strategy; how many processes will train."""
         check_device(self.config)
         settings = self.config["trainer"]
         try:
-            pl.Trainer(
+            trainer = pl.Trainer(
                 **{k: settings[k] for k in ("accelerator", "devices", "num_nodes", "strategy")},
                 precision=precision_of(self.config),  # type: ignore[arg-type]
                 logger=False, enable_checkpointing=False, enable_progress_bar=False,
@@ -174,6 +175,7 @@ class Training:
             )  # fmt: skip
         except (MisconfigurationException, ValueError, TypeError) as error:
             raise _trainer_error(error) from error
+        return trainer.world_size
 
     def _check_species(self) -> None:
         """Procedural species are known before a recording is made."""
@@ -305,22 +307,27 @@ class Training:
         print(f"run       {folder.path}")
         print(f"features  {self.material.store_dir}", flush=True)
 
-    def _estimate(self, module: FewShotModule, loaders: EpisodeLoaders) -> str:
-        """One line: how long the training will take, from one real step; nothing is changed."""
-        episodes, epochs = (
-            self.config["arch"]["episodes"],
-            self.config["arch"]["training"]["max_epochs"],
-        )
+    def _estimate(self, module: FewShotModule, loaders: EpisodeLoaders, done: int) -> str:
+        """One line: how long the training will take, from one real step; nothing is changed.
+
+        Args:
+            done: epochs that a resumed run has behind it.
+        """
+        episodes = self.config["arch"]["episodes"]
+        epochs = self.config["arch"]["training"]["max_epochs"] - done
         step_s = seconds_per_episode(module, loaders, self.device)
         clips = 0 if loaders.val_clips is None else len(loaders.val_clips.plan.rows)
         test_clips = len(self.material.corpus.split("test")) if self.config["test"] else 0
         clips_per_episode = episodes["n_way"] * (episodes["k_shot"] + episodes["n_query"])
-        # A forward pass is about a third of a training step.
-        epoch_s = step_s * (episodes["episodes_per_epoch"] + clips / clips_per_episode / 3)
+        # Training episodes are shared out. A forward pass is about a third of a training step.
+        shared = episodes["episodes_per_epoch"] / self.processes
+        epoch_s = step_s * (shared + clips / clips_per_episode / 3)
         total_s = epochs * epoch_s + step_s * test_clips / clips_per_episode / 3
+        devices = f"{self.processes} x " if self.processes > 1 else ""
         line = (
-            f"time      {epochs} epochs of {episodes['episodes_per_epoch']:,} episodes: about "
-            f"{duration(total_s)} ({step_s:.2g} s an episode on {self.device.type})"
+            f"time      {epochs} {'more ' if done else ''}epoch{'s' * (epochs > 1)} of "
+            f"{episodes['episodes_per_epoch']:,} episodes: about {duration(total_s)} "
+            f"({step_s:.2g} s an episode on {devices}{self.device.type})"
         )
         if total_s > LONG_S and self.device.type == "cpu":
             line += "; `g5 train v2 experiment=demo` takes minutes"

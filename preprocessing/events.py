@@ -78,16 +78,21 @@ class Corpus:
         """The POS events of split ``name`` ("train", "val", "test"), rows numbered 0..n-1.
 
         Beside `CORPUS_COLUMNS` there are ``sha256`` (of the recording) and ``class_id``, the
-        index of the label in ``labels(name)``.
+        index of the label in ``labels(name)``. The table is shared: copy it before a change.
         """
         assert name in SPLITS, name
-        if name == "test" and self.test_is_val:
-            name = "val"
-        chosen = (self.events["split"] == name) & (self.events["status"] == "POS")
-        table = self.events.loc[chosen].reset_index(drop=True)
-        table["sha256"] = self._hashes(table)
-        table["class_id"] = pd.factorize(table["label"], sort=True)[0]
-        return table
+        return self._splits["val" if name == "test" and self.test_is_val else name]
+
+    @cached_property
+    def _splits(self) -> dict[str, pd.DataFrame]:
+        tables = {}
+        for name in SPLITS:
+            chosen = (self.events["split"] == name) & (self.events["status"] == "POS")
+            table = self.events.loc[chosen].reset_index(drop=True)
+            table["sha256"] = self._hashes(table)
+            table["class_id"] = pd.factorize(table["label"], sort=True)[0]
+            tables[name] = table
+        return tables
 
     def labels(self, name: str) -> list[str]:
         """The sorted labels that have POS events in split ``name``."""
