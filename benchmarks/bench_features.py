@@ -77,7 +77,8 @@ def rows() -> Iterator[Row]:
             note="wall time, needs two idle cores",
         )  # fmt: skip
         yield Row(
-            "features, log-mel, two workers against one", TOTAL_S / wall["two"], TOTAL_S / wall["one"],
+            "features, log-mel, two workers against one", TOTAL_S / wall["two"],
+            TOTAL_S / wall["one"],
             "x real time", 1.8, at_least=True, note="wall time, needs two idle cores",
         )  # fmt: skip
 
