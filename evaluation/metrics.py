@@ -3,9 +3,11 @@
 Shapes: A answers (queries of all episodes), C classes.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import torch
 
 
@@ -69,3 +71,29 @@ def class_scores(true_A: np.ndarray, predicted_A: np.ndarray, n_classes: int) ->
         macro_recall=macro(multiclass_recall),
         macro_f1=macro(multiclass_f1_score),
     )
+
+
+def per_class_change(
+    before: ClassScores, after: ClassScores, labels: Sequence[str], *, trained_on: Sequence[int]
+) -> pd.DataFrame:
+    """What a remedy for imbalance did to each class, the rarest in training first.
+
+    Args:
+        before, after: scores of the same questions without and with the remedy.
+        labels: C names.
+        trained_on: (C,) training examples of each class.
+    Returns:
+        ``label, trained_on, queries, before, after, change``; accuracies are the classes' recalls,
+        NaN for a class that was not asked. The mean of ``change`` is that of balanced accuracy.
+    """
+    table = pd.DataFrame(
+        {
+            "label": list(labels),
+            "trained_on": list(trained_on),
+            "queries": after.support_C,
+            "before": before.accuracy_C,
+            "after": after.accuracy_C,
+            "change": after.accuracy_C - before.accuracy_C,
+        }
+    )
+    return table.sort_values("trained_on", kind="stable", ignore_index=True)
