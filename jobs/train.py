@@ -285,6 +285,7 @@ class Training:
             label_map={split: corpus.labels(split) for split in SPLITS},
             data_hash=corpus.data_hash,
             split_hash=corpus.split_hash,
+            trained_recordings=corpus.recordings_of("train"),
             raw_statistics=self.raw_statistics.plain(),
         )
 

@@ -98,6 +98,10 @@ class Corpus:
         """The sorted labels that have POS events in split ``name``."""
         return sorted(self.split(name)["label"].unique())
 
+    def recordings_of(self, name: str) -> list[str]:
+        """Content hashes of the recordings with POS events in split ``name``, 16 hex digits."""
+        return sorted({sha256[:16] for sha256 in self.split(name)["sha256"]})
+
     def raise_if_fatal(self) -> None:
         """Raise one `UserError` with the first few fatal problems, if there are any."""
         fatal = [problem for problem in self.problems if problem.fatal]
