@@ -118,6 +118,25 @@ def test(checkpoint: Path, overrides: tuple[str, ...]) -> None:
     evaluate_checkpoint(checkpoint, list(overrides))
 
 
+@main.command()
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...")
+@click.option("--folds", is_flag=True, help="Runs of data.fold=0,1,... are one cross-validation.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder of the figures.")
+def compare(runs: tuple[str, ...], folds: bool, output: Path | None) -> None:
+    """Say whether tested runs differ, paired over the same test episodes.
+
+    A RUN is a run's folder, a multirun's folder (all its jobs), a run's name or an MLflow run id.
+    Runs that differ only in the seed count as one.
+
+    \b
+    g5 compare v1_run v2_run
+    g5 compare --folds outputs/protonet_baseline/v1_cv outputs/protonet_baseline/v2_cv
+    """
+    from jobs.compare import compare_runs
+
+    compare_runs(runs, folds=folds, output=output)
+
+
 @main.command(context_settings=PASS_THROUGH)
 @click.option(
     "--check", is_flag=True, help="Verify what is stored instead; exit code 1 if damaged."
