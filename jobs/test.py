@@ -129,6 +129,7 @@ def evaluate(
     if history.exists():
         path = folder.figures / "training.png"
         figures.append(training_curves(read_history(history), path, chance=result.chance))
+        files.append(history)
     places: dict[str, str | Path] = {
         "checkpoint": restored.path.resolve(),
         "figures": folder.figures,
