@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,10 +12,13 @@ from conf.changes import OF_A_TEST, differences
 from conf.compose import on_checkpoint
 from conf.parts import data_of, material_of, raw_material_of, root_of
 from conf.validate import validate
-from evaluation.figures import confusion_matrix, per_class_accuracy, training_curves
+from evaluation.about import About
+from evaluation.gallery import draw_test
 from evaluation.history import read_history
+from evaluation.model_card import write_model_card
 from evaluation.protocol import run_test
 from evaluation.raw_features import RawStatistics
+from evaluation.report import write_report
 from evaluation.result import TestResult
 from evaluation.summary import summary_text
 from jobs.record import how_to_open, recording
@@ -123,13 +127,29 @@ def evaluate(
         temperature=restored.temperature,
     )
     files = result.save(folder.path)
-    figures = draw(result, folder.figures)
+    about = About(
+        run=folder.path.name if folder.path.name == config["exp_name"] else (
+            f"{config['exp_name']}/{folder.path.name}"
+        ),
+        restored=restored,
+        config=config,
+        corpus=material.corpus,
+        command=_command(restored, config),
+    )  # fmt: skip
     history = folder.path / "history.csv"
-    if history.exists():
-        path = folder.figures / "training.png"
-        figures.append(training_curves(read_history(history), path, chance=result.chance))
+    figures = draw_test(
+        result,
+        about.events(result),
+        folder.figures,
+        history=read_history(history) if history.exists() else None,
+    )
+    files += [
+        write_report(folder.path / "report.html", result, about, figures),
+        write_model_card(_card_place(folder, restored), result, about),
+    ]
     places: dict[str, str | Path] = {
         "checkpoint": restored.path.resolve(),
+        "report": folder.path / "report.html",
         "figures": folder.figures,
     }
     if logger is not None:
@@ -137,7 +157,7 @@ def evaluate(
         for file in files:
             logger.log_artifact(file)
         for figure in figures:
-            logger.log_artifact(figure, "figures")
+            logger.log_artifact(figure.path, "figures")
         places["MLflow"] = how_to_open(logger)
     name = config["arch"]["name"]
     print()
@@ -145,17 +165,19 @@ def evaluate(
     return result
 
 
-def draw(result: TestResult, folder: Path) -> list[Path]:
-    """The test's figures."""
-    classes, labels = result.scores.classes, result.scores.labels
-    return [
-        confusion_matrix(classes.confusion_CC, labels, folder / "confusion.png"),
-        per_class_accuracy(
-            classes.accuracy_C,
-            classes.support_C,
-            labels,
-            folder / "per_class_accuracy.png",
-            interval=result.interval,
-            chance=result.chance,
-        ),
-    ]
+def _card_place(folder: RunFolder, restored: Restored) -> Path:
+    """Beside the checkpoint where this is its run's own test, else beside the test's numbers."""
+    own = restored.path.resolve().parent == folder.checkpoints.resolve()
+    return (folder.checkpoints if own else folder.path) / "MODEL_CARD.md"
+
+
+def _command(restored: Restored, config: Mapping[str, Any]) -> str:
+    """What repeats the test: the checkpoint, and the protocol where it is not the checkpoint's."""
+    changed = differences(restored.config, config, ("arch.episodes", "seed"))
+    values = []
+    for key in changed:
+        value: Any = config
+        for part in key.split("."):
+            value = value[part]
+        values.append(f"{key}={value}")
+    return " ".join(["g5 test", shlex.quote(str(restored.path)), *values])

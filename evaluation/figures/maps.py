@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Method = Literal["pca", "tsne", "umap"]
 TITLES = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
 LEGEND = 21  # groups, above which names stand in the map where there is room
-MOST_CLIPS = 1500  # of a map: more only cover each other, and t-SNE takes its time
+MOST_CLIPS = 1000  # of a map: more only cover each other, and t-SNE takes its time
 
 
 def has_umap() -> bool:
@@ -147,7 +147,7 @@ def _panel(axes: "Axes", xy_P2: np.ndarray, groups: np.ndarray) -> None:
     names, group_P = np.unique(groups, return_inverse=True)
     alone = len(names) == len(groups)
     shown = short_names([str(name) for name in names], 22)
-    size = float(np.clip(9000 / len(xy_P2), 7, 40))
+    size = float(np.clip(12000 / len(xy_P2), 10, 40))
     for c, name in enumerate(shown):
         at = group_P == c
         color = GREY if alone else COLORS[c % len(COLORS)]
@@ -188,6 +188,8 @@ def _names_in_map(
         if any(abs(y - b) < 0.022 and abs(x - a) < half + h for a, b, h in taken):
             continue
         taken.append((x, y, half))
+        # A name at the edge grows inwards.
+        side = "left" if x < half else "right" if x > 1 - half else "center"
         halo = [withStroke(linewidth=2.2, foreground="white")]
-        axes.text(*middle_C2[c], names[c], fontsize=7, ha="center", va="center", clip_on=True,
+        axes.text(*middle_C2[c], names[c], fontsize=7, ha=side, va="center", clip_on=True,
                   color="#111111", path_effects=halo)  # fmt: skip
