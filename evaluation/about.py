@@ -114,7 +114,7 @@ def protocol_rows(result: TestResult) -> list[tuple[str, str]]:
 def accuracy_table(result: TestResult) -> pd.DataFrame:
     """The encoder beside raw features and chance."""
     rows = [("this model", result.interval.mean, _range(result.interval))]
-    rows += [("", float("nan"), f"{_range(result.resampled)} for other classes and sources")]
+    rows += [("… for other classes and sources", float("nan"), _range(result.resampled))]
     rows += [(f"raw features, {r.name}", r.interval.mean, _range(r.interval)) for r in result.raw]
     rows.append(("chance", result.chance, ""))
     return pd.DataFrame(rows, columns=["", "accuracy", "95 % interval"])

@@ -15,7 +15,7 @@ from evaluation.figures import (
     reliability_diagram,
     training_curves,
 )
-from evaluation.figures.maps import Method
+from evaluation.figures.maps import TITLES, Method
 from evaluation.history import verdict
 from evaluation.result import TestResult
 
@@ -31,20 +31,23 @@ class Drawn:
 
 def draw_test(
     result: TestResult, events: pd.DataFrame, folder: Path, *, history: pd.DataFrame | None
-) -> list[Drawn]:
-    """Draw everything a test can show.
+) -> dict[str, Drawn]:
+    """Draw everything a test can show: ``training`` (with a history), ``per_class``,
+    ``confusion``, ``reliability``, ``confidence`` and a map ``embeddings_...`` for each method.
 
     Args:
         events: the tested split's table, whose rows the result counts.
         folder: where the PNG go.
         history: of the training, if there is one (`evaluation.history.read_history`).
     """
-    drawn = [_per_class(result, folder), _confusion(result, folder)]
-    drawn += [_reliability(result, folder), _confidence(result, folder)]
-    drawn += _maps(result, events, folder)
-    if history is not None:
-        drawn.append(_training(history, result.chance, folder))
-    return drawn
+    drawn = {} if history is None else {"training": _training(history, result.chance, folder)}
+    return drawn | {
+        "per_class": _per_class(result, folder),
+        "confusion": _confusion(result, folder),
+        "reliability": _reliability(result, folder),
+        "confidence": _confidence(result, folder),
+        **_maps(result, events, folder),
+    }
 
 
 def _per_class(result: TestResult, folder: Path) -> Drawn:
@@ -101,19 +104,14 @@ def _confidence(result: TestResult, folder: Path) -> Drawn:
     return Drawn(path, "Confidence of right and wrong answers", caption)
 
 
-def _maps(result: TestResult, events: pd.DataFrame, folder: Path) -> list[Drawn]:
+def _maps(result: TestResult, events: pd.DataFrame, folder: Path) -> dict[str, Drawn]:
     if result.clips is None or len(result.clips.row_P) < 3:
-        return []
+        return {}
     rows = result.clips.row_P
     labels, sources = (events[name].to_numpy(str)[rows] for name in ("label", "source"))
     methods: list[Method] = ["pca", "tsne", "umap"] if has_umap() else ["pca", "tsne"]
-    titles = {
-        "pca": "Embeddings by PCA",
-        "tsne": "Embeddings by t-SNE",
-        "umap": "Embeddings by UMAP",
-    }
     captions = {
-        "pca": "The two directions in which the test clips differ most; distances are true. ",
+        "pca": "The two directions in which the test clips differ most. ",
         "tsne": "Near clips stay near; distances between groups mean nothing. ",
         "umap": "Near clips stay near; distances between groups mean little. ",
     }
@@ -121,7 +119,7 @@ def _maps(result: TestResult, events: pd.DataFrame, folder: Path) -> list[Drawn]
         "The same map twice: groups of one colour on the left mean that classes were learned, on "
         "the right that recordings were."
     )
-    drawn = []
+    drawn = {}
     for method in methods:
         path = embedding_map(
             result.clips.z_PD,
@@ -131,7 +129,8 @@ def _maps(result: TestResult, events: pd.DataFrame, folder: Path) -> list[Drawn]
             method=method,
             seed=result.protocol.seed,
         )
-        drawn.append(Drawn(path, titles[method], captions[method] + told))
+        title = f"Embeddings by {TITLES[method]}"
+        drawn[f"embeddings_{method}"] = Drawn(path, title, captions[method] + told)
     return drawn
 
 

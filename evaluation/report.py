@@ -1,8 +1,9 @@
 """The report of a test: one HTML file that tells a reader what was found, under what rules, and
 lets them listen to the mistakes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -31,11 +32,14 @@ CONTEXT = 0.2  # of a call's length, on either side
 ULTRASOUND_HZ = 96_000  # recordings of a higher rate are slowed down to be heard
 
 
-def write_report(path: Path, result: TestResult, about: About, figures: Sequence[Drawn]) -> Path:
+def write_report(
+    path: Path, result: TestResult, about: About, figures: Mapping[str, Drawn]
+) -> Path:
     """Write the report; a mistake whose recording cannot be read says so, and the rest stands."""
     budget = page.Budget(MEGABYTES)
     facts = result.protocol
-    drawn = [_drawn(figure, budget) for figure in figures]
+    drawn = {name: _drawn(figure, budget) for name, figure in figures.items()}
+    first = ("training", "per_class", "confusion")
     content = page.page(
         f"{about.run}: test of {about.arch}",
         _subtitle(result),
@@ -45,6 +49,7 @@ def write_report(path: Path, result: TestResult, about: About, figures: Sequence
         *(page.paragraph(f"Note: {note}", "bad") for note in result.notes),
         page.heading("What was trained, on what"),
         page.table(pd.DataFrame(trained_rows(about), columns=["", " "])),
+        *[part for name, part in drawn.items() if name == "training"],
         page.heading("How it was tested"),
         page.table(pd.DataFrame(protocol_rows(result), columns=["", " "])),
         page.heading("Numbers"),
@@ -54,10 +59,11 @@ def write_report(path: Path, result: TestResult, about: About, figures: Sequence
             "accuracy": ".1%", "queries": ",d", "confidence when right": ".1%", "ROC-AUC": ".3f",
             "average precision": ".3f",
         })),
-        *drawn[:2],
+        drawn["per_class"],
+        drawn["confusion"],
         page.heading("Mistakes to listen to"),
         *_mistakes(result, about, budget),
-        *drawn[2:],
+        *[part for name, part in drawn.items() if name not in first],
         page.heading("Do it again"),
         page.element("pre", about.command),
         page.table(pd.DataFrame(origin_rows(result, about), columns=["", " "])),
@@ -123,14 +129,18 @@ def _mistake(mistake: Mistake, events: pd.DataFrame, top_hz: float, budget: page
         f"{mistake.label} taken for {mistake.predicted}: {mistake.probability:.0%} sure "
         f"(of the truth {mistake.own_probability:.0%})"
     )
-    query = _call(events.iloc[mistake.row], mistake.label, top_hz, budget)
-    support = _call(events.iloc[mistake.support_row], mistake.predicted, top_hz, budget)
+    query = _call(_event(events, mistake.row), mistake.label, top_hz, budget)
+    support = _call(_event(events, mistake.support_row), mistake.predicted, top_hz, budget)
     return page.card(page.heading(title, 3), query, support)
 
 
-def _call(event: pd.Series, label: str, top_hz: float, budget: page.Budget) -> Html:
+def _event(events: pd.DataFrame, row: int) -> dict[str, Any]:
+    return {name: events[name].tolist()[row] for name in ("file", "start_s", "end_s")}
+
+
+def _call(event: dict[str, Any], label: str, top_hz: float, budget: page.Budget) -> Html:
     """A call with a little of what is around it, to see and to hear."""
-    file, start_s, end_s = str(event["file"]), float(event["start_s"]), float(event["end_s"])
+    file, start_s, end_s = event["file"], event["start_s"], event["end_s"]
     where = f"{label}: {Path(file).name}, {start_s:.2f}–{end_s:.2f} s"
     length = min(max((end_s - start_s) * (1 + 2 * CONTEXT), SHORTEST_S), LONGEST_S)
     middle = (start_s + end_s) / 2

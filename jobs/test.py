@@ -126,16 +126,32 @@ def evaluate(
         device=device_of(config),
         temperature=restored.temperature,
     )
+    places: dict[str, str | Path] = {"checkpoint": restored.path.resolve()}
+    places |= _write(result, config, restored, material, folder, logger)
+    name = config["arch"]["name"]
+    print()
+    print(summary_text(result, name=name, places=places, encoding=sys.stdout.encoding))
+    return result
+
+
+def _write(
+    result: TestResult,
+    config: Mapping[str, Any],
+    restored: Restored,
+    material: Material,
+    folder: RunFolder,
+    logger: MLflowLogger | None,
+) -> dict[str, str | Path]:
+    """Numbers first, then figures, report and model card, and all of it to MLflow; where it is."""
     files = result.save(folder.path)
+    own = folder.path.name == config["exp_name"]
     about = About(
-        run=folder.path.name if folder.path.name == config["exp_name"] else (
-            f"{config['exp_name']}/{folder.path.name}"
-        ),
+        run=folder.path.name if own else f"{config['exp_name']}/{folder.path.name}",
         restored=restored,
         config=config,
         corpus=material.corpus,
         command=_command(restored, config),
-    )  # fmt: skip
+    )
     history = folder.path / "history.csv"
     figures = draw_test(
         result,
@@ -143,26 +159,17 @@ def evaluate(
         folder.figures,
         history=read_history(history) if history.exists() else None,
     )
-    files += [
-        write_report(folder.path / "report.html", result, about, figures),
-        write_model_card(_card_place(folder, restored), result, about),
-    ]
-    places: dict[str, str | Path] = {
-        "checkpoint": restored.path.resolve(),
-        "report": folder.path / "report.html",
-        "figures": folder.figures,
-    }
+    report = write_report(folder.path / "report.html", result, about, figures)
+    card = write_model_card(_card_place(folder, restored), result, about)
+    places: dict[str, str | Path] = {"report": report, "figures": folder.figures}
     if logger is not None:
         logger.log_metrics(result.metrics())
-        for file in files:
+        for file in (*files, report, card):
             logger.log_artifact(file)
-        for figure in figures:
+        for figure in figures.values():
             logger.log_artifact(figure.path, "figures")
         places["MLflow"] = how_to_open(logger)
-    name = config["arch"]["name"]
-    print()
-    print(summary_text(result, name=name, places=places, encoding=sys.stdout.encoding))
-    return result
+    return places
 
 
 def _card_place(folder: RunFolder, restored: Restored) -> Path:

@@ -118,7 +118,7 @@ def confidence_histogram(
         axes.axvline(chance, color=GREY, linestyle=":", linewidth=1.5, label="chance")
         axes.set_xlim(0, 1)
         percent(axes.xaxis)
-        axes.yaxis.set_major_formatter(lambda share, _: f"{abs(share):.0%}")
+        axes.yaxis.set_major_formatter(lambda share, _: f"{100 * abs(share):.3g}%")
         axes.set_xlabel("confidence of an answer")
         axes.set_ylabel("of all answers")
         axes.legend(loc="best")

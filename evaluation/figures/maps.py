@@ -108,7 +108,7 @@ def _layout(z_PD: np.ndarray, method: Method, seed: int) -> np.ndarray:
 def _umap(reduced: np.ndarray, seed: int) -> np.ndarray:
     import warnings
 
-    import umap
+    import umap  # pyright: ignore[reportMissingImports]
 
     with warnings.catch_warnings():
         # It says that a seed costs its parallelism, and what numba thinks of its code.
@@ -191,5 +191,5 @@ def _names_in_map(
         # A name at the edge grows inwards.
         side = "left" if x < half else "right" if x > 1 - half else "center"
         halo = [withStroke(linewidth=2.2, foreground="white")]
-        axes.text(*middle_C2[c], names[c], fontsize=7, ha=side, va="center", clip_on=True,
+        axes.text(middle_C2[c, 0], middle_C2[c, 1], names[c], fontsize=7, ha=side, va="center", clip_on=True,
                   color="#111111", path_effects=halo)  # fmt: skip
