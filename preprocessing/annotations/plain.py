@@ -80,7 +80,7 @@ def read_parquet(path: Path) -> tuple[Rows, list[Problem]]:
             f"{path}: has no columns start_s and end_s (it has {', '.join(map(str, data.columns))})"
         )
     # As text and back, floats keep every bit: a Parquet table is checked as all others are.
-    cells = {name.casefold(): _texts(data[name]) for name in data.columns}
+    cells = {name.casefold(): _texts(pd.Series(data[name])) for name in data.columns}
     size = len(data)
     names = [str(name) for name in data.columns]
     table = Table(path, names, ".", cells, np.arange(1, size + 1), np.ones(size, dtype=bool))
