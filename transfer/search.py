@@ -252,7 +252,7 @@ class ApproximateIndex:
             raise UserError(f"{path}: is an index of another width; remove it")
 
 
-def _usearch():  # noqa: ANN202
+def _usearch():
     try:
         from usearch import index
     except ImportError as error:

@@ -3,7 +3,7 @@
 Shapes: N clips, D embedding width, S seeds, T rounds.
 """
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from evaluation.intervals import Interval
 from preprocessing.errors import UserError
 from preprocessing.progress import track
 from transfer.strategies import STRATEGIES, Pool, choose, unit
+from transfer.vectors import Vectors
 
 COLUMNS = ["strategy", "seed", "labels", "accuracy", "minutes"]
 # Student's t, two-sided 95 %, by degrees of freedom; few seeds need it.
@@ -106,17 +107,16 @@ def _play(
     pool_U, test = np.flatnonzero(~test_N), np.flatnonzero(test_N)
     rng = np.random.default_rng((seed, 1))
     labelled = rng.choice(pool_U, min(rounds[0], len(pool_U)), replace=False)
-    curve = []
-    for number, wanted in enumerate(rounds):
-        if number:
-            left = np.setdiff1d(pool_U, labelled)
-            labelled = np.concatenate(
-                [labelled, left[_next(material, labelled, left, strategy, wanted, rng, model)]]
-            )
-        model = fitted(material.z_ND[labelled], material.labels[labelled], regularisation)
+    curve: list[tuple[int, float]] = []
+    for wanted in (*rounds[1:], 0):
+        model = Classifier(material.z_ND[labelled], material.labels[labelled], regularisation)
         hits = model(material.z_ND[test]) == material.labels[test]
         curve.append((len(labelled), float(hits.mean())))
-        if len(labelled) < wanted:
+        left = np.setdiff1d(pool_U, labelled)
+        if wanted and len(left):
+            picks = _next(material, labelled, left, strategy, wanted, rng, model)
+            labelled = np.concatenate([labelled, left[picks]])
+        else:
             break
     return curve
 
@@ -133,7 +133,11 @@ def _next(
     z_UD = material.z_ND[left]
     dates = None if material.dates is None else material.dates[left]
     pool = Pool(
-        z_UD, material.z_ND[labelled], model.probabilities(z_UD), material.sources[left], dates
+        z_UD=z_UD,
+        z_LD=material.z_ND[labelled],
+        p_UC=model.probabilities(z_UD),
+        recordings=list(material.sources[left]),
+        dates=None if dates is None else list(dates),
     )
     return choose(strategy, pool, size=wanted - len(labelled), rng=rng)
 
@@ -169,11 +173,6 @@ class Classifier:
         return self.classes[p_UC.argmax(axis=1)]
 
 
-def fitted(z_LD: np.ndarray, labels: np.ndarray, regularisation: float) -> Classifier:
-    """A classifier of the labelled."""
-    return Classifier(z_LD, labels, regularisation)
-
-
 def seed_interval(values_S: np.ndarray) -> Interval:
     """Mean over seeds with its 95 % interval by Student's t, which few seeds need."""
     values_S = np.asarray(values_S, np.float64)
@@ -188,8 +187,9 @@ def seed_interval(values_S: np.ndarray) -> Interval:
 def curve_table(results: pd.DataFrame) -> pd.DataFrame:
     """Mean accuracy with its interval over seeds, by strategy and number of labels."""
     rows = []
-    for (strategy, labels), part in results.groupby(["strategy", "labels"], sort=False):
-        interval = seed_interval(part["accuracy"].to_numpy())
+    for key, part in results.groupby(["strategy", "labels"], sort=False):
+        strategy, labels = key if isinstance(key, tuple) else (key, 0)
+        interval = seed_interval(np.asarray(part["accuracy"]))
         rows.append(
             {
                 "strategy": strategy, "labels": labels, "minutes": part["minutes"].iloc[0],
@@ -200,7 +200,9 @@ def curve_table(results: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def labels_needed(results: pd.DataFrame, strategy: str, target: Callable[[int], float]) -> dict:
+def labels_needed(
+    results: pd.DataFrame, strategy: str, target: Callable[[int], float]
+) -> dict[int, float]:
     """Labels at which ``strategy`` first reaches each seed's target, interpolated; seed -> labels.
 
     Args:
@@ -208,25 +210,28 @@ def labels_needed(results: pd.DataFrame, strategy: str, target: Callable[[int], 
     Returns:
         infinity where it never does.
     """
-    needed: dict[Hashable, float] = {}
-    for seed, part in results[results["strategy"] == strategy].groupby("seed"):
-        aim = target(int(str(seed)))
-        labels, accuracy = part["labels"].to_numpy(float), part["accuracy"].to_numpy()
+    needed: dict[int, float] = {}
+    of_strategy = results.loc[results["strategy"] == strategy]
+    for name, part in of_strategy.groupby("seed"):
+        seed = int(str(name))
+        aim = target(seed)
+        labels = np.asarray(part["labels"], np.float64)
+        accuracy = np.asarray(part["accuracy"], np.float64)
         reached = np.flatnonzero(accuracy >= aim)
         if not len(reached):
-            needed[seed] = np.inf
+            needed[seed] = float("inf")
             continue
         at = reached[0]
         if at == 0:
-            needed[seed] = labels[0]
+            needed[seed] = float(labels[0])
         else:
             rise = (aim - accuracy[at - 1]) / (accuracy[at] - accuracy[at - 1])
-            needed[seed] = labels[at - 1] + rise * (labels[at] - labels[at - 1])
+            needed[seed] = float(labels[at - 1] + rise * (labels[at] - labels[at - 1]))
     return needed
 
 
 def material_of(
-    vectors: np.ndarray, index: pd.DataFrame, labels: Sequence[str | None]
+    vectors: Vectors | np.ndarray, index: pd.DataFrame, labels: Sequence[str | None]
 ) -> Material:
     """The labelled rows of a store, (N,) labels with "" where there is none."""
     known = np.array([bool(label) for label in labels])
