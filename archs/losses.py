@@ -68,7 +68,7 @@ def bce_with_logits(
 
 
 def mse(predicted_B: Tensor, target_B: Tensor) -> Tensor:
-    """Mean squared error of a rating; the shapes must be equal, or one would spread over another."""
+    """Mean squared error of a rating; shapes must be equal, or one would spread over another."""
     assert predicted_B.shape == target_B.shape, (predicted_B.shape, target_B.shape)
     return (predicted_B.float() - target_B.float()).square().mean()
 

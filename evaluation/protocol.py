@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from archs.protonet import ProtoNet
-from evaluation.checks import check_disjoint, check_model, check_sources
+from evaluation.checks import check_disjoint, check_leaks, check_model, check_sources
 from evaluation.intervals import resampled_interval
 from evaluation.raw_features import RawStatistics, raw_feature_scores
 from evaluation.result import ProtocolFacts, TestResult
@@ -44,6 +44,7 @@ def run_test(
     seed: int,
     batch_size: int,
     device: torch.device,
+    temperature: float | None,
 ) -> TestResult:
     """Test a model on the episodes (seed, split, epoch 0, 0..episodes-1) of a corpus.
 
@@ -55,6 +56,7 @@ def run_test(
         split: which split is tested, e.g. ``"test"``.
         cross_source: support and query of a class come from different sources where they can.
         batch_size: clips that go through the encoder together.
+        temperature: of the probabilities, fitted on validation; None where none was.
     Returns:
         The result; the model is left in the mode it came in, on ``device``.
     Raises:
@@ -71,7 +73,7 @@ def run_test(
     )  # fmt: skip
     plan = plan_clips(sampler.episodes(0, episodes))
 
-    checks = [check_disjoint(plan)]
+    checks = [*check_leaks(corpus, split), check_disjoint(plan)]
     notes = list(sampler.notes)
     if cross_source:
         name, shared = check_sources(plan, events, k_shot=k_shot, n_query=n_query)
@@ -82,12 +84,18 @@ def run_test(
     checks += check_model(model, normalize, plan, reader, device=device)
 
     z_PD = embed_plan(model, normalize, plan, reader, batch_size=batch_size, device=device)
-    scores = evaluate_episodes(model, z_PD, plan, labels)
+    scores = evaluate_episodes(
+        model, z_PD, plan, labels, temperature=temperature or 1.0, open_set=True
+    )
     raw = raw_feature_scores(
         plan, raw_reader_for(split), labels, statistics=raw_statistics, batch_size=batch_size
     )
     if raw_statistics is None:
         notes.append("no training statistics: the raw-feature row z-scored by them is left out")
+    if temperature is None:
+        notes.append("not calibrated (no validation, or an older checkpoint): temperature 1")
+    if scores.open_set_E is None:
+        notes.append("no open-set AUROC: every episode holds every class of its clip length")
     notes += _cautions(corpus, labels, trained_labels, split, episodes)
     source_A = events["source"].to_numpy()[scores.row_A]
     return TestResult(

@@ -120,6 +120,7 @@ def evaluate(
         seed=config["seed"],
         batch_size=episodes["n_way"] * (episodes["k_shot"] + episodes["n_query"]),
         device=device_of(config),
+        temperature=restored.temperature,
     )
     files = result.save(folder.path)
     figures = draw(result, folder.figures)

@@ -18,6 +18,7 @@ from conf.build import build
 from conf.changes import OF_A_RUN, differences
 from conf.parts import data_of, front_end_of, material_of, normalize_of, raw_material_of, root_of
 from conf.validate import validate
+from evaluation.calibration import calibrate
 from evaluation.raw_features import training_statistics
 from evaluation.result import TestResult
 from jobs.loaders import EpisodeLoaders
@@ -34,6 +35,7 @@ from tracking.callbacks import AtomicCheckpointIO, training_callbacks
 from tracking.checkpoints import (
     BEST,
     LAST,
+    add_calibration,
     check_same,
     epochs_done,
     find,
@@ -145,11 +147,33 @@ class Training:
             if not trainer.is_global_zero:
                 return None
             best = folder.checkpoints / BEST
+            self._calibrate(best, loaders)
             if logger is not None:
                 self._log_checkpoints(folder, logger)
             if not config["test"]:
                 return None
             return evaluate(config, restore(best), self.material, folder, logger)
+
+    def _calibrate(self, best: Path, loaders: EpisodeLoaders) -> None:
+        """Fit the best checkpoint's temperature on the validation episodes, and store it there."""
+        if loaders.val_clips is None:
+            return
+        restored = restore(best)
+        found = calibrate(
+            restored.model,
+            restored.normalize,
+            loaders.val_clips.plan,
+            loaders.val_clips.reader,
+            loaders.val_labels,
+            batch_size=loaders.val_clips.batch_size,
+            device=self.device,
+        )
+        add_calibration(best, found.plain())
+        print(
+            f"calibrated on {found.episodes} validation episodes: temperature "
+            f"{found.temperature:.3g}, calibration error {found.ece_before:.1%} -> "
+            f"{found.ece_after:.1%}"
+        )
 
     def _log_checkpoints(self, folder: RunFolder, logger: MLflowLogger) -> None:
         settings = self.config["logger"]

@@ -19,13 +19,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from preprocessing.errors import UserError
-from tracking import callbacks
 from tracking.callbacks import (
     AtomicCheckpointIO,
     EpochCheckpoints,
     EpochLines,
     StopEarly,
     TrainingMonitor,
+    training_callbacks,
 )
 from tracking.checkpoints import latest
 
@@ -411,7 +411,7 @@ def test_links_become_copies_where_there_are_none(tmp_path: Path, monkeypatch) -
     def refuse(*args: Any) -> None:
         raise OSError("no links here")
 
-    monkeypatch.setattr(callbacks.os, "link", refuse)
+    monkeypatch.setattr(os, "link", refuse)
     fit(tmp_path, Toy(scores=[0.5, 0.25]), epochs=2)
     assert read(tmp_path / "best_checkpoint.ckpt")["epoch"] == 1
     assert read(tmp_path / "last.ckpt")["epoch"] == 2
@@ -497,10 +497,10 @@ def test_the_group_decides_which_callbacks_there_are(tmp_path: Path) -> None:
         },
         "progress_bar": False,
     }  # fmt: skip
-    kinds = [type(c) for c in callbacks.training_callbacks(settings, checkpoints=tmp_path)]
+    kinds = [type(c) for c in training_callbacks(settings, checkpoints=tmp_path)]
     assert kinds == [TrainingMonitor, EpochCheckpoints]
     settings["early_stopping"]["enabled"] = settings["progress_bar"] = True
-    kinds = [type(c) for c in callbacks.training_callbacks(settings, checkpoints=tmp_path)]
+    kinds = [type(c) for c in training_callbacks(settings, checkpoints=tmp_path)]
     assert kinds == [TrainingMonitor, StopEarly, EpochLines, EpochCheckpoints]
 
 

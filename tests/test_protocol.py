@@ -96,7 +96,7 @@ class World:
             "raw_statistics": self.raw_statistics(),
             "trained_labels": self.corpus.labels("train"), "split": "test", "n_way": 4, "k_shot": 3,
             "n_query": 2, "episodes": 30, "cross_source": True, "seed": 1, "batch_size": 16,
-            "device": CPU,
+            "device": CPU, "temperature": 2.0,
         }  # fmt: skip
         return run_test(**(settings | changes))
 
@@ -318,7 +318,7 @@ def test_result_is_complete_and_repeatable(world, tmp_path):
     np.testing.assert_array_equal(result.scores.predicted_A, again.scores.predicted_A)
     assert result.protocol == again.protocol
     assert result.chance == 0.25
-    assert len(result.checks) == 4
+    assert len(result.checks) == 6
     assert len(result.raw) == 3
     assert result.raw_best.interval.mean == max(row.interval.mean for row in result.raw)
     assert result.resampled.half_width > 0
@@ -339,6 +339,7 @@ def test_result_is_complete_and_repeatable(world, tmp_path):
     assert episodes["episode"].tolist() == list(range(30))
     assert list(episodes) == [
         "episode", "accuracy", "raw_unnormalised", "raw_per_sample_normalised", "raw_z_scored_l2",
+        "open_set_auroc",
     ]  # fmt: skip
     hits = answers["label"].astype(str) == answers["predicted"].astype(str)
     means = np.asarray(hits.groupby(answers["episode"]).mean())

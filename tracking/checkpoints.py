@@ -11,6 +11,7 @@ import io
 import os
 import pickle
 import re
+import shutil
 import subprocess
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -200,6 +201,36 @@ def weights_only(source: Path, target: Path) -> None:
     """Write ``source`` without what only training needs (optimiser, schedules, loops)."""
     content = load(source)
     save({key: content[key] for key in ("g5", "state_dict", "epoch", "global_step")}, target)
+
+
+def add_calibration(path: Path, calibration: Mapping[str, Any]) -> None:
+    """Store a fitted temperature in a checkpoint, under all the names it has in its folder.
+
+    Training gives the best epoch a second and a third name by links, which a new file would not
+    share.
+
+    Args:
+        calibration: plain values; ``temperature`` among them.
+    """
+    content = load(path)
+    odd = _not_plain(dict(calibration))
+    assert odd is None, odd
+    content["g5"]["calibration"] = dict(calibration)
+    names = [f for f in path.parent.glob(f"*{SUFFIX}") if f != path and f.samefile(path)]
+    save(content, path)
+    for name in names:
+        link(path, name)
+
+
+def link(source: Path, target: Path) -> None:
+    """Make ``target`` a second name of ``source``, or a copy where the file system has no links."""
+    if target.exists() and target.samefile(source):
+        return
+    with atomic_path(target) as temporary:
+        try:
+            os.link(source, temporary)
+        except OSError:
+            shutil.copyfile(source, temporary)
 
 
 def save(content: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
