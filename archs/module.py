@@ -192,7 +192,9 @@ def make_optimizer(model: nn.Module, training: Mapping[str, Any]) -> torch.optim
     ]
     rate = training["learning_rate"]
     if training["optimizer"] == "sgd":
-        return torch.optim.SGD(groups, lr=rate, momentum=0.9, nesterov=True)
+        return torch.optim.SGD(
+            groups, lr=rate, momentum=training["momentum"], nesterov=training["momentum"] > 0
+        )
     kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
     return kinds[training["optimizer"]](groups, lr=rate)
 

@@ -48,6 +48,7 @@ class Training:
     weight_decay: NotNegative
     max_epochs: Count
     optimizer: Literal["adam", "adamw", "sgd"]
+    momentum: Share
     scheduler: Literal["none", "step", "cosine", "cosine_warmup", "plateau"]
     scheduler_gamma: Positive
     scheduler_step_size: Count

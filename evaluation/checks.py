@@ -4,7 +4,7 @@ Shape suffixes: E episodes, B clips of a batch, N ways, K shots, Q queries of a 
 A queries of an episode (N*Q), D embedding width.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -17,6 +17,7 @@ from evaluation.scoring import evaluation_mode
 from preprocessing.clips import ClipReader
 from preprocessing.episodes import ClipPlan, separable
 from preprocessing.errors import UserError
+from preprocessing.events import Corpus
 
 # Embeddings and logits may move by this share of their range when other clips share the batch:
 # rounding does, batch statistics move them by a hundred times as much.
@@ -25,6 +26,48 @@ TOLERANCE = 1e-3
 
 class ProtocolError(UserError):
     """A check of the test protocol failed; the message names it."""
+
+
+def check_leaks(corpus: Corpus, split: str) -> list[str]:
+    """No recording's bytes, and no source, are in the tested split and in another one.
+
+    Returns:
+        The names of the two checks; raises `ProtocolError` that names a file or a source.
+    """
+    tested = "val" if split == "test" and corpus.test_is_val else split
+    events = corpus.events.loc[corpus.events["status"] == "POS"]
+    events = events.merge(corpus.recordings[["file", "sha256"]], on="file")
+    inside = events["split"] == tested
+    for column, name in (("sha256", "bytes"), ("source", "source")):
+        shared = set(events.loc[inside, column]) & set(events.loc[~inside, column])
+        if shared:
+            of_both = events[events[column] == min(shared)]
+            other = of_both.loc[of_both["split"] != tested].iloc[0]
+            file = of_both.loc[of_both["split"] == tested, "file"].iloc[0]
+            raise ProtocolError(
+                f"protocol check 'no leak by {name}': {file} ({tested}) and {other['file']} "
+                f"({other['split']}) share their {name}, and {len(shared) - 1} others do; the "
+                "accuracy would be flattered: put them into one split"
+            )
+    return ["no leak by bytes", "no leak by source"]
+
+
+def check_untrained(events: pd.DataFrame, trained_recordings: Collection[str]) -> str:
+    """None of the tested recordings was trained on, whatever split it is in now.
+
+    Returns:
+        The name of the check; raises `ProtocolError` that names a file.
+    """
+    trained = set(trained_recordings)
+    known = events[[sha256[:16] in trained for sha256 in events["sha256"]]]
+    if len(known):
+        files = known["file"].drop_duplicates()
+        raise ProtocolError(
+            f"protocol check 'untrained recordings': the model was trained on {files.iloc[0]} and "
+            f"{len(files) - 1} others of the tested recordings; test on others, or leave data.seed "
+            "and the splits as they were in training"
+        )
+    return "untrained recordings"
 
 
 def check_disjoint(plan: ClipPlan) -> str:

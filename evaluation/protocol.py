@@ -4,14 +4,20 @@ Shape suffixes: P clips of a plan, A answers (all queries of all episodes).
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 import pandas as pd
 import torch
 
 from archs.protonet import ProtoNet
-from evaluation.checks import check_disjoint, check_model, check_sources
+from evaluation.checks import (
+    check_disjoint,
+    check_leaks,
+    check_model,
+    check_sources,
+    check_untrained,
+)
 from evaluation.intervals import resampled_interval
 from evaluation.raw_features import RawStatistics, raw_feature_scores
 from evaluation.result import ProtocolFacts, TestResult
@@ -35,6 +41,7 @@ def run_test(
     raw_reader_for: Callable[[str], ClipReader],
     raw_statistics: RawStatistics | None,
     trained_labels: Sequence[str],
+    trained_recordings: Collection[str],
     split: str,
     n_way: int,
     k_shot: int,
@@ -44,6 +51,7 @@ def run_test(
     seed: int,
     batch_size: int,
     device: torch.device,
+    temperature: float | None,
 ) -> TestResult:
     """Test a model on the episodes (seed, split, epoch 0, 0..episodes-1) of a corpus.
 
@@ -52,9 +60,11 @@ def run_test(
         raw_reader_for: the same in log-mel; the same function where the front end is log-mel.
         raw_statistics: of the clips the model was trained on; None leaves a raw row out.
         trained_labels: the classes the model was trained on.
+        trained_recordings: the recordings it was trained on (`Corpus.recordings_of`).
         split: which split is tested, e.g. ``"test"``.
         cross_source: support and query of a class come from different sources where they can.
         batch_size: clips that go through the encoder together.
+        temperature: of the probabilities, fitted on validation; None where none was.
     Returns:
         The result; the model is left in the mode it came in, on ``device``.
     Raises:
@@ -71,7 +81,9 @@ def run_test(
     )  # fmt: skip
     plan = plan_clips(sampler.episodes(0, episodes))
 
-    checks = [check_disjoint(plan)]
+    checks = [*check_leaks(corpus, split), check_disjoint(plan)]
+    if split != "train":
+        checks.append(check_untrained(events, trained_recordings))
     notes = list(sampler.notes)
     if cross_source:
         name, shared = check_sources(plan, events, k_shot=k_shot, n_query=n_query)
@@ -82,12 +94,18 @@ def run_test(
     checks += check_model(model, normalize, plan, reader, device=device)
 
     z_PD = embed_plan(model, normalize, plan, reader, batch_size=batch_size, device=device)
-    scores = evaluate_episodes(model, z_PD, plan, labels)
+    scores = evaluate_episodes(
+        model, z_PD, plan, labels, temperature=temperature or 1.0, open_set=True
+    )
     raw = raw_feature_scores(
         plan, raw_reader_for(split), labels, statistics=raw_statistics, batch_size=batch_size
     )
     if raw_statistics is None:
         notes.append("no training statistics: the raw-feature row z-scored by them is left out")
+    if temperature is None:
+        notes.append("not calibrated (no validation, or an older checkpoint): temperature 1")
+    if scores.open_set_E is None:
+        notes.append("no open-set AUROC: every episode holds every class of its clip length")
     notes += _cautions(corpus, labels, trained_labels, split, episodes)
     source_A = events["source"].to_numpy()[scores.row_A]
     return TestResult(

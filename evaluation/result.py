@@ -4,6 +4,7 @@ Shape suffixes: E episodes, A answers, C classes.
 """
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from evaluation.raw_features import RawScores
 from evaluation.scoring import EpisodeScores
 from preprocessing.atomic import atomic_path
 
-FORMAT = 1  # of test_scores.json and its tables; counts up when a reader must change
+FORMAT = 2  # of test_scores.json and its tables; counts up when a reader must change
 
 
 @dataclass(frozen=True)
@@ -87,22 +88,40 @@ class TestResult:
 
     def metrics(self) -> dict[str, float]:
         """Flat numbers for MLflow, named ``test/...``."""
-        interval, classes = self.interval, self.scores.classes
+        interval = self.interval
         numbers = {
             "acc": interval.mean,
             "acc_ci95": interval.half_width,
             "acc_ci95_resampled": self.resampled.half_width,
             "chance": self.chance,
             "episodes": float(interval.n),
-            "macro_precision": classes.macro_precision,
-            "macro_recall": classes.macro_recall,
-            "macro_f1": classes.macro_f1,
             "raw_best": self.raw_best.interval.mean,
             "raw_best_ci95": self.raw_best.interval.half_width,
             "gain_over_raw": interval.mean - self.raw_best.interval.mean,
         }
         numbers |= {f"raw_{_key(row.name)}": row.interval.mean for row in self.raw}
-        return {f"test/{name}": float(value) for name, value in numbers.items()}
+        numbers |= self.quality()
+        return {f"test/{name}": float(v) for name, v in numbers.items() if math.isfinite(v)}
+
+    def quality(self) -> dict[str, float]:
+        """Every further number about the answers and their probabilities, by name.
+
+        NaN where the test cannot tell: AUROC of classes that were never asked, open-set AUROC
+        where every class is in every episode.
+        """
+        classes, sure = self.scores.classes, self.scores.probabilities
+        names = ("balanced_accuracy", "macro_precision", "macro_recall", "macro_f1",
+                 "micro_precision", "micro_recall", "micro_f1")  # fmt: skip
+        numbers = {name: getattr(classes, name) for name in names}
+        numbers |= {f"top{k}": value for k, value in sure.top_k.items()}
+        numbers |= {name: getattr(sure, name) for name in ("roc_auc", "average_precision")}
+        numbers |= {name: getattr(sure, name) for name in ("ece", "brier", "nll")}
+        numbers["temperature"] = self.scores.temperature
+        open_set = self.scores.open_set
+        numbers["open_set_auroc"] = math.nan if open_set is None else open_set.mean
+        if open_set is not None:
+            numbers["open_set_auroc_ci95"] = open_set.half_width
+        return numbers
 
     def save(self, folder: Path) -> list[Path]:
         """Write the numbers and the tables that let anyone pair or pool them later.
@@ -130,13 +149,15 @@ class TestResult:
         return paths
 
     def episode_table(self) -> pd.DataFrame:
-        """One row per episode: ``episode, accuracy, raw_<row>...``."""
+        """One row per episode: ``episode, accuracy, raw_<row>...[, open_set_auroc]``."""
         n_answers = len(self.scores.true_A) // len(self.scores.accuracy_E)
         columns = {
             "episode": self.scores.episode_A[::n_answers],
             "accuracy": self.scores.accuracy_E,
         }
         columns |= {f"raw_{_key(row.name)}": row.scores.accuracy_E for row in self.raw}
+        if self.scores.open_set_E is not None:
+            columns["open_set_auroc"] = self.scores.open_set_E
         return pd.DataFrame(columns)
 
     def answer_table(self) -> pd.DataFrame:
@@ -155,7 +176,6 @@ class TestResult:
 
     def _plain(self) -> dict:
         """What ``test_scores.json`` holds."""
-        classes = self.scores.classes
         return {
             "format": FORMAT,
             "protocol": asdict(self.protocol),
@@ -164,18 +184,31 @@ class TestResult:
             "chance": self.chance,
             "raw": {row.name: asdict(row.interval) for row in self.raw},
             "raw_best": self.raw_best.name,
-            "macro_precision": classes.macro_precision,
-            "macro_recall": classes.macro_recall,
-            "macro_f1": classes.macro_f1,
-            "per_class": [
-                {"label": label, "accuracy": float(accuracy) if n else None, "queries": int(n)}
-                for label, accuracy, n in zip(
-                    self.scores.labels, classes.accuracy_C, classes.support_C, strict=True
-                )
-            ],
+            **{name: _number(value) for name, value in self.quality().items()},
+            "per_class": self._per_class(),
             "checks": list(self.checks),
             "notes": list(self.notes),
         }
+
+    def _per_class(self) -> list[dict]:
+        """Accuracy, support, and how sure and how separable, class by class."""
+        classes, sure = self.scores.classes, self.scores.probabilities
+        return [
+            {
+                "label": label,
+                "accuracy": _number(classes.accuracy_C[c]),
+                "queries": int(classes.support_C[c]),
+                "confidence_correct": _number(sure.confidence_correct_C[c]),
+                "roc_auc": _number(sure.roc_auc_C[c]),
+                "average_precision": _number(sure.average_precision_C[c]),
+            }
+            for c, label in enumerate(self.scores.labels)
+        ]
+
+
+def _number(value: float) -> float | None:
+    """What JSON can hold: it has no NaN."""
+    return float(value) if math.isfinite(value) else None
 
 
 def _key(name: str) -> str:

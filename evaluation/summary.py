@@ -31,7 +31,8 @@ def summary_text(
         f"{facts.n_way}-way {facts.k_shot}-shot, {facts.n_query} queries a class"
     )
     checks = "  ".join(f"✓ {check}" for check in result.checks)
-    lines = [title, "", *_table(result, name), "", verdict_line(result, name), f"checks  {checks}"]
+    lines = [title, "", *_table(result, name), "", verdict_line(result, name)]
+    lines += [*_quality(result), f"checks  {checks}"]
     lines += [f"note    {note}" for note in result.notes]
     if places:
         width = max(map(len, places))
@@ -57,6 +58,21 @@ def _table(result: TestResult, name: str) -> list[str]:
     width = max(len(row[0]) for row in rows)
     middle = max(len(row[1]) for row in rows)
     return [f"  {what:<{width}}  {mean:<{middle}}  {span}".rstrip() for what, mean, span in rows]
+
+
+def _quality(result: TestResult) -> list[str]:
+    """The further numbers, in three lines."""
+    n = result.quality()
+    top = "".join(f", top-{k} {v:.1%}" for k, v in result.scores.probabilities.top_k.items())
+    open_set = result.scores.open_set
+    return [
+        f"classes balanced accuracy {n['balanced_accuracy']:.1%}, macro precision "
+        f"{n['macro_precision']:.1%}, recall {n['macro_recall']:.1%}, F1 {n['macro_f1']:.1%}{top}",
+        f"ranking ROC-AUC {n['roc_auc']:.3f}, average precision {n['average_precision']:.3f}"
+        + (f", open-set AUROC {open_set.mean:.3f} ± {open_set.half_width:.3f}" if open_set else ""),
+        f"trust   calibration error {n['ece']:.1%}, Brier {n['brier']:.3f}, negative "
+        f"log-likelihood {n['nll']:.3f} at temperature {n['temperature']:.3g}",
+    ]
 
 
 def verdict_line(result: TestResult, name: str) -> str:

@@ -110,6 +110,7 @@ def evaluate(
         reader_for=material.reader,
         raw_reader_for=raw.reader,
         trained_labels=restored.label_map["train"],
+        trained_recordings=restored.header.get("trained_recordings", ()),
         raw_statistics=RawStatistics(**restored.header["raw_statistics"]),
         split="test",
         n_way=episodes["n_way"],
@@ -120,6 +121,7 @@ def evaluate(
         seed=config["seed"],
         batch_size=episodes["n_way"] * (episodes["k_shot"] + episodes["n_query"]),
         device=device_of(config),
+        temperature=restored.temperature,
     )
     files = result.save(folder.path)
     figures = draw(result, folder.figures)

@@ -18,6 +18,7 @@ from conf.build import build
 from conf.changes import OF_A_RUN, differences
 from conf.parts import data_of, front_end_of, material_of, normalize_of, raw_material_of, root_of
 from conf.validate import validate
+from evaluation.calibration import calibrate
 from evaluation.raw_features import training_statistics
 from evaluation.result import TestResult
 from jobs.loaders import EpisodeLoaders
@@ -34,6 +35,7 @@ from tracking.callbacks import AtomicCheckpointIO, training_callbacks
 from tracking.checkpoints import (
     BEST,
     LAST,
+    add_calibration,
     check_same,
     epochs_done,
     find,
@@ -111,7 +113,7 @@ class Training:
     def run(self) -> TestResult | None:
         """Data, features, training, test, summary."""
         config = self.config
-        self._check_trainer()
+        self.processes = self._check_trainer()
         self._check_species()
         corpus = self.data.load()
         corpus.raise_if_fatal()
@@ -135,8 +137,9 @@ class Training:
         set_matmul_precision(config)
         start_from = self._resumed(folder)
         module = self._module(loaders)
-        if start_from is None:
-            print(self._estimate(module, loaders), flush=True)
+        done = 0 if start_from is None else epochs_done(start_from)
+        if done < config["arch"]["training"]["max_epochs"]:
+            print(self._estimate(module, loaders, done), flush=True)
         name = config["exp_name"] if self.job is None else f"{config['exp_name']}/{self.job}"
         corpus = self.material.corpus
         with recording(config, folder, corpus, name=name, resume=config["resume"]) as logger:
@@ -145,11 +148,33 @@ class Training:
             if not trainer.is_global_zero:
                 return None
             best = folder.checkpoints / BEST
+            self._calibrate(best, loaders)
             if logger is not None:
                 self._log_checkpoints(folder, logger)
             if not config["test"]:
                 return None
             return evaluate(config, restore(best), self.material, folder, logger)
+
+    def _calibrate(self, best: Path, loaders: EpisodeLoaders) -> None:
+        """Fit the best checkpoint's temperature on the validation episodes, and store it there."""
+        if loaders.val_clips is None:
+            return
+        restored = restore(best)
+        found = calibrate(
+            restored.model,
+            restored.normalize,
+            loaders.val_clips.plan,
+            loaders.val_clips.reader,
+            loaders.val_labels,
+            batch_size=loaders.val_clips.batch_size,
+            device=self.device,
+        )
+        add_calibration(best, found.plain())
+        print(
+            f"calibrated on {found.episodes} validation episodes: temperature "
+            f"{found.temperature:.3g}, calibration error {found.ece_before:.1%} -> "
+            f"{found.ece_after:.1%}"
+        )
 
     def _log_checkpoints(self, folder: RunFolder, logger: MLflowLogger) -> None:
         settings = self.config["logger"]
@@ -161,12 +186,12 @@ class Training:
 
     # --- what cannot be, before any work starts -------------------------------------------------
 
-    def _check_trainer(self) -> None:
-        """Lightning's own complaints about devices and strategy."""
+    def _check_trainer(self) -> int:
+        """Lightning's own complaints about devices and strategy; how many processes will train."""
         check_device(self.config)
         settings = self.config["trainer"]
         try:
-            pl.Trainer(
+            trainer = pl.Trainer(
                 **{k: settings[k] for k in ("accelerator", "devices", "num_nodes", "strategy")},
                 precision=precision_of(self.config),  # type: ignore[arg-type]
                 logger=False, enable_checkpointing=False, enable_progress_bar=False,
@@ -174,6 +199,7 @@ class Training:
             )  # fmt: skip
         except (MisconfigurationException, ValueError, TypeError) as error:
             raise _trainer_error(error) from error
+        return trainer.world_size
 
     def _check_species(self) -> None:
         """Procedural species are known before a recording is made."""
@@ -259,6 +285,7 @@ class Training:
             label_map={split: corpus.labels(split) for split in SPLITS},
             data_hash=corpus.data_hash,
             split_hash=corpus.split_hash,
+            trained_recordings=corpus.recordings_of("train"),
             raw_statistics=self.raw_statistics.plain(),
         )
 
@@ -305,22 +332,27 @@ class Training:
         print(f"run       {folder.path}")
         print(f"features  {self.material.store_dir}", flush=True)
 
-    def _estimate(self, module: FewShotModule, loaders: EpisodeLoaders) -> str:
-        """One line: how long the training will take, from one real step; nothing is changed."""
-        episodes, epochs = (
-            self.config["arch"]["episodes"],
-            self.config["arch"]["training"]["max_epochs"],
-        )
+    def _estimate(self, module: FewShotModule, loaders: EpisodeLoaders, done: int) -> str:
+        """One line: how long the training will take, from one real step; nothing is changed.
+
+        Args:
+            done: epochs that a resumed run has behind it.
+        """
+        episodes = self.config["arch"]["episodes"]
+        epochs = self.config["arch"]["training"]["max_epochs"] - done
         step_s = seconds_per_episode(module, loaders, self.device)
         clips = 0 if loaders.val_clips is None else len(loaders.val_clips.plan.rows)
         test_clips = len(self.material.corpus.split("test")) if self.config["test"] else 0
         clips_per_episode = episodes["n_way"] * (episodes["k_shot"] + episodes["n_query"])
-        # A forward pass is about a third of a training step.
-        epoch_s = step_s * (episodes["episodes_per_epoch"] + clips / clips_per_episode / 3)
+        # Training episodes are shared out. A forward pass is about a third of a training step.
+        shared = episodes["episodes_per_epoch"] / self.processes
+        epoch_s = step_s * (shared + clips / clips_per_episode / 3)
         total_s = epochs * epoch_s + step_s * test_clips / clips_per_episode / 3
+        devices = f"{self.processes} x " if self.processes > 1 else ""
         line = (
-            f"time      {epochs} epochs of {episodes['episodes_per_epoch']:,} episodes: about "
-            f"{duration(total_s)} ({step_s:.2g} s an episode on {self.device.type})"
+            f"time      {epochs} {'more ' if done else ''}epoch{'s' * (epochs > 1)} of "
+            f"{episodes['episodes_per_epoch']:,} episodes: about {duration(total_s)} "
+            f"({step_s:.2g} s an episode on {devices}{self.device.type})"
         )
         if total_s > LONG_S and self.device.type == "cpu":
             line += "; `g5 train v2 experiment=demo` takes minutes"

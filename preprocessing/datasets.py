@@ -1,9 +1,11 @@
 """Data groups: folders of recordings with annotations on the disk, read into a corpus."""
 
 import os
+from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -20,7 +22,47 @@ from preprocessing.recordings import Listing, base_name, is_audio, walk
 ANCHORS = ("centre", "loudest")
 
 
-class DcaseData:
+class _AnnotatedFolders(ABC):
+    """What DCASE and Raven data share: a folder of recordings and tables for each split."""
+
+    group: ClassVar[str]
+    suffix: ClassVar[str]  # of the tables
+
+    def __init__(
+        self, folders: Mapping[str, str | None], anchor: str, cache_dir: str | None
+    ) -> None:
+        self.folders = folders
+        self.anchor = _one_of("anchor", anchor, ANCHORS)
+        self.cache_dir = cache_dir
+
+    def load(self) -> Corpus:
+        """Read all tables and headers; what is wrong with one file hides nothing of another.
+
+        Raises:
+            UserError: a folder is not there, or none is set.
+        """
+        folders = _existing(self.group, self.folders)
+        draft = Draft()
+        for split, root in folders.items():
+            files = walk(root)
+            recordings = [file for file in files if is_audio(file)]
+            audio, anywhere = _by_folder(recordings), Listing(recordings)
+            tables = _tables(draft, root, files, self.suffix)
+            label = f"annotations ({split})"
+            for path in track(tables, total=len(tables), label=label, unit="files"):
+                beside = audio.get(path.parent, Listing([]))
+                self._read_table(draft, split, path, beside, anywhere)
+            draft.note_unannotated(audio)
+        return draft.corpus(self.cache_dir, test_is_val=_only_val(folders))
+
+    @abstractmethod
+    def _read_table(
+        self, draft: Draft, split: str, path: Path, beside: Listing, anywhere: Listing
+    ) -> None:
+        """Read one table into ``draft``; its recordings lie beside it, or anywhere in the set."""
+
+
+class DcaseData(_AnnotatedFolders):
     """DCASE few-shot folders: ``<Set>/<SUBSET>/*.wav`` with a CSV beside each recording.
 
     Args:
@@ -35,6 +77,8 @@ class DcaseData:
         UserError: an impossible value, named by its key.
     """
 
+    group, suffix = "dcase", ".csv"
+
     def __init__(
         self,
         *,
@@ -45,40 +89,23 @@ class DcaseData:
         anchor: str,
         cache_dir: str | None,
     ) -> None:
-        self.folders = {"train": train_dir, "val": eval_dir, "test": test_dir}
+        folders = {"train": train_dir, "val": eval_dir, "test": test_dir}
+        super().__init__(folders, anchor, cache_dir)
         self.q_class = _one_of("q_class", q_class, (RECORDING, SUBSET))
-        self.anchor = _one_of("anchor", anchor, ANCHORS)
-        self.cache_dir = cache_dir
 
-    def load(self) -> Corpus:
-        """Read all tables and headers; what is wrong with one file hides nothing of another.
-
-        Raises:
-            UserError: a folder is not there, or none is set.
-        """
-        folders = _existing("dcase", self.folders)
-        draft = Draft()
-        for split, root in folders.items():
-            self._read_set(draft, split, root)
-        return draft.corpus(self.cache_dir, test_is_val=_only_val(folders))
-
-    def _read_set(self, draft: Draft, split: str, root: Path) -> None:
-        files = walk(root)
-        audio = _by_folder(filter(is_audio, files))
-        tables = _tables(draft, root, files, ".csv")
-        for path in track(tables, total=len(tables), label=f"annotations ({split})", unit="files"):
-            listing = audio.get(path.parent, Listing([]))
-            draft.read(
-                path,
-                lambda path: read_dcase(path, q_class=self.q_class),
-                split=split,
-                find=listing.find,
-                own=listing.find(f"{path.stem}.wav"),
-            )
-        draft.note_unannotated(audio)
+    def _read_table(
+        self, draft: Draft, split: str, path: Path, beside: Listing, anywhere: Listing
+    ) -> None:
+        draft.read(
+            path,
+            lambda path: read_dcase(path, q_class=self.q_class),
+            split=split,
+            find=beside.find,
+            own=beside.find(f"{path.stem}.wav"),
+        )
 
 
-class RavenData:
+class RavenData(_AnnotatedFolders):
     """Raven selection tables (``*.txt``) beside their recordings or elsewhere in the folder.
 
     Args:
@@ -93,6 +120,8 @@ class RavenData:
         UserError: an impossible value, named by its key.
     """
 
+    group, suffix = "raven", ".txt"
+
     def __init__(
         self,
         *,
@@ -103,40 +132,21 @@ class RavenData:
         anchor: str,
         cache_dir: str | None,
     ) -> None:
-        self.folders = {"train": train_dir, "val": eval_dir, "test": test_dir}
+        folders = {"train": train_dir, "val": eval_dir, "test": test_dir}
+        super().__init__(folders, anchor, cache_dir)
         self.label_column = label_column
-        self.anchor = _one_of("anchor", anchor, ANCHORS)
-        self.cache_dir = cache_dir
 
-    def load(self) -> Corpus:
-        """Read all tables and headers; what is wrong with one file hides nothing of another.
+    def _read_table(
+        self, draft: Draft, split: str, path: Path, beside: Listing, anywhere: Listing
+    ) -> None:
+        def find(name: str) -> list[Path]:
+            if Path(name).is_absolute() and Path(name).is_file():
+                return [Path(name)]
+            return beside.find(base_name(name)) or anywhere.find(base_name(name))
 
-        Raises:
-            UserError: a folder is not there, or none is set.
-        """
-        folders = _existing("raven", self.folders)
-        draft = Draft()
-        for split, root in folders.items():
-            self._read_set(draft, split, root)
-        return draft.corpus(self.cache_dir, test_is_val=_only_val(folders))
+        draft.read(path, self._read, split=split, find=find, own=find(_raven_stem(path)))
 
-    def _read_set(self, draft: Draft, split: str, root: Path) -> None:
-        files = walk(root)
-        recordings = [file for file in files if is_audio(file)]
-        audio, anywhere = _by_folder(recordings), Listing(recordings)
-        tables = _tables(draft, root, files, ".txt")
-        for path in track(tables, total=len(tables), label=f"annotations ({split})", unit="files"):
-            beside = audio.get(path.parent, Listing([]))
-
-            def find(name: str, beside: Listing = beside) -> list[Path]:
-                if Path(name).is_absolute() and Path(name).is_file():
-                    return [Path(name)]
-                return beside.find(base_name(name)) or anywhere.find(base_name(name))
-
-            draft.read(path, self._read_table, split=split, find=find, own=find(_raven_stem(path)))
-        draft.note_unannotated(audio)
-
-    def _read_table(self, path: Path) -> tuple[Rows, list[Problem]]:
+    def _read(self, path: Path) -> tuple[Rows, list[Problem]]:
         rows, found = read_raven(path, label_column=self.label_column)
         audio = np.where(rows["audio"] == "", _raven_stem(path), rows["audio"])
         return {**rows, "audio": audio}, found
@@ -296,7 +306,7 @@ def _find_under(home: Path) -> Callable[[str], list[Path]]:
         if place.parent not in listings:
             inside = place.parent.iterdir() if place.parent.is_dir() else []
             listings[place.parent] = Listing(filter(is_audio, inside))
-        return [file for file in listings[place.parent].find(place.name) if file.is_file()]
+        return [file for file in listings[place.parent].find(place.name) if file.exists()]
 
     return find
 

@@ -426,6 +426,7 @@ class ClipBatches(Dataset[tuple[Tensor, Tensor, Tensor]]):
     def __init__(self, plan: ClipPlan, reader: ClipReader, batch_size: int) -> None:
         self.plan = plan
         self.reader = reader
+        self.batch_size = batch_size
         self.batches = [
             (positions, n_frames)
             for n_frames in plan.n_frames.unique().tolist()

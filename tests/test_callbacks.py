@@ -19,7 +19,6 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from preprocessing.errors import UserError
-from tracking import callbacks
 from tracking.callbacks import (
     AtomicCheckpointIO,
     EpochCheckpoints,
@@ -411,7 +410,7 @@ def test_links_become_copies_where_there_are_none(tmp_path: Path, monkeypatch) -
     def refuse(*args: Any) -> None:
         raise OSError("no links here")
 
-    monkeypatch.setattr(callbacks.os, "link", refuse)
+    monkeypatch.setattr(os, "link", refuse)
     fit(tmp_path, Toy(scores=[0.5, 0.25]), epochs=2)
     assert read(tmp_path / "best_checkpoint.ckpt")["epoch"] == 1
     assert read(tmp_path / "last.ckpt")["epoch"] == 2

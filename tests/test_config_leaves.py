@@ -177,6 +177,7 @@ TOGETHER_WITH: dict[str, dict[str, Any]] = {
     "features.min_clip_s": {"features.clip": "adaptive"},
     "features.max_clip_s": {"features.clip": "adaptive", "features.min_clip_s": 0.05},
     "arch.model.cosine_scale": {"arch.model.distance": "cosine"},
+    "arch.training.momentum": {"arch.training.optimizer": "sgd"},
     "arch.training.scheduler_gamma": {"arch.training.scheduler_step_size": 1},
     "arch.training.scheduler_step_size": {"arch.training.scheduler_step_size": 1},
     "arch.training.warmup_epochs": {
@@ -197,6 +198,7 @@ EXPERIMENTS_ONLY = {"path.real_dir"}
 # Leaves that do nothing under these settings, one for each probe: that they are found to do
 # nothing shows that the probes see what g5 does, and not the configuration itself.
 INERT: dict[str, dict[str, Any]] = {
+    "arch.training.momentum": {"arch.training.optimizer": "adam"},
     "arch.training.warmup_epochs": {"arch.training.scheduler": "cosine"},
     "arch.model.cosine_scale": {"arch.model.distance": "euclidean"},
     "features.max_clip_s": {"features.clip": "fixed"},

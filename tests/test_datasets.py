@@ -432,3 +432,14 @@ def test_a_hundred_thousand_rows_in_a_few_seconds(tmp_path: Path):
     assert time.process_time() - start < 10
     assert 90_000 < len(corpus.events) < 100_000
     assert set(kinds(corpus)) == {"overlap", "past-end"}
+
+
+def test_a_folder_named_like_a_recording_or_a_table_is_named(sets: Path):
+    (sets / "train/JD/night.wav").mkdir()
+    text(sets / "train/JD/night.csv", HEAD + "CALL\nnight.wav,0,1,POS\n")
+    (sets / "val/HB/site.csv").mkdir()
+    corpus = dcase(sets).load()
+    assert f"{sets}/train/JD/night.wav: is a folder" in told(corpus, "unreadable-audio")
+    assert f"{sets}/val/HB/site.csv: cannot be opened" in told(corpus, "unknown-format")
+    text(sets / "list.csv", "file,label\ntrain/JD/night.wav,owl\n")
+    assert "night.wav: is a folder" in told(clips(sets / "list.csv").load(), "unreadable-audio")

@@ -195,7 +195,7 @@ def test_every_name_of_a_hundred_classes_stands_beside_its_row(tmp_path, monkeyp
             seen.append(figure)
             yield figure
 
-    monkeypatch.setattr("evaluation.figures.drawing", spy)
+    monkeypatch.setattr("evaluation.figures.classes.drawing", spy)
     confusion_CC, labels = make_confusion(100)
     confusion_matrix(confusion_CC, labels, tmp_path / "confusion.png")
     figure = seen[0]

@@ -10,8 +10,8 @@ from preprocessing.normalize import Normalize
 
 TRAINING = {
     "learning_rate": 1e-3, "weight_decay": 0.0, "max_epochs": 4, "optimizer": "adam",
-    "scheduler": "none", "scheduler_gamma": 0.5, "scheduler_step_size": 1, "warmup_epochs": 1,
-    "label_smoothing": 0.0,
+    "momentum": 0.9, "scheduler": "none", "scheduler_gamma": 0.5, "scheduler_step_size": 1,
+    "warmup_epochs": 1, "label_smoothing": 0.0,
 }  # fmt: skip
 
 

@@ -144,7 +144,7 @@ def test_a_killed_run_continues_to_the_same_weights(arch, place, start_train):
     assert history == (place / RUN / "whole" / "history.csv").read_text()
 
 
-def test_resuming_refuses_another_run(place):
+def test_resuming_refuses_another_run(place, capsys):
     run_train(["arch=v1", *FAST, "test=false"])
     with pytest.raises(UserError, match=r"arch\.episodes\.k_shot: differs from the run"):
         run_train(["arch=v1", *FAST, "test=false", "resume=true", "arch.episodes.k_shot=1"])
@@ -153,8 +153,11 @@ def test_resuming_refuses_another_run(place):
     with pytest.raises(UserError, match="the run has finished 2 epochs"):
         run_train(["arch=v1", *FAST, "resume=true", "arch.training.max_epochs=1"])
     # A finished run has nothing left to train; one with more epochs goes on.
+    capsys.readouterr()
     run_train(["arch=v1", *FAST, "test=false", "resume=true"])
+    assert "\ntime " not in capsys.readouterr().out
     run_train(["arch=v1", *FAST, "test=false", "resume=true", "arch.training.max_epochs=3"])
+    assert "\ntime      1 more epoch of 4 episodes: about " in capsys.readouterr().out
     assert list((place / RUN / "v1_debug" / "checkpoints").glob("epoch_003*"))
 
 
@@ -245,3 +248,4 @@ def test_two_processes_train_on_the_same_episodes(place, start_train):
     assert process.returncode == 0, output
     assert (place / RUN / "v1_debug" / "test_scores.json").exists()
     assert output.count("test of v1") == 1, output
+    assert "s an episode on 2 x cpu)" in output

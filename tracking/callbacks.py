@@ -1,8 +1,6 @@
 """What happens beside training: checkpoints after every epoch, early stopping, rates and norms."""
 
 import math
-import os
-import shutil
 import sys
 import time
 from collections.abc import Mapping
@@ -17,9 +15,8 @@ from pytorch_lightning.callbacks.early_stopping import EarlyStoppingReason
 from pytorch_lightning.plugins.io import CheckpointIO
 from pytorch_lightning.trainer.states import TrainerFn
 
-from preprocessing.atomic import atomic_path
 from preprocessing.errors import UserError
-from tracking.checkpoints import BEST, EPOCH_FILE, LAST, epoch_file, load, save
+from tracking.checkpoints import BEST, EPOCH_FILE, LAST, epoch_file, link, load, save
 
 ACCURACY = "val/acc"
 
@@ -172,9 +169,9 @@ class EpochCheckpoints(Checkpoint):
         best = self.folder / (self.best[0] if self.best else newest)
         # With save_top_k=0 the best epoch's file is gone later, and its second name remains.
         if best.exists():
-            _link(best, self.folder / BEST)
+            link(best, self.folder / BEST)
         if (self.folder / newest).exists():
-            _link(self.folder / newest, self.folder / LAST)
+            link(self.folder / newest, self.folder / LAST)
         for name in self.obsolete:
             (self.folder / name).unlink(missing_ok=True)
 
@@ -204,17 +201,6 @@ class EpochCheckpoints(Checkpoint):
         self.kept = dict(state_dict["kept"])
         self.obsolete = [name for name in state_dict["obsolete"] if EPOCH_FILE.fullmatch(name)]
         self.best = state_dict["best"]
-
-
-def _link(source: Path, target: Path) -> None:
-    """Make ``target`` a second name of ``source``, or a copy where the file system has no links."""
-    if target.exists() and target.samefile(source):
-        return
-    with atomic_path(target) as temporary:
-        try:
-            os.link(source, temporary)
-        except OSError:
-            shutil.copyfile(source, temporary)
 
 
 class StopEarly(EarlyStopping):

@@ -11,6 +11,7 @@ import io
 import os
 import pickle
 import re
+import shutil
 import subprocess
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -48,6 +49,7 @@ def payload(
     label_map: Mapping[str, Sequence[str]],
     data_hash: str,
     split_hash: str,
+    trained_recordings: Sequence[str],
     raw_statistics: Mapping[str, Tensor],
 ) -> dict[str, Any]:
     """What a checkpoint carries under ``"g5"``.
@@ -60,6 +62,7 @@ def payload(
         label_map: the classes of each split, ``{"train": [...], ...}``, by class id.
         data_hash: of the recordings and annotations.
         split_hash: of what is in which split.
+        trained_recordings: content hashes of the training recordings, on which no test may be.
         raw_statistics: of the training clips' raw features, by which a test z-scores its own.
     """
     content = {
@@ -70,6 +73,7 @@ def payload(
         "label_map": {split: list(labels) for split, labels in label_map.items()},
         "data_hash": data_hash,
         "split_hash": split_hash,
+        "trained_recordings": list(trained_recordings),
         "raw_statistics": dict(raw_statistics),
         "git_revision": git_revision(),
         "g5_version": g5_version(),
@@ -200,6 +204,36 @@ def weights_only(source: Path, target: Path) -> None:
     """Write ``source`` without what only training needs (optimiser, schedules, loops)."""
     content = load(source)
     save({key: content[key] for key in ("g5", "state_dict", "epoch", "global_step")}, target)
+
+
+def add_calibration(path: Path, calibration: Mapping[str, Any]) -> None:
+    """Store a fitted temperature in a checkpoint, under all the names it has in its folder.
+
+    Training gives the best epoch a second and a third name by links, which a new file would not
+    share.
+
+    Args:
+        calibration: plain values; ``temperature`` among them.
+    """
+    content = load(path)
+    odd = _not_plain(dict(calibration))
+    assert odd is None, odd
+    content["g5"]["calibration"] = dict(calibration)
+    names = [f for f in path.parent.glob(f"*{SUFFIX}") if f != path and f.samefile(path)]
+    save(content, path)
+    for name in names:
+        link(path, name)
+
+
+def link(source: Path, target: Path) -> None:
+    """Make ``target`` a second name of ``source``, or a copy where the file system has no links."""
+    if target.exists() and target.samefile(source):
+        return
+    with atomic_path(target) as temporary:
+        try:
+            os.link(source, temporary)
+        except OSError:
+            shutil.copyfile(source, temporary)
 
 
 def save(content: Mapping[str, Any], path: str | os.PathLike[str]) -> None:

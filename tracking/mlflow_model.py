@@ -45,7 +45,8 @@ def save_model(checkpoint: Path, folder: Path, entry: "Model | None" = None) -> 
 
     Loaded by ``mlflow.pyfunc.load_model``, its ``predict`` takes waveforms ``(batch, samples)``,
     float32 at the model's rate (``sample_rate_hz`` in its metadata), and returns embeddings
-    ``(batch, embedding_dim)``.
+    ``(batch, embedding_dim)``. Who turns distances to prototypes into probabilities divides them
+    by the metadata's ``temperature`` first.
     """
     import mlflow.pyfunc
     import numpy as np
@@ -71,6 +72,9 @@ def save_model(checkpoint: Path, folder: Path, entry: "Model | None" = None) -> 
                 inputs=Schema([TensorSpec(float32, (-1, -1))]),
                 outputs=Schema([TensorSpec(float32, (-1, restored.model.embedding_dim))]),
             ),
-            metadata={"sample_rate_hz": restored.front_end.sr},
+            metadata={
+                "sample_rate_hz": restored.front_end.sr,
+                "temperature": restored.temperature or 1.0,
+            },
         )
     slim.unlink()

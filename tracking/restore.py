@@ -41,6 +41,12 @@ class Restored:
     header: dict[str, Any]
     path: Path
 
+    @property
+    def temperature(self) -> float | None:
+        """What logits are divided by before the softmax; None where none was fitted: take 1."""
+        calibration = self.header.get("calibration")
+        return None if calibration is None else calibration["temperature"]
+
     @torch.inference_mode()
     def embed(self, wave_BS: Tensor) -> Tensor:
         """Embed waveforms at ``front_end.sr``: ``(B, S) -> (B, D)``, float32.

@@ -1,170 +1,20 @@
-"""The figures of a run, in one style: training curves, confusion matrix, per-class accuracy.
-
-Colours are Okabe and Ito's (2008), told apart by colour-blind eyes; ramps are of one hue or
-perceptually even. Figures are PNG, drawn without a display.
+"""How the classes fared: the confusion matrix, and the accuracy of each class.
 
 Shapes: C classes.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
-from evaluation.history import best_epoch, verdict
+from evaluation.figures.style import BLUE, GREY, RED, drawing, percent, short_names
 from evaluation.intervals import Interval
-from preprocessing.atomic import atomic_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#6B6B6B"
-DPI = 150
-NAME_LENGTH = 30  # characters of a class name, longer ones lose their middle
-STYLE: Any = {
-    "font.family": "DejaVu Sans",
-    "font.size": 10,
-    "text.parse_math": False,  # a $ in a class name is a $
-    "axes.titlesize": 12,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.labelsize": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": GREY,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#E5E5E5",
-    "xtick.color": "#333333",
-    "ytick.color": "#333333",
-    "legend.framealpha": 0.85,
-    "legend.edgecolor": "white",
-    "lines.linewidth": 2,
-    "figure.facecolor": "white",
-}
-
-
-@contextmanager
-def drawing(path: Path, width: float, height: float) -> Iterator["Figure"]:
-    """Yield a figure of that many inches in the house style; it is saved whole at the end."""
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        FigureCanvasAgg(figure)
-        yield figure
-        with atomic_path(path) as temporary:
-            figure.savefig(temporary, dpi=DPI, format="png")
-
-
-def short_names(names: Sequence[str], length: int = NAME_LENGTH) -> list[str]:
-    """Names cut to ``length`` characters where they are longer, and still told apart.
-
-    The middle goes, for names of species differ at both ends; names that would then look alike
-    keep the part where they begin to differ.
-    """
-    short = [_without_middle(name, length) for name in names]
-    for clash in {text for text in short if short.count(text) > 1}:
-        where = [i for i, text in enumerate(short) if text == clash]
-        group = [names[i] for i in where]
-        start = max(0, _first_difference(group) - 4)
-        head, tail = length // 3, length - length // 3 - 1
-        cut = [f"{name[:head]}…{name[start : start + tail]}" for name in group]
-        for i, text, name in zip(where, cut, group, strict=True):
-            short[i] = text if len(set(cut)) == len(cut) and text not in short else name
-    return short
-
-
-def _first_difference(names: Sequence[str]) -> int:
-    """How many characters all names begin with alike."""
-    columns = enumerate(zip(*names, strict=False))
-    return next((i for i, letters in columns if len(set(letters)) > 1), min(map(len, names)))
-
-
-def _without_middle(name: str, length: int) -> str:
-    if len(name) <= length:
-        return name
-    head = (length - 1) // 2
-    return f"{name[:head]}…{name[len(name) - (length - 1 - head) :]}"
-
-
-# --- training curves --------------------------------------------------------------------------
-
-
-def training_curves(history: pd.DataFrame, path: Path, *, chance: float) -> Path:
-    """Loss, accuracy and learning rate over epochs, the best epoch marked, and a verdict.
-
-    Args:
-        history: as from `evaluation.history.read_history`.
-        chance: accuracy of guessing, 1 / n_way.
-    """
-    import textwrap
-
-    with drawing(path, 12.5, 4.4) as figure:
-        left, middle, right = figure.subplots(1, 3, width_ratios=[1, 1, 0.55])
-        _curves(left, history, "loss", "Loss")
-        left.set_ylim(0, 1.1 * np.nanmax(history[["train/loss", "val/loss"]].to_numpy()))
-        _curves(middle, history, "acc", "Accuracy")
-        middle.set_ylim(0, 1.02)
-        _percent(middle.yaxis)
-        middle.axhline(chance, color=GREY, linestyle=":", linewidth=1.5, label="chance")
-        _learning_rate(right, history)
-        if (best := best_epoch(history)) is not None:
-            row = history[history["epoch"] == best].iloc[0]
-            for axes in (left, middle, right):
-                axes.axvline(best, color=RED, linewidth=1, linestyle="--", zorder=1)
-            text = f"best: epoch {best}, {row['val/acc']:.1%}"
-            middle.plot(best, row["val/acc"], "*", color=RED, markersize=14, zorder=5, label=text)
-        for axes in (left, middle):
-            axes.legend(loc="best")
-        judged = verdict(history, chance=chance)
-        text = textwrap.fill(f"{judged.kind.capitalize()}: {judged.reason}.", 155)
-        figure.suptitle(text, x=0.01, ha="left", fontsize=11)
-    return path
-
-
-def _curves(axes: "Axes", history: pd.DataFrame, column: str, title: str) -> None:
-    many = len(history) > 30
-    for split, color, marker in (("train", BLUE, "o"), ("val", ORANGE, "s")):
-        measured = history.dropna(subset=[f"{split}/{column}"])
-        name = {"train": "training", "val": "validation"}[split]
-        axes.plot(measured["epoch"], measured[f"{split}/{column}"], color=color, label=name,
-                  marker=None if many else marker, markersize=5)  # fmt: skip
-    _epochs_axis(axes, history)
-    axes.set_title(title)
-
-
-def _learning_rate(axes: "Axes", history: pd.DataFrame) -> None:
-    axes.plot(history["epoch"], history["lr"], color=GREEN,
-              marker=None if len(history) > 30 else ".")  # fmt: skip
-    axes.set_ylim(0, 1.1 * float(history["lr"].to_numpy().max()) or None)
-    axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 2))
-    _epochs_axis(axes, history)
-    # To the right, for the exponent of the numbers stands at the left.
-    axes.set_title("Learning rate", loc="right")
-
-
-def _epochs_axis(axes: "Axes", history: pd.DataFrame) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    first, last = history["epoch"].to_numpy()[[0, -1]].tolist()
-    margin = max(0.5, (last - first) * 0.02)
-    axes.set_xlim(first - margin, last + margin)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
-    axes.set_xlabel("epoch")
-
-
-def _percent(axis: Any) -> None:
-    from matplotlib.ticker import PercentFormatter
-
-    axis.set_major_formatter(PercentFormatter(1, decimals=0))
-
 
 # --- confusion matrix -------------------------------------------------------------------------
 
@@ -229,7 +79,7 @@ def _matrix(
                           ticks=[0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 1])  # fmt: skip
     bar.set_label("share of the class's queries")
     bar.outline.set_visible(False)  # type: ignore[operator]
-    _percent(bar.ax.yaxis)
+    percent(bar.ax.yaxis)
     return bar.ax
 
 
@@ -324,7 +174,7 @@ def _bars(
     axes.set_yticks(place, labels, fontsize=size)
     axes.set_ylim(n_rows - 0.4, -0.6)
     axes.set_xlim(0, 1)
-    _percent(axes.xaxis)
+    percent(axes.xaxis)
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)
     for y, (share, queries) in enumerate(zip(accuracy, support, strict=True)):
