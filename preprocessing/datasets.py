@@ -12,7 +12,15 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from preprocessing.annotations import RECORDING, SUBSET, Rows, read_clips, read_dcase, read_raven
+from preprocessing.annotations import (
+    RECORDING,
+    SUBSET,
+    Rows,
+    read_clips,
+    read_dcase,
+    read_raven,
+    recording_of,
+)
 from preprocessing.draft import Draft
 from preprocessing.errors import UserError
 from preprocessing.events import Corpus, Problem
@@ -144,11 +152,11 @@ class RavenData(_AnnotatedFolders):
                 return [Path(name)]
             return beside.find(base_name(name)) or anywhere.find(base_name(name))
 
-        draft.read(path, self._read, split=split, find=find, own=find(_raven_stem(path)))
+        draft.read(path, self._read, split=split, find=find, own=find(recording_of(path)))
 
     def _read(self, path: Path) -> tuple[Rows, list[Problem]]:
         rows, found = read_raven(path, label_column=self.label_column)
-        audio = np.where(rows["audio"] == "", _raven_stem(path), rows["audio"])
+        audio = np.where(rows["audio"] == "", recording_of(path), rows["audio"])
         return {**rows, "audio": audio}, found
 
 
@@ -349,13 +357,3 @@ def _tables(draft: Draft, root: Path, files: list[Path], suffix: str) -> list[Pa
     if not tables:
         draft.note("no-annotation", root, f"has no annotation tables (*{suffix})", fatal=True)
     return tables
-
-
-def _raven_stem(path: Path) -> str:
-    """The recording's name in ``<stem>.Table.1.selections.txt`` and its shorter forms."""
-    parts = path.name.split(".")[:-1]
-    if len(parts) > 1 and parts[-1].lower() == "selections":
-        parts.pop()
-        if len(parts) > 2 and parts[-1].isdigit() and parts[-2].lower() == "table":
-            del parts[-2:]
-    return ".".join(parts)
