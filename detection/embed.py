@@ -10,6 +10,7 @@ C channels, N windows.
 
 import hashlib
 import json
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -233,6 +234,14 @@ def encoder_identity(restored: Restored) -> str:
             state.update(name.encode())
             state.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return state.hexdigest()[:16]
+
+
+def cores(workers: int | str) -> int:
+    """`detection.workers`, with ``auto`` decided."""
+    if workers != "auto":
+        return int(workers)
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def in_order(

@@ -12,6 +12,8 @@ from scipy.special import expit, ndtr
 
 # Thresholds that are tried between the least and the greatest score.
 GRID = 401
+# Expected F that thresholds may differ in and be as good.
+AS_GOOD = 0.01
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Calibration:
 
 
 def calibrate(
-    positive_K: np.ndarray, negative_M: np.ndarray, *, prior_spread: float, caution: float
+    positive_K: np.ndarray, negative_M: np.ndarray, *, prior_spread: float, lean: float
 ) -> Calibration:
     """The threshold with the highest expected F among calls and negatives like the support's.
 
@@ -51,7 +53,8 @@ def calibrate(
         negative_M: scores of the negative peaks in the same stretch of sound; may be empty.
         prior_spread: the shots' spread one would expect, as a share of the gap between the mean
             shot and the mean negative peak.
-        caution: 0 takes the best threshold; above, it is moved by so many blurs of the negatives.
+        lean: where a stretch of thresholds is as good as the best, 0 takes its lowest and 1 its
+            highest: the gaps are a small part of all that can sound.
     """
     mean = float(np.median(positive_K))
     low = float(negative_M.mean()) if len(negative_M) else mean - 4 * float(np.std(positive_K))
@@ -66,7 +69,6 @@ def calibrate(
     false_G = ndtr((negative_M[:, None] - grid_G) / blur).sum(axis=0)
     f_G = 2 * hit_G / (hit_G + false_G + count)
     best = int(np.argmax(f_G))
-    # Where a stretch is as good, its middle is the safest.
-    good = np.flatnonzero(f_G >= f_G[best] - 0.01)
-    threshold = float(grid_G[good].mean()) + caution * blur
+    good = grid_G[f_G >= f_G[best] - AS_GOOD]
+    threshold = float(good[0] + lean * (good[-1] - good[0]))
     return Calibration(threshold, max(gap / 6, 1e-6), float(f_G[best]))
