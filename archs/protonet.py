@@ -18,9 +18,30 @@ from preprocessing.errors import UserError
 
 
 class Encoder(nn.Module):
-    """Turns clips ``(B, 1, M, T)`` into embeddings ``(B, embedding_dim)``; any M and T from 1."""
+    """Turns clips ``(B, 1, M, T)`` into embeddings ``(B, embedding_dim)``; any M and T from 1.
+
+    An encoder whose work on overlapping windows can be shared says so by ``stride``: its clips
+    are then ``pool(frames(x))``, output frame t of a clip sees only frames up to
+    ``stride * (t + 1) - 1``, and all but the first ``head`` output frames are those of any longer
+    clip around, if the clip starts at a multiple of ``stride``.
+
+    Attributes:
+        embedding_dim: D.
+        stride: input frames per output frame; 0: nothing can be shared.
+        head: output frames at a clip's start that see its edge.
+    """
 
     embedding_dim: int
+    stride: int = 0
+    head: int = 0
+
+    def frames(self, x_B1MT: Tensor) -> Tensor:
+        """What is pooled: ``(B, 1, M, T) -> (B, C, T // stride)``; only with a ``stride``."""
+        raise NotImplementedError(f"{type(self).__name__} shares nothing between windows")
+
+    def pool(self, x_BCT: Tensor) -> Tensor:
+        """Embed clips by their frames: ``(B, C, T // stride) -> (B, D)``."""
+        raise NotImplementedError(f"{type(self).__name__} shares nothing between windows")
 
 
 class ProtoNet(nn.Module):

@@ -19,7 +19,13 @@ START_GAIN = 0.25  # of the last batch norm
 
 
 class ConvEncoder(Encoder):
-    """Two conv blocks and global average pooling; arguments as in `ProtoNetV1`."""
+    """Two conv blocks and global average pooling; arguments as in `ProtoNetV1`.
+
+    Output frame t sees the frames 8t - 5 to 8t + 7: only the first sees a clip's edge.
+    """
+
+    stride = 8
+    head = 1
 
     def __init__(self, *, channels: list[int], dropout: float) -> None:
         super().__init__()
@@ -45,6 +51,14 @@ class ConvEncoder(Encoder):
         """Embed clips: ``(B, 1, M, T) -> (B, D)``."""
         x_BCMT = self.blocks(x_B1MT)
         return x_BCMT.mean(dim=(2, 3))
+
+    def frames(self, x_B1MT: Tensor) -> Tensor:
+        """Mean over the bands: ``(B, 1, M, T) -> (B, C, T // 8)``."""
+        return self.blocks(x_B1MT).mean(dim=2)
+
+    def pool(self, x_BCT: Tensor) -> Tensor:
+        """Mean over the frames: ``(B, C, T // 8) -> (B, C)``."""
+        return x_BCT.mean(dim=2)
 
 
 class ProtoNetV1(ProtoNet):
