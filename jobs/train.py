@@ -120,7 +120,10 @@ class Training:
         self.material.build(SPLITS)
         if config["features"]["normalize"] == "train":
             self.normalize.fit(*self.material.training_bands())
-        loaders = EpisodeLoaders(self.material, config["arch"]["episodes"], seed=config["seed"])
+        loaders = EpisodeLoaders(
+            self.material, config["arch"]["episodes"],
+            pretrain=config["arch"]["training"]["pretrain"], seed=config["seed"],
+        )  # fmt: skip
         raw_reader = raw_material_of(config, self.material).reader("train")
         self.raw_statistics = training_statistics(raw_reader, batch_size=RAW_BATCH)
         with claim(
@@ -244,6 +247,7 @@ class Training:
             augmentation=self.augmentation,
             training=self.config["arch"]["training"],
             seed=self.config["seed"],
+            train_classes=loaders.train_classes,
             val_classes=len(loaders.val_labels),
             payload=self._payload,
             compile_model=self.config["trainer"]["compile"],
@@ -270,7 +274,7 @@ class Training:
                 accelerator=settings["accelerator"],
                 devices=settings["devices"],
                 num_nodes=settings["num_nodes"],
-                strategy=settings["strategy"],
+                strategy=self._strategy(),
                 precision=precision_of(self.config),  # type: ignore[arg-type]
                 max_epochs=training["max_epochs"],
                 accumulate_grad_batches=self.config["arch"]["episodes"]["episodes_per_batch"],
@@ -289,6 +293,13 @@ class Training:
             )
         except (MisconfigurationException, TypeError, ValueError) as error:
             raise _trainer_error(error) from error
+
+    def _strategy(self) -> str:
+        """`trainer.strategy`; pretraining and episodes each leave parameters of the other alone."""
+        strategy = self.config["trainer"]["strategy"]
+        if strategy == "ddp" and self.config["arch"]["training"]["pretrain"]:
+            return "ddp_find_unused_parameters_true"
+        return strategy
 
     # --- what the user is told ----------------------------------------------------------------
 
@@ -385,7 +396,7 @@ def seconds_per_episode(
         for _ in range(2):
             start = time.perf_counter()
             with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-                loss, _ = module.episode_loss(batch)
+                loss, *_ = module.loss(batch)
             loss.backward()
             if device.type == "cuda":
                 torch.cuda.synchronize()
