@@ -33,6 +33,7 @@ class Geometry(nn.Module):
         learn_radius: false where only directions count: nothing could teach it.
     """
 
+    log_radius: Tensor
     mean_D: Tensor
     batches: Tensor
 
@@ -42,7 +43,10 @@ class Geometry(nn.Module):
         self.mode = mode
         if mode != "none":
             radius = torch.tensor(math.log(START_RADIUS))
-            self.log_radius = nn.Parameter(radius, requires_grad=learn_radius)
+            if learn_radius:
+                self.log_radius = nn.Parameter(radius)
+            else:
+                self.register_buffer("log_radius", radius)
         if mode == "cl2n":
             self.register_buffer("mean_D", torch.zeros(embedding_dim))
             self.register_buffer("batches", torch.tensor(0.0))

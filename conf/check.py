@@ -33,7 +33,6 @@ Positive = Annotated[float, Range(above=0)]
 NotNegative = Annotated[float, Range(at_least=0)]
 Share = Annotated[float, Range(at_least=0, at_most=1)]
 Count = Annotated[int, Range(at_least=1)]
-Number = Annotated[int, Range(at_least=0)]
 Seed = Annotated[int, Range(at_least=0, at_most=2**32 - 1)]  # what NumPy takes
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from conf.check import Count, NotNegative, Number, Positive, Seed, Share
+from conf.check import Count, NotNegative, Positive, Seed, Share
 
 
 @dataclass
@@ -47,7 +47,7 @@ class Training:
     learning_rate: Positive
     weight_decay: NotNegative
     max_epochs: Count
-    pretrain: Number
+    pretrain: Share
     optimizer: Literal["adam", "adamw", "sgd"]
     scheduler: Literal["none", "step", "cosine", "cosine_warmup", "plateau"]
     scheduler_gamma: Positive

@@ -36,14 +36,19 @@ class PretrainThenEpisodes(Dataset[LabelledBatch | EpisodeBatch]):
         return self.labelled[at] if at[0] < self.pretrain else self.episodes[at]
 
 
+def pretraining_epochs(training: Mapping[str, Any]) -> int:
+    """How many of `arch.training.max_epochs` come before the episodes; rounded down."""
+    return int(training["pretrain"] * training["max_epochs"] + 1e-9)
+
+
 class EpisodeLoaders(pl.LightningDataModule):
     """Training and validation episodes of a corpus.
 
     Args:
         material: the corpus and its features; splits `train` and `val` are used.
         episodes: the `arch.episodes` group.
-        pretrain: `arch.training.pretrain`: epochs of labelled batches, which hold as many clips
-            as an episode, before the epochs of episodes.
+        training: the `arch.training` group: how many epochs have labelled batches, which hold as
+            many clips as an episode, before the epochs of episodes.
         seed: of the episodes.
 
     Attributes:
@@ -53,7 +58,12 @@ class EpisodeLoaders(pl.LightningDataModule):
     """
 
     def __init__(
-        self, material: Material, episodes: Mapping[str, Any], *, pretrain: int, seed: int
+        self,
+        material: Material,
+        episodes: Mapping[str, Any],
+        *,
+        training: Mapping[str, Any],
+        seed: int,
     ) -> None:
         super().__init__()
         self.episodes = episodes
@@ -65,6 +75,7 @@ class EpisodeLoaders(pl.LightningDataModule):
         self.train_set: Dataset = EpisodeDataset(
             train_sampler, train_reader, shift=episodes["shift"]
         )
+        pretrain = pretraining_epochs(training)
         self.train_classes = len(material.corpus.labels("train")) if pretrain else 0
         if pretrain:
             labelled = LabelledDataset(

@@ -20,7 +20,7 @@ from conf.parts import data_of, front_end_of, material_of, normalize_of, raw_mat
 from conf.validate import validate
 from evaluation.raw_features import training_statistics
 from evaluation.result import TestResult
-from jobs.loaders import EpisodeLoaders
+from jobs.loaders import EpisodeLoaders, pretraining_epochs
 from jobs.record import recording
 from jobs.setup import check_device, device_of, precision_of, prepare_torch, set_matmul_precision
 from jobs.test import evaluate, evaluate_checkpoint
@@ -122,7 +122,7 @@ class Training:
             self.normalize.fit(*self.material.training_bands())
         loaders = EpisodeLoaders(
             self.material, config["arch"]["episodes"],
-            pretrain=config["arch"]["training"]["pretrain"], seed=config["seed"],
+            training=config["arch"]["training"], seed=config["seed"],
         )  # fmt: skip
         raw_reader = raw_material_of(config, self.material).reader("train")
         self.raw_statistics = training_statistics(raw_reader, batch_size=RAW_BATCH)
@@ -297,7 +297,7 @@ class Training:
     def _strategy(self) -> str:
         """`trainer.strategy`; pretraining and episodes each leave parameters of the other alone."""
         strategy = self.config["trainer"]["strategy"]
-        if strategy == "ddp" and self.config["arch"]["training"]["pretrain"]:
+        if strategy == "ddp" and pretraining_epochs(self.config["arch"]["training"]):
             return "ddp_find_unused_parameters_true"
         return strategy
 

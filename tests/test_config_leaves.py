@@ -153,6 +153,7 @@ OTHER: dict[str, Any] = {
     "arch.training.optimizer": ("sgd", "adam"),
     "arch.training.scheduler": "cosine",
     "arch.training.warmup_epochs": 1,
+    "arch.training.pretrain": (0.5, 0.0),
     "arch.training.gradient_clip_val": 1e-3,
     "arch.training.load_weight_from": "{world}/trained.ckpt",
     "trainer.accelerator": "gpu",
@@ -533,8 +534,9 @@ def material(config: dict[str, Any]) -> Material:
 def see_episodes(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) -> Any:
     """The training episodes of two epochs, and the validation episodes."""
     loaders = EpisodeLoaders(
-        material(config), config["arch"]["episodes"], pretrain=0, seed=config["seed"]
-    )
+        material(config), config["arch"]["episodes"],
+        training=config["arch"]["training"], seed=config["seed"],
+    )  # fmt: skip
     train = loaders.train_dataloader()
     seen = []
     for epoch in range(2):

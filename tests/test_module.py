@@ -58,15 +58,17 @@ def test_labelled_batches_teach_a_classifier_that_nothing_else_uses():
     x = torch.randn(6, 1, 8, 9)
     class_ids = torch.tensor([0, 1, 2, 3, 4, 0])
     batch = LabelledBatch(x=x, stats=torch.zeros(6, 2), class_ids=class_ids, epoch=0, index=0)
+    classifier = part.classifier
+    assert classifier is not None
     loss, accuracy, count = part.loss(batch)
     loss.backward()
     assert count == 6
     assert 0 <= accuracy <= 1
-    assert all(p.grad is not None for p in part.classifier.parameters())
+    assert all(p.grad is not None for p in classifier.parameters())
     assert all(p.grad is not None for p in part.model.encoder.parameters())
-    z, w = part.model(x), part.classifier.weight
+    z, w = part.model(x), classifier.weight
     cosine = nn.functional.cosine_similarity(z[:, None], w[None], dim=-1)
-    torch.testing.assert_close(part.classifier(z), 16 * cosine)
+    torch.testing.assert_close(classifier(z), 16 * cosine)
     assert not any(key.startswith("classifier") for key in part.model.state_dict())
 
 

@@ -62,11 +62,12 @@ def field(settings: Settings) -> Iterator[Clip]:
 def voices(settings: Settings) -> Iterator[Clip]:
     """Every call as a clip, labelled by species and recording."""
     for index, samples, events in recordings(settings, "voices"):
-        for number, call in enumerate(events.itertuples()):
-            first = max(0, round((call.start_s - MARGIN_S) * settings.sr))  # type: ignore[operator]
-            last = round((call.end_s + MARGIN_S) * settings.sr)  # type: ignore[operator]
+        calls = zip(events["start_s"], events["end_s"], events["label"], strict=True)
+        for number, (start_s, end_s, label) in enumerate(calls):
+            first = max(0, round((start_s - MARGIN_S) * settings.sr))
+            last = round((end_s + MARGIN_S) * settings.sr)
             name = f"{index:04d}_{number:03d}"
-            yield name, samples[first:last], f"{call.label}_{index:04d}", name
+            yield name, samples[first:last], f"{label}_{index:04d}", name
 
 
 def recordings(settings: Settings, label: str) -> Iterator[tuple[int, np.ndarray, pd.DataFrame]]:
