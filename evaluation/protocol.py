@@ -13,6 +13,7 @@ import torch
 from archs.protonet import ProtoNet
 from evaluation.checks import check_disjoint, check_leaks, check_model, check_sources
 from evaluation.intervals import resampled_interval
+from evaluation.mistakes import ClipEmbeddings, confident_mistakes
 from evaluation.raw_features import RawStatistics, raw_feature_scores
 from evaluation.result import ProtocolFacts, TestResult
 from evaluation.scoring import embed_plan, evaluate_episodes
@@ -113,6 +114,8 @@ def run_test(
         source_A=source_A,
         checks=tuple(checks),
         notes=tuple(notes),
+        mistakes=confident_mistakes(scores, plan, z_PD),
+        clips=ClipEmbeddings.of(plan, z_PD),
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,10 +12,13 @@ from conf.changes import OF_A_TEST, differences
 from conf.compose import on_checkpoint
 from conf.parts import data_of, material_of, raw_material_of, root_of
 from conf.validate import validate
-from evaluation.figures import confusion_matrix, per_class_accuracy, training_curves
+from evaluation.about import About
+from evaluation.gallery import draw_test
 from evaluation.history import read_history
+from evaluation.model_card import write_model_card
 from evaluation.protocol import run_test
 from evaluation.raw_features import RawStatistics
+from evaluation.report import write_report
 from evaluation.result import TestResult
 from evaluation.summary import summary_text
 from jobs.record import how_to_open, recording
@@ -122,41 +126,67 @@ def evaluate(
         device=device_of(config),
         temperature=restored.temperature,
     )
-    files = result.save(folder.path)
-    figures = draw(result, folder.figures)
-    history = folder.path / "history.csv"
-    if history.exists():
-        path = folder.figures / "training.png"
-        figures.append(training_curves(read_history(history), path, chance=result.chance))
-        files.append(history)
-    places: dict[str, str | Path] = {
-        "checkpoint": restored.path.resolve(),
-        "figures": folder.figures,
-    }
-    if logger is not None:
-        logger.log_metrics(result.metrics())
-        for file in files:
-            logger.log_artifact(file)
-        for figure in figures:
-            logger.log_artifact(figure, "figures")
-        places["MLflow"] = how_to_open(logger)
+    places: dict[str, str | Path] = {"checkpoint": restored.path.resolve()}
+    places |= _write(result, config, restored, material, folder, logger)
     name = config["arch"]["name"]
     print()
     print(summary_text(result, name=name, places=places, encoding=sys.stdout.encoding))
     return result
 
 
-def draw(result: TestResult, folder: Path) -> list[Path]:
-    """The test's figures."""
-    classes, labels = result.scores.classes, result.scores.labels
-    return [
-        confusion_matrix(classes.confusion_CC, labels, folder / "confusion.png"),
-        per_class_accuracy(
-            classes.accuracy_C,
-            classes.support_C,
-            labels,
-            folder / "per_class_accuracy.png",
-            interval=result.interval,
-            chance=result.chance,
-        ),
-    ]
+def _write(
+    result: TestResult,
+    config: Mapping[str, Any],
+    restored: Restored,
+    material: Material,
+    folder: RunFolder,
+    logger: MLflowLogger | None,
+) -> dict[str, str | Path]:
+    """Numbers first, then figures, report and model card, and all of it to MLflow; where it is."""
+    files = result.save(folder.path)
+    own = folder.path.name == config["exp_name"]
+    about = About(
+        run=folder.path.name if own else f"{config['exp_name']}/{folder.path.name}",
+        restored=restored,
+        config=config,
+        corpus=material.corpus,
+        command=_command(restored, config),
+    )
+    history = folder.path / "history.csv"
+    figures = draw_test(
+        result,
+        about.events(result),
+        folder.figures,
+        history=read_history(history) if history.exists() else None,
+    )
+    report = write_report(folder.path / "report.html", result, about, figures)
+    card = write_model_card(_card_place(folder, restored), result, about)
+    places: dict[str, str | Path] = {"report": report, "figures": folder.figures}
+    if logger is not None:
+        if history.exists():
+            files.append(history)  # `g5 compare` overlays it
+        logger.log_metrics(result.metrics())
+        for file in (*files, report, card):
+            logger.log_artifact(file)
+        for figure in figures.values():
+            logger.log_artifact(figure.path, "figures")
+        places["MLflow"] = how_to_open(logger)
+    return places
+
+
+def _card_place(folder: RunFolder, restored: Restored) -> Path:
+    """Beside the checkpoint where this is its run's own test, else beside the test's numbers."""
+    own = restored.path.resolve().parent == folder.checkpoints.resolve()
+    return (folder.checkpoints if own else folder.path) / "MODEL_CARD.md"
+
+
+def _command(restored: Restored, config: Mapping[str, Any]) -> str:
+    """What repeats the test: the checkpoint, and the protocol where it is not the checkpoint's."""
+    changed = differences(restored.config, config, ("arch.episodes", "seed"))
+    values = []
+    for key in changed:
+        value: Any = config
+        for part in key.split("."):
+            value = value[part]
+        values.append(f"{key}={value}")
+    return " ".join(["g5 test", shlex.quote(str(restored.path)), *values])
