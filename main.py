@@ -118,6 +118,25 @@ def test(checkpoint: Path, overrides: tuple[str, ...]) -> None:
     evaluate_checkpoint(checkpoint, list(overrides))
 
 
+@main.command()
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...")
+@click.option("--folds", is_flag=True, help="Runs of data.fold=0,1,... are one cross-validation.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder of the figures.")
+def compare(runs: tuple[str, ...], folds: bool, output: Path | None) -> None:
+    """Say whether tested runs differ, paired over the same test episodes.
+
+    A RUN is a run's folder, a multirun's folder (all its jobs), a run's name or an MLflow run id.
+    Runs that differ only in the seed count as one.
+
+    \b
+    g5 compare v1_run v2_run
+    g5 compare --folds outputs/protonet_baseline/v1_cv outputs/protonet_baseline/v2_cv
+    """
+    from jobs.compare import compare_runs
+
+    compare_runs(runs, folds=folds, output=output)
+
+
 @main.command(context_settings=PASS_THROUGH)
 @click.option(
     "--check", is_flag=True, help="Verify what is stored instead; exit code 1 if damaged."
@@ -158,6 +177,28 @@ def data_check(strict: bool, overrides: tuple[str, ...]) -> None:
     from jobs.data import check_data
 
     sys.exit(check_data(list(overrides), strict=strict))
+
+
+@data.command("split")
+@click.argument("clips", type=click.Path(path_type=Path), metavar="CLIPS.csv")
+@click.option("--by", metavar="COLUMN", help="Values of this column stay together; label: classes.")
+@click.option("--stratified/--plain", default=True, help="Keep the classes' shares alike.")
+@click.option("--val", default=0.2, show_default=True, help="Share of the clips for validation.")
+@click.option("--test", default=0.2, show_default=True, help="Share of the clips for the test.")
+@click.option("--folds", type=int, help="Number of folds, each of which is tested once.")
+@click.option("--seed", default=0, show_default=True, help="Of the draws.")
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), metavar="FILE.csv")
+def data_split(clips: Path, output: Path, by: str | None, stratified: bool, **numbers: Any) -> None:
+    """Part a list of clips (file,label,...) into train, val and test, and into folds.
+
+    \b
+    g5 data split clips.csv -o split.csv                            stratified, clip by clip
+    g5 data split clips.csv --by source --folds 5 -o split.csv      sources stay together
+    g5 data split clips.csv --by label --folds 5 -o split.csv       by classes, for few-shot
+    """
+    from jobs.split import split_clips
+
+    split_clips(clips, output, by=by, stratify=stratified, **numbers)
 
 
 @main.command()

@@ -104,7 +104,7 @@ def run_test(
             split=split, n_way=n_way, k_shot=k_shot, n_query=n_query, episodes=episodes,
             n_classes=len(np.unique(scores.true_A)), n_clips=len(plan.rows), seed=seed,
             cross_source=cross_source, split_hash=corpus.split_hash, data_hash=corpus.data_hash,
-            episodes_hash=_episodes_hash(plan, events),
+            episodes_hash=_episodes_hash(plan, events), split_file=corpus.split_file,
         ),
         scores=scores,
         resampled=resampled_interval(

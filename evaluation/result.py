@@ -33,6 +33,7 @@ class ProtocolFacts:
         split_hash, data_hash: of the corpus.
         episodes_hash: of the very rows in every episode; equal hashes over equal split hashes are
             the same episodes.
+        split_file: hash of the split file that parted the corpus, or None.
     """
 
     split: str
@@ -47,6 +48,7 @@ class ProtocolFacts:
     split_hash: str
     data_hash: str
     episodes_hash: str
+    split_file: str | None = None
 
 
 @dataclass(frozen=True)

@@ -163,6 +163,8 @@ def _write(
     card = write_model_card(_card_place(folder, restored), result, about)
     places: dict[str, str | Path] = {"report": report, "figures": folder.figures}
     if logger is not None:
+        if history.exists():
+            files.append(history)  # `g5 compare` overlays it
         logger.log_metrics(result.metrics())
         for file in (*files, report, card):
             logger.log_artifact(file)
