@@ -26,9 +26,14 @@ MOST_CLIPS = 1000  # of a map: more only cover each other, and t-SNE takes its t
 
 def has_umap() -> bool:
     """Whether the optional package is installed (`pip install "g5[umap]"`)."""
-    from importlib.util import find_spec
+    from importlib import metadata
 
-    return find_spec("umap") is not None
+    # By the name it is installed by: another package is called umap as well.
+    try:
+        metadata.version("umap-learn")
+    except metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def embedding_map(
