@@ -4,7 +4,9 @@ import hashlib
 import json
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,38 @@ def evaluate_checkpoint(
         UserError: for a checkpoint that cannot be used, an override of what it fixes, or data
             that cannot be tested on.
     """
+    with on_checkpoint_of(path, overrides, arch=arch, values=values, job=job) as tested:
+        return evaluate(
+            tested.config, tested.restored, tested.material, tested.folder, tested.logger
+        )
+
+
+@dataclass(frozen=True)
+class Tested:
+    """A checkpoint on its way to a test: what it is tested on, and where the results go."""
+
+    config: dict[str, Any]
+    restored: Restored
+    material: Material
+    folder: RunFolder
+    logger: MLflowLogger | None
+
+    @property
+    def raw(self) -> Material:
+        """The same corpus in log-mel, for raw features."""
+        return raw_material_of(self.config, self.material)
+
+
+@contextmanager
+def on_checkpoint_of(
+    path: str | Path,
+    overrides: Sequence[str],
+    *,
+    arch: str | None = None,
+    values: Mapping[str, Any] | None = None,
+    job: int | None = None,
+) -> Iterator[Tested]:
+    """What a test of a checkpoint needs, its MLflow run open; as for `evaluate_checkpoint`."""
     path, message = find(path)
     if message:
         print(message)
@@ -79,7 +113,7 @@ def evaluate_checkpoint(
         home.path.mkdir(exist_ok=True)
         name = config["exp_name"] if own else f"{config['exp_name']}/{home.path.name}"
         with recording(config, home, corpus, name=name, resume=True) as logger:
-            return evaluate(config, restored, material, home, logger)
+            yield Tested(config, restored, material, home, logger)
 
 
 def _test_key(config: Mapping[str, Any], corpus: Corpus) -> str:
