@@ -119,11 +119,11 @@ def predict(
     index, vectors = _vectors(head, sources, overrides)
     if not len(index):
         raise UserError(f"{', '.join(map(str, sources))}: holds no vectors")
-    out = index[["file", "start_s", "end_s"]].copy()
+    out = pd.DataFrame({name: index[name].to_numpy() for name in ("file", "start_s", "end_s")})
     out["file"] = out["file"].astype(str)
     order = _fill(out, head, vectors)
     if top is not None:
-        out = out.iloc[np.argsort(-order, kind="stable")[:top]].reset_index(drop=True)
+        out = out.take(np.argsort(-order, kind="stable")[:top]).reset_index(drop=True)
         out.insert(0, "rank", range(1, len(out) + 1))
     with atomic_path(output) as temporary:
         out.to_csv(temporary, index=False, float_format="%.6g")

@@ -14,6 +14,7 @@ from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 from conf.check import Count, NotNegative, Seed, Share
 from preprocessing.errors import UserError
 from preprocessing.progress import track
+from transfer.estimator import ZERO
 from transfer.labels import Examples
 from transfer.saved import fit_head, make_head
 
@@ -121,7 +122,7 @@ def score(model: Any, x_ND: np.ndarray, y: np.ndarray, task: str) -> float:
     if task == "rating":
         return float(r2_score(y, predicted)) if len(y) > 1 else 0.0
     if task == "multi":
-        return float(f1_score(y, predicted, average="macro", zero_division=0))
+        return float(f1_score(y, predicted, average="macro", zero_division=ZERO))
     present = np.unique(y)
     return float(np.mean([accuracy_score(y[y == c], predicted[y == c]) for c in present]))
 

@@ -7,7 +7,7 @@ import hashlib
 import inspect
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +179,42 @@ def load_encoder(name: str, overrides: Sequence[str] = ()) -> LoadedEncoder:
     return _from_class(node["_target_"], node)
 
 
+def save_encoder(encoder: LoadedEncoder, path: Path) -> None:
+    """Write a (fine-tuned) encoder as a .ckpt that `load_encoder` reads, without pickle.
+
+    Those of g5's architectures stay what they are, checkpoints with new weights.
+    """
+    from tracking import checkpoints
+
+    state = encoder.module.state_dict()
+    if encoder.kind == "checkpoint":
+        content = checkpoints.load(encoder.node["path"])
+        kept = {k: v for k, v in content["state_dict"].items() if not k.startswith("model.")}
+        kept |= {f"model.{key}": value for key, value in state.items()}
+        checkpoints.save(
+            {"g5": content["g5"], "state_dict": kept, "epoch": 0, "global_step": 0}, path
+        )
+        return
+    header = {"name": encoder.name, "node": encoder.node, "embedding_dim": encoder.embedding_dim}
+    checkpoints.save({"g5_encoder": header, "state_dict": state}, path)
+
+
+def _tuned(path: Path, content: Mapping[str, Any]) -> LoadedEncoder:
+    from tracking.checkpoints import load_weights
+
+    header, state = content["g5_encoder"], content["state_dict"]
+    node = dict(header["node"])
+    if node["_target_"].startswith("archs.encoders."):
+        # The weights are in the file: nothing is downloaded again.
+        encoder = _from_node(
+            str(path), {**node, **({"weights": "random"} if "weights" in node else {})}
+        )
+    else:
+        encoder = _from_class(node["_target_"], node)
+    load_weights(encoder.module, state, "", path)
+    return replace(encoder, name=str(path))
+
+
 def _from_checkpoint(name: str) -> LoadedEncoder:
     from tracking.checkpoints import find
     from tracking.restore import restore
@@ -186,6 +222,8 @@ def _from_checkpoint(name: str) -> LoadedEncoder:
     path, message = find(name)
     if message:
         print(message)
+    if (content := _encoder_file(path)) is not None:
+        return _tuned(path, content)
     restored = restore(path)
     return LoadedEncoder(
         name=str(path),
@@ -196,15 +234,24 @@ def _from_checkpoint(name: str) -> LoadedEncoder:
         front_end=restored.front_end,
         normalize=restored.normalize,
         kind="checkpoint",
-        node=dict(restored.config["arch"]["model"]),
+        node={**restored.config["arch"]["model"], "path": str(path)},
     )
+
+
+def _encoder_file(path: Path) -> Mapping[str, Any] | None:
+    """The content of a file of `save_encoder`; None if it is another kind of checkpoint."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:
+        return None  # the reader of checkpoints says what is wrong with it
+    return content if isinstance(content, Mapping) and "g5_encoder" in content else None
 
 
 def _from_onnx(name: str, overrides: Sequence[str]) -> LoadedEncoder:
     from transfer.onnx_encoder import OnnxEncoder
 
     beside = Path(name).with_suffix(".yaml")
-    node = read_node("encoder", "onnx")
+    node: dict[str, Any] = read_node("encoder", "onnx")
     if beside.is_file():
         try:
             said = yaml.safe_load(beside.read_text(encoding="utf-8")) or {}
@@ -217,7 +264,9 @@ def _from_onnx(name: str, overrides: Sequence[str]) -> LoadedEncoder:
                 raise unknown_key(key, list(node), str(beside))
         node |= said
     node = overridden(node, "encoder", overrides, free=False) | {"path": name}
-    values = {key: node[key] for key in ("path", "input", "output", "embedding_dim")}
+    values: dict[str, Any] = {
+        key: node[key] for key in ("path", "input", "output", "embedding_dim")
+    }
     module = OnnxEncoder(**values)
     sr, window_s = node["sr"] or module.sr, node["window_s"] or module.window_s
     if sr and not window_s and module.samples:
@@ -248,6 +297,9 @@ def _from_node(name: str, node: dict[str, Any]) -> LoadedEncoder:
 def _from_class(dotted: str, node: dict[str, Any]) -> LoadedEncoder:
     """A class of the user's."""
     cls = import_class(dotted, "encoder")
+    # Before it is made: what a file names must not be able to run anything it likes.
+    if not issubclass(cls, nn.Module):
+        raise UserError(f"encoder {dotted}: is no nn.Module")
     try:
         parameters = inspect.signature(cls).parameters
     except ValueError:
@@ -270,30 +322,28 @@ def _from_class(dotted: str, node: dict[str, Any]) -> LoadedEncoder:
             f"{dotted}: cannot be made ({type(error).__name__}: {' '.join(str(error).split())}); "
             "its arguments are set by encoder.NAME=VALUE"
         ) from error
-    if not isinstance(module, nn.Module):
-        raise UserError(f"{dotted}: is no nn.Module")
-    # An instance property or attribute, whichever is there.
     return _wrapped(dotted, module, node, {"sr": 22050, "window_s": 1.0})
 
 
 def _wrapped(
     name: str, module: nn.Module, node: dict[str, Any], fallback: Mapping[str, Any]
 ) -> LoadedEncoder:
-    front_end = None
+    front_end: FrontEnd | None = None
+    own: Any = getattr(module, "front_end", None)
     if node["front_end"] is not None:
         front_end = build(node["front_end"], expect=FrontEnd, where="encoder.front_end").eval()
-    elif isinstance(getattr(module, "front_end", None), FrontEnd):
-        front_end = module.front_end
-    sr = node["sr"] or _first(module, RATE_ATTRIBUTES) or (front_end.sr if front_end else None)
+    elif isinstance(own, FrontEnd):
+        front_end = own
+    sr: Any = node["sr"] or _first(module, RATE_ATTRIBUTES) or (front_end.sr if front_end else None)
     sr = sr or fallback.get("sr")
-    window_s = node["window_s"] or _first(module, WINDOW_ATTRIBUTES) or fallback.get("window_s")
+    window_s: Any = (
+        node["window_s"] or _first(module, WINDOW_ATTRIBUTES) or fallback.get("window_s")
+    )
     if front_end is not None and front_end.sr != sr:
         raise UserError(f"encoder.sr={sr}: its front end works at {front_end.sr} Hz; make them one")
     for key, value in (("sr", sr), ("window_s", window_s)):
         if not isinstance(value, int | float) or not value > 0:
             raise UserError(f"encoder.{key}: must be a number above 0, not {value!r}")
-    assert sr is not None
-    assert window_s is not None
     width = embedding_width(name, module, node.get("embedding_dim"))
     return LoadedEncoder(
         name, module.eval(), width, int(sr), float(window_s), front_end, None, "class", dict(node)

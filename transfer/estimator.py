@@ -29,6 +29,8 @@ OUTPUT_NAMES = ("n_outputs", "num_classes", "n_classes", "out_features", "output
 # Fewer than this many examples in the held-back part decide nothing.
 SMALLEST_HELD_BACK = 20
 SMALLEST_STD = 1e-6
+# Of a label that is never there nor predicted.
+ZERO: Any = 0
 
 
 class EmbeddingHead(BaseEstimator):
@@ -105,6 +107,7 @@ class EmbeddingHead(BaseEstimator):
         self.standardize = standardize
         self.seed = seed
         self.device = device
+        self.history_: list[dict[str, float]]
 
     # --- scikit-learn -----------------------------------------------------------------------
 
@@ -135,19 +138,17 @@ class EmbeddingHead(BaseEstimator):
         """
         _check_settings(self)
         x_ND = checked_embeddings(X)
-        target = self._targets(y, len(x_ND))
-        self.n_features_in_ = x_ND.shape[1]
+        target = self.targets(y, len(x_ND))
         device = torch.device(self.device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            self.module_ = self._network().to(device)
-            x = torch.from_numpy(x_ND).to(device)
             train_n, held_n = self._held_back(target)
-            self._standardise(x[train_n])
+            x = torch.from_numpy(x_ND).to(device)
+            self.begin(x[train_n])
             x = (x - self.mean_D) / self.std_D
             data = (x[train_n], target[train_n].to(device))
             held = (x[held_n], target[held_n].to(device)) if len(held_n) else None
-            _Training(self, self._loss(data[1])).run(data, held)
+            _Training(self, self.loss_for(data[1])).run(data, held)
         self.module_.eval()
         return self
 
@@ -170,7 +171,7 @@ class EmbeddingHead(BaseEstimator):
         """Accuracy; macro F1 for ``multi``; R2 for ``rating``."""
         predicted = self.predict(X)
         if self.task == "multi":
-            return float(f1_score(np.asarray(y), predicted, average="macro", zero_division=0))
+            return float(f1_score(np.asarray(y), predicted, average="macro", zero_division=ZERO))
         measure = r2_score if self.task == "rating" else accuracy_score
         return float(measure(np.asarray(y), predicted))
 
@@ -179,6 +180,7 @@ class EmbeddingHead(BaseEstimator):
         if self.network != "projection":
             raise UserError(f"network={self.network}: only `projection` has projected vectors")
         with torch.inference_mode():
+            assert isinstance(self.module_, EmbeddingClassifier)
             return self.module_.get_embedding(self._prepared(X)).cpu().numpy()
 
     # --- saving -----------------------------------------------------------------------------
@@ -229,7 +231,7 @@ class EmbeddingHead(BaseEstimator):
                 )
         return build_head(self.network, self.n_features_in_, self.n_outputs_)
 
-    def _targets(self, y: Any, n_examples: int) -> Tensor:
+    def targets(self, y: Any, n_examples: int) -> Tensor:
         """What the loss takes; sets ``classes_`` and ``n_outputs_``."""
         y_N = np.asarray(y)
         if len(y_N) != n_examples:
@@ -276,18 +278,26 @@ class EmbeddingHead(BaseEstimator):
             return everything, nothing
         return np.setdiff1d(everything, held_n), held_n
 
-    def _standardise(self, x_ND: Tensor) -> None:
+    def begin(self, x_ND: Tensor) -> None:
+        """Make the untrained network for embeddings (N, D), and how they are standardised.
+
+        `targets` must have been called: the outputs are known from it.
+        """
+        self.n_features_in_ = x_ND.shape[1]
+        self.module_ = self._network().to(x_ND.device)
         self.mean_D, self.std_D = torch.zeros_like(x_ND[0]), torch.ones_like(x_ND[0])
         if self.standardize:
             std_D, self.mean_D = torch.std_mean(x_ND, dim=0, correction=0)
             # A feature that never changes says nothing, and is not blown up.
             self.std_D = torch.where(std_D > SMALLEST_STD, std_D, 1.0)
 
-    def _loss(self, target: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    def loss_for(self, target: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+        """The loss of raw outputs (B, C) and targets, weighted for these training targets."""
         smoothing = self.label_smoothing
         if self.task == "single":
             counts_C = torch.bincount(target, minlength=self.n_outputs_)
-            weights_C = class_weights(self.weights, counts_C, beta=self.beta)
+            kind = cast("ClassWeights", self.weights)
+            weights_C = class_weights(kind, counts_C, beta=self.beta)
             return lambda out, y: cross_entropy(
                 out, y, weights_C=weights_C, label_smoothing=smoothing
             )
@@ -331,7 +341,6 @@ class _Training:
         self._head = head
         self._module = head.module_
         self._loss = loss
-        self._fused = head.device == "cuda"
 
     def run(self, data: tuple[Tensor, Tensor], held: tuple[Tensor, Tensor] | None) -> None:
         head, (x, y) = self._head, data
@@ -344,7 +353,8 @@ class _Training:
         stopping = EarlyStopping(
             self._module, monitor="loss", mode="min", patience=head.patience, min_delta=1e-4
         )
-        head.history_ = []
+        history: list[dict[str, float]] = []
+        head.history_ = history
         for epoch in range(head.max_epochs):
             self._module.train()
             total = 0.0
@@ -358,7 +368,7 @@ class _Training:
             entry = {"train": total / len(x)}
             if held is not None:
                 entry["val"] = self._evaluate(held)
-            head.history_.append(entry)
+            history.append(entry)
             if stopping.update({"loss": entry.get("val", entry["train"])}):
                 break
         stopping.restore()

@@ -105,7 +105,8 @@ def examples(
     """
     index = store.index
     names = index["file"].astype(str)
-    rows_of_file = {name: np.asarray(rows) for name, rows in names.groupby(names).groups.items()}
+    grouped: Any = names.groupby(names).groups
+    rows_of_file: dict[str, np.ndarray] = {str(k): np.asarray(v) for k, v in grouped.items()}
     resolve = _Names(list(rows_of_file), store.audio_root)
     start_N, end_N = index["start_s"].to_numpy(), index["end_s"].to_numpy()
     source_of = dict(zip(names, index["source"].astype(str), strict=True))
@@ -134,21 +135,27 @@ def examples(
         raise UserError(f"{where}: no label has an embedding in {store.path}; {'; '.join(notes)}")
     x_ND = _means(store, chosen)
     labels = table.loc[kept, "label"].tolist()
-    y, classes = _targets(labels, kept, task, where)
-    if task == "single" and not table["source"].any() and _named_by_class(groups, labels):
+    y, classes = label_targets(labels, kept, task, where)
+    if task == "single" and not any(table["source"]) and named_by_class(groups, labels):
         # Folders named by class say nothing of where a sound comes from.
         groups = files
     return Examples(x_ND, y, classes, np.array(groups), np.array(kept), notes)
 
 
-def _named_by_class(groups: Sequence[str], labels: Sequence[str]) -> bool:
+def named_by_class(groups: Sequence[str], labels: Sequence[str]) -> bool:
+    """Whether each class is one group and each group one class."""
     pairs = set(zip(groups, labels, strict=True))
     return len(pairs) == len(set(groups)) == len(set(labels))
 
 
-def _targets(
+def label_targets(
     labels: list[str], rows: Sequence[int], task: Task, where: str
 ) -> tuple[np.ndarray, list[str]]:
+    """What a head learns from labels as they are written, and the names of the classes.
+
+    Raises:
+        UserError: a label that is none of this task, naming its row; a single class.
+    """
     if task == "rating":
         numbers: Any = pd.to_numeric(pd.Series(labels), errors="coerce")
         values = np.asarray(numbers, dtype=np.float64)
