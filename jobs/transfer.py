@@ -83,7 +83,7 @@ def classify(
             )
     folds = folds_of(first, settings)
     print(
-        f"{len(first.y)} labels of {len(first.classes) or 'no'} classes from "
+        f"{len(first.y)} {_of_what(first.classes, settings.task)} from "
         f"{len(np.unique(first.groups))} sources, {len(folds)} folds that keep sources apart"
     )
     rows = compare(sets, folds, settings, overrides)
@@ -104,6 +104,10 @@ def classify(
     if len(rows) > 1:
         print(f"(the best of {len(rows)} on the same folds: its score flatters it a little)")
     return path
+
+
+def _of_what(classes: Sequence[str], task: str) -> str:
+    return "ratings" if task == "rating" else f"labels of {len(classes)} classes"
 
 
 def predict(

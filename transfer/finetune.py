@@ -29,6 +29,7 @@ from transfer.embedding import source_of, window_starts
 from transfer.encoders import LoadedEncoder, blocks_of
 from transfer.estimator import EmbeddingHead
 from transfer.labels import label_targets, named_by_class
+from transfer.promises import checkpointed
 from transfer.saved import make_head
 
 
@@ -47,6 +48,7 @@ class FinetuneSettings:
     weight_decay: NotNegative
     batch_size: Count
     validation_share: Share
+    checkpointing: bool
     label_smoothing: Share
     weights: Literal["none", "inverse_frequency", "effective_number"]
     seed: Seed
@@ -178,6 +180,8 @@ class FineTuning:
         self.frozen: dict[str, float] = {}
         self._best_state: Any = None
         self._blocks = blocks_of(encoder.module)
+        if settings.checkpointing:
+            checkpointed(encoder.module)
 
     def run(self) -> Iterator[dict[str, float]]:
         """Train; the best weights are in place afterwards."""
