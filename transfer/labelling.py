@@ -98,6 +98,9 @@ class Session:
 
     def start(self) -> None:
         """Train on what is there, and go on in the background."""
+        # Loaded now: the first training would otherwise be seconds late.
+        import sklearn.linear_model  # noqa: F401
+
         self._train()
         self._thread.start()
 
