@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from conf.vectors import vectors_config
 from preprocessing.errors import UserError
 from transfer.journal import Journal
+from transfer.settings import Label, Simulate, section
 from transfer.vectors import VectorStore
 
 FORMATS = ("raven", "csv", "audacity")
@@ -22,7 +22,7 @@ def label(
     from transfer.label_server import LabelServer
     from transfer.labelling import Session, Settings, read_classes
 
-    config = vectors_config("label", overrides)
+    config = section("label", Label, overrides)
     map_points = config.pop("map_points")
     store = VectorStore.open(path)
     names = [] if classes is None else read_classes(classes)
@@ -110,15 +110,16 @@ def simulate_labelling(path: Path, labels: Path, out: Path | None, overrides: Se
     import numpy as np
 
     from preprocessing.atomic import atomic_path
-    from transfer.known import labels_of
-    from transfer.simulate import curve_table, labels_needed, material_of, simulate
+    from transfer.labels import examples, read_labels
+    from transfer.simulate import Material, curve_table, labels_needed, simulate
+    from transfer.strategies import unit
 
-    config = vectors_config("simulate", overrides)
+    config = section("simulate", Simulate, overrides)
     store = VectorStore.open(path)
-    known, notes = labels_of(store.index, labels)
-    for note in notes:
+    known = examples(store, read_labels(labels), "single", where=str(labels))
+    for note in known.notes:
         print(note)
-    material = material_of(store.vectors, store.index, known)
+    material = Material(unit(known.x_ND), known.y, known.groups)
     first, step, last = (config.pop(key) for key in ("first", "step", "last"))
     most = int((1 - config["test_share"]) * len(material.labels))
     rounds = [n for n in range(first, last + 1, step) if n <= most]
