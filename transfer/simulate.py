@@ -12,8 +12,7 @@ import pandas as pd
 from evaluation.intervals import Interval
 from preprocessing.errors import UserError
 from preprocessing.progress import track
-from transfer.strategies import STRATEGIES, Pool, choose, unit
-from transfer.vectors import Vectors
+from transfer.strategies import STRATEGIES, Pool, choose
 
 COLUMNS = ["strategy", "seed", "labels", "accuracy", "minutes"]
 # Student's t, two-sided 95 %, by degrees of freedom; few seeds need it.
@@ -228,19 +227,3 @@ def labels_needed(
             rise = (aim - accuracy[at - 1]) / (accuracy[at] - accuracy[at - 1])
             needed[seed] = float(labels[at - 1] + rise * (labels[at] - labels[at - 1]))
     return needed
-
-
-def material_of(
-    vectors: Vectors | np.ndarray, index: pd.DataFrame, labels: Sequence[str | None]
-) -> Material:
-    """The labelled rows of a store, (N,) labels with "" where there is none."""
-    known = np.array([bool(label) for label in labels])
-    part = index.loc[known]
-    sources = np.where(part["source"].astype(str) == "", part["file"].astype(str), part["source"])
-    dates = part["date"].astype(str).to_numpy()
-    return Material(
-        unit(vectors[known]),
-        np.asarray(labels, dtype=object)[known].astype(str),
-        sources.astype(str),
-        dates if (dates != "").any() else None,
-    )
