@@ -17,6 +17,7 @@ from detection.corpus import detector_of
 from detection.detector import Detector, Found, without_rivals
 from detection.diagnose import Diagnosis, of_scores, of_sound
 from detection.ledger import CORRUPT, DONE, SKIPPED, Ledger, key_of
+from detection.picture import Report, draw
 from detection.sound import Sound, Sounds
 from detection.support import Target, targets_of
 from jobs.setup import device_of, prepare_torch, set_matmul_precision
@@ -72,13 +73,13 @@ class Job:
         for file, message in broken.items():
             ledger.failed(Path(file), "", CORRUPT, message)
         good = [file for file in files if str(file) in hashes]
-        pictures: dict[str, Path] = {}
         try:
             for file in track(good, total=len(good), label="detection", unit="recordings"):
-                self._one(file, hashes[str(file)], ledger, pictures)
+                self._one(file, hashes[str(file)], ledger)
         finally:
             # Ctrl-C, too: what is done is told.
-            written = self._write(ledger)
+            events, written = self._write(ledger)
+        self._page(ledger, events)
         self._tell(ledger, written)
         return int(any(entry.status == CORRUPT for entry in ledger.entries.values()))
 
@@ -162,9 +163,7 @@ class Job:
 
     # --- one recording ------------------------------------------------------------------------
 
-    def _one(
-        self, file: Path, sha256: str, ledger: Ledger, pictures: dict[str, Path]
-    ) -> None:
+    def _one(self, file: Path, sha256: str, ledger: Ledger) -> None:
         """Detect in one recording, or take what an earlier job found; enter what became of it."""
         key = key_of(self.job_key, sha256)
         if ledger.earlier(file, key) is not None:
@@ -181,10 +180,33 @@ class Job:
         notes = [*sound.notes, *dict.fromkeys(n for f in found for n in f.curve.notes)]
         for one in found:
             self._diagnose(one)
+        if self.config["detection"]["pictures"]:
+            draw(sound, found, self.restored.front_end, self._picture(file))
         ledger.done(
             file, key, self._rows(events, file), duration_s=sound.duration_s,
             reason="; ".join(notes),
         )  # fmt: skip
+
+    def _picture(self, file: Path) -> Path:
+        """Where a recording's picture lies: by its name, told apart by its place."""
+        place = hashlib.sha256(str(file.parent).encode("utf-8", "surrogateescape")).hexdigest()[:6]
+        return self.out / "pictures" / f"{file.stem}.{place}.png"
+
+    def _page(self, ledger: Ledger, events: pd.DataFrame) -> None:
+        if not self.config["detection"]["pictures"]:
+            return
+        done = [e for e in ledger.entries.values() if e.status == DONE]
+        pictures = [self._picture(Path(e.file)) for e in sorted(done, key=lambda e: -e.events)]
+        Report(
+            title=f"{', '.join(t.label for t in self.targets)} in {self.target.name}",
+            events=events,
+            ledger=ledger.table(),
+            targets=self.targets,
+            diagnoses=self.diagnoses,
+            notes=self.notes,
+            pictures=[path for path in pictures if path.is_file()],
+            snippets=int(self.config["detection"]["snippets"]),
+        ).write(self.out / "report.html")
 
     def _diagnose(self, found: Found) -> None:
         label = found.target.label
@@ -216,8 +238,8 @@ class Job:
 
     # --- results ------------------------------------------------------------------------------
 
-    def _write(self, ledger: Ledger) -> list[Path]:
-        """The ledger, and all events in every format asked for."""
+    def _write(self, ledger: Ledger) -> tuple[pd.DataFrame, list[Path]]:
+        """All events, and the files with them in every format asked for; the ledger."""
         done = [e.file for e in ledger.entries.values() if e.status == DONE]
         tables = [ledger.events_of(file) for file in sorted(done)]
         empty = pd.DataFrame({
@@ -241,7 +263,7 @@ class Job:
                 written.append(
                     write_events(events, self.out / f"predictions{SUFFIXES[name]}", name)
                 )
-        return written
+        return events, written
 
     def _after_support(self, events: pd.DataFrame) -> pd.DataFrame:
         """What the challenge asks for: nothing that ends before the last support call does."""
@@ -264,7 +286,8 @@ class Job:
         print(f"recordings {told} ({hours:.2f} h)")
         labels = ", ".join(target.label for target in self.targets)
         print(f"events     {int(table['events'].sum()):,} of {labels}")
-        print(f"results    {self.out / PREDICTIONS}, {self.out / 'ledger.csv'}")
+        page = ", report.html" if self.config["detection"]["pictures"] else ""
+        print(f"results    {self.out / PREDICTIONS}, ledger.csv{page}")
         more = [path.name for path in written[2:]]
         if more:
             shown = ", ".join(more[:3]) + (f" and {len(more) - 3} more" if len(more) > 3 else "")
