@@ -121,24 +121,35 @@ def test(checkpoint: Path, overrides: tuple[str, ...]) -> None:
 @main.command(context_settings=PASS_THROUGH)
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.argument("recordings", type=click.Path(path_type=Path))
-# fmt: off
 @click.option(
-    "--support", required=True, type=click.Path(path_type=Path),
+    "--support",
+    required=True,
+    type=click.Path(path_type=Path),
     help="Marked calls: a Raven, Audacity, BirdNET, DCASE or plain CSV table.",
 )
 @click.option(
-    "-o", "--out", default="found", show_default=True, type=click.Path(path_type=Path),
+    "-o",
+    "--out",
+    default="found",
+    show_default=True,
+    type=click.Path(path_type=Path),
     help="Folder for the results.",
 )
 @click.option(
-    "--format", "formats", metavar="NAMES",
+    "--format",
+    "formats",
+    metavar="NAMES",
     help="raven, audacity, csv, dcase, parquet, with commas; by default the support's own.",
 )
 @click.argument("overrides", **OVERRIDES)
 def detect(
-    checkpoint: Path, recordings: Path, support: Path, out: Path, formats: str | None,
+    checkpoint: Path,
+    recordings: Path,
+    support: Path,
+    out: Path,
+    formats: str | None,
     overrides: tuple[str, ...],
-) -> None:  # fmt: on
+) -> None:
     """Find every call like a few marked ones, in one recording or a folder of them.
 
     Any number of species at once; predictions.csv and ledger.csv are always written. The same

@@ -136,7 +136,7 @@ class Detector:
             for peak in a + maxima(time_N[a:b], logit_N[a:b], max(0.8 * middle_s, 2 * step_s)):
                 if logit_N[peak] < 0:
                     continue
-                at = time_N[peak]
+                at = float(time_N[peak])
                 start, end = outline.ends(sound, at - core_s, at + core_s, longest_s)
                 if end - start > longest_s:
                     start, end = at - longest_s / 2, at + longest_s / 2

@@ -1,4 +1,4 @@
-"""Is the support fit for its purpose? Shots that disagree, repeat, clip, are silent or too short."""
+"""Is the support fit for its purpose? Shots that disagree, repeat, clip or are silent."""
 
 from dataclasses import dataclass
 

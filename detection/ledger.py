@@ -73,7 +73,9 @@ class Ledger:
             events.to_parquet(temporary, index=False)
         self._enter(Entry(str(file), DONE, reason, len(events), float(duration_s), key))
 
-    def failed(self, file: Path, key: str, status: str, reason: str, duration_s: float = 0.0) -> None:
+    def failed(
+        self, file: Path, key: str, status: str, reason: str, duration_s: float = 0.0
+    ) -> None:
         """Enter a file that was `SKIPPED` or is `CORRUPT`."""
         self._enter(Entry(str(file), status, reason, 0, float(duration_s), key))
 

@@ -5,6 +5,7 @@ Shapes: W columns of pixels, M mel bands, N points of a curve.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -83,10 +84,7 @@ def draw(
 
 def _spectrogram(axis, sound: Sound, front_end: FrontEnd) -> None:
     edges = np.linspace(0, sound.n_frames, min(COLUMNS, sound.n_frames) + 1).astype(int)
-    columns = [
-        sound.features_TM[a : max(b, a + 1)].amax(dim=0).numpy()
-        for a, b in zip(edges[:-1], edges[1:], strict=True)
-    ]
+    columns = [sound.features_TM[a : max(b, a + 1)].amax(dim=0).numpy() for a, b in pairwise(edges)]
     image_MW = np.stack(columns, axis=1).astype(np.float32)
     low, high = np.percentile(image_MW, [20, 99.8])
     axis.imshow(
@@ -203,8 +201,10 @@ class Report:
             cards = [_event_card(row, target, budget) for row in rows.to_dict("records")]
             parts += [heading(name, 3), grid(*filter(None, cards))]
         columns = ["file", "start_s", "end_s", "score", "distance", "nearest"]
-        shown = ranked.head(1000).loc[:, columns].assign(
-            file=[Path(file).name for file in ranked["file"].head(1000)]
+        shown = (
+            ranked.head(1000)
+            .loc[:, columns]
+            .assign(file=[Path(file).name for file in ranked["file"].head(1000)])
         )
         formats = {"start_s": ".3f", "end_s": ".3f", "score": ".2f"}
         parts.append(details(f"The first {len(shown):,} events by score", table(shown, formats)))

@@ -5,7 +5,6 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,11 +13,11 @@ from conf.compose import composed
 from conf.parts import root_of
 from conf.validate import resolve, validate
 from detection.corpus import detector_of
-from detection.detector import Detector, Found, without_rivals
+from detection.detector import Found, without_rivals
 from detection.diagnose import Diagnosis, of_scores, of_sound
 from detection.ledger import CORRUPT, DONE, SKIPPED, Ledger, key_of
 from detection.picture import Report, draw
-from detection.sound import Sound, Sounds
+from detection.sound import Sound
 from detection.support import Target, targets_of
 from jobs.setup import device_of, prepare_torch, set_matmul_precision
 from preprocessing.annotations import SUFFIXES, format_of, read_events, write_events
@@ -144,8 +143,8 @@ class Job:
         self.support_key = hashlib.sha256(self.support.read_bytes()).hexdigest()
         supports = sorted({s.sound.key for t in self.targets for s in t.shots})
         self.job_key = key_of(
-            1, self.detector.embedder.identity, self.restored.front_end.settings(), self.support_key,
-            supports, {k: v for k, v in settings.items() if k not in NOT_OF_EVENTS},
+            1, self.detector.embedder.identity, self.restored.front_end.settings(),
+            self.support_key, supports, {k: v for k, v in settings.items() if k not in NOT_OF_EVENTS},
         )  # fmt: skip
 
     def _sound(self, path: Path, hashes: dict[str, str]) -> Sound:
@@ -232,7 +231,7 @@ class Job:
             "score": events["score"], "distance": events["distance"].astype(float),
             "nearest": events["nearest"],
         })  # fmt: skip
-        if table[["low_hz", "high_hz"]].isna().all(axis=None):
+        if bool(table[["low_hz", "high_hz"]].isna().to_numpy().all()):
             table = table.drop(columns=["low_hz", "high_hz"])
         return table
 
@@ -257,7 +256,9 @@ class Job:
                     written.append(write_events(rows, self.out / f"{stem}{SUFFIXES[name]}", name))
             elif name == "dcase":
                 written.append(
-                    write_events(self._after_support(events), self.out / "predictions_dcase.csv", name)
+                    write_events(
+                        self._after_support(events), self.out / "predictions_dcase.csv", name
+                    )
                 )
             else:
                 written.append(
@@ -285,7 +286,7 @@ class Job:
         hours = table["duration_s"].sum() / 3600
         print(f"recordings {told} ({hours:.2f} h)")
         labels = ", ".join(target.label for target in self.targets)
-        print(f"events     {int(table['events'].sum()):,} of {labels}")
+        print(f"events     {sum(e.events for e in ledger.entries.values()):,} of {labels}")
         page = ", report.html" if self.config["detection"]["pictures"] else ""
         print(f"results    {self.out / PREDICTIONS}, ledger.csv{page}")
         more = [path.name for path in written[2:]]
@@ -322,9 +323,7 @@ def _formats(formats: str | None, support: Path) -> list[str]:
     return names
 
 
-def _found(
-    name: str, own: Listing, near: Listing, single: Path | None, support: Path
-) -> Path:
+def _found(name: str, own: Listing, near: Listing, single: Path | None, support: Path) -> Path:
     """The recording that a support's row means."""
     if Path(name).is_absolute() and Path(name).is_file():
         return Path(name)
