@@ -174,6 +174,53 @@ def capacity(arch: str, widths: str, overrides: tuple[str, ...]) -> None:
 
 
 @main.command(context_settings=PASS_THROUGH)
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.argument("recordings", type=click.Path(path_type=Path))
+@click.option(
+    "--support",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Marked calls: a Raven, Audacity, BirdNET, DCASE or plain CSV table.",
+)
+@click.option(
+    "-o",
+    "--out",
+    default="found",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Folder for the results.",
+)
+@click.option(
+    "--format",
+    "formats",
+    metavar="NAMES",
+    help="raven, audacity, csv, dcase, parquet, with commas; by default the support's own.",
+)
+@click.argument("overrides", **OVERRIDES)
+def detect(
+    checkpoint: Path,
+    recordings: Path,
+    support: Path,
+    out: Path,
+    formats: str | None,
+    overrides: tuple[str, ...],
+) -> None:
+    """Find every call like a few marked ones, in one recording or a folder of them.
+
+    Any number of species at once; predictions.csv and ledger.csv are always written. The same
+    command again goes on where it stopped.
+
+    \b
+    g5 detect CKPT night.wav --support five_calls.txt -o found/
+    g5 detect CKPT recordings/ --support library.csv --format raven,dcase
+    g5 detect CKPT night.wav --support five_calls.txt detection=template
+    """
+    from jobs.detect import detect as find
+
+    sys.exit(find(checkpoint, recordings, support, out, formats, list(overrides)))
+
+
+@main.command(context_settings=PASS_THROUGH)
 @click.option(
     "--check", is_flag=True, help="Verify what is stored instead; exit code 1 if damaged."
 )

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from archs.protonet import ProtoNet
+
 # Standard deviation of the noise on embeddings in training, as a share of their own.
 NOISE = 0.3
 
@@ -30,7 +32,7 @@ class Space:
 
     positive_D: Tensor
     negative_CD: Tensor
-    model: nn.Module
+    model: ProtoNet
     head: nn.Module | None = None
 
     @torch.inference_mode()
@@ -39,7 +41,9 @@ class Space:
         if self.head is not None:
             return self.head(z_ND)[:, 0]
         proto = torch.cat([self.positive_D[None], self.negative_CD])
-        logits = self.model.prototype_logits(proto.to(_device(self.model)), z_ND.to(_device(self.model)))
+        logits = self.model.prototype_logits(
+            proto.to(_device(self.model)), z_ND.to(_device(self.model))
+        )
         logits = logits.cpu()
         return logits[:, 0] - torch.logsumexp(logits[:, 1:], dim=1)
 
@@ -50,7 +54,7 @@ def _device(model: nn.Module) -> torch.device:
 
 def adapted(
     kind: str,
-    model: nn.Module,
+    model: ProtoNet,
     positive_D: Tensor,
     negative_CD: Tensor,
     shots_PD: Tensor,
@@ -79,9 +83,10 @@ class _Head(nn.Module):
         self.mean_D = x_ND.mean(dim=0)
         self.scale = x_ND.std(dim=0).mean().clamp(min=1e-6)
         self.linear = nn.Linear(x_ND.shape[1], 1)
-        self.deep = nn.Sequential(nn.Linear(x_ND.shape[1], 64), nn.ReLU(), nn.Linear(64, 1))
-        nn.init.zeros_(self.deep[2].weight)
-        nn.init.zeros_(self.deep[2].bias)
+        last = nn.Linear(64, 1)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.deep = nn.Sequential(nn.Linear(x_ND.shape[1], 64), nn.ReLU(), last)
         self.is_deep = deep
         with torch.no_grad():
             a, b = self._standard(positive_D), self._standard(negative_D)

@@ -1,4 +1,4 @@
-"""When exactly an event begins and ends: the frames themselves, weighed by what the shots sound like.
+"""When exactly an event begins and ends: its frames, weighed by what the shots sound like.
 
 A window says that there is a call; it is many frames long. Each frame is weighed by how the shots'
 frames differ from those between them (a linear discriminant with a diagonal covariance, Fisher
@@ -8,6 +8,7 @@ Shapes: T frames, M mel bands.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -65,12 +66,14 @@ class Outline:
 
     def _fitted(self, target: Target) -> "Outline":
         """Pauses and marks' habits, from the shots."""
-        merge, early, late = [0.0], [], []
+        merge: list[float] = []
+        early: list[float] = []
+        late: list[float] = []
         for shot in target.shots:
             time_T, weight_T = self.weights(shot.sound, shot.start_s, shot.end_s)
             above = runs(weight_T >= self.level * weight_T.max())
-            gaps = [time_T[b[0]] - time_T[a[1] - 1] for a, b in zip(above, above[1:], strict=False)]
-            merge.append(max(gaps, default=0.0))
+            gaps = [time_T[b[0]] - time_T[a[1] - 1] for a, b in pairwise(above)]
+            merge.append(float(max(gaps, default=0.0)))
         plain = Outline(self.weight_M, self.offset, float(np.median(merge)), 0.0, 0.0, self.level)
         for shot in target.shots:
             longest = max(1.5 * shot.duration_s, shot.duration_s + 0.1)
@@ -149,7 +152,5 @@ def _elsewhere(target: Target) -> list[tuple[Sound, float, float]]:
     """Whatever is not marked, where nothing lies between the shots."""
     found = []
     for sound in {shot.sound.key: shot.sound for shot in target.shots}.values():
-        found += [
-            (sound, a, b) for a, b in free(target.marked[sound.key], 0.0, sound.duration_s)
-        ]
+        found += [(sound, a, b) for a, b in free(target.marked[sound.key], 0.0, sound.duration_s)]
     return found

@@ -42,7 +42,7 @@ class Task:
 
     @property
     def support_end_s(self) -> float:
-        return float(self.support["end_s"].max())
+        return float(self.support["end_s"].to_numpy().max())
 
 
 def detector_of(
@@ -99,7 +99,7 @@ def detect_corpus(
         ]
         marked = pd.concat([support, unknown.loc[unknown["start_s"] < support["end_s"].max()]])
         (target,) = targets_of(
-            marked, lambda _: sound, shots=shots, negatives="head", problem=_refuse
+            marked, lambda _, sound=sound: sound, shots=shots, negatives="head", problem=_refuse
         )
         truth = pd.concat([rows, unknown]).sort_values(["start_s", "end_s"], kind="stable")
         found = detector.detect(sound, target)

@@ -136,7 +136,7 @@ class Detector:
             for peak in a + maxima(time_N[a:b], logit_N[a:b], max(0.8 * middle_s, 2 * step_s)):
                 if logit_N[peak] < 0:
                     continue
-                at = time_N[peak]
+                at = float(time_N[peak])
                 start, end = outline.ends(sound, at - core_s, at + core_s, longest_s)
                 if end - start > longest_s:
                     start, end = at - longest_s / 2, at + longest_s / 2
@@ -146,3 +146,30 @@ class Detector:
 
     def _outline(self, target: Target) -> Outline:
         return Outline.of(target, self.embedder.front_end, self.settings["level"])
+
+
+def without_rivals(found: list[Found]) -> pd.DataFrame:
+    """The events of all species; where two lie on each other, the more certain one stays.
+
+    Two events are rivals where they overlap by more than half of the shorter one.
+    """
+    parts = [one.events for one in found if len(one.events)]
+    if not parts:
+        return found[0].events if found else pd.DataFrame(columns=FOUND_COLUMNS)
+    table = pd.concat(parts, ignore_index=True).sort_values(
+        ["start_s", "end_s"], kind="stable", ignore_index=True
+    )
+    if len(found) < 2:
+        return table
+    start, end = table["start_s"].to_numpy(), table["end_s"].to_numpy()
+    label, score = table["label"].to_numpy(), table["score"].to_numpy()
+    keep = np.ones(len(table), dtype=bool)
+    for i in range(len(table)):
+        j = i + 1
+        while keep[i] and j < len(table) and start[j] < end[i]:
+            overlap = min(end[i], end[j]) - start[j]
+            shorter = min(end[i] - start[i], end[j] - start[j])
+            if keep[j] and label[i] != label[j] and overlap > shorter / 2:
+                keep[j if score[j] <= score[i] else i] = False
+            j += 1
+    return table.loc[keep].reset_index(drop=True)

@@ -1,4 +1,4 @@
-"""Recordings to embeddings of windows: fixed-shape batches at absolute positions, kept in the store.
+"""Recordings to embeddings of windows: fixed-shape batches at absolute positions, stored.
 
 A batch always has the same shape and starts at a multiple of its size, one thread works on it,
 and what is missing at the end is filled with zeros: neither the number of workers nor anything
@@ -91,9 +91,7 @@ class Embedder:
         starts_N = np.arange(scale.count(sound.n_frames)) * scale.hop
         yield from self._cut(sound, starts_N, scale.width, band)
 
-    def cut(
-        self, sound: Sound, starts_N: np.ndarray, width: int, band: Band | None
-    ) -> Tensor:
+    def cut(self, sound: Sound, starts_N: np.ndarray, width: int, band: Band | None) -> Tensor:
         """Embeddings (N, D) fp32 of windows that start at any frames, cut one by one.
 
         Windows that leave the recording are moved inside; a recording shorter than a window is
@@ -244,9 +242,7 @@ def cores(workers: int | str) -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-def in_order(
-    work: Callable[[Any], Result], items: Iterable[Any], workers: int
-) -> Iterator[Result]:
+def in_order(work: Callable[[Any], Result], items: Iterable[Any], workers: int) -> Iterator[Result]:
     """``map`` on some threads, results in order, and only a few of them ahead of their use.
 
     Each of the threads, the caller's where there is only one, works with one thread of PyTorch's.

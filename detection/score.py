@@ -14,12 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from archs.protonet import ProtoNet
 from conf.check import Count, NotNegative, Positive, Share
 from detection.adapt import Space, adapted
 from detection.curve import smoothed
 from detection.embed import Band, Embedder
 from detection.prototypes import clusters, refined
-from detection.scorer import Curve, Scorer, cross_scored, peaks
+from detection.scorer import GAP_APART, Curve, Scorer, cross_scored
 from detection.sound import Sound
 from detection.support import Target
 from detection.windows import Scale, scales_of
@@ -122,9 +123,7 @@ class PrototypeScorer(Scorer):
                 for shot in target.shots
             ])  # fmt: skip
             others = [
-                embedder.cut(
-                    shot.sound, _around(shot.middle_frame, scale)[1:2], scale.width, band
-                )
+                embedder.cut(shot.sound, _around(shot.middle_frame, scale)[1:2], scale.width, band)
                 for shot in target.others
             ]
             gaps_GD, at_G = self._gaps(target, scale, embedder, band)
@@ -137,20 +136,20 @@ class PrototypeScorer(Scorer):
     def _gaps(
         self, target: Target, scale: Scale, embedder: Embedder, band: Band | None
     ) -> tuple[Tensor, np.ndarray]:
-        parts, at, offset = [], [], 0.0
-        starts: list[tuple[Sound, np.ndarray]] = []
-        for sound, a, b in target.gaps():
+        parts, at = [], []
+        starts: list[tuple[int, Sound, np.ndarray]] = []
+        for number, (sound, a, b) in enumerate(target.gaps()):
             first, last = a * sound.frame_rate_hz, b * sound.frame_rate_hz
             if last - first >= scale.width:
                 count = int((last - first - scale.width) // scale.hop) + 1
-                starts.append((sound, np.ceil(first) + np.arange(count) * scale.hop))
-        total = sum(len(s) for _, s in starts)
+                starts.append((number, sound, np.ceil(first) + np.arange(count) * scale.hop))
+        total = sum(len(s) for _, _, s in starts)
         keep = max(1, -(-total // self.max_negatives))
-        for sound, starts_N in starts:
+        for number, sound, starts_N in starts:
             chosen = starts_N[::keep].astype(np.int64)
             parts.append(embedder.cut(sound, chosen, scale.width, band))
-            at.append(offset + (chosen + scale.width / 2) / sound.frame_rate_hz)
-            offset += sound.duration_s + 1e6 * (sound is not starts[0][0])
+            middle_N = (chosen + (scale.width - 1) / 2) / sound.frame_rate_hz
+            at.append(GAP_APART * number + middle_N)
         if not parts:
             return torch.zeros(0, embedder.model.embedding_dim), np.zeros(0)
         return torch.cat(parts), np.concatenate(at)
@@ -164,9 +163,7 @@ class PrototypeScorer(Scorer):
         ]
         return curves[0] if len(curves) == 1 else _combined(curves)
 
-    def _one_scale(
-        self, sound: Sound, target: Target, scale: Scale, embedder: Embedder
-    ) -> Curve:
+    def _one_scale(self, sound: Sound, target: Target, scale: Scale, embedder: Embedder) -> Curve:
         view = self.view(target, scale, embedder)
         grid_ND = embedder.grid(sound, scale, view.band)
         notes: tuple[str, ...] = ()
@@ -188,7 +185,9 @@ class PrototypeScorer(Scorer):
             time_N=scale.centres(sound.n_frames) / sound.frame_rate_hz,
             score_N=smoothed(score_N, self.smooth_windows),
             positive_K=positive_K,
-            negative_P=peaks(negative_G, at_G, reach_s),
+            negative_G=negative_G,
+            negative_at_G=at_G,
+            reach_s=reach_s,
             distance_N=distance_N,
             nearest_N=nearest_N,
             notes=notes,
@@ -199,7 +198,7 @@ class Fit:
     """Prototypes of one species at one scale, and what they say of embeddings."""
 
     def __init__(
-        self, scorer: PrototypeScorer, model: torch.nn.Module, view: View, gaps_GD: Tensor,
+        self, scorer: PrototypeScorer, model: ProtoNet, view: View, gaps_GD: Tensor,
         grid_ND: Tensor,
     ) -> None:  # fmt: skip
         self.scorer = scorer
@@ -266,27 +265,33 @@ def _around(middle_frame: float, scale: Scale) -> np.ndarray:
 
 
 def _combined(curves: list[Curve]) -> Curve:
-    """Several scales as one: each on a common ruler, on the finest of their grids, their mean."""
+    """Several scales as one: each on a common ruler, on the finest of their grids, their mean.
+
+    Distance and nearest shot are those of the first.
+    """
+    first = curves[0]
     finest = max(curves, key=lambda curve: len(curve.time_N))
-    score_N = np.zeros(len(finest.time_N))
-    positive_K = np.zeros(len(finest.positive_K))
-    negatives = []
+    deepest = max(curves, key=lambda curve: len(curve.negative_G))
+    time_N, at_G = finest.time_N, deepest.negative_at_G
+    score_N, negative_G = np.zeros(len(time_N)), np.zeros(len(at_G))
+    positive_K = np.zeros(len(first.positive_K))
     for curve in curves:
         high = float(np.median(curve.positive_K))
-        low = float(curve.negative_P.mean()) if len(curve.negative_P) else high - 1
-        unit = max(high - low, 1e-6)
-        score_N += np.interp(finest.time_N, curve.time_N, (curve.score_N - low) / unit)
-        positive_K += (curve.positive_K - low) / unit
-        negatives.append((curve.negative_P - low) / unit)
-    longest = max(map(len, negatives))
-    # Peaks are sorted, the greatest first: the scales' first with each other, and so on.
-    padded = [np.pad(n, (0, longest - len(n)), constant_values=0.0) for n in negatives]
+        low = float(curve.negative_G.mean()) if len(curve.negative_G) else high - 1
+        share = 1 / len(curves) / max(high - low, 1e-6)
+        score_N += share * (np.interp(time_N, curve.time_N, curve.score_N) - low)
+        positive_K += share * (curve.positive_K - low)
+        if len(curve.negative_G):
+            negative_G += share * (np.interp(at_G, curve.negative_at_G, curve.negative_G) - low)
+    nearest = np.searchsorted(first.time_N, time_N).clip(0, len(first.time_N) - 1)
     return Curve(
-        time_N=finest.time_N,
-        score_N=score_N / len(curves),
-        positive_K=positive_K / len(curves),
-        negative_P=np.mean(padded, axis=0),
-        distance_N=finest.distance_N,
-        nearest_N=finest.nearest_N,
+        time_N=time_N,
+        score_N=score_N,
+        positive_K=positive_K,
+        negative_G=negative_G,
+        negative_at_G=at_G,
+        reach_s=first.reach_s,
+        distance_N=first.distance_N[nearest],
+        nearest_N=first.nearest_N[nearest],
         notes=tuple(dict.fromkeys(note for curve in curves for note in curve.notes)),
     )

@@ -1,6 +1,6 @@
 """What every way to score has in common: a recording and a species in, a score curve out.
 
-Shapes: N points of a curve, K shots, P negative peaks.
+Shapes: N points of a curve, K shots, G points of the gaps, P negative peaks.
 """
 
 from abc import ABC, abstractmethod
@@ -13,6 +13,9 @@ from detection.embed import Embedder
 from detection.sound import Sound
 from detection.support import Target
 
+# Seconds between gaps on the axis of the negatives: more than any recording lasts.
+GAP_APART = 1e7
+
 
 @dataclass(frozen=True)
 class Curve:
@@ -22,7 +25,9 @@ class Curve:
         time_N: seconds of the recording, ascending.
         score_N: raw scores, the higher the more alike.
         positive_K: the shots' scores, each with what the others say of it.
-        negative_P: the peaks of what lies between the shots.
+        negative_G: scores of what lies between the shots, as positives are scored.
+        negative_at_G: when that is: seconds, `GAP_APART` from one gap to the next.
+        reach_s: negatives nearer than this count once.
         distance_N: to the prototype.
         nearest_N: which shot is the nearest.
         threshold: where scores are to be cut; None: that is for the support to say.
@@ -33,12 +38,19 @@ class Curve:
     time_N: np.ndarray
     score_N: np.ndarray
     positive_K: np.ndarray
-    negative_P: np.ndarray
+    negative_G: np.ndarray
+    negative_at_G: np.ndarray
+    reach_s: float
     distance_N: np.ndarray
     nearest_N: np.ndarray
     threshold: float | None = None
     length_N: np.ndarray | None = None
     notes: tuple[str, ...] = field(default=())
+
+    @property
+    def negative_P(self) -> np.ndarray:
+        """The peaks of the negatives."""
+        return peaks(self.negative_G, self.negative_at_G, self.reach_s)
 
 
 class Scorer(ABC):
@@ -55,11 +67,13 @@ class Scorer(ABC):
 
 def peaks(score_N: np.ndarray, at_N: np.ndarray, reach: float) -> np.ndarray:
     """The greatest scores that lie at least ``reach`` apart, (P,), the greatest first."""
-    taken: list[float] = []
+    padded = np.concatenate([[-np.inf], score_N, [-np.inf]])
+    local = np.flatnonzero((padded[1:-1] >= padded[:-2]) & (padded[1:-1] >= padded[2:]))
+    taken = np.zeros(0)
     kept = []
-    for index in np.argsort(-score_N, kind="stable"):
-        if all(abs(at_N[index] - other) >= reach for other in taken):
-            taken.append(float(at_N[index]))
+    for index in local[np.argsort(-score_N[local], kind="stable")]:
+        if not len(taken) or np.abs(taken - at_N[index]).min() >= reach:
+            taken = np.append(taken, at_N[index])
             kept.append(float(score_N[index]))
     return np.array(kept)
 

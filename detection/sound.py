@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from preprocessing import audio
-from preprocessing.errors import UserError
 from preprocessing.features import Moments
 from preprocessing.frontend import FrontEnd
 from preprocessing.store import Store
@@ -84,7 +83,7 @@ class Sounds:
             self._stats = {key: (float(mean), float(std)) for key, mean, std in values}
 
     def played_hz(self, rate_hz: int) -> int:
-        """The rate at which a recording's samples are wanted, which the front end takes for its own."""
+        """The rate a recording is read at; the front end takes it for its own."""
         own = self.front_end.sr
         played = rate_hz / self.time_expansion
         far = not own / FAR_RATE <= played <= own * FAR_RATE
@@ -137,13 +136,3 @@ class Sounds:
         features_TM = stream.finish().T
         moments.update(features_TM)
         yield features_TM
-
-
-def silent(sound: Sound) -> bool:
-    """Whether nothing at all is on the recording: every feature is the same."""
-    return sound.stats[1] < 1e-6
-
-
-def check_frames(sound: Sound) -> None:
-    if not sound.n_frames:
-        raise UserError(f"{sound.path}: is shorter than a frame; remove it")

@@ -166,7 +166,9 @@ def targets_of(
         Target(
             label,
             tuple(own),
-            tuple(s for other, theirs in sorted(by_label.items()) if other != label for s in theirs),
+            tuple(
+                s for other, theirs in sorted(by_label.items()) if other != label for s in theirs
+            ),
             boxes,
             negatives,
         )

@@ -12,7 +12,7 @@ from scipy.signal import fftconvolve
 from conf.check import Count, Positive
 from detection.boundaries import frames_of, normalised
 from detection.embed import Embedder
-from detection.scorer import Curve, Scorer, peaks
+from detection.scorer import GAP_APART, Curve, Scorer
 from detection.sound import Sound
 from detection.support import Shot, Target
 
@@ -42,11 +42,16 @@ class TemplateScorer(Scorer):
         nearest_N = per_shot.argmax(axis=0)
         score_N = per_shot.max(axis=0)
         length_K = target.duration_K
+        negative_G, at_G = self._negatives(target, templates, band)
         return Curve(
             time_N=np.arange(sound.n_frames) / sound.frame_rate_hz,
             score_N=score_N,
-            positive_K=np.array([self._left_out(k, target, templates, band) for k in range(len(templates))]),
-            negative_P=self._negatives(target, templates, band),
+            positive_K=np.array(
+                [self._left_out(k, target, templates, band) for k in range(len(templates))]
+            ),
+            negative_G=negative_G,
+            negative_at_G=at_G,
+            reach_s=float(np.median(length_K)),
             distance_N=1 - score_N,
             nearest_N=nearest_N,
             length_N=length_K[nearest_N],
@@ -55,7 +60,9 @@ class TemplateScorer(Scorer):
     def _template(self, shot: Shot, band: tuple[int, int]) -> np.ndarray:
         first, last = frames_of(shot.start_s, shot.end_s, shot.sound)
         heard_hz = shot.sound.frame_rate_hz / shot.sound.slow
-        width = min(max(last - first, self.min_template_frames), round(self.max_template_s * heard_hz))
+        width = min(
+            max(last - first, self.min_template_frames), round(self.max_template_s * heard_hz)
+        )
         width = min(max(width, 1), shot.sound.n_frames)
         first = min(max(round(shot.middle_frame - (width - 1) / 2), 0), shot.sound.n_frames - width)
         return normalised(shot.sound, first, first + width)[:, band[0] : band[1]]
@@ -75,27 +82,28 @@ class TemplateScorer(Scorer):
         for k in others:
             score_N = correlated(own.sound, templates[k], band, first, last)
             middle = round(centre) - first
-            best = max(best, float(score_N[max(0, middle - near) : middle + near + 1].max(initial=-1)))
+            best = max(
+                best, float(score_N[max(0, middle - near) : middle + near + 1].max(initial=-1))
+            )
         return best
 
     def _negatives(
         self, target: Target, templates: list[np.ndarray], band: tuple[int, int]
-    ) -> np.ndarray:
-        found = [np.zeros(0)]
-        reach = float(np.median([len(t) for t in templates]))
-        for sound, a, b in target.gaps():
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Correlations in the gaps, and when they are."""
+        found, at = [np.zeros(0)], [np.zeros(0)]
+        for number, (sound, a, b) in enumerate(target.gaps()):
             first, last = frames_of(a, b, sound)
             widest = max(len(t) for t in templates)
             if last - first <= widest:
                 continue
-            score_N = np.max(
-                [correlated(sound, t, band, first, last) for t in templates], axis=0
-            )[widest // 2 : last - first - widest // 2]
-            local = np.flatnonzero(
-                (score_N >= np.roll(score_N, 1)) & (score_N >= np.roll(score_N, -1))
-            )
-            found.append(peaks(score_N[local], local.astype(float), reach))
-        return np.concatenate(found)
+            score_N = np.max([correlated(sound, t, band, first, last) for t in templates], axis=0)[
+                widest // 2 : last - first - widest // 2
+            ]
+            found.append(score_N)
+            middle_N = np.arange(first, last)[widest // 2 : last - first - widest // 2]
+            at.append(GAP_APART * number + middle_N / sound.frame_rate_hz)
+        return np.concatenate(found), np.concatenate(at)
 
 
 def correlated(
