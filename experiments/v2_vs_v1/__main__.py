@@ -34,7 +34,7 @@ from preprocessing.errors import UserError
 from tracking.restore import Restored, restore
 
 ENVIRONMENT = "G5_REAL_DATA"
-COURSE = (5, 10, 15, 20)  # epochs whose checkpoints are looked at
+COURSE = (3, 6, 9, 12)  # epochs whose checkpoints are looked at
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ ABLATION = (
     _v2("sample", "v2, clips normalised one by one", "features.normalize=sample"),
     replace(V1, name="ablation_v1", changes=(SHORT,)),
     Recipe("ablation_v1_pretrained", "v1",
-        (SHORT, CL2N, "arch.training.pretrain=0.8", "arch.episodes.shift=0.2",
+        (SHORT, CL2N, "arch.training.pretrain=0.5", "arch.episodes.shift=0.2",
          "arch.training.label_smoothing=0.1"),
         "v1 with v2's pretraining and geometry"),
 )  # fmt: skip

@@ -57,7 +57,7 @@ class Run:
         return path
 
 
-# Both see 1,000 batches of 100 clips.
+# Both see 600 batches of 100 clips.
 V1 = Recipe("v1", "v1", (), "v1")
 V2 = Recipe("v2", "v2", (), "v2")
 
