@@ -50,7 +50,7 @@ from tracking.mlflow_logger import MLflowLogger
 from tracking.restore import restore
 
 # Keys of a test-only command line that say what to do, not what with.
-MODE_KEYS = ("train", "test", "arch", "arch.training.load_weight_from")
+MODE_KEYS = ("train", "test", "resume", "arch", "arch.training.load_weight_from")
 LONG_S = 3600.0
 RAW_BATCH = 256  # clips at once for raw features; no result depends on it
 
