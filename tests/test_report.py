@@ -50,6 +50,7 @@ def about_of(world, model, root, **changes):
             "episodes": {"episodes_per_epoch": 1000, "n_way": 4, "k_shot": 3},
         },
         "data": {"_target_": "preprocessing.datasets.ClipsData"},
+        "path": {"train_dir": "/somewhere/clips.csv"},
         "features": {"clip": "fixed", "clip_s": 1.0},
         "seed": 1,
     }
@@ -92,7 +93,8 @@ def test_report_says_and_shows_everything(tested, figures, tmp_path):
     for words in (
         "v9_run", "4-way 3-shot", f"{result.interval.mean:.1%}", "chance", "raw features",
         "support and query disjoint", "Converging:", "Mönchsgrasmücke, Gesang <laut>",
-        "g5 test best.ckpt", result.protocol.episodes_hash, "only 30 episodes", "taken for",
+        "g5 test best.ckpt", "clips.csv (ClipsData)", result.protocol.episodes_hash,
+        "only 30 episodes", "taken for",
     ):  # fmt: skip
         assert words in seen.text
     kinds = [tag for tag, _ in seen.tags]

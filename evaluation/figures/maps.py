@@ -25,7 +25,7 @@ MOST_CLIPS = 1000  # of a map: more only cover each other, and t-SNE takes its t
 
 
 def has_umap() -> bool:
-    """Whether the optional package is installed (`pip install "g5[umap]"`)."""
+    """Whether the optional package is installed (`pip install umap-learn`)."""
     from importlib import metadata
 
     # By the name it is installed by: another package is called umap as well.
@@ -109,7 +109,7 @@ def _layout(z_PD: np.ndarray, method: Method, seed: int) -> np.ndarray:
         tsne = TSNE(2, perplexity=perplexity, init="pca", random_state=seed, max_iter=500)
         return tsne.fit_transform(reduced)
     if not has_umap():
-        raise UserError('a UMAP needs the package umap-learn: pip install "g5[umap]"')
+        raise UserError("a UMAP needs the package umap-learn: pip install umap-learn")
     return _umap(reduced, seed)
 
 
