@@ -69,6 +69,7 @@ class Training:
     learning_rate: Positive
     weight_decay: NotNegative
     max_epochs: Count
+    pretrain: Share
     optimizer: Literal["adam", "adamw", "sgd"]
     momentum: Share
     scheduler: Literal["none", "step", "cosine", "cosine_warmup", "plateau"]

@@ -69,17 +69,26 @@ class ProtoNetV1(ProtoNet):
         dropout: share of channels dropped after each block in training, in [0, 1).
         distance: ``"euclidean"`` (squared) or ``"cosine"``.
         cosine_scale: factor on the cosine.
+        normalize: ``"none"``, ``"l2"`` or ``"cl2n"``.
 
     Raises:
         UserError: a value outside these bounds.
     """
 
     def __init__(
-        self, *, channels: list[int], dropout: float, distance: str, cosine_scale: float
+        self,
+        *,
+        channels: list[int],
+        dropout: float,
+        distance: str,
+        cosine_scale: float,
+        normalize: str,
     ) -> None:
         widths = list(channels)
         rule = "must be two whole numbers above 0"
         check(len(widths) == 2 and min(widths) > 0, "channels", widths, rule)
         check(0 <= dropout < 1, "dropout", dropout, "must be in [0, 1)")
         encoder = ConvEncoder(channels=widths, dropout=dropout)
-        super().__init__(encoder=encoder, distance=distance, cosine_scale=cosine_scale)
+        super().__init__(
+            encoder=encoder, distance=distance, cosine_scale=cosine_scale, normalize=normalize
+        )
