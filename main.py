@@ -244,7 +244,25 @@ def data() -> None:
 
     \b
     g5 data check data=dcase path.train_dir=DIR
+    g5 data fetch dcase2024 -o DIR
     """
+
+
+@data.command("fetch")
+@click.argument("name")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for the set."
+)
+@click.option("--url", help="A mirror of Zenodo.")
+def data_fetch(name: str, output: Path, url: str | None) -> None:
+    """Download a public set of conf/fetch.yaml; stopped, it goes on with the same command.
+
+    \b
+    g5 data fetch dcase2024 -o dcase2024
+    """
+    from jobs.fetch import fetch_set
+
+    fetch_set(name, output, url=url)
 
 
 @data.command("check", context_settings=PASS_THROUGH)
