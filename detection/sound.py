@@ -4,7 +4,7 @@ Shapes: T frames, M mel bands.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -50,9 +50,6 @@ class Sound:
     def n_frames(self) -> int:
         return len(self.features_TM)
 
-    def noted(self, *notes: str) -> "Sound":
-        return replace(self, notes=(*self.notes, *notes))
-
 
 class Sounds:
     """Opens recordings: features are taken from the store, and made and stored where missing.
@@ -97,7 +94,7 @@ class Sounds:
         Raises:
             UserError: it cannot be read, to the end.
         """
-        head = audio.info(path)
+        head = audio.info(path, to_end=True)
         asked_hz = self.played_hz(head.rate_hz)
         key = sha256 if asked_hz == self.front_end.sr else f"{sha256}@{asked_hz}"
         if key not in self._stats or key not in self.store:
@@ -113,6 +110,7 @@ class Sounds:
             slow=slow,
             rate_hz=head.rate_hz,
             duration_s=head.duration_s,
+            notes=(head.note,) if head.note else (),
         )
 
     def _extract(self, path: Path, key: str, asked_hz: int) -> None:
@@ -129,7 +127,7 @@ class Sounds:
     @torch.inference_mode()
     def _features(self, path: Path, asked_hz: int, moments: Moments) -> Iterator[Tensor]:
         stream = self.front_end.stream()
-        for samples in audio.blocks(path, block_s=self.block_s, rate_hz=asked_hz):
+        for samples in audio.blocks(path, block_s=self.block_s, rate_hz=asked_hz, to_end=True):
             features_TM = stream.push(samples).T
             moments.update(features_TM)
             yield features_TM

@@ -21,6 +21,7 @@ from detection.sound import Sound
 from detection.support import Target, targets_of
 from jobs.setup import device_of, prepare_torch, set_matmul_precision
 from preprocessing.annotations import SUFFIXES, format_of, read_events, write_events
+from preprocessing.audio import content_hash, info
 from preprocessing.errors import UserError
 from preprocessing.progress import track
 from preprocessing.recordings import Listing, base_name, is_audio, scan, walk
@@ -111,9 +112,22 @@ class Job:
         files = [f for f in walk(target) if is_audio(f)] if target.is_dir() else [target]
         if not files:
             raise UserError(f"{self.target}: holds no recordings")
+        hashes, broken = self._hashes(files)
+        return files, hashes, broken
+
+    def _hashes(self, files: Sequence[Path]) -> tuple[dict[str, str], dict[str, str]]:
+        """Content hashes of the files that can be read, and why others cannot."""
         table, problems = scan(files, root_of(self.config) / "outputs" / "store")
         hashes = dict(zip(table["file"], table["sha256"], strict=True))
-        return files, hashes, {problem.where: problem.message for problem in problems}
+        broken = {}
+        for problem in problems:
+            try:
+                # A WAV with a wrong length is read to its end.
+                info(problem.where, to_end=True)
+                hashes[problem.where] = content_hash(problem.where)
+            except (UserError, OSError):
+                broken[problem.where] = problem.message
+        return hashes, broken
 
     def _open_support(self, files: Iterable[Path], hashes: dict[str, str]) -> None:
         """Read the support, find its recordings, and say what is odd about it."""
@@ -142,17 +156,16 @@ class Job:
                 self._note(note)
         self.support_key = hashlib.sha256(self.support.read_bytes()).hexdigest()
         supports = sorted({s.sound.key for t in self.targets for s in t.shots})
-        self.job_key = key_of(
-            1, self.detector.embedder.identity, self.restored.front_end.settings(),
-            self.support_key, supports, {k: v for k, v in settings.items() if k not in NOT_OF_EVENTS},
-        )  # fmt: skip
+        lasting = {key: value for key, value in settings.items() if key not in NOT_OF_EVENTS}
+        encoder = self.detector.embedder.identity, self.restored.front_end.settings()
+        self.job_key = key_of(1, *encoder, self.support_key, supports, lasting)
 
     def _sound(self, path: Path, hashes: dict[str, str]) -> Sound:
         if str(path) not in hashes:
-            table, problems = scan([path], root_of(self.config) / "outputs" / "store")
-            for problem in problems:
-                raise UserError(str(problem))
-            hashes[str(path)] = str(table["sha256"].iloc[0])
+            more, broken = self._hashes([path])
+            for message in broken.values():
+                raise UserError(f"{path}: {message}")
+            hashes.update(more)
         return self.sounds.open(path, hashes[str(path)])
 
     def _note(self, text: str) -> None:
