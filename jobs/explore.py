@@ -31,7 +31,7 @@ def similar(
     if not len(store):
         raise UserError(f"{path}: is empty, there is nothing to find")
     query_QD = np.stack([_query(store, text, overrides) for text in like])
-    k = k or config["k"]
+    k = int(k or config["k"])
     if config["approximate"]:
         score_QK, row_QK = _approximate(store, config["metric"]).search(query_QD, k=k)
     else:
@@ -162,8 +162,9 @@ def _show(
     """Print a table, write it as CSV, and a page of it with pictures and sound."""
     from evaluation import page
 
-    shown = table.head(SHOWN).drop(columns=["row", *(k for k in ("label", "date", "query")
-                                   if k in table and table[k].nunique() == 1)])  # fmt: skip
+    dull = [name for name in ("label", "date", "query") if name in table]
+    dull = [name for name in dull if len(set(table[name])) == 1]
+    shown = table.head(SHOWN).drop(columns=["row", *dull])
     print(shown.to_string(index=False, float_format=lambda x: f"{x:.3f}"))
     if len(table) > SHOWN:
         print(f"... and {len(table) - SHOWN} more")
