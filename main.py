@@ -334,6 +334,125 @@ def evaluate(
 STORE: dict[str, Any] = {"type": click.Path(path_type=Path), "metavar": "STORE"}
 
 
+@main.command("import")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path), metavar="STORE",
+    help="The store: made, or added to.",
+)  # fmt: skip
+@click.option(
+    "--index", type=click.Path(path_type=Path), metavar="TABLE",
+    help="What the rows of an .npy are.  [default: the table of its name beside it]",
+)  # fmt: skip
+@click.option(
+    "--encoder", default="imported", show_default=True, metavar="NAME",
+    help="What made them: vectors of another name do not mix.",
+)  # fmt: skip
+@click.option(
+    "--audio-root", type=click.Path(path_type=Path), metavar="DIR",
+    help="What the file names are relative to.",
+)  # fmt: skip
+def import_(
+    files: tuple[Path, ...],
+    output: Path,
+    index: Path | None,
+    encoder: str,
+    audio_root: Path | None,
+) -> None:
+    """Import embeddings of BirdNET, Perch and others: CSV, npz, npy + CSV, Parquet, hoplite.
+
+    \b
+    g5 import birdnet_embeddings.csv -o birds.store --audio-root recordings/
+    g5 import vectors.npy --index vectors.csv -o birds.store --encoder birdnet-2.4
+    g5 import hoplite_folder/ -o birds.store --encoder perch-v2
+    """
+    from jobs.importing import import_embeddings
+
+    sys.exit(import_embeddings(files, output, index, encoder, audio_root))
+
+
+@main.command("search", context_settings=PASS_THROUGH)
+@click.argument("store", **STORE)
+@click.option(
+    "--like", multiple=True, metavar="CLIP", help="FILE or FILE:START-END in seconds; repeatable."
+)
+@click.option("--unusual", is_flag=True, help="Clips far from everything known instead.")
+@click.option(
+    "--labels", type=click.Path(path_type=Path), metavar="CSV", help="What --unusual knows."
+)
+@click.option("-k", type=click.IntRange(min=1), metavar="K", help="Results.  [default: search.k]")
+@click.option("-o", "--out", type=click.Path(path_type=Path), metavar="HTML", help="The page.")
+@click.argument("overrides", **OVERRIDES)
+def search_store(
+    store: Path,
+    like: tuple[str, ...],
+    unusual: bool,
+    labels: Path | None,
+    k: int | None,
+    out: Path | None,
+    overrides: tuple[str, ...],
+) -> None:
+    """Find similar sounds, or unusual ones: a table, and a page with spectrograms and sound.
+
+    \b
+    g5 search birds.store --like call.wav:12.3-12.9 -k 20
+    g5 search birds.store --like call.wav search.metric=euclidean
+    g5 search birds.store --unusual --labels labels.csv
+    """
+    from jobs.explore import similar
+    from jobs.explore import unusual as find_unusual
+
+    if unusual == bool(like):
+        raise click.UsageError("say --like CLIP, or --unusual")
+    if unusual:
+        sys.exit(find_unusual(store, labels, k, out, list(overrides)))
+    sys.exit(similar(store, like, k, out, list(overrides)))
+
+
+@main.command("cluster", context_settings=PASS_THROUGH)
+@click.argument("store", **STORE)
+@click.option("-o", "--out", type=click.Path(path_type=Path), metavar="CSV", help="The table.")
+@click.argument("overrides", **OVERRIDES)
+def cluster_store(store: Path, out: Path | None, overrides: tuple[str, ...]) -> None:
+    """Group the clips by k-means and HDBSCAN, and say how good the groups are.
+
+    \b
+    g5 cluster birds.store
+    g5 cluster birds.store cluster.method=kmeans cluster.k=8
+    """
+    from jobs.explore import cluster
+
+    sys.exit(cluster(store, out, list(overrides)))
+
+
+@main.command("map", context_settings=PASS_THROUGH)
+@click.argument("store", **STORE)
+@click.option("--labels", type=click.Path(path_type=Path), metavar="CSV", help="Colours.")
+@click.option(
+    "--beside", type=click.Path(path_type=Path), multiple=True, metavar="STORE",
+    help="Another store with the same clips, drawn beside: before and after.",
+)  # fmt: skip
+@click.option("-o", "--out", type=click.Path(path_type=Path), metavar="HTML", help="The page.")
+@click.argument("overrides", **OVERRIDES)
+def map_store(
+    store: Path,
+    labels: Path | None,
+    beside: tuple[Path, ...],
+    out: Path | None,
+    overrides: tuple[str, ...],
+) -> None:
+    """Draw an interactive map: hover shows the spectrogram, a click plays the call.
+
+    \b
+    g5 map birds.store
+    g5 map birds.store map.method=tsne map.dims=3
+    g5 map before.store --beside after.store --labels labels.csv
+    """
+    from jobs.explore import draw_map
+
+    sys.exit(draw_map([store, *beside], labels, out, list(overrides)))
+
+
 @main.command("label", context_settings=PASS_THROUGH)
 @click.argument("store", **STORE)
 @click.option("--classes", type=click.Path(path_type=Path), help="Class names, one a line.")

@@ -40,7 +40,8 @@ def make_store(folder: Path, *, recordings: int = 12, calls: int = 5) -> VectorS
         name = f"rec{number:02d}.wav"
         soundfile.write(folder / "audio" / name, np.concatenate([*parts, quiet]), RATE_HZ)
         for i, kind in enumerate(kinds):
-            rows.append((name, 0.2 + 0.5 * i, 0.5 + 0.5 * i, f"site{number % 4}", f"2026-05-{number + 1:02d}"))
+            date = f"2026-05-{number + 1:02d}"
+            rows.append((name, 0.2 + 0.5 * i, 0.5 + 0.5 * i, f"site{number % 4}", date))
             vectors.append(centre[kind] + 0.5 * rng.standard_normal(WIDTH))
     index = pd.DataFrame(rows, columns=["file", "start_s", "end_s", "source", "date"])
     store = VectorStore.create(folder / "birds.store", facts(), audio_root=folder / "audio")

@@ -229,3 +229,31 @@ def _told(where: str, what: str, rows: Sequence[tuple[int, str]]) -> list[str]:
     named = ", ".join(f"row {row} ({file})" for row, file in rows[:NAMED])
     more = f", and {len(rows) - NAMED} more" if len(rows) > NAMED else ""
     return [f"{where}: {len(rows)} labels {what} and are left out: {named}{more}"]
+
+
+def rows_of_labels(
+    store: VectorStore, table: pd.DataFrame, *, where: str = "labels"
+) -> dict[int, str]:
+    """Label by row of the store, for what is under the labels of a table from `read_labels`.
+
+    Raises:
+        UserError: no label falls on a clip of the store.
+    """
+    index = store.index
+    names = index["file"].astype(str)
+    grouped: Any = names.groupby(names).groups
+    rows_of_file: dict[str, np.ndarray] = {str(k): np.asarray(v) for k, v in grouped.items()}
+    resolve = _Names(list(rows_of_file), store.audio_root)
+    start_N, end_N = index["start_s"].to_numpy(), index["end_s"].to_numpy()
+    found: dict[int, str] = {}
+    for file, label, start_s, end_s, _ in table.itertuples(index=False, name=None):
+        name = resolve(file)
+        if name is None:
+            continue
+        rows = rows_of_file[name]
+        if np.isfinite(start_s):
+            rows = _overlapping(rows, start_N, end_N, start_s, end_s)
+        found.update(dict.fromkeys(rows.tolist(), label))
+    if not found:
+        raise UserError(f"{where}: no label falls on a clip of {store.path}")
+    return found
