@@ -6,6 +6,7 @@ The report and the model card show the same rows.
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -61,7 +62,7 @@ def trained_rows(about: About) -> list[tuple[str, str]]:
         ("front end", f"{front['_target_'].rsplit('.', 1)[-1]}: {front['n_mels']} bands, "
                       f"{front['fmin']:g}–{front['fmax']:g} Hz, {front['sr']:,} Hz, clips of "
                       f"{_clip_length(config['features'])}"),
-        ("data", str(config["data"]["_target_"]).rsplit(".", 1)[-1]),
+        ("data", _data_told(config)),
         *[(f"{split} classes", _split_told(about, split)) for split in SPLITS],
         ("training", f"up to {training['max_epochs']} epochs of {episodes['episodes_per_epoch']:,} "
                      f"episodes, {episodes['n_way']}-way {episodes['k_shot']}-shot, "
@@ -73,6 +74,12 @@ def trained_rows(about: About) -> list[tuple[str, str]]:
         counts = ", ".join(f"{len(here.labels(s))} {s} classes" for s in SPLITS)
         rows.append(("tested on other data", f"{counts}, {len(here.recordings):,} recordings"))
     return rows
+
+
+def _data_told(config: Mapping[str, Any]) -> str:
+    kind = str(config["data"]["_target_"]).rsplit(".", 1)[-1]
+    folder = config["path"]["train_dir"]
+    return f"{Path(folder).name} ({kind})" if folder else f"invented recordings ({kind})"
 
 
 def _clip_length(features: Mapping[str, Any]) -> str:

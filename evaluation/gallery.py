@@ -1,5 +1,6 @@
 """All figures of one test, each with the sentences that belong under it."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -124,7 +125,7 @@ def _maps(result: TestResult, events: pd.DataFrame, folder: Path) -> dict[str, D
         path = embedding_map(
             result.clips.z_PD,
             np.asarray(labels).tolist(),
-            np.asarray(sources).tolist(),
+            _without_folder(np.asarray(sources).tolist()),
             folder / f"embeddings_{method}.png",
             method=method,
             seed=result.protocol.seed,
@@ -132,6 +133,14 @@ def _maps(result: TestResult, events: pd.DataFrame, folder: Path) -> dict[str, D
         title = f"Embeddings by {TITLES[method]}"
         drawn[f"embeddings_{method}"] = Drawn(path, title, captions[method] + told)
     return drawn
+
+
+def _without_folder(sources: list[str]) -> list[str]:
+    """Sources that are files, as seen from the folder they share."""
+    if not all(os.path.isabs(source) for source in sources):
+        return sources
+    shared = os.path.commonpath([os.path.dirname(source) for source in sources])
+    return [os.path.relpath(source, shared) for source in sources]
 
 
 def _training(history: pd.DataFrame, chance: float, folder: Path) -> Drawn:

@@ -175,9 +175,10 @@ def capacity_told(table: pd.DataFrame) -> str:
     rows = table.sort_values("width").to_dict("records")
     best = min(rows, key=lambda row: row["test_error"])
     gap = 100 * (best["test_error"] - best["train_error"])
+    side = "above" if gap >= 0 else "below"
     told = (
-        f"least test error {best['test_error']:.1%} at width {best['width']:g}, {gap:.1f} points "
-        "above training"
+        f"least test error {best['test_error']:.1%} at width {best['width']:g}, {abs(gap):.1f} "
+        f"points {side} training"
     )
     if len(rows) < 2:
         return told

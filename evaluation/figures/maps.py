@@ -25,10 +25,15 @@ MOST_CLIPS = 1000  # of a map: more only cover each other, and t-SNE takes its t
 
 
 def has_umap() -> bool:
-    """Whether the optional package is installed (`pip install "g5[umap]"`)."""
-    from importlib.util import find_spec
+    """Whether the optional package is installed (`pip install umap-learn`)."""
+    from importlib import metadata
 
-    return find_spec("umap") is not None
+    # By the name it is installed by: another package is called umap as well.
+    try:
+        metadata.version("umap-learn")
+    except metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def embedding_map(
@@ -87,6 +92,9 @@ def _layout(z_PD: np.ndarray, method: Method, seed: int) -> np.ndarray:
     """(P, 2) places of the clips."""
     from sklearn.decomposition import PCA
 
+    # t-SNE crashes on embeddings that have all collapsed into one.
+    if np.ptp(z_PD, axis=0).max() <= 1e-9 * np.abs(z_PD).max():
+        return np.zeros((len(z_PD), 2))
     reduced: Any
     width = min(*z_PD.shape, 2 if method == "pca" else 50)
     reduced = PCA(width, random_state=seed).fit_transform(z_PD)
@@ -101,7 +109,7 @@ def _layout(z_PD: np.ndarray, method: Method, seed: int) -> np.ndarray:
         tsne = TSNE(2, perplexity=perplexity, init="pca", random_state=seed, max_iter=500)
         return tsne.fit_transform(reduced)
     if not has_umap():
-        raise UserError('a UMAP needs the package umap-learn: pip install "g5[umap]"')
+        raise UserError("a UMAP needs the package umap-learn: pip install umap-learn")
     return _umap(reduced, seed)
 
 
@@ -191,5 +199,7 @@ def _names_in_map(
         # A name at the edge grows inwards.
         side = "left" if x < half else "right" if x > 1 - half else "center"
         halo = [withStroke(linewidth=2.2, foreground="white")]
-        axes.text(middle_C2[c, 0], middle_C2[c, 1], names[c], fontsize=7, ha=side, va="center", clip_on=True,
-                  color="#111111", path_effects=halo)  # fmt: skip
+        axes.text(
+            middle_C2[c, 0], middle_C2[c, 1], str(names[c]), fontsize=7, ha=side, va="center",
+            clip_on=True, color="#111111", path_effects=halo,
+        )  # fmt: skip
