@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from conf.compose import override_errors
+from conf.overrides import readable
 from conf.validate import resolve
 from preprocessing.atomic import disk_errors
 from preprocessing.errors import UserError
@@ -65,7 +66,7 @@ def launch(
                 print(f"error: job {job}: {error}", file=sys.stderr)
 
     with override_errors(), disk_errors(Path.cwd()), _own_process_state():
-        sys.argv = [__file__, *(["-m"] if multirun else []), *overrides]
+        sys.argv = [__file__, *(["-m"] if multirun else []), *readable(overrides)]
         # Hydra then hands exceptions on, and they are put in one line here.
         os.environ["HYDRA_FULL_ERROR"] = "1"
         hydra.main(config_path="pkg://conf", config_name="config", version_base="1.3")(task)()

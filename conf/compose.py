@@ -13,23 +13,25 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from conf.check import unknown_key
+from conf.overrides import readable
 from conf.validate import resolve
 from preprocessing.errors import UserError
 
 # In a checkpoint's own configuration these are facts of the trained model.
-LOCKED_IN_A_CHECKPOINT = ("arch.name", "arch.model", "features")
+LOCKED_IN_A_CHECKPOINT = ("arch", "features")
 # Groups whose choice may be another one.
-FREE_GROUPS = ("data", "trainer", "logger", "callbacks")
+FREE_GROUPS = ("data", "trainer", "logger", "callbacks", "detection")
 FREE_IN_A_CHECKPOINT = (
-    "features.clip", "features.clip_s", "features.min_clip_s", "features.max_clip_s",
+    "arch.episodes", "features.clip", "features.clip_s", "features.min_clip_s", "features.max_clip_s",
     "features.workers", "features.block_s",
 )  # fmt: skip
+OF_TRAINING = ("train", "test", "resume", "debug", "experiment")
 
 
 def composed(overrides: Sequence[str]) -> DictConfig:
     """The configuration with ``overrides`` applied, as ``archs/train.py`` would see it."""
     with override_errors(), hydra_initialised():
-        return compose("config", overrides=list(overrides))
+        return compose("config", overrides=readable(overrides))
 
 
 @contextmanager
@@ -59,7 +61,8 @@ def _one_line(error: HydraException) -> str:
     text = str(error)
     bad_key = re.search(r"Could not (?:override|append to config\.) '([^']+)'", text)
     if bad_key and "already at" not in text:
-        return str(_nearest_key(bad_key.group(1)))
+        # Against the keys of every group's default.
+        return str(_nearest_key(bad_key.group(1), composed([])))
     group = re.search(r"(?:Could not find|In '[^']*': Could not find) '([^']+)'", text)
     options = re.search(
         r"Available options in '([^']+)':\s*(.*?)(?:\nConfig search path|$)", text, re.S
@@ -73,10 +76,8 @@ def _one_line(error: HydraException) -> str:
     return " ".join(text.split())
 
 
-def _nearest_key(key: str) -> UserError:
-    """`unknown_key` for a full dotted key, against the keys of every group's default."""
-    with hydra_initialised():
-        config: Any = compose("config")
+def _nearest_key(key: str, config: DictConfig) -> UserError:
+    """`unknown_key` for a full dotted key that ``config`` does not have."""
     node: Any = OmegaConf.to_container(config, resolve=False)
     parents: list[str] = []
     for part in key.split("."):
@@ -101,26 +102,41 @@ def on_checkpoint(
     Raises:
         UserError: for an override of what the trained model fixes, naming it.
     """
-    config = OmegaConf.create(dict(stored))
+    config = OmegaConf.create({**_of_today(stored), **stored})
     OmegaConf.set_struct(config, True)
     with override_errors():
-        parsed = OverridesParser.create().parse_overrides(list(overrides))
+        parsed = OverridesParser.create().parse_overrides(readable(overrides))
     groups = [item for item in parsed if item.key_or_group in FREE_GROUPS]
     for override in parsed:
+        key = override.key_or_group
+        if key in OF_TRAINING:
+            raise UserError(f"{key}: for training runs; a test starts from its checkpoint")
         if override.is_sweep_override():
-            raise UserError(f"{override.key_or_group}: a test takes one value")
+            raise UserError(f"{key}: a test takes one value")
     given = {o.key_or_group: o.value() for o in parsed if o.key_or_group not in FREE_GROUPS}
-    for override in parsed:
-        _refuse_locked(override.key_or_group)
     for override in groups:
         chosen = resolve(composed([str(override.input_line)]))
         key = override.key_or_group
         OmegaConf.update(config, key, chosen[key], merge=False)
     for key, value in _with_data_paths(config, {**given, **values}).items():
         if not _exists(config, key):
-            raise _missing_in(config, key)
+            raise _nearest_key(key, config)
+        if _is_in(key, LOCKED_IN_A_CHECKPOINT) and not _is_in(key, FREE_IN_A_CHECKPOINT):
+            raise UserError(
+                f"{key}: fixed by the checkpoint; data, protocol, trainer and logger may be "
+                "overridden"
+            )
         OmegaConf.update(config, key, value, merge=False)
     return resolve(config)
+
+
+def _of_today(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Groups that the checkpoint's g5 had not got yet, as they are by default."""
+    absent = [group for group in FREE_GROUPS if group not in stored]
+    if not absent:
+        return {}
+    today = resolve(composed([]))
+    return {group: today[group] for group in absent}
 
 
 def _with_data_paths(config: DictConfig, values: dict[str, Any]) -> dict[str, Any]:
@@ -136,25 +152,11 @@ def _with_data_paths(config: DictConfig, values: dict[str, Any]) -> dict[str, An
     return {**of_data, **values}
 
 
-def _refuse_locked(key: str) -> None:
-    locked = any(key == lock or key.startswith(lock + ".") for lock in LOCKED_IN_A_CHECKPOINT)
-    if key in ("debug", "experiment"):
-        raise UserError(f"{key}: for training runs; a test starts from its checkpoint")
-    if key == "arch" or (locked and key not in FREE_IN_A_CHECKPOINT):
-        raise UserError(
-            f"{key}: fixed by the checkpoint; data, protocol, trainer and logger may be overridden"
-        )
+def _is_in(key: str, groups: Sequence[str]) -> bool:
+    return any(key == group or key.startswith(group + ".") for group in groups)
 
 
 def _exists(config: DictConfig, key: str) -> bool:
     parent, _, last = key.rpartition(".")
     node = OmegaConf.select(config, parent) if parent else config
     return isinstance(node, DictConfig) and last in node
-
-
-def _missing_in(config: DictConfig, key: str) -> UserError:
-    parent, _, last = key.rpartition(".")
-    node = OmegaConf.select(config, parent) if parent else config
-    if isinstance(node, DictConfig):
-        return unknown_key(last, [str(name) for name in node], parent)
-    return UserError(f"{key}: there is no such key")

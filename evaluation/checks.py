@@ -4,7 +4,7 @@ Shape suffixes: E episodes, B clips of a batch, N ways, K shots, Q queries of a 
 A queries of an episode (N*Q), D embedding width.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -50,6 +50,24 @@ def check_leaks(corpus: Corpus, split: str) -> list[str]:
                 "accuracy would be flattered: put them into one split"
             )
     return ["no leak by bytes", "no leak by source"]
+
+
+def check_untrained(events: pd.DataFrame, trained_recordings: Collection[str]) -> str:
+    """None of the tested recordings was trained on, whatever split it is in now.
+
+    Returns:
+        The name of the check; raises `ProtocolError` that names a file.
+    """
+    trained = set(trained_recordings)
+    known = events[[sha256[:16] in trained for sha256 in events["sha256"]]]
+    if len(known):
+        files = known["file"].drop_duplicates()
+        raise ProtocolError(
+            f"protocol check 'untrained recordings': the model was trained on {files.iloc[0]} and "
+            f"{len(files) - 1} others of the tested recordings; test on others, or leave data.seed "
+            "and the splits as they were in training"
+        )
+    return "untrained recordings"
 
 
 def check_disjoint(plan: ClipPlan) -> str:

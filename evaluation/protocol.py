@@ -4,15 +4,22 @@ Shape suffixes: P clips of a plan, A answers (all queries of all episodes).
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 import pandas as pd
 import torch
 
 from archs.protonet import ProtoNet
-from evaluation.checks import check_disjoint, check_leaks, check_model, check_sources
+from evaluation.checks import (
+    check_disjoint,
+    check_leaks,
+    check_model,
+    check_sources,
+    check_untrained,
+)
 from evaluation.intervals import resampled_interval
+from evaluation.mistakes import ClipEmbeddings, confident_mistakes
 from evaluation.raw_features import RawStatistics, raw_feature_scores
 from evaluation.result import ProtocolFacts, TestResult
 from evaluation.scoring import embed_plan, evaluate_episodes
@@ -35,6 +42,7 @@ def run_test(
     raw_reader_for: Callable[[str], ClipReader],
     raw_statistics: RawStatistics | None,
     trained_labels: Sequence[str],
+    trained_recordings: Collection[str],
     split: str,
     n_way: int,
     k_shot: int,
@@ -53,6 +61,7 @@ def run_test(
         raw_reader_for: the same in log-mel; the same function where the front end is log-mel.
         raw_statistics: of the clips the model was trained on; None leaves a raw row out.
         trained_labels: the classes the model was trained on.
+        trained_recordings: the recordings it was trained on (`Corpus.recordings_of`).
         split: which split is tested, e.g. ``"test"``.
         cross_source: support and query of a class come from different sources where they can.
         batch_size: clips that go through the encoder together.
@@ -74,6 +83,8 @@ def run_test(
     plan = plan_clips(sampler.episodes(0, episodes))
 
     checks = [*check_leaks(corpus, split), check_disjoint(plan)]
+    if split != "train":
+        checks.append(check_untrained(events, trained_recordings))
     notes = list(sampler.notes)
     if cross_source:
         name, shared = check_sources(plan, events, k_shot=k_shot, n_query=n_query)
@@ -103,7 +114,7 @@ def run_test(
             split=split, n_way=n_way, k_shot=k_shot, n_query=n_query, episodes=episodes,
             n_classes=len(np.unique(scores.true_A)), n_clips=len(plan.rows), seed=seed,
             cross_source=cross_source, split_hash=corpus.split_hash, data_hash=corpus.data_hash,
-            episodes_hash=_episodes_hash(plan, events),
+            episodes_hash=_episodes_hash(plan, events), split_file=corpus.split_file,
         ),
         scores=scores,
         resampled=resampled_interval(
@@ -113,6 +124,8 @@ def run_test(
         source_A=source_A,
         checks=tuple(checks),
         notes=tuple(notes),
+        mistakes=confident_mistakes(scores, plan, z_PD),
+        clips=ClipEmbeddings.of(plan, z_PD),
     )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from conf.validate import validate
 from evaluation.calibration import calibrate
 from evaluation.raw_features import training_statistics
 from evaluation.result import TestResult
-from jobs.loaders import EpisodeLoaders
+from jobs.loaders import EpisodeLoaders, pretraining_epochs
 from jobs.record import recording
 from jobs.setup import check_device, device_of, precision_of, prepare_torch, set_matmul_precision
 from jobs.test import evaluate, evaluate_checkpoint
@@ -50,7 +50,7 @@ from tracking.mlflow_logger import MLflowLogger
 from tracking.restore import restore
 
 # Keys of a test-only command line that say what to do, not what with.
-MODE_KEYS = ("train", "test", "arch", "arch.training.load_weight_from")
+MODE_KEYS = ("train", "test", "resume", "arch", "arch.training.load_weight_from")
 LONG_S = 3600.0
 RAW_BATCH = 256  # clips at once for raw features; no result depends on it
 
@@ -113,7 +113,7 @@ class Training:
     def run(self) -> TestResult | None:
         """Data, features, training, test, summary."""
         config = self.config
-        self._check_trainer()
+        self.processes = self._check_trainer()
         self._check_species()
         corpus = self.data.load()
         corpus.raise_if_fatal()
@@ -122,7 +122,10 @@ class Training:
         self.material.build(SPLITS)
         if config["features"]["normalize"] == "train":
             self.normalize.fit(*self.material.training_bands())
-        loaders = EpisodeLoaders(self.material, config["arch"]["episodes"], seed=config["seed"])
+        loaders = EpisodeLoaders(
+            self.material, config["arch"]["episodes"],
+            training=config["arch"]["training"], seed=config["seed"],
+        )  # fmt: skip
         raw_reader = raw_material_of(config, self.material).reader("train")
         self.raw_statistics = training_statistics(raw_reader, batch_size=RAW_BATCH)
         with claim(
@@ -137,8 +140,9 @@ class Training:
         set_matmul_precision(config)
         start_from = self._resumed(folder)
         module = self._module(loaders)
-        if start_from is None:
-            print(self._estimate(module, loaders), flush=True)
+        done = 0 if start_from is None else epochs_done(start_from)
+        if done < config["arch"]["training"]["max_epochs"]:
+            print(self._estimate(module, loaders, done), flush=True)
         name = config["exp_name"] if self.job is None else f"{config['exp_name']}/{self.job}"
         corpus = self.material.corpus
         with recording(config, folder, corpus, name=name, resume=config["resume"]) as logger:
@@ -185,12 +189,12 @@ class Training:
 
     # --- what cannot be, before any work starts -------------------------------------------------
 
-    def _check_trainer(self) -> None:
-        """Lightning's own complaints about devices and strategy."""
+    def _check_trainer(self) -> int:
+        """Lightning's own complaints about devices and strategy; how many processes will train."""
         check_device(self.config)
         settings = self.config["trainer"]
         try:
-            pl.Trainer(
+            trainer = pl.Trainer(
                 **{k: settings[k] for k in ("accelerator", "devices", "num_nodes", "strategy")},
                 precision=precision_of(self.config),  # type: ignore[arg-type]
                 logger=False, enable_checkpointing=False, enable_progress_bar=False,
@@ -198,6 +202,7 @@ class Training:
             )  # fmt: skip
         except (MisconfigurationException, ValueError, TypeError) as error:
             raise _trainer_error(error) from error
+        return trainer.world_size
 
     def _check_species(self) -> None:
         """Procedural species are known before a recording is made."""
@@ -268,6 +273,7 @@ class Training:
             augmentation=self.augmentation,
             training=self.config["arch"]["training"],
             seed=self.config["seed"],
+            train_classes=loaders.train_classes,
             val_classes=len(loaders.val_labels),
             payload=self._payload,
             compile_model=self.config["trainer"]["compile"],
@@ -283,6 +289,7 @@ class Training:
             label_map={split: corpus.labels(split) for split in SPLITS},
             data_hash=corpus.data_hash,
             split_hash=corpus.split_hash,
+            trained_recordings=corpus.recordings_of("train"),
             raw_statistics=self.raw_statistics.plain(),
         )
 
@@ -294,7 +301,7 @@ class Training:
                 accelerator=settings["accelerator"],
                 devices=settings["devices"],
                 num_nodes=settings["num_nodes"],
-                strategy=settings["strategy"],
+                strategy=self._strategy(),
                 precision=precision_of(self.config),  # type: ignore[arg-type]
                 max_epochs=training["max_epochs"],
                 accumulate_grad_batches=self.config["arch"]["episodes"]["episodes_per_batch"],
@@ -314,6 +321,13 @@ class Training:
         except (MisconfigurationException, TypeError, ValueError) as error:
             raise _trainer_error(error) from error
 
+    def _strategy(self) -> str:
+        """`trainer.strategy`; pretraining and episodes each leave parameters of the other alone."""
+        strategy = self.config["trainer"]["strategy"]
+        if strategy == "ddp" and pretraining_epochs(self.config["arch"]["training"]):
+            return "ddp_find_unused_parameters_true"
+        return strategy
+
     # --- what the user is told ----------------------------------------------------------------
 
     def _say(self, folder: RunFolder, loaders: EpisodeLoaders) -> None:
@@ -329,26 +343,50 @@ class Training:
         print(f"run       {folder.path}")
         print(f"features  {self.material.store_dir}", flush=True)
 
-    def _estimate(self, module: FewShotModule, loaders: EpisodeLoaders) -> str:
-        """One line: how long the training will take, from one real step; nothing is changed."""
-        episodes, epochs = (
-            self.config["arch"]["episodes"],
-            self.config["arch"]["training"]["max_epochs"],
-        )
+    def _estimate(self, module: FewShotModule, loaders: EpisodeLoaders, done: int) -> str:
+        """One line: how long the training will take, from one real step; nothing is changed.
+
+        Args:
+            done: epochs that a resumed run has behind it.
+        """
+        episodes = self.config["arch"]["episodes"]
+        epochs = self.config["arch"]["training"]["max_epochs"] - done
         step_s = seconds_per_episode(module, loaders, self.device)
         clips = 0 if loaders.val_clips is None else len(loaders.val_clips.plan.rows)
         test_clips = len(self.material.corpus.split("test")) if self.config["test"] else 0
         clips_per_episode = episodes["n_way"] * (episodes["k_shot"] + episodes["n_query"])
-        # A forward pass is about a third of a training step.
-        epoch_s = step_s * (episodes["episodes_per_epoch"] + clips / clips_per_episode / 3)
+        # Training episodes are shared out. A forward pass is about a third of a training step.
+        shared = episodes["episodes_per_epoch"] / self.processes
+        epoch_s = step_s * (shared + clips / clips_per_episode / 3)
         total_s = epochs * epoch_s + step_s * test_clips / clips_per_episode / 3
+        devices = f"{self.processes} x " if self.processes > 1 else ""
         line = (
-            f"time      {epochs} epochs of {episodes['episodes_per_epoch']:,} episodes: about "
-            f"{duration(total_s)} ({step_s:.2g} s an episode on {self.device.type})"
+            f"time      {epochs} {'more ' if done else ''}epoch{'s' * (epochs > 1)} of "
+            f"{episodes['episodes_per_epoch']:,} episodes: about {duration(total_s)} "
+            f"({step_s:.2g} s an episode on {devices}{self.device.type})"
         )
         if total_s > LONG_S and self.device.type == "cpu":
             line += "; `g5 train v2 experiment=demo` takes minutes"
+        if self.config["deterministic"]:
+            line += "\n" + self._cost_of_determinism(module, loaders)
         return line
+
+    def _cost_of_determinism(self, module: FewShotModule, loaders: EpisodeLoaders) -> str:
+        """One line: how much longer a step takes, both ways measured in turn."""
+        seconds: dict[bool, list[float]] = {True: [], False: []}
+        try:
+            for deterministic in (False, True) * 3:
+                torch.use_deterministic_algorithms(deterministic)
+                torch.backends.cudnn.deterministic = deterministic
+                seconds[deterministic].append(seconds_per_episode(module, loaders, self.device))
+        finally:
+            torch.use_deterministic_algorithms(True)
+            torch.backends.cudnn.deterministic = True
+        ratio = min(seconds[True]) / min(seconds[False])
+        return (
+            f"deterministic  a training step takes {ratio:.2f} times as long as without; runs are "
+            f"bitwise equal on this machine with {torch.get_num_threads()} threads"
+        )
 
     # --- resuming -----------------------------------------------------------------------------
 
@@ -409,7 +447,7 @@ def seconds_per_episode(
         for _ in range(2):
             start = time.perf_counter()
             with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-                loss, _ = module.episode_loss(batch)
+                loss, *_ = module.loss(batch)
             loss.backward()
             if device.type == "cuda":
                 torch.cuda.synchronize()

@@ -1,9 +1,12 @@
 """Data groups: folders of recordings with annotations on the disk, read into a corpus."""
 
 import os
+from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -24,11 +27,52 @@ from preprocessing.errors import UserError
 from preprocessing.events import Corpus, Problem
 from preprocessing.progress import track
 from preprocessing.recordings import Listing, base_name, is_audio, walk
+from preprocessing.splits import FOLD, fold_numbers, read_list, split_hash_of
 
 ANCHORS = ("centre", "loudest")
 
 
-class DcaseData:
+class _AnnotatedFolders(ABC):
+    """What DCASE and Raven data share: a folder of recordings and tables for each split."""
+
+    group: ClassVar[str]
+    suffix: ClassVar[str]  # of the tables
+
+    def __init__(
+        self, folders: Mapping[str, str | None], anchor: str, cache_dir: str | None
+    ) -> None:
+        self.folders = folders
+        self.anchor = _one_of("anchor", anchor, ANCHORS)
+        self.cache_dir = cache_dir
+
+    def load(self) -> Corpus:
+        """Read all tables and headers; what is wrong with one file hides nothing of another.
+
+        Raises:
+            UserError: a folder is not there, or none is set.
+        """
+        folders = _existing(self.group, self.folders)
+        draft = Draft()
+        for split, root in folders.items():
+            files = walk(root)
+            recordings = [file for file in files if is_audio(file)]
+            audio, anywhere = _by_folder(recordings), Listing(recordings)
+            tables = _tables(draft, root, files, self.suffix)
+            label = f"annotations ({split})"
+            for path in track(tables, total=len(tables), label=label, unit="files"):
+                beside = audio.get(path.parent, Listing([]))
+                self._read_table(draft, split, path, beside, anywhere)
+            draft.note_unannotated(audio)
+        return draft.corpus(self.cache_dir, test_is_val=_only_val(folders))
+
+    @abstractmethod
+    def _read_table(
+        self, draft: Draft, split: str, path: Path, beside: Listing, anywhere: Listing
+    ) -> None:
+        """Read one table into ``draft``; its recordings lie beside it, or anywhere in the set."""
+
+
+class DcaseData(_AnnotatedFolders):
     """DCASE few-shot folders: ``<Set>/<SUBSET>/*.wav`` with a CSV beside each recording.
 
     Args:
@@ -43,6 +87,8 @@ class DcaseData:
         UserError: an impossible value, named by its key.
     """
 
+    group, suffix = "dcase", ".csv"
+
     def __init__(
         self,
         *,
@@ -53,40 +99,23 @@ class DcaseData:
         anchor: str,
         cache_dir: str | None,
     ) -> None:
-        self.folders = {"train": train_dir, "val": eval_dir, "test": test_dir}
+        folders = {"train": train_dir, "val": eval_dir, "test": test_dir}
+        super().__init__(folders, anchor, cache_dir)
         self.q_class = _one_of("q_class", q_class, (RECORDING, SUBSET))
-        self.anchor = _one_of("anchor", anchor, ANCHORS)
-        self.cache_dir = cache_dir
 
-    def load(self) -> Corpus:
-        """Read all tables and headers; what is wrong with one file hides nothing of another.
-
-        Raises:
-            UserError: a folder is not there, or none is set.
-        """
-        folders = _existing("dcase", self.folders)
-        draft = Draft()
-        for split, root in folders.items():
-            self._read_set(draft, split, root)
-        return draft.corpus(self.cache_dir, test_is_val=_only_val(folders))
-
-    def _read_set(self, draft: Draft, split: str, root: Path) -> None:
-        files = walk(root)
-        audio = _by_folder(filter(is_audio, files))
-        tables = _tables(draft, root, files, ".csv")
-        for path in track(tables, total=len(tables), label=f"annotations ({split})", unit="files"):
-            listing = audio.get(path.parent, Listing([]))
-            draft.read(
-                path,
-                lambda path: read_dcase(path, q_class=self.q_class),
-                split=split,
-                find=listing.find,
-                own=listing.find(f"{path.stem}.wav"),
-            )
-        draft.note_unannotated(audio)
+    def _read_table(
+        self, draft: Draft, split: str, path: Path, beside: Listing, anywhere: Listing
+    ) -> None:
+        draft.read(
+            path,
+            lambda path: read_dcase(path, q_class=self.q_class),
+            split=split,
+            find=beside.find,
+            own=beside.find(f"{path.stem}.wav"),
+        )
 
 
-class RavenData:
+class RavenData(_AnnotatedFolders):
     """Raven selection tables (``*.txt``) beside their recordings or elsewhere in the folder.
 
     Args:
@@ -101,6 +130,8 @@ class RavenData:
         UserError: an impossible value, named by its key.
     """
 
+    group, suffix = "raven", ".txt"
+
     def __init__(
         self,
         *,
@@ -111,40 +142,21 @@ class RavenData:
         anchor: str,
         cache_dir: str | None,
     ) -> None:
-        self.folders = {"train": train_dir, "val": eval_dir, "test": test_dir}
+        folders = {"train": train_dir, "val": eval_dir, "test": test_dir}
+        super().__init__(folders, anchor, cache_dir)
         self.label_column = label_column
-        self.anchor = _one_of("anchor", anchor, ANCHORS)
-        self.cache_dir = cache_dir
 
-    def load(self) -> Corpus:
-        """Read all tables and headers; what is wrong with one file hides nothing of another.
+    def _read_table(
+        self, draft: Draft, split: str, path: Path, beside: Listing, anywhere: Listing
+    ) -> None:
+        def find(name: str) -> list[Path]:
+            if Path(name).is_absolute() and Path(name).is_file():
+                return [Path(name)]
+            return beside.find(base_name(name)) or anywhere.find(base_name(name))
 
-        Raises:
-            UserError: a folder is not there, or none is set.
-        """
-        folders = _existing("raven", self.folders)
-        draft = Draft()
-        for split, root in folders.items():
-            self._read_set(draft, split, root)
-        return draft.corpus(self.cache_dir, test_is_val=_only_val(folders))
+        draft.read(path, self._read, split=split, find=find, own=find(recording_of(path)))
 
-    def _read_set(self, draft: Draft, split: str, root: Path) -> None:
-        files = walk(root)
-        recordings = [file for file in files if is_audio(file)]
-        audio, anywhere = _by_folder(recordings), Listing(recordings)
-        tables = _tables(draft, root, files, ".txt")
-        for path in track(tables, total=len(tables), label=f"annotations ({split})", unit="files"):
-            beside = audio.get(path.parent, Listing([]))
-
-            def find(name: str, beside: Listing = beside) -> list[Path]:
-                if Path(name).is_absolute() and Path(name).is_file():
-                    return [Path(name)]
-                return beside.find(base_name(name)) or anywhere.find(base_name(name))
-
-            draft.read(path, self._read_table, split=split, find=find, own=find(recording_of(path)))
-        draft.note_unannotated(audio)
-
-    def _read_table(self, path: Path) -> tuple[Rows, list[Problem]]:
+    def _read(self, path: Path) -> tuple[Rows, list[Problem]]:
         rows, found = read_raven(path, label_column=self.label_column)
         audio = np.where(rows["audio"] == "", recording_of(path), rows["audio"])
         return {**rows, "audio": audio}, found
@@ -160,6 +172,9 @@ class ClipsData:
             (everything is test).
         val_classes: share of the classes for validation (by_class).
         test_classes: share of the classes for the test (by_class).
+        fold: cross-validation by class: this fold is the test set, the next one validates, the
+            others train; the split file's folds where it has some. None: a hold-out.
+        folds: number of folds, where they are not the split file's.
         seed: of the split by class. Classes that share a source stay together.
         anchor: where a clip of a longer call is cut, kept for the clip reader.
         cache_dir: folder in which content hashes are remembered, or None.
@@ -176,6 +191,8 @@ class ClipsData:
         split: str,
         val_classes: float,
         test_classes: float,
+        fold: int | None,
+        folds: int,
         seed: int,
         anchor: str,
         cache_dir: str | None,
@@ -191,7 +208,14 @@ class ClipsData:
                 f"data.val_classes, data.test_classes: {val_classes} + {test_classes} leaves no "
                 "classes for training"
             )
+        if fold is not None and split == "test":
+            raise UserError("data.fold: with data.split=test everything is test; leave one away")
+        if folds < 3:
+            raise UserError(f"data.folds={folds}: at least 3: one each to test, validate and train")
         self.val_classes, self.test_classes, self.seed = val_classes, test_classes, seed
+        self.fold, self.folds = fold, folds
+        self.split_file: str | None = None
+        self._fold_of_row: np.ndarray | None = None
 
     def load(self) -> Corpus:
         """Read the list and the headers; what is wrong with one file hides nothing of another.
@@ -209,7 +233,9 @@ class ClipsData:
             self._read_list(draft, root)
         else:
             raise UserError(f"data.root: there is no {root}")
-        return draft.corpus(self.cache_dir, test_is_val=False, assign_split=self._by_class)
+        assign = self._by_class if self.fold is None else self._by_fold
+        corpus = draft.corpus(self.cache_dir, test_is_val=False, assign_split=assign)
+        return replace(corpus, split_file=self.split_file)
 
     def _read_folders(self, draft: Draft, root: Path) -> None:
         files = [file for file in walk(root) if is_audio(file)]
@@ -241,6 +267,11 @@ class ClipsData:
             raise UserError(f"data.audio_dir: there is no folder {home}")
         rows, found = read_clips(path)
         draft.problems += found
+        if self.split == "auto" and (digest := split_hash_of(path)):
+            self.split_file = digest
+            table = read_list(path)
+            if FOLD in table:
+                self._fold_of_row = table[FOLD].to_numpy(np.int64)
         if not len(rows["row"]) and not found:
             draft.note("empty-table", path, "lists no clips", fatal=True)
         if self.split != "auto":
@@ -271,6 +302,32 @@ class ClipsData:
         split[todo] = [place[label] for label in rows["label"].to_numpy(dtype=object)[todo]]
         missing = sorted(wanted - set(place.values()))
         return split, [self._no_split(missing, groups)] if missing else []
+
+    def _by_fold(self, rows: pd.DataFrame) -> tuple[np.ndarray, list[Problem]]:
+        """Give every row a split by the fold it is in."""
+        assert self.fold is not None
+        if self._fold_of_row is not None:
+            fold_R = self._fold_of_row[rows["row"].to_numpy() - 2]  # the header is row 1
+            folds = int(self._fold_of_row.max()) + 1
+        else:
+            label_R = rows["label"].to_numpy(str)
+            groups = enumerate(_linked_classes(rows))
+            group_of = {label: number for number, group in groups for label in group}
+            group_R = np.array([group_of[label] for label in label_R])
+            if len(np.unique(group_R)) < self.folds:
+                message = f"there are only {len(np.unique(group_R))} classes (those that share "
+                message += f"sources count as one) for data.folds={self.folds}; lower it"
+                return np.full(len(rows), "train"), [
+                    Problem("split", str(self.root), message, True)
+                ]
+            folds = self.folds
+            fold_R = fold_numbers(label_R, group_R, folds, stratify=False, seed=self.seed)
+        if self.fold >= folds:
+            raise UserError(f"data.fold={self.fold}: the folds are 0 to {folds - 1}")
+        split = np.full(len(rows), "train", dtype=object)
+        split[fold_R == (self.fold + 1) % folds] = "val"
+        split[fold_R == self.fold] = "test"
+        return split, []
 
     def _no_split(self, missing: list[str], groups: list[list[str]]) -> Problem:
         message = f"the split by class leaves no class for {' and '.join(missing)}: there are "
@@ -304,7 +361,7 @@ def _find_under(home: Path) -> Callable[[str], list[Path]]:
         if place.parent not in listings:
             inside = place.parent.iterdir() if place.parent.is_dir() else []
             listings[place.parent] = Listing(filter(is_audio, inside))
-        return [file for file in listings[place.parent].find(place.name) if file.is_file()]
+        return [file for file in listings[place.parent].find(place.name) if file.exists()]
 
     return find
 

@@ -67,31 +67,42 @@ class Corpus:
             of the file's bytes.
         problems: everything found on the way; those that are ``fatal`` stop training.
         test_is_val: there is no test set of its own, and the validation set is tested on.
+        split_file: the hash of the split file (`g5 data split`) that parted them; None without one.
     """
 
     events: pd.DataFrame
     recordings: pd.DataFrame
     problems: tuple[Problem, ...]
     test_is_val: bool = False
+    split_file: str | None = None
 
     def split(self, name: str) -> pd.DataFrame:
         """The POS events of split ``name`` ("train", "val", "test"), rows numbered 0..n-1.
 
         Beside `CORPUS_COLUMNS` there are ``sha256`` (of the recording) and ``class_id``, the
-        index of the label in ``labels(name)``.
+        index of the label in ``labels(name)``. The table is shared: copy it before a change.
         """
         assert name in SPLITS, name
-        if name == "test" and self.test_is_val:
-            name = "val"
-        chosen = (self.events["split"] == name) & (self.events["status"] == "POS")
-        table = self.events.loc[chosen].reset_index(drop=True)
-        table["sha256"] = self._hashes(table)
-        table["class_id"] = pd.factorize(table["label"], sort=True)[0]
-        return table
+        return self._splits["val" if name == "test" and self.test_is_val else name]
+
+    @cached_property
+    def _splits(self) -> dict[str, pd.DataFrame]:
+        tables = {}
+        for name in SPLITS:
+            chosen = (self.events["split"] == name) & (self.events["status"] == "POS")
+            table = self.events.loc[chosen].reset_index(drop=True)
+            table["sha256"] = self._hashes(table)
+            table["class_id"] = pd.factorize(table["label"], sort=True)[0]
+            tables[name] = table
+        return tables
 
     def labels(self, name: str) -> list[str]:
         """The sorted labels that have POS events in split ``name``."""
         return sorted(self.split(name)["label"].unique())
+
+    def recordings_of(self, name: str) -> list[str]:
+        """Content hashes of the recordings with POS events in split ``name``, 16 hex digits."""
+        return sorted({sha256[:16] for sha256 in self.split(name)["sha256"]})
 
     def raise_if_fatal(self) -> None:
         """Raise one `UserError` with the first few fatal problems, if there are any."""

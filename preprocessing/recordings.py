@@ -15,6 +15,7 @@ from preprocessing.errors import UserError
 from preprocessing.events import Problem
 from preprocessing.progress import track
 
+TABLE_SUFFIXES = (".csv", ".txt")
 CACHE_NAME = "recordings.parquet"
 SCAN_COLUMNS = ["file", "duration_s", "rate_hz", "channels", "frames", "sha256"]
 _KEY = ["file", "size", "mtime_ns"]
@@ -154,7 +155,10 @@ def base_name(name: str) -> str:
 
 
 def walk(root: Path) -> list[Path]:
-    """All files under ``root``, sorted; links to folders are followed, hidden names left out."""
+    """All files under ``root``, sorted; links to folders are followed, hidden names left out.
+
+    A folder named like a recording or a table is among them, so that whoever opens it says so.
+    """
     files, seen = [], set()
     for folder, folders, names in os.walk(root, followlinks=True):
         real = os.path.realpath(folder)
@@ -163,8 +167,13 @@ def walk(root: Path) -> list[Path]:
             continue
         seen.add(real)
         folders[:] = sorted(name for name in folders if not _hidden(name))
+        names += [name for name in folders if _like_a_file(name)]
         files.extend(Path(folder, name) for name in names if not _hidden(name))
     return sorted(files)
+
+
+def _like_a_file(name: str) -> bool:
+    return is_audio(name) or name.lower().endswith(TABLE_SUFFIXES)
 
 
 def _hidden(name: str) -> bool:

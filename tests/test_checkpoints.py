@@ -27,7 +27,13 @@ from tracking.checkpoints import (
 )
 from tracking.restore import restore
 
-MODEL = {"channels": [4, 8], "dropout": 0.0, "distance": "euclidean", "cosine_scale": 10.0}
+MODEL = {
+    "channels": [4, 8],
+    "dropout": 0.0,
+    "distance": "euclidean",
+    "cosine_scale": 10.0,
+    "normalize": "none",
+}
 MEL = {"sr": 8000, "n_fft": 256, "hop_mel": 64, "n_mels": 16, "fmin": 50, "fmax": 4000}
 CONFIG: dict[str, Any] = {
     "arch": {"name": "v1", "model": {"_target_": "archs.v1.arch.ProtoNetV1", **MODEL}},
@@ -54,6 +60,7 @@ def header(**changes: Any) -> dict[str, Any]:
         label_map={"train": ["a", "b"], "val": [], "test": ["ü"]},
         data_hash="d",
         split_hash="s",
+        trained_recordings=["0f"],
         raw_statistics={"mean_F": torch.zeros(32), "std_F": torch.ones(32)},
     ) | dict(changes)
 
@@ -99,6 +106,7 @@ def test_a_checkpoint_says_what_is_needed_to_use_it(file: Path) -> None:
     assert content["g5"] == expected
     assert set(content["g5"]) == {
         "format", "config", "front_end", "normalize", "label_map", "data_hash", "split_hash",
+        "trained_recordings",
         "git_revision", "g5_version",
     }  # fmt: skip
     assert content["g5"]["label_map"]["test"] == ["ü"]
@@ -110,7 +118,7 @@ def test_only_plain_values_go_in(odd: Any) -> None:
     with pytest.raises(AssertionError, match=r"g5\.config\.deep\[0\]"):
         payload(
             config={"deep": [odd]}, front_end={}, normalize={}, label_map={},
-            data_hash="", split_hash="", raw_statistics={},
+            data_hash="", split_hash="", trained_recordings=[], raw_statistics={},
         )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from conf.build import build
 from conf.check import Count, Positive, Range, check_value
 from conf.choices import choices
 from conf.compose import composed, on_checkpoint
+from conf.overrides import readable
 from conf.validate import resolve, validate
 from preprocessing.errors import UserError
 
@@ -80,7 +81,7 @@ def test_the_owners_defaults():
         ("arch.model._target_=nowhere.Net", "arch.model._target_: there is no module nowhere"),
         ("seed=-1", "seed: must be at least 0"),
         ("trainer.precision=64-true", "trainer.precision: must be one of"),
-        ("exp_name=[", "cannot read the override"),
+        ("arch.model.channels=[", "cannot read the override"),
     ],
 )
 def test_a_wrong_key_or_value_is_one_line_that_names_it(override, words):
@@ -152,8 +153,33 @@ def test_a_checkpoint_fixes_its_model_and_front_end():
     assert moved["data"]["root"] == "a.csv"
     moved = on_checkpoint(stored, [], {"path.test_dir": "a=[b]"})
     assert moved["data"]["test_dir"] == moved["path"]["test_dir"] == "a=[b]"
-    for override in ("arch=v2", "arch.model.dropout=0.5", "features.n_mels=64", "features=pcen"):
+    moved = on_checkpoint(stored, ["path.test_dir=Frühling [1]"], {})
+    assert moved["data"]["test_dir"] == "Frühling [1]"
+    for override in (
+        "arch=v2", "arch.model.dropout=0.5", "arch.augmentation=null",
+        "arch.training.learning_rate=1", "arch.training.load_weight_from=x",
+        "features.n_mels=64", "features=pcen",
+    ):  # fmt: skip
         with pytest.raises(UserError, match=f"{override.split('=')[0]}: fixed by the checkpoint"):
             on_checkpoint(stored, [override], {})
-    with pytest.raises(UserError, match=r"did you mean arch\.episodes\.n_way"):
-        on_checkpoint(stored, ["arch.episodes.n_wy=5"], {})
+    for override in ("train=true", "resume=true", "debug=fast"):
+        with pytest.raises(UserError, match=f"{override.split('=')[0]}: for training runs"):
+            on_checkpoint(stored, [override], {})
+    for typo in ("arch.episodes.n_wy=5", "arch.episods.n_way=5"):
+        with pytest.raises(UserError, match=r"did you mean arch\.episodes"):
+            on_checkpoint(stored, [typo], {})
+
+
+@pytest.mark.parametrize(
+    "text", ["Frühling", "vä [x]=1", "~/it's", "2024", "a & b #1", "[1]", "true", 'say "ü"']
+)
+def test_names_and_paths_need_no_quotes(text):
+    plain = config(f"path.train_dir={text}", f"exp_name={text}", "data=clips")
+    assert plain["path"]["train_dir"] == plain["data"]["root"] == plain["exp_name"] == text
+
+
+def test_what_is_more_than_a_name_keeps_its_meaning():
+    plain = ["path.eval_dir=null", "path.test_dir='a,b'", "exp_name=${name}", "seed=1,2", "-m"]
+    assert readable(plain) == plain
+    sweep = ["exp_name=a,b", "path.train_dir=choice(x,y)"]
+    assert readable(sweep) == sweep

@@ -123,6 +123,8 @@ OTHER: dict[str, Any] = {
     "data=clips data.root": "{world}/clips/list.csv",
     "data=clips data.audio_dir": "{world}/other_clips",
     "data=clips data.split": "test",
+    "data=clips data.fold": 2,
+    "data=clips data.folds": 3,
     "data=clips data.val_classes": 0.4,
     "data=clips data.test_classes": 0.4,
     "data=procedural data.root_dir": "elsewhere",
@@ -149,9 +151,11 @@ OTHER: dict[str, Any] = {
         "time_mask_pct": 0.1, "freq_mask_pct": 0.1, "n_time_masks": 1, "n_freq_masks": 1,
         "noise_std": 0.1, "mixup_alpha": 0.0,
     },
+    "arch.model.normalize": ("none", "cl2n"),
     "arch.training.optimizer": ("sgd", "adam"),
     "arch.training.scheduler": "cosine",
     "arch.training.warmup_epochs": 1,
+    "arch.training.pretrain": (0.5, 0.0),
     "arch.training.gradient_clip_val": 1e-3,
     "arch.training.load_weight_from": "{world}/trained.ckpt",
     "trainer.accelerator": "gpu",
@@ -174,9 +178,11 @@ TOGETHER_WITH: dict[str, dict[str, Any]] = {
     "data=procedural data.reverb_s": {"data.reverb": 1.0},
     "data=procedural data.distractor_snr_db": {"data.distractors": 3.0},
     "data=clips data.audio_dir": {"path.train_dir": "{world}/clips/list.csv"},
+    "data=clips data.folds": {"data.fold": 0},
     "features.min_clip_s": {"features.clip": "adaptive"},
     "features.max_clip_s": {"features.clip": "adaptive", "features.min_clip_s": 0.05},
     "arch.model.cosine_scale": {"arch.model.distance": "cosine"},
+    "arch.training.momentum": {"arch.training.optimizer": "sgd"},
     "arch.training.scheduler_gamma": {"arch.training.scheduler_step_size": 1},
     "arch.training.scheduler_step_size": {"arch.training.scheduler_step_size": 1},
     "arch.training.warmup_epochs": {
@@ -197,6 +203,7 @@ EXPERIMENTS_ONLY = {"path.real_dir"}
 # Leaves that do nothing under these settings, one for each probe: that they are found to do
 # nothing shows that the probes see what g5 does, and not the configuration itself.
 INERT: dict[str, dict[str, Any]] = {
+    "arch.training.momentum": {"arch.training.optimizer": "adam"},
     "arch.training.warmup_epochs": {"arch.training.scheduler": "cosine"},
     "arch.model.cosine_scale": {"arch.model.distance": "euclidean"},
     "features.max_clip_s": {"features.clip": "fixed"},
@@ -500,7 +507,7 @@ def see_second_run(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch
     return see_run(config, here, patch)
 
 
-NO_VALIDATION: Any = SimpleNamespace(val_labels=[])
+NO_VALIDATION: Any = SimpleNamespace(val_labels=[], train_classes=0)
 
 
 def see_encoder(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) -> Any:
@@ -531,7 +538,10 @@ def material(config: dict[str, Any]) -> Material:
 
 def see_episodes(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) -> Any:
     """The training episodes of two epochs, and the validation episodes."""
-    loaders = EpisodeLoaders(material(config), config["arch"]["episodes"], seed=config["seed"])
+    loaders = EpisodeLoaders(
+        material(config), config["arch"]["episodes"],
+        training=config["arch"]["training"], seed=config["seed"],
+    )  # fmt: skip
     train = loaders.train_dataloader()
     seen = []
     for epoch in range(2):

@@ -49,7 +49,8 @@ def dcase(root: Path, **changes) -> DcaseData:
 def clips(root: Path | None, **changes) -> ClipsData:
     settings = {
         "root": root and str(root), "audio_dir": None, "split": "auto", "val_classes": 0.2,
-        "test_classes": 0.2, "seed": 0, "anchor": "loudest", "cache_dir": None,
+        "test_classes": 0.2, "fold": None, "folds": 5, "seed": 0, "anchor": "loudest",
+        "cache_dir": None,
     }  # fmt: skip
     return ClipsData(**{**settings, **changes})
 
@@ -432,3 +433,14 @@ def test_a_hundred_thousand_rows_in_a_few_seconds(tmp_path: Path):
     assert time.process_time() - start < 10
     assert 90_000 < len(corpus.events) < 100_000
     assert set(kinds(corpus)) == {"overlap", "past-end"}
+
+
+def test_a_folder_named_like_a_recording_or_a_table_is_named(sets: Path):
+    (sets / "train/JD/night.wav").mkdir()
+    text(sets / "train/JD/night.csv", HEAD + "CALL\nnight.wav,0,1,POS\n")
+    (sets / "val/HB/site.csv").mkdir()
+    corpus = dcase(sets).load()
+    assert f"{sets}/train/JD/night.wav: is a folder" in told(corpus, "unreadable-audio")
+    assert f"{sets}/val/HB/site.csv: cannot be opened" in told(corpus, "unknown-format")
+    text(sets / "list.csv", "file,label\ntrain/JD/night.wav,owl\n")
+    assert "night.wav: is a folder" in told(clips(sets / "list.csv").load(), "unreadable-audio")

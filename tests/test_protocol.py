@@ -94,9 +94,10 @@ class World:
             "model": model, "normalize": Normalize(mode="recording", n_mels=N_MELS),
             "corpus": self.corpus, "reader_for": self.reader_for, "raw_reader_for": self.reader_for,
             "raw_statistics": self.raw_statistics(),
-            "trained_labels": self.corpus.labels("train"), "split": "test", "n_way": 4, "k_shot": 3,
-            "n_query": 2, "episodes": 30, "cross_source": True, "seed": 1, "batch_size": 16,
-            "device": CPU, "temperature": 2.0,
+            "trained_labels": self.corpus.labels("train"),
+            "trained_recordings": self.corpus.recordings_of("train"), "split": "test",
+            "n_way": 4, "k_shot": 3, "n_query": 2, "episodes": 30, "cross_source": True, "seed": 1,
+            "batch_size": 16, "device": CPU, "temperature": 2.0,
         }  # fmt: skip
         return run_test(**(settings | changes))
 
@@ -124,7 +125,9 @@ class BatchStatistics(nn.Module):
 
 
 def make_model(*layers, kind=ProtoNet):
-    return kind(encoder=MeanEncoder(*layers), distance="euclidean", cosine_scale=10.0)
+    return kind(
+        encoder=MeanEncoder(*layers), distance="euclidean", cosine_scale=10.0, normalize="none"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -239,6 +242,13 @@ def test_nan_logits_and_no_episodes_are_errors(world):
 # --- checks -----------------------------------------------------------------------------------
 
 
+def test_a_tested_recording_that_was_trained_on_is_an_error(world):
+    trained = [*world.corpus.recordings_of("train"), world.corpus.recordings_of("test")[2]]
+    with pytest.raises(ProtocolError, match=r"untrained recordings.*\.wav and 0 others"):
+        world.test(make_model(), trained_recordings=trained)
+    assert "untrained recordings" in world.test(make_model(), episodes=2).checks
+
+
 def test_a_clip_in_support_and_query_is_caught(world):
     plan, _ = world.plan(3)
     assert check_disjoint(plan) == "support and query disjoint"
@@ -318,7 +328,7 @@ def test_result_is_complete_and_repeatable(world, tmp_path):
     np.testing.assert_array_equal(result.scores.predicted_A, again.scores.predicted_A)
     assert result.protocol == again.protocol
     assert result.chance == 0.25
-    assert len(result.checks) == 6
+    assert len(result.checks) == 7
     assert len(result.raw) == 3
     assert result.raw_best.interval.mean == max(row.interval.mean for row in result.raw)
     assert result.resampled.half_width > 0

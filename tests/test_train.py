@@ -30,7 +30,7 @@ def test_a_run_leaves_what_it_promises(place, capsys):
     folder = place / RUN / "v1_debug"
     names = sorted(path.name for path in (folder / "checkpoints").iterdir())
     assert [name for name in names if not name.startswith("epoch")] == [
-        "best_checkpoint.ckpt", "last.ckpt",
+        "MODEL_CARD.md", "best_checkpoint.ckpt", "last.ckpt",
     ]  # fmt: skip
     assert [name[:9] for name in names if name.startswith("epoch")] == ["epoch_001", "epoch_002"]
     for name in ("training.png", "confusion.png", "per_class_accuracy.png"):
@@ -69,6 +69,9 @@ def check_mlflow(place: Path, folder: Path, scores: dict) -> None:
     assert [point.step for point in history] == [1, 2]
     files = {item.path for item in client.list_artifacts(run.info.run_id)}
     assert {"config.yaml", "checkpoints", "figures", "test_scores.json"} <= files
+    assert {"report.html", "MODEL_CARD.md"} <= files
+    drawn = {item.path for item in client.list_artifacts(run.info.run_id, "figures")}
+    assert {"figures/reliability.png", "figures/embeddings_tsne.png"} <= drawn
     assert len(client.search_logged_models([experiment.experiment_id])) == 1
 
 
@@ -144,7 +147,7 @@ def test_a_killed_run_continues_to_the_same_weights(arch, place, start_train):
     assert history == (place / RUN / "whole" / "history.csv").read_text()
 
 
-def test_resuming_refuses_another_run(place):
+def test_resuming_refuses_another_run(place, capsys):
     run_train(["arch=v1", *FAST, "test=false"])
     with pytest.raises(UserError, match=r"arch\.episodes\.k_shot: differs from the run"):
         run_train(["arch=v1", *FAST, "test=false", "resume=true", "arch.episodes.k_shot=1"])
@@ -153,8 +156,11 @@ def test_resuming_refuses_another_run(place):
     with pytest.raises(UserError, match="the run has finished 2 epochs"):
         run_train(["arch=v1", *FAST, "resume=true", "arch.training.max_epochs=1"])
     # A finished run has nothing left to train; one with more epochs goes on.
+    capsys.readouterr()
     run_train(["arch=v1", *FAST, "test=false", "resume=true"])
+    assert "\ntime " not in capsys.readouterr().out
     run_train(["arch=v1", *FAST, "test=false", "resume=true", "arch.training.max_epochs=3"])
+    assert "\ntime      1 more epoch of 4 episodes: about " in capsys.readouterr().out
     assert list((place / RUN / "v1_debug" / "checkpoints").glob("epoch_003*"))
 
 
@@ -245,3 +251,4 @@ def test_two_processes_train_on_the_same_episodes(place, start_train):
     assert process.returncode == 0, output
     assert (place / RUN / "v1_debug" / "test_scores.json").exists()
     assert output.count("test of v1") == 1, output
+    assert "s an episode on 2 x cpu)" in output

@@ -49,6 +49,7 @@ def payload(
     label_map: Mapping[str, Sequence[str]],
     data_hash: str,
     split_hash: str,
+    trained_recordings: Sequence[str],
     raw_statistics: Mapping[str, Tensor],
 ) -> dict[str, Any]:
     """What a checkpoint carries under ``"g5"``.
@@ -61,6 +62,7 @@ def payload(
         label_map: the classes of each split, ``{"train": [...], ...}``, by class id.
         data_hash: of the recordings and annotations.
         split_hash: of what is in which split.
+        trained_recordings: content hashes of the training recordings, on which no test may be.
         raw_statistics: of the training clips' raw features, by which a test z-scores its own.
     """
     content = {
@@ -71,6 +73,7 @@ def payload(
         "label_map": {split: list(labels) for split, labels in label_map.items()},
         "data_hash": data_hash,
         "split_hash": split_hash,
+        "trained_recordings": list(trained_recordings),
         "raw_statistics": dict(raw_statistics),
         "git_revision": git_revision(),
         "g5_version": g5_version(),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from evaluation.figures.style import BLUE, GREY, ORANGE, drawing, percent
 from preprocessing.errors import UserError
@@ -14,7 +15,6 @@ from preprocessing.errors import UserError
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-BINS = 15  # as in Guo et al., "On Calibration of Modern Neural Networks", ICML 2017
 FEW = 10  # answers of a bin, below which it is drawn pale
 
 
@@ -40,11 +40,11 @@ def reliability_diagram(
         UserError: there are no answers, or a confidence is no probability.
     """
     _check(confidence_A)
-    bin_A = np.minimum((confidence_A * BINS).astype(int), BINS - 1)
-    count_B = np.bincount(bin_A, minlength=BINS)
-    shown_B = np.flatnonzero(count_B)
-    accuracy_B = np.bincount(bin_A, weights=hit_A, minlength=BINS)[shown_B] / count_B[shown_B]
-    mean_B = np.bincount(bin_A, weights=confidence_A, minlength=BINS)[shown_B] / count_B[shown_B]
+    # Late: torchmetrics is heavy.
+    from evaluation.metrics import reliability
+
+    table = reliability(confidence_A, hit_A)
+    mean_B, accuracy_B = table["confidence"].to_numpy(), table["accuracy"].to_numpy()
     gap = float(np.mean(confidence_A) - np.mean(hit_A))
     with drawing(path, 6.2, 6.4) as figure:
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3.2, 1])
@@ -54,7 +54,7 @@ def reliability_diagram(
         upper.axhline(chance, color=GREY, linestyle=":", linewidth=1.5, label="chance")
         upper.vlines(mean_B, *np.sort([mean_B, accuracy_B], axis=0), color=ORANGE, linewidth=5,
                      alpha=0.6, label="gap")  # fmt: skip
-        many_B = count_B[shown_B] >= FEW
+        many_B = table["answers"].to_numpy() >= FEW
         upper.plot(mean_B[many_B], accuracy_B[many_B], "o-", color=BLUE, label="answers")
         if not many_B.all():
             upper.plot(mean_B[~many_B], accuracy_B[~many_B], "o", color=BLUE, alpha=0.3,
@@ -62,7 +62,7 @@ def reliability_diagram(
         upper.set_ylim(-0.02, 1.02)
         upper.set_ylabel("share of them that is right")
         upper.legend(loc="upper left")
-        _shares(lower, count_B / count_B.sum())
+        _shares(lower, table)
         for axes in (upper.yaxis, lower.xaxis, lower.yaxis):
             percent(axes)
         kind = (
@@ -76,9 +76,11 @@ def reliability_diagram(
     return path
 
 
-def _shares(axes: "Axes", share_B: np.ndarray) -> None:
-    edges = np.arange(BINS) / BINS
-    axes.bar(edges, share_B, width=0.92 / BINS, align="edge", color=BLUE)
+def _shares(axes: "Axes", table: pd.DataFrame) -> None:
+    """How many answers each bin has."""
+    width = table["high"] - table["low"]
+    share = table["answers"] / table["answers"].sum()
+    axes.bar(table["low"], share, width=0.92 * width, align="edge", color=BLUE)
     axes.set_xlim(0, 1)
     axes.set_xlabel("confidence of an answer")
     axes.set_ylabel("of all answers")
@@ -116,7 +118,7 @@ def confidence_histogram(
         axes.axvline(chance, color=GREY, linestyle=":", linewidth=1.5, label="chance")
         axes.set_xlim(0, 1)
         percent(axes.xaxis)
-        axes.yaxis.set_major_formatter(lambda share, _: f"{abs(share):.0%}")
+        axes.yaxis.set_major_formatter(lambda share, _: f"{100 * abs(share):.3g}%")
         axes.set_xlabel("confidence of an answer")
         axes.set_ylabel("of all answers")
         axes.legend(loc="best")

@@ -1,5 +1,6 @@
 """Curves: training over epochs, accuracy over shots, error over width."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -97,19 +98,20 @@ def shot_curve(table: pd.DataFrame, path: Path, *, chance: float, title: str = "
         chance: accuracy of guessing, 1 / n_way.
         title: what was tested; a sentence about the gain is put below it.
     """
-    from matplotlib.ticker import FixedLocator, NullLocator
-
-    curves = _by_name(table)
+    if "name" not in table:
+        table = table.assign(name="accuracy, 95 % interval")
+    columns = ["k_shot", "accuracy", "low", "high"]
+    curves = {
+        str(name): rows.sort_values("k_shot")[columns].to_numpy(float)
+        for name, rows in table.groupby("name", sort=False)
+    }
     with drawing(path, 7.5, 4.6) as figure:
         axes = figure.subplots()
-        for (name, rows), color, marker in zip(curves, COLORS, MARKERS, strict=False):
-            _with_band(axes, rows["k_shot"], rows, color, marker, name)
+        for i, (name, rows) in enumerate(curves.items()):
+            _with_band(axes, rows, COLORS[i % len(COLORS)], MARKERS[i % len(MARKERS)], name)
         axes.axhline(chance, color=GREY, linestyle=":", linewidth=1.5, label="chance")
-        axes.set_xscale("log")
-        shots = sorted(table["k_shot"].unique())
-        axes.xaxis.set_major_locator(FixedLocator(shots))
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.set_xticklabels([str(k) for k in shots])
+        shots = sorted(set(table["k_shot"].tolist()))
+        _log_axis(axes, shots, [str(k) for k in shots])
         axes.set_xlabel("support calls of each class (shots)")
         axes.set_ylabel("accuracy")
         axes.set_ylim(0, 1.02)
@@ -118,15 +120,15 @@ def shot_curve(table: pd.DataFrame, path: Path, *, chance: float, title: str = "
         figure.suptitle(
             title or "Accuracy over shots", x=0.01, ha="left", weight="bold", fontsize=12
         )
-        axes.set_title(_gain(curves[0][1]), fontsize=9, weight="normal", color=GREY)
+        axes.set_title(_gain(next(iter(curves.values()))), fontsize=9, weight="normal", color=GREY)
     return path
 
 
-def _gain(rows: pd.DataFrame) -> str:
-    """What the last and the first step of shots bring."""
+def _gain(rows: np.ndarray) -> str:
+    """What the first and the last step of shots bring."""
     if len(rows) < 2:
         return ""
-    k, accuracy = rows["k_shot"].tolist(), rows["accuracy"].tolist()
+    k, accuracy = rows[:, 0].astype(int), rows[:, 1]
     first, last = 100 * (accuracy[1] - accuracy[0]), 100 * (accuracy[-1] - accuracy[-2])
     return (
         f"from {k[0]} to {k[1]} shots {first:+.1f} points, "
@@ -142,12 +144,9 @@ def capacity_curve(table: pd.DataFrame, path: Path, *, title: str = "") -> Path:
 
     Args:
         table: a row for each width: ``width, parameters, train_error, train_low, train_high,
-            test_error, test_low, test_high``, errors as shares; several seeds of a width are
-            several rows.
+            test_error, test_low, test_high``, errors as shares.
         title: what was trained; a sentence about the best width is put below it.
     """
-    from matplotlib.ticker import FixedLocator, NullLocator
-
     table = table.sort_values("width")
     with drawing(path, 7.5, 4.6) as figure:
         axes = figure.subplots()
@@ -155,18 +154,11 @@ def capacity_curve(table: pd.DataFrame, path: Path, *, title: str = "") -> Path:
             ("train", "training classes", BLUE, "o"),
             ("test", "test classes, never heard", ORANGE, "s"),
         ):
-            mean = table.groupby("width").mean(numeric_only=True).reset_index()
-            rows = mean.rename(columns={
-                f"{kind}_error": "accuracy", f"{kind}_low": "low", f"{kind}_high": "high"
-            })  # fmt: skip
-            _with_band(axes, rows["width"], rows, color, marker, name)
-            axes.plot(table["width"], table[f"{kind}_error"], ".", color=color, markersize=5)
-        widths = sorted(table["width"].unique())
-        axes.set_xscale("log")
-        axes.xaxis.set_major_locator(FixedLocator(widths))
-        axes.xaxis.set_minor_locator(NullLocator())
-        size = table.groupby("width")["parameters"].first()
-        axes.set_xticklabels([f"{w:g}\n{_short_count(float(size[w]))}" for w in widths])
+            columns = ["width", f"{kind}_error", f"{kind}_low", f"{kind}_high"]
+            _with_band(axes, table[columns].to_numpy(float), color, marker, name)
+        widths, parameters = (table[name].tolist() for name in ("width", "parameters"))
+        ticks = [f"{w:g}\n{_short_count(n)}" for w, n in zip(widths, parameters, strict=True)]
+        _log_axis(axes, widths, ticks)
         axes.set_xlabel("width of the network, and its parameters")
         axes.set_ylabel("error")
         top = table[["train_high", "test_high"]].to_numpy().max()
@@ -180,19 +172,18 @@ def capacity_curve(table: pd.DataFrame, path: Path, *, title: str = "") -> Path:
 
 def capacity_told(table: pd.DataFrame) -> str:
     """Whether more width still helps on the test classes, in a sentence."""
-    mean = table.groupby("width").mean(numeric_only=True)
-    best, widest = mean["test_error"].idxmin(), mean.index.max()
-    error = mean["test_error"]
-    gap = error[best] - mean["train_error"][best]
+    rows = table.sort_values("width").to_dict("records")
+    best = min(rows, key=lambda row: row["test_error"])
+    gap = 100 * (best["test_error"] - best["train_error"])
     told = (
-        f"least test error {error[best]:.1%} at width {best:g}, {100 * gap:.1f} points above "
-        "training"
+        f"least test error {best['test_error']:.1%} at width {best['width']:g}, {gap:.1f} points "
+        "above training"
     )
-    if len(mean) < 2:
+    if len(rows) < 2:
         return told
-    if best != widest and mean["test_low"][widest] > mean["test_high"][best]:
+    if best is not rows[-1] and rows[-1]["test_low"] > best["test_high"]:
         return f"{told}; wider is worse"
-    if best == widest and mean["test_high"][best] < mean["test_low"][mean.index[-2]]:
+    if best is rows[-1] and best["test_high"] < rows[-2]["test_low"]:
         return f"{told}; wider may still help"
     return f"{told}; wider makes no clear difference"
 
@@ -201,17 +192,18 @@ def _short_count(n: float) -> str:
     return f"{n / 1e6:.3g} M" if n >= 1e6 else f"{n / 1e3:.3g} k" if n >= 1e3 else f"{n:.0f}"
 
 
-def _by_name(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """The rows of each curve, in the order of the table's names, sorted by shots."""
-    if "name" not in table:
-        table = table.assign(name="accuracy, 95 % interval")
-    groups = table.groupby("name", sort=False)
-    return [(str(name), rows.sort_values("k_shot")) for name, rows in groups]
+def _log_axis(axes: "Axes", values: Sequence[float], names: Sequence[str]) -> None:
+    """A logarithmic x axis whose ticks are the measured values."""
+    from matplotlib.ticker import FixedLocator, NullLocator
+
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(FixedLocator(list(values)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xticklabels(list(names))
 
 
-def _with_band(
-    axes: "Axes", x: pd.Series, rows: pd.DataFrame, color: str, marker: str, name: str
-) -> None:
-    """A line with its interval as a band."""
-    axes.fill_between(x, rows["low"], rows["high"], color=color, alpha=0.2, linewidth=0)
-    axes.plot(x, rows["accuracy"], color=color, marker=marker, markersize=6, label=name)
+def _with_band(axes: "Axes", rows: np.ndarray, color: str, marker: str, name: str) -> None:
+    """A line with its interval as a band; columns are x, y, low and high."""
+    x, y, low, high = rows.T
+    axes.fill_between(x, low, high, color=color, alpha=0.2, linewidth=0)
+    axes.plot(x, y, color=color, marker=marker, markersize=6, label=name)

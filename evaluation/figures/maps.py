@@ -21,14 +21,19 @@ if TYPE_CHECKING:
 Method = Literal["pca", "tsne", "umap"]
 TITLES = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
 LEGEND = 21  # groups, above which names stand in the map where there is room
-MOST_CLIPS = 1500  # of a map: more only cover each other, and t-SNE takes its time
+MOST_CLIPS = 1000  # of a map: more only cover each other, and t-SNE takes its time
 
 
 def has_umap() -> bool:
     """Whether the optional package is installed (`pip install "g5[umap]"`)."""
-    from importlib.util import find_spec
+    from importlib import metadata
 
-    return find_spec("umap") is not None
+    # By the name it is installed by: another package is called umap as well.
+    try:
+        metadata.version("umap-learn")
+    except metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def embedding_map(
@@ -87,6 +92,9 @@ def _layout(z_PD: np.ndarray, method: Method, seed: int) -> np.ndarray:
     """(P, 2) places of the clips."""
     from sklearn.decomposition import PCA
 
+    # t-SNE crashes on embeddings that have all collapsed into one.
+    if np.ptp(z_PD, axis=0).max() <= 1e-9 * np.abs(z_PD).max():
+        return np.zeros((len(z_PD), 2))
     reduced: Any
     width = min(*z_PD.shape, 2 if method == "pca" else 50)
     reduced = PCA(width, random_state=seed).fit_transform(z_PD)
@@ -108,7 +116,7 @@ def _layout(z_PD: np.ndarray, method: Method, seed: int) -> np.ndarray:
 def _umap(reduced: np.ndarray, seed: int) -> np.ndarray:
     import warnings
 
-    import umap
+    import umap  # pyright: ignore[reportMissingImports]
 
     with warnings.catch_warnings():
         # It says that a seed costs its parallelism, and what numba thinks of its code.
@@ -147,7 +155,7 @@ def _panel(axes: "Axes", xy_P2: np.ndarray, groups: np.ndarray) -> None:
     names, group_P = np.unique(groups, return_inverse=True)
     alone = len(names) == len(groups)
     shown = short_names([str(name) for name in names], 22)
-    size = float(np.clip(9000 / len(xy_P2), 7, 40))
+    size = float(np.clip(12000 / len(xy_P2), 10, 40))
     for c, name in enumerate(shown):
         at = group_P == c
         color = GREY if alone else COLORS[c % len(COLORS)]
@@ -188,6 +196,10 @@ def _names_in_map(
         if any(abs(y - b) < 0.022 and abs(x - a) < half + h for a, b, h in taken):
             continue
         taken.append((x, y, half))
+        # A name at the edge grows inwards.
+        side = "left" if x < half else "right" if x > 1 - half else "center"
         halo = [withStroke(linewidth=2.2, foreground="white")]
-        axes.text(*middle_C2[c], names[c], fontsize=7, ha="center", va="center", clip_on=True,
-                  color="#111111", path_effects=halo)  # fmt: skip
+        axes.text(
+            middle_C2[c, 0], middle_C2[c, 1], str(names[c]), fontsize=7, ha=side, va="center",
+            clip_on=True, color="#111111", path_effects=halo,
+        )  # fmt: skip
