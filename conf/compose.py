@@ -22,8 +22,8 @@ LOCKED_IN_A_CHECKPOINT = ("arch", "features")
 # Groups whose choice may be another one.
 FREE_GROUPS = ("data", "trainer", "logger", "callbacks")
 FREE_IN_A_CHECKPOINT = (
-    "arch.episodes", "features.clip", "features.clip_s", "features.min_clip_s", "features.max_clip_s",
-    "features.workers", "features.block_s",
+    "arch.episodes", "features.clip", "features.clip_s", "features.min_clip_s",
+    "features.max_clip_s", "features.workers", "features.block_s",
 )  # fmt: skip
 OF_TRAINING = ("train", "test", "resume", "debug", "experiment")
 
