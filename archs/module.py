@@ -1,4 +1,4 @@
-"""The one LightningModule: an episode's step, its metrics, its optimiser.
+"""The one LightningModule: a step of pretraining or of an episode, its metrics, its optimiser.
 
 Shape suffixes: B clips, M mel bands, T frames, N ways, K shots, Q queries, D embedding width,
 P clips of a validation plan.
@@ -15,8 +15,11 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassF1Score, MulticlassPrecision, MulticlassRecall
 
+from archs.classifier import CosineClassifier
+from archs.losses import cross_entropy
 from archs.protonet import ProtoNet
 from preprocessing.episodes import Episode, EpisodeBatch
+from preprocessing.labelled import LabelledBatch
 
 # What an epoch may be judged by.
 METRICS = (
@@ -34,6 +37,9 @@ def step_seed(*parts: int | str) -> int:
 class FewShotModule(pl.LightningModule):
     """Trains a `ProtoNet` on episodes and validates it on a fixed set of them.
 
+    Where it is given labelled batches first (`arch.training.pretrain`), it learns from those to
+    tell all training classes apart, by a cosine classifier that nothing else uses.
+
     Validation has two loaders: the first yields the clips of the plan, each of which is embedded
     once; the second yields the episodes, which are index tensors into those embeddings.
 
@@ -44,6 +50,7 @@ class FewShotModule(pl.LightningModule):
         training: the `arch.training` group.
         seed: of dropout and augmentation; each step's randomness depends on
             (seed, epoch, step, rank) alone, so that a resumed run repeats it.
+        train_classes: how many classes labelled batches have; 0 where there are none.
         val_classes: how many classes validation has, for macro metrics; 0 without validation.
         payload: what a checkpoint carries beside the weights; called at every save.
         compile_model: `torch.compile` the encoder.
@@ -57,12 +64,16 @@ class FewShotModule(pl.LightningModule):
         augmentation: nn.Module | None,
         training: Mapping[str, Any],
         seed: int,
+        train_classes: int,
         val_classes: int,
         payload: Callable[[], dict[str, Any]],
         compile_model: bool,
     ) -> None:
         super().__init__()
         self.model = model
+        self.classifier = (
+            CosineClassifier(model.embedding_dim, train_classes) if train_classes else None
+        )
         self.normalize = normalize
         self.augmentation = augmentation
         self.training_settings = dict(training)
@@ -89,12 +100,11 @@ class FewShotModule(pl.LightningModule):
 
     # --- training ---------------------------------------------------------------------------
 
-    def on_train_batch_start(self, batch: EpisodeBatch, batch_idx: int) -> None:
+    def on_train_batch_start(self, batch: EpisodeBatch | LabelledBatch, batch_idx: int) -> None:
         torch.manual_seed(step_seed(self.seed, self.current_epoch, batch_idx, self.global_rank))
 
-    def training_step(self, batch: EpisodeBatch, batch_idx: int) -> Tensor:
-        loss, accuracy = self.episode_loss(batch)
-        count = batch.n_way * batch.n_query
+    def training_step(self, batch: EpisodeBatch | LabelledBatch, batch_idx: int) -> Tensor:
+        loss, accuracy, count = self.loss(batch)
         self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=count, sync_dist=True)
         self.log(
             "train/acc", accuracy, on_step=False, on_epoch=True, batch_size=count, sync_dist=True,
@@ -102,6 +112,23 @@ class FewShotModule(pl.LightningModule):
         )  # fmt: skip
         self.log("train/step_loss", loss, on_step=True, prog_bar=True, batch_size=count)
         return loss
+
+    def loss(self, batch: EpisodeBatch | LabelledBatch) -> tuple[Tensor, Tensor, int]:
+        """Loss of a batch of either kind, the share that is right, and of how many."""
+        if isinstance(batch, LabelledBatch):
+            return *self.class_loss(batch), len(batch.class_ids)
+        return *self.episode_loss(batch), batch.n_way * batch.n_query
+
+    def class_loss(self, batch: LabelledBatch) -> tuple[Tensor, Tensor]:
+        """Cross-entropy over all training classes, and the share that is right."""
+        assert self.classifier is not None, "labelled batches need train_classes"
+        x_B1MT = self.normalize(batch.x, batch.stats)
+        if self.augmentation is not None:
+            x_B1MT = self.augmentation(x_B1MT, batch.class_ids)
+        logits_BC = self.classifier(self.model(x_B1MT))
+        smoothing = self.training_settings["label_smoothing"]
+        loss = cross_entropy(logits_BC, batch.class_ids, label_smoothing=smoothing)
+        return loss, (logits_BC.argmax(1) == batch.class_ids).float().mean()
 
     def episode_loss(self, batch: EpisodeBatch) -> tuple[Tensor, Tensor]:
         """Cross-entropy of the queries against the prototypes, and the share that is right."""
@@ -171,7 +198,7 @@ class FewShotModule(pl.LightningModule):
     # --- optimisation -----------------------------------------------------------------------
 
     def configure_optimizers(self) -> Any:
-        optimizer = make_optimizer(self.model, self.training_settings)
+        optimizer = make_optimizer(self, self.training_settings)
         scheduler = make_scheduler(optimizer, self.training_settings)
         if scheduler is None:
             return optimizer

@@ -13,14 +13,36 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from archs.geometry import MODES, Geometry
 from archs.prototypes import cosine_logits, euclidean_logits, prototypes
 from preprocessing.errors import UserError
 
 
 class Encoder(nn.Module):
-    """Turns clips ``(B, 1, M, T)`` into embeddings ``(B, embedding_dim)``; any M and T from 1."""
+    """Turns clips ``(B, 1, M, T)`` into embeddings ``(B, embedding_dim)``; any M and T from 1.
+
+    An encoder whose work on overlapping windows can be shared says so by ``stride``: its clips
+    are then ``pool(frames(x))``, output frame t of a clip sees only frames up to
+    ``stride * (t + 1) - 1``, and all but the first ``head`` output frames are those of any longer
+    clip around, if the clip starts at a multiple of ``stride``.
+
+    Attributes:
+        embedding_dim: D.
+        stride: input frames per output frame; 0: nothing can be shared.
+        head: output frames at a clip's start that see its edge.
+    """
 
     embedding_dim: int
+    stride: int = 0
+    head: int = 0
+
+    def frames(self, x_B1MT: Tensor) -> Tensor:
+        """What is pooled: ``(B, 1, M, T) -> (B, C, T // stride)``; only with a ``stride``."""
+        raise NotImplementedError(f"{type(self).__name__} shares nothing between windows")
+
+    def pool(self, x_BCT: Tensor) -> Tensor:
+        """Embed clips by their frames: ``(B, C, T // stride) -> (B, D)``."""
+        raise NotImplementedError(f"{type(self).__name__} shares nothing between windows")
 
 
 class ProtoNet(nn.Module):
@@ -30,26 +52,33 @@ class ProtoNet(nn.Module):
         encoder: what embeds the clips.
         distance: one of the class's ``distances``.
         cosine_scale: factor on the cosine when ``distance`` is ``"cosine"``; above 0.
+        normalize: where embeddings lie: ``"none"``, ``"l2"`` or ``"cl2n"`` (`archs.geometry`).
 
     Raises:
-        UserError: a distance that the architecture does not offer, or a scale of 0 or less.
+        UserError: a distance or geometry that is not there, or a scale of 0 or less.
     """
 
     distances: ClassVar[tuple[str, ...]] = ("euclidean", "cosine")
 
-    def __init__(self, *, encoder: Encoder, distance: str, cosine_scale: float) -> None:
+    def __init__(
+        self, *, encoder: Encoder, distance: str, cosine_scale: float, normalize: str
+    ) -> None:
         super().__init__()
         rule = f"must be one of {', '.join(self.distances)}"
         check(distance in self.distances, "distance", distance, rule)
         check(cosine_scale > 0, "cosine_scale", cosine_scale, "must be above 0")
+        check(normalize in MODES, "normalize", normalize, f"must be one of {', '.join(MODES)}")
         self.encoder = encoder
+        self.geometry = Geometry(
+            encoder.embedding_dim, normalize, learn_radius=distance != "cosine"
+        )
         self.embedding_dim = encoder.embedding_dim
         self.distance = distance
         self.cosine_scale = cosine_scale
 
     def forward(self, x_B1MT: Tensor) -> Tensor:
         """Embed clips: ``(B, 1, M, T) -> (B, D)`` in fp32, also under autocast."""
-        return self.encoder(x_B1MT).float()
+        return self.geometry(self.encoder(x_B1MT).float())
 
     def logits(self, support_NKD: Tensor, query_QD: Tensor) -> Tensor:
         """Classify embedded queries by an episode's embedded support: ``(Q, N)`` in fp32."""

@@ -20,7 +20,7 @@ from preprocessing.errors import UserError
 # In a checkpoint's own configuration these are facts of the trained model.
 LOCKED_IN_A_CHECKPOINT = ("arch", "features")
 # Groups whose choice may be another one.
-FREE_GROUPS = ("data", "trainer", "logger", "callbacks")
+FREE_GROUPS = ("data", "trainer", "logger", "callbacks", "detection")
 FREE_IN_A_CHECKPOINT = (
     "arch.episodes", "features.clip", "features.clip_s", "features.min_clip_s",
     "features.max_clip_s", "features.workers", "features.block_s",
@@ -102,7 +102,7 @@ def on_checkpoint(
     Raises:
         UserError: for an override of what the trained model fixes, naming it.
     """
-    config = OmegaConf.create(dict(stored))
+    config = OmegaConf.create({**_of_today(stored), **stored})
     OmegaConf.set_struct(config, True)
     with override_errors():
         parsed = OverridesParser.create().parse_overrides(readable(overrides))
@@ -128,6 +128,15 @@ def on_checkpoint(
             )
         OmegaConf.update(config, key, value, merge=False)
     return resolve(config)
+
+
+def _of_today(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Groups that the checkpoint's g5 had not got yet, as they are by default."""
+    absent = [group for group in FREE_GROUPS if group not in stored]
+    if not absent:
+        return {}
+    today = resolve(composed([]))
+    return {group: today[group] for group in absent}
 
 
 def _with_data_paths(config: DictConfig, values: dict[str, Any]) -> dict[str, Any]:

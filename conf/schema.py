@@ -32,6 +32,28 @@ class Clips:
 
 
 @dataclass
+class Detection:
+    """The part of `detection` that every way to score shares."""
+
+    sr: Literal["auto", "checkpoint", "native"]
+    time_expansion: Positive
+    shots: Count | None
+    negatives: Literal["gaps", "head", "everything"]
+    batch: Count
+    share: bool
+    workers: Count | Literal["auto"]
+    prior_spread: Positive
+    lean: Share
+    low_logit: float
+    level: Share
+    merge: NotNegative
+    min_duration: NotNegative
+    max_duration: Positive
+    pictures: bool
+    snippets: int
+
+
+@dataclass
 class Episodes:
     n_way: Count
     k_shot: Count
@@ -50,6 +72,7 @@ class Training:
     learning_rate: Positive
     weight_decay: NotNegative
     max_epochs: Count
+    pretrain: Share
     optimizer: Literal["adam", "adamw", "sgd"]
     momentum: Share
     scheduler: Literal["none", "step", "cosine", "cosine_warmup", "plateau"]
@@ -128,6 +151,7 @@ class Config:
     path: dict
     data: dict
     features: dict
+    detection: dict
     arch: dict
     trainer: dict
     callbacks: dict

@@ -10,7 +10,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from conf.build import locate, signature_hints
 from conf.check import check_mapping
-from conf.schema import GROUPS, Clips, Config
+from conf.schema import GROUPS, Clips, Config, Detection
 from preprocessing.errors import UserError
 
 
@@ -40,7 +40,7 @@ def validate(config: Mapping[str, Any]) -> None:
     check_mapping(config, hints_of(Config), "")
     for where, schema in GROUPS.items():
         check_mapping(_node(config, where), hints_of(schema), where)
-    for where in ("data", "features", "arch.model", "arch.augmentation"):
+    for where in ("data", "features", "detection", "arch.model", "arch.augmentation"):
         node = _node(config, where)
         if node is None:
             continue
@@ -49,6 +49,8 @@ def validate(config: Mapping[str, Any]) -> None:
         hints = signature_hints(locate(node["_target_"], where))
         if where == "features":
             hints |= hints_of(Clips)
+        if where == "detection":
+            hints |= hints_of(Detection)
         check_mapping({k: v for k, v in node.items() if k != "_target_"}, hints, where)
     _check_across(config)
 

@@ -57,7 +57,13 @@ def mean_interval(values_E: np.ndarray, *, bounds: tuple[float, float] = (0.0, 1
 
 
 def resampled_interval(
-    hits: np.ndarray, class_ids: np.ndarray, sources: np.ndarray, *, seed: int, resamples: int
+    hits: np.ndarray,
+    class_ids: np.ndarray,
+    sources: np.ndarray,
+    *,
+    seed: int,
+    resamples: int,
+    bounds: tuple[float, float] = (0.0, 1.0),
 ) -> Interval:
     """95 % interval of accuracy for new classes and new sources, by a two-stage bootstrap.
 
@@ -69,21 +75,23 @@ def resampled_interval(
     queries were confused with is held fixed.
 
     Args:
-        hits: (Q,) bool, whether a query was classified rightly.
+        hits: (Q,) whether a query was classified rightly; or another score of a query, such as
+            how much two models differ on it.
         class_ids: (Q,) its class.
         sources: (Q,) its source (recording, individual, site); compared within a class.
         seed: of the resampling.
         resamples: how many.
+        bounds: the smallest and the largest possible score.
     Returns:
         The interval around the class-averaged accuracy; ``n`` is the number of classes. Where all
         classes and sources score alike the rule of three holds, with n classes; so one class
-        alone, which says nothing of others, gives [0, 1].
+        alone, which says nothing of others, gives all of ``bounds``.
     """
     hits_CS, counts_CS, n_sources_C = _by_class_and_source(hits, class_ids, sources)
     n_classes, most = counts_CS.shape
     mean = float((hits_CS.sum(1) / counts_CS.sum(1)).mean())
     if n_classes == 1:
-        return _rule_of_three(mean, 1, (0.0, 1.0))
+        return _rule_of_three(mean, 1, bounds)
     rng = np.random.default_rng(seed)
     scores_R = np.empty(resamples)
     step = max(1, 4_000_000 // (n_classes * most))  # bounds the memory of a chunk to some 100 MB
@@ -97,11 +105,11 @@ def resampled_interval(
         counts_RC = (counts_CS[class_RC[..., None], source_RCS] * drawn_RCS).sum(-1)
         scores_R[start : start + n] = (hits_RC / counts_RC).mean(-1)
     if np.ptp(scores_R) == 0:
-        return _rule_of_three(mean, n_classes, (0.0, 1.0))
+        return _rule_of_three(mean, n_classes, bounds)
     low, high = np.quantile(scores_R, (0.025, 0.975))
     stretch = (n_classes / (n_classes - 1)) ** 0.5
     low, high = mean - (mean - low) * stretch, mean + (high - mean) * stretch
-    return Interval(mean, max(0.0, float(low)), min(1.0, float(high)), n_classes)
+    return Interval(mean, max(bounds[0], float(low)), min(bounds[1], float(high)), n_classes)
 
 
 def _rule_of_three(mean: float, n: int, bounds: tuple[float, float]) -> Interval:

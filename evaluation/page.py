@@ -41,15 +41,18 @@ ul { padding-left: 1.2rem; margin: .5rem 0; }
 .scroll { overflow-x: auto; max-height: 80vh; margin: .6rem 0; }
 table { border-collapse: collapse; font-size: .92rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .8rem .25rem 0; text-align: left; vertical-align: top;
-  border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }
+  border-bottom: 1px solid var(--line); overflow-wrap: break-word; max-width: 44rem; }
 th { position: sticky; top: 0; background: var(--paper); font-weight: 600; }
 .number { text-align: right; white-space: nowrap; }
 figure { margin: .8rem 0; }
 figcaption { font-size: .9rem; max-width: 46rem; overflow-wrap: anywhere; }
 figure img { max-width: 100%; height: auto; display: block; border-radius: 4px; }
-.chart { background: #fff; padding: .4rem; border-radius: 4px; }
+.chart { background: #fff; padding: .4rem; max-height: 44rem; cursor: zoom-in; }
+.whole { overflow-x: auto; }
+.whole img { max-width: none; max-height: none; cursor: zoom-out; }
 .grid { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(17rem, 1fr)); }
 .card { background: var(--panel); border-radius: 8px; padding: .7rem; min-width: 0; }
+.card h3 { margin-top: 0; overflow-wrap: anywhere; }
 .card figure { margin: 0 0 .5rem; }
 .tile { width: 100%; image-rendering: pixelated; cursor: pointer; }
 audio { width: 100%; height: 2rem; margin-top: .3rem; }
@@ -63,7 +66,7 @@ details > summary { cursor: pointer; color: var(--accent); margin: .5rem 0; }
 @media print { .scroll { max-height: none; } audio { display: none; } }
 """
 
-# One sound at a time, and a click on a tile plays it.
+# One sound at a time; a click on a tile plays it, and one on a figure shows it in full size.
 SCRIPT = """
 document.addEventListener('play', event => {
   for (const other of document.querySelectorAll('audio')) if (other !== event.target) other.pause();
@@ -72,6 +75,7 @@ document.addEventListener('click', event => {
   const sound = event.target.matches('.tile') &&
     event.target.closest('figure').querySelector('audio');
   if (sound) sound.paused ? sound.play() : sound.pause();
+  if (event.target.matches('.chart')) event.target.closest('figure').classList.toggle('whole');
 });
 """
 
@@ -135,6 +139,8 @@ def details(summary: str, *parts: str) -> Html:
 def table(frame: pd.DataFrame, formats: Mapping[str, str] | None = None) -> Html:
     """A data frame without its index; numbers stand to the right, missing ones are empty.
 
+    Where all names of columns are blank there is no head.
+
     Args:
         frame: cells may be `Html`.
         formats: of columns, e.g. ``{"accuracy": ".1%"}``; other floats get three digits.
@@ -151,8 +157,9 @@ def table(frame: pd.DataFrame, formats: Mapping[str, str] | None = None) -> Html
         ))
         for row in frame.itertuples(index=False, name=None)
     ]  # fmt: skip
-    body = element("table", element("thead", head), element("tbody", *rows))
-    return element("div", body, class_="scroll")
+    titled = any(str(name).strip() for name in frame.columns)
+    heads = [element("thead", head)] if titled else []
+    return element("div", element("table", *heads, element("tbody", *rows)), class_="scroll")
 
 
 def _is_number(dtype: Any) -> bool:

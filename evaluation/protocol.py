@@ -19,6 +19,7 @@ from evaluation.checks import (
     check_untrained,
 )
 from evaluation.intervals import resampled_interval
+from evaluation.mistakes import ClipEmbeddings, confident_mistakes
 from evaluation.raw_features import RawStatistics, raw_feature_scores
 from evaluation.result import ProtocolFacts, TestResult
 from evaluation.scoring import embed_plan, evaluate_episodes
@@ -113,7 +114,7 @@ def run_test(
             split=split, n_way=n_way, k_shot=k_shot, n_query=n_query, episodes=episodes,
             n_classes=len(np.unique(scores.true_A)), n_clips=len(plan.rows), seed=seed,
             cross_source=cross_source, split_hash=corpus.split_hash, data_hash=corpus.data_hash,
-            episodes_hash=_episodes_hash(plan, events),
+            episodes_hash=_episodes_hash(plan, events), split_file=corpus.split_file,
         ),
         scores=scores,
         resampled=resampled_interval(
@@ -123,6 +124,8 @@ def run_test(
         source_A=source_A,
         checks=tuple(checks),
         notes=tuple(notes),
+        mistakes=confident_mistakes(scores, plan, z_PD),
+        clips=ClipEmbeddings.of(plan, z_PD),
     )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from evaluation.intervals import Interval
+from evaluation.mistakes import ClipEmbeddings, Mistake
 from evaluation.raw_features import RawScores
 from evaluation.scoring import EpisodeScores
 from preprocessing.atomic import atomic_path
@@ -32,6 +33,7 @@ class ProtocolFacts:
         split_hash, data_hash: of the corpus.
         episodes_hash: of the very rows in every episode; equal hashes over equal split hashes are
             the same episodes.
+        split_file: hash of the split file that parted the corpus, or None.
     """
 
     split: str
@@ -46,6 +48,7 @@ class ProtocolFacts:
     split_hash: str
     data_hash: str
     episodes_hash: str
+    split_file: str | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,8 @@ class TestResult:
         source_A: the source of each answer's query.
         checks: names of the protocol checks that ran and passed.
         notes: what the protocol could not keep, or the reader should know.
+        mistakes: the most confident wrong answers.
+        clips: the embeddings of the test's clips, for maps; None where they were not kept.
     """
 
     __test__ = False  # not a test case, whatever pytest thinks of its name
@@ -70,6 +75,8 @@ class TestResult:
     source_A: np.ndarray
     checks: tuple[str, ...]
     notes: tuple[str, ...]
+    mistakes: tuple[Mistake, ...] = ()
+    clips: ClipEmbeddings | None = None
 
     @property
     def interval(self) -> Interval:

@@ -5,15 +5,17 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from preprocessing.episodes import (
     ClipBatches,
+    EpisodeBatch,
     EpisodeDataset,
     EpisodeIndexSampler,
     EpisodeSampler,
     plan_clips,
 )
+from preprocessing.labelled import LabelledBatch, LabelledDataset
 from preprocessing.material import Material
 
 
@@ -24,20 +26,45 @@ class FixedEpoch(EpisodeIndexSampler):
         """Stay where it is."""
 
 
+class PretrainThenEpisodes(Dataset[LabelledBatch | EpisodeBatch]):
+    """``dataset[epoch, index]``: labelled batches in the first epochs, episodes after them."""
+
+    def __init__(self, labelled: LabelledDataset, episodes: EpisodeDataset, pretrain: int) -> None:
+        self.labelled, self.episodes, self.pretrain = labelled, episodes, pretrain
+
+    def __getitem__(self, at: tuple[int, int]) -> LabelledBatch | EpisodeBatch:
+        return self.labelled[at] if at[0] < self.pretrain else self.episodes[at]
+
+
+def pretraining_epochs(training: Mapping[str, Any]) -> int:
+    """How many of `arch.training.max_epochs` come before the episodes; rounded down."""
+    return int(training["pretrain"] * training["max_epochs"] + 1e-9)
+
+
 class EpisodeLoaders(pl.LightningDataModule):
     """Training and validation episodes of a corpus.
 
     Args:
         material: the corpus and its features; splits `train` and `val` are used.
         episodes: the `arch.episodes` group.
+        training: the `arch.training` group: how many epochs have labelled batches, which hold as
+            many clips as an episode, before the epochs of episodes.
         seed: of the episodes.
 
     Attributes:
+        train_classes: how many classes labelled batches have; 0 where there are none.
         notes: what the samplers could not keep, a line each.
         val_labels: the classes of validation, by class id; empty where there is no such split.
     """
 
-    def __init__(self, material: Material, episodes: Mapping[str, Any], *, seed: int) -> None:
+    def __init__(
+        self,
+        material: Material,
+        episodes: Mapping[str, Any],
+        *,
+        training: Mapping[str, Any],
+        seed: int,
+    ) -> None:
         super().__init__()
         self.episodes = episodes
         size = {key: episodes[key] for key in ("n_way", "k_shot", "n_query", "cross_source")}
@@ -45,7 +72,18 @@ class EpisodeLoaders(pl.LightningDataModule):
         train_sampler = EpisodeSampler(
             material.corpus.split("train"), seed=seed, split="train", clips=train_reader, **size
         )
-        self.train_set = EpisodeDataset(train_sampler, train_reader, shift=episodes["shift"])
+        self.train_set: Dataset = EpisodeDataset(
+            train_sampler, train_reader, shift=episodes["shift"]
+        )
+        pretrain = pretraining_epochs(training)
+        self.train_classes = len(material.corpus.labels("train")) if pretrain else 0
+        if pretrain:
+            labelled = LabelledDataset(
+                material.corpus.split("train"), train_reader,
+                batch_size=size["n_way"] * (size["k_shot"] + size["n_query"]),
+                seed=seed, split="train", shift=episodes["shift"],
+            )  # fmt: skip
+            self.train_set = PretrainThenEpisodes(labelled, self.train_set, pretrain)
         self.notes = list(train_sampler.notes)
         self.val_labels = material.corpus.labels("val")
         self.val_clips: ClipBatches | None = None

@@ -73,6 +73,8 @@ def _describe(
             "git_revision": git_revision(),
             "data_hash": corpus.data_hash,
             "split_hash": corpus.split_hash,
+            "split_file": corpus.split_file,
+            "fold": config["data"].get("fold"),
             "g5_version": g5_version(),
             "job": "train" if config["train"] else "test",
         }

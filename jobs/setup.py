@@ -1,7 +1,6 @@
 """What has to be in place before PyTorch works: seeds, threads, precision, and a quiet console."""
 
 import logging
-import os
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -9,20 +8,16 @@ from typing import Any
 import torch
 
 from preprocessing.errors import UserError
+from preprocessing.seeds import seed_all
 
 
 def prepare_torch(config: Mapping[str, Any]) -> None:
     """Seed every generator and set threads as the configuration says."""
-    import pytorch_lightning as pl
-
     quiet()
-    if config["deterministic"]:
-        # cuBLAS reads it once, at its first product.
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     trainer = config["trainer"]
     if trainer["threads"] is not None:
         torch.set_num_threads(trainer["threads"])
-    pl.seed_everything(config["seed"], workers=True, verbose=False)
+    seed_all(config["seed"], deterministic=config["deterministic"])
 
 
 def check_device(config: Mapping[str, Any]) -> None:

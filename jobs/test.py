@@ -2,8 +2,11 @@
 
 import hashlib
 import json
+import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +14,13 @@ from conf.changes import OF_A_TEST, differences
 from conf.compose import on_checkpoint
 from conf.parts import data_of, material_of, raw_material_of, root_of
 from conf.validate import validate
-from evaluation.figures import confusion_matrix, per_class_accuracy, training_curves
+from evaluation.about import About
+from evaluation.gallery import draw_test
 from evaluation.history import read_history
+from evaluation.model_card import write_model_card
 from evaluation.protocol import run_test
 from evaluation.raw_features import RawStatistics
+from evaluation.report import write_report
 from evaluation.result import TestResult
 from evaluation.summary import summary_text
 from jobs.record import how_to_open, recording
@@ -49,6 +55,38 @@ def evaluate_checkpoint(
         UserError: for a checkpoint that cannot be used, an override of what it fixes, or data
             that cannot be tested on.
     """
+    with on_checkpoint_of(path, overrides, arch=arch, values=values, job=job) as tested:
+        return evaluate(
+            tested.config, tested.restored, tested.material, tested.folder, tested.logger
+        )
+
+
+@dataclass(frozen=True)
+class Tested:
+    """A checkpoint on its way to a test: what it is tested on, and where the results go."""
+
+    config: dict[str, Any]
+    restored: Restored
+    material: Material
+    folder: RunFolder
+    logger: MLflowLogger | None
+
+    @property
+    def raw(self) -> Material:
+        """The same corpus in log-mel, for raw features."""
+        return raw_material_of(self.config, self.material)
+
+
+@contextmanager
+def on_checkpoint_of(
+    path: str | Path,
+    overrides: Sequence[str],
+    *,
+    arch: str | None = None,
+    values: Mapping[str, Any] | None = None,
+    job: int | None = None,
+) -> Iterator[Tested]:
+    """What a test of a checkpoint needs, its MLflow run open; as for `evaluate_checkpoint`."""
     path, message = find(path)
     if message:
         print(message)
@@ -75,7 +113,7 @@ def evaluate_checkpoint(
         home.path.mkdir(exist_ok=True)
         name = config["exp_name"] if own else f"{config['exp_name']}/{home.path.name}"
         with recording(config, home, corpus, name=name, resume=True) as logger:
-            return evaluate(config, restored, material, home, logger)
+            yield Tested(config, restored, material, home, logger)
 
 
 def _test_key(config: Mapping[str, Any], corpus: Corpus) -> str:
@@ -123,40 +161,73 @@ def evaluate(
         device=device_of(config),
         temperature=restored.temperature,
     )
-    files = result.save(folder.path)
-    figures = draw(result, folder.figures)
-    history = folder.path / "history.csv"
-    if history.exists():
-        path = folder.figures / "training.png"
-        figures.append(training_curves(read_history(history), path, chance=result.chance))
-    places: dict[str, str | Path] = {
-        "checkpoint": restored.path.resolve(),
-        "figures": folder.figures,
-    }
-    if logger is not None:
-        logger.log_metrics(result.metrics())
-        for file in files:
-            logger.log_artifact(file)
-        for figure in figures:
-            logger.log_artifact(figure, "figures")
-        places["MLflow"] = how_to_open(logger)
+    places: dict[str, str | Path] = {"checkpoint": restored.path.resolve()}
+    places |= _write(result, config, restored, material, folder, logger)
     name = config["arch"]["name"]
     print()
     print(summary_text(result, name=name, places=places, encoding=sys.stdout.encoding))
     return result
 
 
-def draw(result: TestResult, folder: Path) -> list[Path]:
-    """The test's figures."""
-    classes, labels = result.scores.classes, result.scores.labels
-    return [
-        confusion_matrix(classes.confusion_CC, labels, folder / "confusion.png"),
-        per_class_accuracy(
-            classes.accuracy_C,
-            classes.support_C,
-            labels,
-            folder / "per_class_accuracy.png",
-            interval=result.interval,
-            chance=result.chance,
-        ),
-    ]
+def _write(
+    result: TestResult,
+    config: Mapping[str, Any],
+    restored: Restored,
+    material: Material,
+    folder: RunFolder,
+    logger: MLflowLogger | None,
+) -> dict[str, str | Path]:
+    """Numbers first, then figures, report and model card, and all of it to MLflow; where it is."""
+    files = result.save(folder.path)
+    if logger is not None:
+        # What was found is safe before anything is drawn of it.
+        logger.log_metrics(result.metrics())
+        for file in files:
+            logger.log_artifact(file)
+    own = folder.path.name == config["exp_name"]
+    about = About(
+        run=folder.path.name if own else f"{config['exp_name']}/{folder.path.name}",
+        restored=restored,
+        config=config,
+        corpus=material.corpus,
+        command=_command(restored, config),
+    )
+    history = folder.path / "history.csv"
+    if history.exists():
+        files.append(history)
+    figures = draw_test(
+        result,
+        about.events(result),
+        folder.figures,
+        history=read_history(history) if history.exists() else None,
+    )
+    report = write_report(folder.path / "report.html", result, about, figures)
+    card = write_model_card(_card_place(folder, restored), result, about)
+    places: dict[str, str | Path] = {"report": report, "figures": folder.figures}
+    if logger is not None:
+        if history.exists():
+            files.append(history)  # `g5 compare` overlays it
+        for file in (report, card):
+            logger.log_artifact(file)
+        for figure in figures.values():
+            logger.log_artifact(figure.path, "figures")
+        places["MLflow"] = how_to_open(logger)
+    return places
+
+
+def _card_place(folder: RunFolder, restored: Restored) -> Path:
+    """Beside the checkpoint where this is its run's own test, else beside the test's numbers."""
+    own = restored.path.resolve().parent == folder.checkpoints.resolve()
+    return (folder.checkpoints if own else folder.path) / "MODEL_CARD.md"
+
+
+def _command(restored: Restored, config: Mapping[str, Any]) -> str:
+    """What repeats the test: the checkpoint, and the protocol where it is not the checkpoint's."""
+    changed = differences(restored.config, config, ("arch.episodes", "seed"))
+    values = []
+    for key in changed:
+        value: Any = config
+        for part in key.split("."):
+            value = value[part]
+        values.append(f"{key}={value}")
+    return " ".join(["g5 test", shlex.quote(str(restored.path)), *values])

@@ -21,7 +21,7 @@ from conf.validate import validate
 from evaluation.calibration import calibrate
 from evaluation.raw_features import training_statistics
 from evaluation.result import TestResult
-from jobs.loaders import EpisodeLoaders
+from jobs.loaders import EpisodeLoaders, pretraining_epochs
 from jobs.record import recording
 from jobs.setup import check_device, device_of, precision_of, prepare_torch, set_matmul_precision
 from jobs.test import evaluate, evaluate_checkpoint
@@ -125,7 +125,10 @@ class Training:
         self.material.build(SPLITS)
         if config["features"]["normalize"] == "train":
             self.normalize.fit(*self.material.training_bands())
-        loaders = EpisodeLoaders(self.material, config["arch"]["episodes"], seed=config["seed"])
+        loaders = EpisodeLoaders(
+            self.material, config["arch"]["episodes"],
+            training=config["arch"]["training"], seed=config["seed"],
+        )  # fmt: skip
         raw_reader = raw_material_of(config, self.material).reader("train")
         self.raw_statistics = training_statistics(raw_reader, batch_size=RAW_BATCH)
         with claim(
@@ -286,6 +289,7 @@ class Training:
             augmentation=self.augmentation,
             training=self.config["arch"]["training"],
             seed=self.config["seed"],
+            train_classes=loaders.train_classes,
             val_classes=len(loaders.val_labels),
             payload=self._payload,
             compile_model=self.config["trainer"]["compile"],
@@ -313,7 +317,7 @@ class Training:
                 accelerator=settings["accelerator"],
                 devices=settings["devices"],
                 num_nodes=settings["num_nodes"],
-                strategy=settings["strategy"],
+                strategy=self._strategy(),
                 precision=precision_of(self.config),  # type: ignore[arg-type]
                 max_epochs=training["max_epochs"],
                 accumulate_grad_batches=self.config["arch"]["episodes"]["episodes_per_batch"],
@@ -332,6 +336,13 @@ class Training:
             )
         except (MisconfigurationException, TypeError, ValueError) as error:
             raise _trainer_error(error) from error
+
+    def _strategy(self) -> str:
+        """`trainer.strategy`; pretraining and episodes each leave parameters of the other alone."""
+        strategy = self.config["trainer"]["strategy"]
+        if strategy == "ddp" and pretraining_epochs(self.config["arch"]["training"]):
+            return "ddp_find_unused_parameters_true"
+        return strategy
 
     # --- what the user is told ----------------------------------------------------------------
 
@@ -372,7 +383,26 @@ class Training:
         )
         if total_s > LONG_S and self.device.type == "cpu":
             line += "; `g5 train v2 experiment=demo` takes minutes"
+        if self.config["deterministic"]:
+            line += "\n" + self._cost_of_determinism(module, loaders)
         return line
+
+    def _cost_of_determinism(self, module: FewShotModule, loaders: EpisodeLoaders) -> str:
+        """One line: how much longer a step takes, both ways measured in turn."""
+        seconds: dict[bool, list[float]] = {True: [], False: []}
+        try:
+            for deterministic in (False, True) * 3:
+                torch.use_deterministic_algorithms(deterministic)
+                torch.backends.cudnn.deterministic = deterministic
+                seconds[deterministic].append(seconds_per_episode(module, loaders, self.device))
+        finally:
+            torch.use_deterministic_algorithms(True)
+            torch.backends.cudnn.deterministic = True
+        ratio = min(seconds[True]) / min(seconds[False])
+        return (
+            f"deterministic  a training step takes {ratio:.2f} times as long as without; runs are "
+            f"bitwise equal on this machine with {torch.get_num_threads()} threads"
+        )
 
     # --- resuming -----------------------------------------------------------------------------
 
@@ -436,7 +466,7 @@ def seconds_per_episode(
         for _ in range(2):
             start = time.perf_counter()
             with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-                loss, _ = module.episode_loss(batch)
+                loss, *_ = module.loss(batch)
             loss.backward()
             if device.type == "cuda":
                 torch.cuda.synchronize()

@@ -4,6 +4,7 @@ Shapes: x_T mono samples; x_TC samples of C channels as the file holds them.
 """
 
 import hashlib
+import io
 import math
 import os
 import struct
@@ -37,22 +38,29 @@ class AudioInfo:
     channels: int
     frames: int
     duration_s: float
+    note: str = ""  # what is wrong with the header, where it was not believed
 
 
-def info(path: str | os.PathLike[str]) -> AudioInfo:
+def info(path: str | os.PathLike[str], *, to_end: bool = False) -> AudioInfo:
     """Read the header of a sound file.
+
+    Args:
+        path: the file.
+        to_end: a WAV whose header gives a wrong length (0, wrapped, too long) is no error, but
+            lasts to the end of the file; ``note`` says so.
 
     Raises:
         UserError: the file is missing, a folder, no sound file, truncated (WAV) or empty.
     """
-    with _opened(path) as sound:
+    with _opened(path, to_end) as sound:
+        note = wrong_length(path) if to_end else ""
         return AudioInfo(
-            sound.samplerate, sound.channels, sound.frames, sound.frames / sound.samplerate
+            sound.samplerate, sound.channels, sound.frames, sound.frames / sound.samplerate, note
         )
 
 
 def blocks(
-    path: str | os.PathLike[str], *, block_s: float, rate_hz: int | None
+    path: str | os.PathLike[str], *, block_s: float, rate_hz: int | None, to_end: bool = False
 ) -> Iterator[np.ndarray]:
     """Decode a file to mono blocks, contiguous in time, without holding more than one of them.
 
@@ -60,6 +68,7 @@ def blocks(
         path: wav, flac, ogg, mp3, ... of any width, rate and number of channels.
         block_s: length of a block, seconds.
         rate_hz: rate to resample to; None: the file's own.
+        to_end: as for `info`.
 
     Yields:
         ``(samples,)`` float32, the mean over the channels; every block but the last has
@@ -69,7 +78,7 @@ def blocks(
         UserError: as `info`, and for NaN or infinite samples or a file that ends early; it
             names the file and the second.
     """
-    with _opened(path) as sound:
+    with _opened(path, to_end) as sound:
         rate = rate_hz or sound.samplerate
         size = max(1, round(block_s * rate))
         yield from _reblock(_resampled(path, sound, rate), size)
@@ -81,6 +90,7 @@ def read(
     start_s: float = 0.0,
     end_s: float | None = None,
     rate_hz: int | None = None,
+    to_end: bool = False,
 ) -> np.ndarray:
     """Decode a stretch of a file to mono: ``(samples,)`` float32.
 
@@ -93,7 +103,7 @@ def read(
         UserError: as `blocks`.
     """
     assert 0 <= start_s <= (start_s if end_s is None else end_s), (start_s, end_s)
-    with _opened(path) as sound:
+    with _opened(path, to_end) as sound:
         source_hz, rate = sound.samplerate, rate_hz or sound.samplerate
         first = round(start_s * rate)
         stop = None if end_s is None else round(end_s * rate)
@@ -122,7 +132,7 @@ def content_hash(path: str | os.PathLike[str]) -> str:
 
 
 @contextmanager
-def _opened(path: str | os.PathLike[str]) -> Iterator[soundfile.SoundFile]:
+def _opened(path: str | os.PathLike[str], to_end: bool = False) -> Iterator[soundfile.SoundFile]:
     """Open a sound file, or say in one line why it cannot be used."""
     path = Path(path)
     if path.is_dir():
@@ -131,8 +141,8 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[soundfile.SoundFile]:
         raise UserError(f"{path}: there is no such file")
     try:
         with open(path, "rb") as handle:
-            missing = _missing_bytes(handle)
-        sound = soundfile.SoundFile(path)
+            missing = 0 if to_end else _missing_bytes(handle)
+        sound = _to_end(path) if to_end and wrong_length(path) else soundfile.SoundFile(path)
     except OSError as error:
         raise UserError(f"{path}: cannot be opened ({error.strerror})") from error
     except soundfile.LibsndfileError as error:
@@ -176,6 +186,106 @@ def _missing_bytes(handle: BinaryIO) -> int:
             return max(0, size - (end - here))
         handle.seek(here + size + size % 2)
     return 0
+
+
+class _Tail(io.FileIO):
+    """A file from some byte on, as if it began there."""
+
+    def __init__(self, path: Path, first: int) -> None:
+        super().__init__(path, "rb")
+        self._first = first
+        super().seek(first)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        if whence == os.SEEK_SET:
+            offset += self._first
+        return super().seek(offset, whence) - self._first
+
+    def tell(self) -> int:
+        return super().tell() - self._first
+
+
+@dataclass(frozen=True)
+class _Wav:
+    """Where the samples of a WAV lie and what they are."""
+
+    tag: int
+    channels: int
+    rate_hz: int
+    bits: int
+    first: int  # byte
+    size: int  # bytes, as the header says
+    there: int  # bytes, to the end of the file
+
+
+def _wav(path: str | os.PathLike[str]) -> _Wav | None:
+    """The layout of a WAV of plain samples; None for everything else."""
+    with open(path, "rb") as handle:
+        magic = handle.read(12)
+        if magic[:4] not in (b"RIFF", b"RF64") or magic[8:] != b"WAVE":
+            return None
+        end = os.fstat(handle.fileno()).st_size
+        kind, long_size = None, None
+        while len(head := handle.read(8)) == 8:
+            name, size = struct.unpack("<4sI", head)
+            here = handle.tell()
+            if name == b"ds64" and size >= 16:
+                long_size = struct.unpack("<QQ", handle.read(16))[1]
+            if name == b"fmt " and size >= 16:
+                tag, channels, rate_hz, _, _, bits = struct.unpack("<HHIIHH", handle.read(16))
+                extra = handle.read(min(size - 16, 10))
+                # WAVE_FORMAT_EXTENSIBLE: the format is the head of a GUID.
+                tag = struct.unpack("<H", extra[8:10])[0] if tag == 0xFFFE else tag
+                kind = tag, channels, rate_hz, bits
+            if name == b"data" and kind is not None:
+                if size == 0xFFFFFFFF and long_size is not None:
+                    size = long_size
+                return _Wav(*kind, here, size, end - here)
+            handle.seek(here + size + size % 2)
+    return None
+
+
+def wrong_length(path: str | os.PathLike[str]) -> str:
+    """What is wrong with the length in a WAV's header; "" if nothing.
+
+    It is wrong where the header promises more than there is, or where what follows the promised
+    samples is neither the end of the file nor another chunk (recorders that write more than
+    4 GiB, or were stopped, leave such headers).
+    """
+    wav = _wav(path)
+    if wav is None or wav.size == wav.there or wav.first + wav.there <= wav.first:
+        return ""
+    if wav.size > wav.there:
+        unknown = wav.size >= 0x7FFFFFFF
+        what = "no length" if unknown else f"{wav.size - wav.there:,} bytes more than there are"
+        return f"the header promises {what}; read to the end of the file"
+    with open(path, "rb") as handle:
+        handle.seek(wav.first + wav.size + wav.size % 2)
+        name = handle.read(4)
+    is_chunk = len(name) < 4 or all(32 <= byte < 127 for byte in name)
+    if wav.size and is_chunk:
+        return ""
+    what = "a length of 0" if not wav.size else f"{wav.there - wav.size:,} bytes too few"
+    return f"the header says {what}; read to the end of the file"
+
+
+_RAW = {
+    (1, 8): "PCM_U8", (1, 16): "PCM_16", (1, 24): "PCM_24", (1, 32): "PCM_32",
+    (3, 32): "FLOAT", (3, 64): "DOUBLE",
+}  # fmt: skip
+
+
+def _to_end(path: Path) -> soundfile.SoundFile:
+    """A WAV whose length is not believed: its samples to the end of the file."""
+    wav = _wav(path)
+    assert wav is not None
+    subtype = _RAW.get((wav.tag, wav.bits))
+    if subtype is None or not wav.channels or not wav.rate_hz:
+        return soundfile.SoundFile(path)
+    return soundfile.SoundFile(
+        _Tail(path, wav.first), samplerate=wav.rate_hz, channels=wav.channels, format="RAW",
+        subtype=subtype, endian="LITTLE",
+    )  # fmt: skip
 
 
 def _mono(

@@ -4,6 +4,7 @@ import os
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,12 +13,21 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from preprocessing.annotations import RECORDING, SUBSET, Rows, read_clips, read_dcase, read_raven
+from preprocessing.annotations import (
+    RECORDING,
+    SUBSET,
+    Rows,
+    read_clips,
+    read_dcase,
+    read_raven,
+    recording_of,
+)
 from preprocessing.draft import Draft
 from preprocessing.errors import UserError
 from preprocessing.events import Corpus, Problem
 from preprocessing.progress import track
 from preprocessing.recordings import Listing, base_name, is_audio, walk
+from preprocessing.splits import FOLD, fold_numbers, read_list, split_hash_of
 
 ANCHORS = ("centre", "loudest")
 
@@ -144,11 +154,11 @@ class RavenData(_AnnotatedFolders):
                 return [Path(name)]
             return beside.find(base_name(name)) or anywhere.find(base_name(name))
 
-        draft.read(path, self._read, split=split, find=find, own=find(_raven_stem(path)))
+        draft.read(path, self._read, split=split, find=find, own=find(recording_of(path)))
 
     def _read(self, path: Path) -> tuple[Rows, list[Problem]]:
         rows, found = read_raven(path, label_column=self.label_column)
-        audio = np.where(rows["audio"] == "", _raven_stem(path), rows["audio"])
+        audio = np.where(rows["audio"] == "", recording_of(path), rows["audio"])
         return {**rows, "audio": audio}, found
 
 
@@ -162,6 +172,9 @@ class ClipsData:
             (everything is test).
         val_classes: share of the classes for validation (by_class).
         test_classes: share of the classes for the test (by_class).
+        fold: cross-validation by class: this fold is the test set, the next one validates, the
+            others train; the split file's folds where it has some. None: a hold-out.
+        folds: number of folds, where they are not the split file's.
         seed: of the split by class. Classes that share a source stay together.
         anchor: where a clip of a longer call is cut, kept for the clip reader.
         cache_dir: folder in which content hashes are remembered, or None.
@@ -178,6 +191,8 @@ class ClipsData:
         split: str,
         val_classes: float,
         test_classes: float,
+        fold: int | None,
+        folds: int,
         seed: int,
         anchor: str,
         cache_dir: str | None,
@@ -193,7 +208,14 @@ class ClipsData:
                 f"data.val_classes, data.test_classes: {val_classes} + {test_classes} leaves no "
                 "classes for training"
             )
+        if fold is not None and split == "test":
+            raise UserError("data.fold: with data.split=test everything is test; leave one away")
+        if folds < 3:
+            raise UserError(f"data.folds={folds}: at least 3: one each to test, validate and train")
         self.val_classes, self.test_classes, self.seed = val_classes, test_classes, seed
+        self.fold, self.folds = fold, folds
+        self.split_file: str | None = None
+        self._fold_of_row: np.ndarray | None = None
 
     def load(self) -> Corpus:
         """Read the list and the headers; what is wrong with one file hides nothing of another.
@@ -211,7 +233,9 @@ class ClipsData:
             self._read_list(draft, root)
         else:
             raise UserError(f"data.root: there is no {root}")
-        return draft.corpus(self.cache_dir, test_is_val=False, assign_split=self._by_class)
+        assign = self._by_class if self.fold is None else self._by_fold
+        corpus = draft.corpus(self.cache_dir, test_is_val=False, assign_split=assign)
+        return replace(corpus, split_file=self.split_file)
 
     def _read_folders(self, draft: Draft, root: Path) -> None:
         files = [file for file in walk(root) if is_audio(file)]
@@ -243,6 +267,11 @@ class ClipsData:
             raise UserError(f"data.audio_dir: there is no folder {home}")
         rows, found = read_clips(path)
         draft.problems += found
+        if self.split == "auto" and (digest := split_hash_of(path)):
+            self.split_file = digest
+            table = read_list(path)
+            if FOLD in table:
+                self._fold_of_row = table[FOLD].to_numpy(np.int64)
         if not len(rows["row"]) and not found:
             draft.note("empty-table", path, "lists no clips", fatal=True)
         if self.split != "auto":
@@ -273,6 +302,32 @@ class ClipsData:
         split[todo] = [place[label] for label in rows["label"].to_numpy(dtype=object)[todo]]
         missing = sorted(wanted - set(place.values()))
         return split, [self._no_split(missing, groups)] if missing else []
+
+    def _by_fold(self, rows: pd.DataFrame) -> tuple[np.ndarray, list[Problem]]:
+        """Give every row a split by the fold it is in."""
+        assert self.fold is not None
+        if self._fold_of_row is not None:
+            fold_R = self._fold_of_row[rows["row"].to_numpy() - 2]  # the header is row 1
+            folds = int(self._fold_of_row.max()) + 1
+        else:
+            label_R = rows["label"].to_numpy(str)
+            groups = enumerate(_linked_classes(rows))
+            group_of = {label: number for number, group in groups for label in group}
+            group_R = np.array([group_of[label] for label in label_R])
+            if len(np.unique(group_R)) < self.folds:
+                message = f"there are only {len(np.unique(group_R))} classes (those that share "
+                message += f"sources count as one) for data.folds={self.folds}; lower it"
+                return np.full(len(rows), "train"), [
+                    Problem("split", str(self.root), message, True)
+                ]
+            folds = self.folds
+            fold_R = fold_numbers(label_R, group_R, folds, stratify=False, seed=self.seed)
+        if self.fold >= folds:
+            raise UserError(f"data.fold={self.fold}: the folds are 0 to {folds - 1}")
+        split = np.full(len(rows), "train", dtype=object)
+        split[fold_R == (self.fold + 1) % folds] = "val"
+        split[fold_R == self.fold] = "test"
+        return split, []
 
     def _no_split(self, missing: list[str], groups: list[list[str]]) -> Problem:
         message = f"the split by class leaves no class for {' and '.join(missing)}: there are "
@@ -349,13 +404,3 @@ def _tables(draft: Draft, root: Path, files: list[Path], suffix: str) -> list[Pa
     if not tables:
         draft.note("no-annotation", root, f"has no annotation tables (*{suffix})", fatal=True)
     return tables
-
-
-def _raven_stem(path: Path) -> str:
-    """The recording's name in ``<stem>.Table.1.selections.txt`` and its shorter forms."""
-    parts = path.name.split(".")[:-1]
-    if len(parts) > 1 and parts[-1].lower() == "selections":
-        parts.pop()
-        if len(parts) > 2 and parts[-1].isdigit() and parts[-2].lower() == "table":
-            del parts[-2:]
-    return ".".join(parts)

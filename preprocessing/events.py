@@ -67,12 +67,14 @@ class Corpus:
             of the file's bytes.
         problems: everything found on the way; those that are ``fatal`` stop training.
         test_is_val: there is no test set of its own, and the validation set is tested on.
+        split_file: the hash of the split file (`g5 data split`) that parted them; None without one.
     """
 
     events: pd.DataFrame
     recordings: pd.DataFrame
     problems: tuple[Problem, ...]
     test_is_val: bool = False
+    split_file: str | None = None
 
     def split(self, name: str) -> pd.DataFrame:
         """The POS events of split ``name`` ("train", "val", "test"), rows numbered 0..n-1.

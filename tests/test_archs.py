@@ -227,7 +227,8 @@ def test_training_starts_within_reach_of_softmax(arch: str):
     shape_N1MT = F.interpolate(clips(N_WAY, 6, 5), size=(64, 44), mode="bilinear")
     class_B = torch.arange(N_WAY).repeat_interleave(K_SHOT)
     class_B = torch.cat([class_B, torch.arange(N_WAY).repeat_interleave(N_QUERY)])
-    x_B1MT = 2 * shape_N1MT[class_B] + clips(len(class_B), 64, 44)
+    # Classes so alike that no untrained embedding tells them apart for sure.
+    x_B1MT = 0.4 * shape_N1MT[class_B] + clips(len(class_B), 64, 44)
     loss = episode_loss(make(arch).train(), x_B1MT)
     assert 0.02 * math.log(N_WAY) < loss.item() < 1.5 * math.log(N_WAY)
 
@@ -262,6 +263,24 @@ def test_an_unknown_distance_is_named(arch: str):
 def test_impossible_values_are_named(arch: str, key: str, value: Any):
     with pytest.raises(UserError, match=rf"^arch\.model\.{key}={re.escape(str(value))}: must be"):
         make(arch, **{key: value})
+
+
+@pytest.mark.parametrize("arch", ARCH_YAML)
+def test_an_unknown_geometry_is_named(arch: str):
+    with pytest.raises(
+        UserError, match=r"^arch\.model\.normalize=l3: must be one of none, l2, cl2n"
+    ):
+        make(arch, normalize="l3")
+
+
+@pytest.mark.parametrize("arch", ARCH_YAML)
+@pytest.mark.parametrize("mode", ["l2", "cl2n"])
+def test_normalised_embeddings_have_one_length(arch: str, mode: str):
+    model = make(arch, normalize=mode).train()
+    model(clips(12, seed=3))
+    with torch.no_grad():
+        length_B = model.eval()(clips(5)).norm(dim=1)
+    torch.testing.assert_close(length_B, length_B[:1].expand(5))
 
 
 @pytest.mark.parametrize("arch", ARCH_YAML)
@@ -346,12 +365,29 @@ def test_v2_takes_any_number_of_blocks(channels: list[int]):
         ("attention_heads", 0),
         ("attention_heads", 7),
         ("embedding_dim", 0),
+        ("frequency_bins", 0),
+        ("band_statistics", -1),
         ("distance_hidden", [0]),
     ],
 )
 def test_v2_names_impossible_values(key: str, value: Any):
     with pytest.raises(UserError, match=rf"^arch\.model\.{key}={re.escape(str(value))}: must"):
         make("v2", **{key: value})
+
+
+def test_v2_keeps_pitch_where_it_pools_coarse_frequencies():
+    """A tone and its shift by half the bands differ more than with the mean over all bands."""
+
+    def gap(**changes: Any) -> float:
+        model = make("v2", normalize="l2", **changes).eval()
+        x_B1MT = torch.zeros(2, 1, 64, 20)
+        x_B1MT[0, :, 8:12], x_B1MT[1, :, 40:44] = 3.0, 3.0
+        with torch.no_grad():
+            return float((model(x_B1MT)[0] - model(x_B1MT)[1]).norm())
+
+    plain = gap(frequency_bins=1, band_statistics=0)
+    assert gap(frequency_bins=4, band_statistics=0) > 1.1 * plain
+    assert gap(frequency_bins=1, band_statistics=64) > 1.1 * plain
 
 
 def last_weight(metric: LearnableDistanceMetric) -> Tensor:

@@ -25,6 +25,7 @@ from tracking.callbacks import (
     EpochLines,
     StopEarly,
     TrainingMonitor,
+    training_callbacks,
 )
 from tracking.checkpoints import latest
 
@@ -496,10 +497,10 @@ def test_the_group_decides_which_callbacks_there_are(tmp_path: Path) -> None:
         },
         "progress_bar": False,
     }  # fmt: skip
-    kinds = [type(c) for c in callbacks.training_callbacks(settings, checkpoints=tmp_path)]
+    kinds = [type(c) for c in training_callbacks(settings, checkpoints=tmp_path)]
     assert kinds == [TrainingMonitor, EpochCheckpoints]
     settings["early_stopping"]["enabled"] = settings["progress_bar"] = True
-    kinds = [type(c) for c in callbacks.training_callbacks(settings, checkpoints=tmp_path)]
+    kinds = [type(c) for c in training_callbacks(settings, checkpoints=tmp_path)]
     assert kinds == [TrainingMonitor, StopEarly, EpochLines, EpochCheckpoints]
 
 

@@ -27,7 +27,13 @@ from tracking.checkpoints import (
 )
 from tracking.restore import restore
 
-MODEL = {"channels": [4, 8], "dropout": 0.0, "distance": "euclidean", "cosine_scale": 10.0}
+MODEL = {
+    "channels": [4, 8],
+    "dropout": 0.0,
+    "distance": "euclidean",
+    "cosine_scale": 10.0,
+    "normalize": "none",
+}
 MEL = {"sr": 8000, "n_fft": 256, "hop_mel": 64, "n_mels": 16, "fmin": 50, "fmax": 4000}
 CONFIG: dict[str, Any] = {
     "arch": {"name": "v1", "model": {"_target_": "archs.v1.arch.ProtoNetV1", **MODEL}},

@@ -123,6 +123,8 @@ OTHER: dict[str, Any] = {
     "data=clips data.root": "{world}/clips/list.csv",
     "data=clips data.audio_dir": "{world}/other_clips",
     "data=clips data.split": "test",
+    "data=clips data.fold": 2,
+    "data=clips data.folds": 3,
     "data=clips data.val_classes": 0.4,
     "data=clips data.test_classes": 0.4,
     "data=procedural data.root_dir": "elsewhere",
@@ -149,9 +151,11 @@ OTHER: dict[str, Any] = {
         "time_mask_pct": 0.1, "freq_mask_pct": 0.1, "n_time_masks": 1, "n_freq_masks": 1,
         "noise_std": 0.1, "mixup_alpha": 0.0,
     },
+    "arch.model.normalize": ("none", "cl2n"),
     "arch.training.optimizer": ("sgd", "adam"),
     "arch.training.scheduler": "cosine",
     "arch.training.warmup_epochs": 1,
+    "arch.training.pretrain": (0.5, 0.0),
     "arch.training.gradient_clip_val": 1e-3,
     "arch.training.load_weight_from": "{world}/trained.ckpt",
     "trainer.accelerator": "gpu",
@@ -174,6 +178,7 @@ TOGETHER_WITH: dict[str, dict[str, Any]] = {
     "data=procedural data.reverb_s": {"data.reverb": 1.0},
     "data=procedural data.distractor_snr_db": {"data.distractors": 3.0},
     "data=clips data.audio_dir": {"path.train_dir": "{world}/clips/list.csv"},
+    "data=clips data.folds": {"data.fold": 0},
     "features.min_clip_s": {"features.clip": "adaptive"},
     "features.max_clip_s": {"features.clip": "adaptive", "features.min_clip_s": 0.05},
     "arch.model.cosine_scale": {"arch.model.distance": "cosine"},
@@ -191,6 +196,9 @@ TOGETHER_WITH: dict[str, dict[str, Any]] = {
         for key in ("monitor", "mode", "patience", "min_delta")
     },
 }  # fmt: skip
+
+# Read by the verbs on embeddings, which compose nothing: tests/test_transfer_leaves.py walks them.
+OF_EMBEDDINGS = {"encoder", "head"}
 
 # Read by experiments/ only: they look for real recordings here.
 EXPERIMENTS_ONLY = {"path.real_dir"}
@@ -243,6 +251,7 @@ def _composition(overrides: tuple[str, ...]) -> DictConfig:
 def leaves() -> list[Leaf]:
     """Every key under every choice of every group, once for each class that is configured."""
     groups = sorted(path.name for path in CONF.iterdir() if path.is_dir() and choices(path.name))
+    groups = [group for group in groups if group not in OF_EMBEDDINGS]
     found: dict[tuple[str, str], Leaf] = {}
     for group in groups:
         # The base choice comes first: what others share with it is probed there.
@@ -502,7 +511,7 @@ def see_second_run(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch
     return see_run(config, here, patch)
 
 
-NO_VALIDATION: Any = SimpleNamespace(val_labels=[])
+NO_VALIDATION: Any = SimpleNamespace(val_labels=[], train_classes=0)
 
 
 def see_encoder(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) -> Any:
@@ -533,7 +542,10 @@ def material(config: dict[str, Any]) -> Material:
 
 def see_episodes(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) -> Any:
     """The training episodes of two epochs, and the validation episodes."""
-    loaders = EpisodeLoaders(material(config), config["arch"]["episodes"], seed=config["seed"])
+    loaders = EpisodeLoaders(
+        material(config), config["arch"]["episodes"],
+        training=config["arch"]["training"], seed=config["seed"],
+    )  # fmt: skip
     train = loaders.train_dataloader()
     seen = []
     for epoch in range(2):

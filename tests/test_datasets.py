@@ -49,7 +49,8 @@ def dcase(root: Path, **changes) -> DcaseData:
 def clips(root: Path | None, **changes) -> ClipsData:
     settings = {
         "root": root and str(root), "audio_dir": None, "split": "auto", "val_classes": 0.2,
-        "test_classes": 0.2, "seed": 0, "anchor": "loudest", "cache_dir": None,
+        "test_classes": 0.2, "fold": None, "folds": 5, "seed": 0, "anchor": "loudest",
+        "cache_dir": None,
     }  # fmt: skip
     return ClipsData(**{**settings, **changes})
 

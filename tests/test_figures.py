@@ -10,14 +10,21 @@ import pandas as pd
 import pytest
 
 from evaluation.figures import (
+    capacity_curve,
+    confidence_histogram,
     confusion_matrix,
     drawing,
+    embedding_map,
+    has_umap,
     per_class_accuracy,
+    reliability_diagram,
     short_names,
+    shot_curve,
     similarity_order,
     training_curves,
     worst_confusions,
 )
+from evaluation.figures.curves import capacity_told
 from evaluation.history import COLUMNS, best_epoch, read_history, verdict
 from evaluation.intervals import mean_interval
 from preprocessing.errors import UserError
@@ -235,6 +242,153 @@ def test_worst_confusions_in_words():
     text = worst_confusions(share_CC, ["ape", "bat", "cow"])
     assert text.splitlines()[1:] == ["cow → ape 30%", "ape → bat 10%"]
     assert worst_confusions(np.eye(2), ["ape", "bat"]) == "No class is ever confused."
+
+
+# --- answers ----------------------------------------------------------------------------------
+
+
+def titles(monkeypatch, module):
+    """The figures' main titles, as they are drawn."""
+    seen = []
+
+    @contextmanager
+    def spy(*place):
+        with drawing(*place) as figure:
+            yield figure
+            seen.append(figure.get_suptitle())
+
+    monkeypatch.setattr(f"evaluation.figures.{module}.drawing", spy)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("shift", "kind"), [(0.0, "well calibrated"), (0.2, "too sure"), (-0.2, "not sure enough")]
+)
+def test_reliability_says_whether_confidence_can_be_believed(tmp_path, monkeypatch, shift, kind):
+    seen = titles(monkeypatch, "answers")
+    rng = np.random.default_rng(0)
+    confidence_A = rng.uniform(0.3, 0.7, 20_000)
+    hit_A = rng.random(20_000) < confidence_A - shift
+    path = tmp_path / "reliability.png"
+    reliability_diagram(confidence_A, hit_A, path, chance=0.2, error=0.2)
+    assert min(size_of(path)[:2]) > 800
+    assert seen == [f"On the whole {kind}, expected calibration error 20.0%"]
+
+
+def test_confident_mistakes_are_counted(tmp_path, monkeypatch):
+    seen = titles(monkeypatch, "answers")
+    confidence_A = np.array([0.95, 0.99, 0.97, 0.92, 0.5, 0.6, 0.4, 0.3])
+    hit_A = np.array([1, 1, 1, 0, 1, 0, 0, 0], dtype=bool)
+    confidence_histogram(confidence_A, hit_A, tmp_path / "a.png", chance=0.2)
+    confidence_histogram(confidence_A[4:], hit_A[4:], tmp_path / "b.png", chance=0.2)
+    confidence_histogram(confidence_A[:3], hit_A[:3], tmp_path / "c.png", chance=0.2)
+    assert seen[:2] == [
+        "50% of answers are 90% confident or more; 25.0% of those are wrong",
+        "No answer is 90% confident or more",
+    ]
+
+
+@pytest.mark.parametrize("draw", [reliability_diagram, confidence_histogram])
+def test_answers_that_cannot_be_drawn_are_one_clear_line(tmp_path, draw):
+    path = tmp_path / "figure.png"
+    with pytest.raises(UserError, match="there are no answers to draw"):
+        draw(np.array([]), np.array([], dtype=bool), path, chance=0.2)
+    with pytest.raises(UserError, match="1 of 2 confidences are NaN"):
+        draw(np.array([0.5, np.nan]), np.array([True, False]), path, chance=0.2)
+    assert not path.exists()
+
+
+# --- maps -------------------------------------------------------------------------------------
+
+
+def make_clips(n_classes, n_clips=60):
+    rng = np.random.default_rng(0)
+    class_P = rng.integers(n_classes, size=n_clips)
+    z_PD = rng.normal(size=(n_classes, 8))[class_P] * 5 + rng.normal(size=(n_clips, 8))
+    sources = [f"Aufnahme {i} am Großen Müggelsee, Nordufer" for i in rng.integers(6, size=n_clips)]
+    return z_PD, [f"Grünspecht {i}" for i in class_P], sources
+
+
+METHODS = [
+    "pca",
+    "tsne",
+    pytest.param("umap", marks=pytest.mark.skipif(not has_umap(), reason="an optional package")),
+]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_maps_are_drawn_and_are_the_same_again(tmp_path, method):
+    clips = make_clips(5)
+    first, again, other = tmp_path / "1.png", tmp_path / "2.png", tmp_path / "3.png"
+    embedding_map(*clips, first, method=method, seed=0)
+    embedding_map(*clips, again, method=method, seed=0)
+    assert first.read_bytes() == again.read_bytes()
+    embedding_map(*clips, other, method=method, seed=0, most=30)
+    assert other.read_bytes() != first.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("n_classes", "n_clips"), [(100, 300), (1, 3), (5, 5)], ids=["many", "three clips", "five"]
+)
+def test_maps_of_many_classes_and_of_few_clips(tmp_path, n_classes, n_clips):
+    z_PD, labels, _ = make_clips(n_classes, n_clips)
+    alone = [f"{i}.wav" for i in range(n_clips)]
+    for method in ("pca", "tsne"):
+        path = embedding_map(z_PD, labels, alone, tmp_path / "map.png", method=method, seed=0)
+        assert min(size_of(path)[:2]) > 800
+
+
+def test_maps_of_what_cannot_be_mapped(tmp_path):
+    z_PD, labels, sources = make_clips(3)
+    path = tmp_path / "map.png"
+    # An encoder that collapsed: one point.
+    embedding_map(np.ones_like(z_PD), labels, sources, path, method="tsne", seed=0)
+    z_PD[3, 2] = np.nan
+    with pytest.raises(UserError, match="1 of 60 embeddings are NaN or infinite"):
+        embedding_map(z_PD, labels, sources, path, method="pca", seed=0)
+    with pytest.raises(UserError, match="2 clips make no map"):
+        embedding_map(z_PD[:2], labels[:2], sources[:2], path, method="pca", seed=0)
+    if not has_umap():
+        with pytest.raises(UserError, match="pip install"):
+            embedding_map(z_PD[4:], labels[4:], sources[4:], path, method="umap", seed=0)
+
+
+# --- shots and capacity -----------------------------------------------------------------------
+
+
+def test_shot_curves_are_drawn(tmp_path):
+    table = pd.DataFrame({"k_shot": [10, 1, 5], "accuracy": [0.7, 0.4, 0.6]})
+    table = table.assign(low=table["accuracy"] - 0.02, high=table["accuracy"] + 0.02)
+    both = pd.concat([table.assign(name="v2"), table.assign(name="raw features")])
+    for number, rows in enumerate((table, both, table.head(1))):
+        path = shot_curve(rows, tmp_path / f"{number}.png", chance=0.1, title="v2")
+        assert min(size_of(path)[:2]) > 500
+
+
+@pytest.mark.parametrize(
+    ("test_error", "told"),
+    [
+        ([0.6, 0.4, 0.5], "least test error 40.0% at width 16, 20.0 points above training; wider "
+                          "is worse"),
+        ([0.6, 0.5, 0.4], "wider may still help"),
+        ([0.6, 0.5, 0.505], "wider makes no clear difference"),
+        ([0.6], "at width 8, 20.0 points above training"),
+    ],
+)  # fmt: skip
+def test_capacity_says_whether_wider_helps(tmp_path, test_error, told):
+    error = np.array(test_error)
+    table = pd.DataFrame(
+        {
+            "width": [8, 16, 32][: len(error)], "parameters": [1200, 50_000, 2e6][: len(error)],
+            "train_error": error - 0.2, "train_low": error - 0.21, "train_high": error - 0.19,
+            "test_error": error, "test_low": error - 0.01, "test_high": error + 0.01,
+        }
+    )  # fmt: skip
+    assert capacity_told(table).endswith(told)
+    path = capacity_curve(
+        table.sort_values("width", ascending=False), tmp_path / "capacity.png", title="v1"
+    )
+    assert min(size_of(path)[:2]) > 500
 
 
 def test_a_figure_that_fails_leaves_nothing(tmp_path):

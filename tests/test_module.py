@@ -6,6 +6,7 @@ from torch import nn
 from archs.module import FewShotModule, make_scheduler, step_seed
 from archs.v1.arch import ProtoNetV1
 from preprocessing.episodes import EpisodeBatch
+from preprocessing.labelled import LabelledBatch
 from preprocessing.normalize import Normalize
 
 TRAINING = {
@@ -23,12 +24,15 @@ class Spy(nn.Module):
         return x_B1MT
 
 
-def module(augmentation=None):
+def module(augmentation=None, classes=0):
     torch.manual_seed(0)
     return FewShotModule(
-        model=ProtoNetV1(channels=[4, 8], dropout=0.0, distance="euclidean", cosine_scale=1.0),
+        model=ProtoNetV1(
+            channels=[4, 8], dropout=0.0, distance="euclidean", cosine_scale=1.0,
+            normalize="none",
+        ),
         normalize=Normalize(mode="none", n_mels=8), augmentation=augmentation, training=TRAINING,
-        seed=0, val_classes=0, payload=dict, compile_model=False,
+        seed=0, train_classes=classes, val_classes=0, payload=dict, compile_model=False,
     )  # fmt: skip
 
 
@@ -47,6 +51,25 @@ def test_no_label_is_shared_by_support_and_query():
     labels = spy.labels_B.tolist()
     assert labels == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
     assert not set(labels[:6]) & set(labels[6:])
+
+
+def test_labelled_batches_teach_a_classifier_that_nothing_else_uses():
+    part = module(classes=5)
+    x = torch.randn(6, 1, 8, 9)
+    class_ids = torch.tensor([0, 1, 2, 3, 4, 0])
+    batch = LabelledBatch(x=x, stats=torch.zeros(6, 2), class_ids=class_ids, epoch=0, index=0)
+    classifier = part.classifier
+    assert classifier is not None
+    loss, accuracy, count = part.loss(batch)
+    loss.backward()
+    assert count == 6
+    assert 0 <= accuracy <= 1
+    assert all(p.grad is not None for p in classifier.parameters())
+    assert all(p.grad is not None for p in part.model.encoder.parameters())
+    z, w = part.model(x), classifier.weight
+    cosine = nn.functional.cosine_similarity(z[:, None], w[None], dim=-1)
+    torch.testing.assert_close(classifier(z), 16 * cosine)
+    assert not any(key.startswith("classifier") for key in part.model.state_dict())
 
 
 def test_the_loss_is_that_of_queries_against_prototypes():

@@ -125,7 +125,9 @@ class BatchStatistics(nn.Module):
 
 
 def make_model(*layers, kind=ProtoNet):
-    return kind(encoder=MeanEncoder(*layers), distance="euclidean", cosine_scale=10.0)
+    return kind(
+        encoder=MeanEncoder(*layers), distance="euclidean", cosine_scale=10.0, normalize="none"
+    )
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ def test_a_run_leaves_what_it_promises(place, capsys):
     folder = place / RUN / "v1_debug"
     names = sorted(path.name for path in (folder / "checkpoints").iterdir())
     assert [name for name in names if not name.startswith("epoch")] == [
-        "best_checkpoint.ckpt", "last.ckpt",
+        "MODEL_CARD.md", "best_checkpoint.ckpt", "last.ckpt",
     ]  # fmt: skip
     assert [name[:9] for name in names if name.startswith("epoch")] == ["epoch_001", "epoch_002"]
     for name in ("training.png", "confusion.png", "per_class_accuracy.png"):
@@ -76,6 +76,9 @@ def check_mlflow(place: Path, folder: Path, scores: dict) -> None:
     assert [point.step for point in history] == [1, 2]
     files = {item.path for item in client.list_artifacts(run.info.run_id)}
     assert {"config.yaml", "checkpoints", "figures", "test_scores.json"} <= files
+    assert {"report.html", "MODEL_CARD.md"} <= files
+    drawn = {item.path for item in client.list_artifacts(run.info.run_id, "figures")}
+    assert {"figures/reliability.png", "figures/embeddings_tsne.png"} <= drawn
     assert len(client.search_logged_models([experiment.experiment_id])) == 1
 
 

@@ -19,7 +19,13 @@ START_GAIN = 0.25  # of the last batch norm
 
 
 class ConvEncoder(Encoder):
-    """Two conv blocks and global average pooling; arguments as in `ProtoNetV1`."""
+    """Two conv blocks and global average pooling; arguments as in `ProtoNetV1`.
+
+    Output frame t sees the frames 8t - 5 to 8t + 7: only the first sees a clip's edge.
+    """
+
+    stride = 8
+    head = 1
 
     def __init__(self, *, channels: list[int], dropout: float) -> None:
         super().__init__()
@@ -46,6 +52,14 @@ class ConvEncoder(Encoder):
         x_BCMT = self.blocks(x_B1MT)
         return x_BCMT.mean(dim=(2, 3))
 
+    def frames(self, x_B1MT: Tensor) -> Tensor:
+        """Mean over the bands: ``(B, 1, M, T) -> (B, C, T // 8)``."""
+        return self.blocks(x_B1MT).mean(dim=2)
+
+    def pool(self, x_BCT: Tensor) -> Tensor:
+        """Mean over the frames: ``(B, C, T // 8) -> (B, C)``."""
+        return x_BCT.mean(dim=2)
+
 
 class ProtoNetV1(ProtoNet):
     """Prototypical network with the two-block encoder.
@@ -55,17 +69,26 @@ class ProtoNetV1(ProtoNet):
         dropout: share of channels dropped after each block in training, in [0, 1).
         distance: ``"euclidean"`` (squared) or ``"cosine"``.
         cosine_scale: factor on the cosine.
+        normalize: ``"none"``, ``"l2"`` or ``"cl2n"``.
 
     Raises:
         UserError: a value outside these bounds.
     """
 
     def __init__(
-        self, *, channels: list[int], dropout: float, distance: str, cosine_scale: float
+        self,
+        *,
+        channels: list[int],
+        dropout: float,
+        distance: str,
+        cosine_scale: float,
+        normalize: str,
     ) -> None:
         widths = list(channels)
         rule = "must be two whole numbers above 0"
         check(len(widths) == 2 and min(widths) > 0, "channels", widths, rule)
         check(0 <= dropout < 1, "dropout", dropout, "must be in [0, 1)")
         encoder = ConvEncoder(channels=widths, dropout=dropout)
-        super().__init__(encoder=encoder, distance=distance, cosine_scale=cosine_scale)
+        super().__init__(
+            encoder=encoder, distance=distance, cosine_scale=cosine_scale, normalize=normalize
+        )

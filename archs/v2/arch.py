@@ -123,8 +123,29 @@ class TemporalAttention(nn.Module):
         return mixed_BHTW.transpose(1, 2).flatten(2)
 
 
+class BandStatistics(nn.Module):
+    """Mean and deviation over time of the input's bands, standardised by the training clips.
+
+    What a clip's spectrum is like on the whole, which the blocks learn to see past. Bands are
+    averaged to ``bands`` of them, so that any front end will do.
+    """
+
+    def __init__(self, bands: int) -> None:
+        super().__init__()
+        self.bands = bands
+        self.width = 2 * bands
+        self.standardise = nn.BatchNorm1d(self.width, affine=False)
+
+    def forward(self, x_B1MT: Tensor) -> Tensor:
+        """``(B, 1, M, T) -> (B, 2 * bands)`` in fp32."""
+        x_BMT = x_B1MT.squeeze(1).float()
+        std_BM, mean_BM = torch.std_mean(x_BMT, dim=2, correction=0)
+        mean_BM = mean_BM - mean_BM.mean(dim=1, keepdim=True)
+        return self.standardise(F.adaptive_avg_pool1d(torch.cat([mean_BM, std_BM], 1), self.width))
+
+
 class ResNetAttentionEncoder(Encoder):
-    """Residual blocks, mean over frequency, temporal attention, dual pooling, projection.
+    """Residual blocks, coarse frequencies, temporal attention, dual pooling, projection.
 
     Arguments as in `ProtoNetV2`.
     """
@@ -137,16 +158,24 @@ class ResNetAttentionEncoder(Encoder):
         attention_heads: int,
         dropout: float,
         embedding_dim: int,
+        frequency_bins: int,
+        band_statistics: int,
     ) -> None:
         super().__init__()
         self.embedding_dim = embedding_dim
+        self.frequency_bins = frequency_bins
         self.blocks = nn.Sequential(
             *(ResNetBlock(a, b, se_reduction, dropout) for a, b in neighbours([1, *channels]))
         )
         self.attention = TemporalAttention(channels[-1], attention_heads, dropout)
+        self.frequency = nn.Identity()
+        if frequency_bins > 1:
+            self.frequency = nn.Linear(frequency_bins * channels[-1], channels[-1], bias=False)
+        self.statistics = BandStatistics(band_statistics) if band_statistics else None
+        width = 2 * channels[-1] + 2 * band_statistics
         # Neither has a bias: it would shift all embeddings alike, which no distance can see.
         self.pooled_norm = nn.LayerNorm(2 * channels[-1], bias=False)
-        self.projection = nn.Linear(2 * channels[-1], embedding_dim, bias=False)
+        self.projection = nn.Linear(width, embedding_dim, bias=False)
         # Weights of unit size with the scale outside (Jacot et al., NeurIPS 2018): to Adam, whose
         # steps are all of one size, this layer is then slow, and does not forget its random
         # projection, which keeps distances, before the blocks have learnt anything.
@@ -157,12 +186,16 @@ class ResNetAttentionEncoder(Encoder):
     def forward(self, x_B1MT: Tensor) -> Tensor:
         """Embed clips: ``(B, 1, M, T) -> (B, D)`` in fp32."""
         x_BCMT = self.blocks(x_B1MT)
-        x_BTC = self.attention(x_BCMT.mean(dim=2).transpose(1, 2))
+        x_BCFT = F.adaptive_avg_pool2d(x_BCMT, (self.frequency_bins, x_BCMT.shape[3]))
+        x_BTC = self.attention(self.frequency(x_BCFT.flatten(1, 2).transpose(1, 2)))
         # bf16 would leave three digits of an embedding.
         with torch.autocast(x_BTC.device.type, enabled=False):
             x_BTC = x_BTC.float()
             pooled_BC = torch.cat([x_BTC.mean(dim=1), x_BTC.amax(dim=1)], dim=1)
-            return self.scale * self.projection(self.pooled_norm(pooled_BC))
+            pooled_BC = self.pooled_norm(pooled_BC)
+            if self.statistics is not None:
+                pooled_BC = torch.cat([pooled_BC, self.statistics(x_B1MT)], dim=1)
+            return self.scale * self.projection(pooled_BC)
 
 
 class LearnableDistanceMetric(nn.Module):
@@ -207,9 +240,12 @@ class ProtoNetV2(ProtoNet):
         attention_heads: heads of the temporal attention; must divide the last of ``channels``.
         dropout: in residual blocks and attention, in [0, 1).
         embedding_dim: width D of the embedding.
+        frequency_bins: coarse frequencies that pooling keeps apart; 1: the mean over all bands.
+        band_statistics: bands whose mean and deviation over time join the embedding; 0: none.
         distance: ``"learnable"``, ``"euclidean"`` (squared) or ``"cosine"``.
         distance_hidden: widths of the hidden layers of the learned correction.
         cosine_scale: factor on the cosine.
+        normalize: where embeddings lie: ``"none"``, ``"l2"`` or ``"cl2n"``.
 
     Raises:
         UserError: a value outside these bounds.
@@ -225,9 +261,12 @@ class ProtoNetV2(ProtoNet):
         attention_heads: int,
         dropout: float,
         embedding_dim: int,
+        frequency_bins: int,
+        band_statistics: int,
         distance: str,
         distance_hidden: list[int],
         cosine_scale: float,
+        normalize: str,
     ) -> None:
         widths, hidden = list(channels), list(distance_hidden)
         whole = "must be whole numbers above 0"
@@ -235,6 +274,8 @@ class ProtoNetV2(ProtoNet):
         check(min(hidden, default=1) > 0, "distance_hidden", hidden, whole)
         check(se_reduction > 0, "se_reduction", se_reduction, "must be above 0")
         check(embedding_dim > 0, "embedding_dim", embedding_dim, "must be above 0")
+        check(frequency_bins > 0, "frequency_bins", frequency_bins, "must be above 0")
+        check(band_statistics >= 0, "band_statistics", band_statistics, "must be 0 or more")
         check(0 <= dropout < 1, "dropout", dropout, "must be in [0, 1)")
         rule = f"must divide the last of arch.model.channels ({widths[-1]})"
         divides = attention_heads > 0 and widths[-1] % attention_heads == 0
@@ -245,8 +286,12 @@ class ProtoNetV2(ProtoNet):
             attention_heads=attention_heads,
             dropout=dropout,
             embedding_dim=embedding_dim,
+            frequency_bins=frequency_bins,
+            band_statistics=band_statistics,
         )
-        super().__init__(encoder=encoder, distance=distance, cosine_scale=cosine_scale)
+        super().__init__(
+            encoder=encoder, distance=distance, cosine_scale=cosine_scale, normalize=normalize
+        )
         if distance == "learnable":
             self.metric = LearnableDistanceMetric(embedding_dim, hidden)
 

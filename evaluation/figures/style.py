@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#6B6B6B"
+# For many kinds of things: Okabe and Ito's without the yellow that vanishes on white, and the
+# shapes that tell the same colour apart.
+COLORS = (BLUE, ORANGE, GREEN, RED, "#CC79A7", "#56B4E9", "#000000")
+MARKERS = ("o", "^", "s", "D", "P")
 DPI = 150
 NAME_LENGTH = 30  # characters of a class name, longer ones lose their middle
 STYLE: Any = {

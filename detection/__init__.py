@@ -1,0 +1,1 @@
+"""Five calls in, every further call in a long recording out."""

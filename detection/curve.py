@@ -1,0 +1,95 @@
+"""Score curves to events: smoothing, hysteresis, merging, durations, boundaries between samples.
+
+Shapes: N points of a curve, E events.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a class's events look like in time, from its shots.
+
+    Attributes:
+        min_s: shorter events are dropped.
+        max_s: longer ones are parted at their lowest point.
+        merge_s: shorter gaps are closed.
+    """
+
+    min_s: float
+    max_s: float
+    merge_s: float
+
+
+def smoothed(score_N: np.ndarray, width: int) -> np.ndarray:
+    """Moving average over ``width`` points (made odd); ends are repeated."""
+    width = max(1, width) | 1
+    if width == 1 or len(score_N) < 2:
+        return score_N.astype(np.float64)
+    padded = np.pad(score_N.astype(np.float64), width // 2, mode="edge")
+    return np.convolve(padded, np.full(width, 1 / width), mode="valid")
+
+
+def runs(above_N: np.ndarray) -> np.ndarray:
+    """First and one-past-last index of every stretch of True, (E, 2)."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], above_N, [False]]).astype(np.int8)))
+    return edges.reshape(-1, 2)
+
+
+def hysteresis(score_N: np.ndarray, high: float, low: float) -> np.ndarray:
+    """Stretches above ``low`` that somewhere exceed ``high``, (E, 2) indices."""
+    found = runs(score_N >= min(low, high))
+    return np.array([r for r in found if score_N[r[0] : r[1]].max() >= high], int).reshape(-1, 2)
+
+
+def crossing(time_N: np.ndarray, score_N: np.ndarray, inside: int, outside: int, level: float):
+    """When the curve crosses ``level`` between two neighbouring points, by interpolation."""
+    if not 0 <= outside < len(score_N):
+        return float(time_N[inside])
+    a, b = float(score_N[inside]), float(score_N[outside])
+    share = (a - level) / (a - b) if a != b else 0.5
+    return float(time_N[inside] + np.clip(share, 0, 1) * (time_N[outside] - time_N[inside]))
+
+
+def maxima(time_N: np.ndarray, score_N: np.ndarray, apart_s: np.ndarray | float) -> np.ndarray:
+    """Indices of local maxima; of those nearer than ``apart_s`` the highest."""
+    if not len(score_N):
+        return np.zeros(0, dtype=int)
+    padded = np.concatenate([[-np.inf], score_N, [-np.inf]])
+    local = np.flatnonzero((padded[1:-1] >= padded[:-2]) & (padded[1:-1] > padded[2:]))
+    apart_N = np.broadcast_to(apart_s, score_N.shape)
+    taken: list[int] = []
+    for index in local[np.argsort(-score_N[local], kind="stable")].tolist():
+        near = (abs(time_N[index] - time_N[other]) < apart_N[index] for other in taken)
+        if not any(near):
+            taken.append(index)
+    return np.array(sorted(taken), dtype=int)
+
+
+def joined(events_E3: np.ndarray, shape: Shape) -> np.ndarray:
+    """Events that overlap or lie close together made one; what is too short is dropped.
+
+    Args:
+        events_E3: start, end and score of each, (E, 3).
+        shape: durations and gaps.
+
+    Returns:
+        (E', 4): start, end, score and number of the highest of the events that were joined.
+    """
+    order = np.lexsort((events_E3[:, 1], events_E3[:, 0])) if len(events_E3) else []
+    found: list[list[float]] = []
+    for number in order:
+        start, end, score = events_E3[number]
+        whole = found and max(end, found[-1][1]) - found[-1][0] <= shape.max_s
+        overlaps = found and start < found[-1][1]
+        if overlaps or (whole and start - found[-1][1] < shape.merge_s):
+            last = found[-1]
+            last[1] = max(last[1], end)
+            if score > last[2]:
+                last[2], last[3] = score, float(number)
+        else:
+            found.append([start, end, score, float(number)])
+    result = np.array(found, dtype=float).reshape(-1, 4)
+    return result[result[:, 1] - result[:, 0] >= shape.min_s]

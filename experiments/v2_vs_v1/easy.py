@@ -1,0 +1,76 @@
+"""easyfsl's prototypical network around our encoder: a second opinion on our training loop.
+
+The same encoder, episodes, optimiser, schedule and precision, in a plain loop of our own around
+`easyfsl.methods.PrototypicalNetworks`, which compares by the distance, not by its square.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+
+from archs.module import make_optimizer, make_scheduler, step_seed
+from archs.protonet import ProtoNet
+from conf.build import build
+from conf.parts import data_of, front_end_of, material_of, normalize_of, root_of
+from experiments.v2_vs_v1.runs import V1, config_of
+from jobs.loaders import EpisodeLoaders
+from jobs.setup import prepare_torch
+from preprocessing.atomic import atomic_path
+from preprocessing.progress import track
+from tracking.restore import Restored
+
+
+def easyfsl_v1(seed: int, arguments: Sequence[str], like: Restored) -> Restored:
+    """v1's encoder trained by easyfsl, where that is not done yet.
+
+    Args:
+        like: our own v1 of that seed, whose front end and normalisation it shares.
+    """
+    config = config_of(V1, seed, arguments)
+    path = root_of(config) / "outputs" / config["name"] / f"easyfsl_seed{seed}.pt"
+    prepare_torch(config)
+    model = build(config["arch"]["model"], expect=ProtoNet, where="arch.model")
+    if not path.is_file():
+        _train(model, config, path)
+    model.encoder.load_state_dict(torch.load(path, weights_only=True))
+    return replace(like, model=model.eval())
+
+
+def _train(model: ProtoNet, config: dict[str, Any], path: Path) -> None:
+    # A tool of the development extra: nothing else needs it.
+    from easyfsl.methods import PrototypicalNetworks
+
+    data, front_end, normalize = data_of(config), front_end_of(config), normalize_of(config)
+    material = material_of(config, data.load(), front_end)
+    episodes, training = config["arch"]["episodes"], config["arch"]["training"]
+    loaders = EpisodeLoaders(material, episodes, training=training, seed=config["seed"])
+    classifier = PrototypicalNetworks(model.encoder, use_softmax=False)
+    optimizer = make_optimizer(classifier, training)
+    scheduler = make_scheduler(optimizer, training)
+    count = training["max_epochs"] * episodes["episodes_per_epoch"]
+    for step in track(range(count), total=count, label="easyfsl", unit="episodes"):
+        epoch, index = divmod(step, episodes["episodes_per_epoch"])
+        batch = loaders.train_set[epoch, index]
+        torch.manual_seed(step_seed(config["seed"], epoch, index, 0))
+        x_B1MT = normalize(batch.x, batch.stats)
+        support = batch.n_way * batch.k_shot
+        label_N = torch.arange(batch.n_way)
+        classifier.train()
+        with torch.autocast("cpu", torch.bfloat16, config["trainer"]["precision"] == "bf16-mixed"):
+            # Both go through the encoder in one batch in ours, and apart in easyfsl.
+            classifier.process_support_set(
+                x_B1MT[:support], label_N.repeat_interleave(batch.k_shot)
+            )
+            scores_QN = classifier(x_B1MT[support:])
+        loss = F.cross_entropy(scores_QN.float(), label_N.repeat_interleave(batch.n_query))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if scheduler is not None and index == episodes["episodes_per_epoch"] - 1:
+            scheduler.step()
+    with atomic_path(path) as temporary:
+        torch.save(model.encoder.state_dict(), temporary)

@@ -1,0 +1,184 @@
+"""What is tested on, and the answers of a model there, kept so that no test runs twice.
+
+Shape suffixes: E episodes, A answers.
+"""
+
+import csv
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from conf.compose import on_checkpoint
+from conf.parts import data_of, material_of
+from evaluation.protocol import run_test
+from evaluation.raw_features import RawStatistics
+from evaluation.result import TestResult
+from preprocessing.atomic import atomic_path
+from tracking.checkpoints import git_revision
+from tracking.restore import Restored
+
+TEST_SEED = 1234  # of the episodes: the same for every model
+EPISODES = 1000
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """A set of clips and a protocol.
+
+    Attributes:
+        key: of its files.
+        name: in a table.
+        table: the CSV, under ``path.real_dir`` or among the procedural worlds.
+        real: whether looking at it has to be counted.
+    """
+
+    __test__ = False  # not a test case
+
+    key: str
+    name: str
+    table: str
+    real: bool
+    clip_s: float
+    n_way: int
+    k_shot: int
+    n_query: int
+
+
+# ESC-10's sounds may be anywhere in their five seconds; half a second is FSDD's median length.
+REAL = (
+    TestSet("esc5", "ESC-10 5-way 5-shot", "esc10/clips.csv", True, 5.0, 5, 5, 5),
+    TestSet("esc1", "ESC-10 5-way 1-shot", "esc10/clips.csv", True, 5.0, 5, 1, 5),
+    TestSet("fsdd1", "FSDD 60-way 1-shot", "fsdd/clips.csv", True, 0.5, 60, 1, 2),
+    TestSet("fsdd5", "FSDD 20-way 5-shot", "fsdd/clips.csv", True, 0.5, 20, 5, 2),
+)
+PROCEDURAL = (
+    TestSet("field5", "field 5-way 5-shot", "field/clips.csv", False, 5.0, 5, 5, 5),
+    TestSet("field1", "field 5-way 1-shot", "field/clips.csv", False, 5.0, 5, 1, 5),
+    TestSet("voices1", "voices 60-way 1-shot", "voices/clips.csv", False, 0.5, 60, 1, 2),
+)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a model, and raw features beside it, answered.
+
+    Attributes:
+        hit_A: right or wrong.
+        raw: of each raw-feature row, likewise.
+        class_A, source_A: of the queries.
+        episodes_hash: of the episodes; equal ones are the same.
+    """
+
+    hit_A: np.ndarray
+    raw: Mapping[str, np.ndarray]
+    class_A: np.ndarray
+    source_A: np.ndarray
+    episodes_hash: str
+
+    @property
+    def accuracy_E(self) -> np.ndarray:
+        return per_episode(self.hit_A)
+
+    @property
+    def raw_best(self) -> str:
+        """The raw-feature row with the highest mean."""
+        return max(self.raw, key=lambda name: self.raw[name].mean())
+
+
+def per_episode(value_A: np.ndarray) -> np.ndarray:
+    """Means over the answers of each episode, ``(E,)``."""
+    return value_A.reshape(EPISODES, -1).mean(1)
+
+
+class Scores:
+    """Answers by model and set, in a folder.
+
+    Args:
+        folder: ``outputs/v2_vs_v1``.
+        homes: where the real sets and the procedural ones lie.
+    """
+
+    def __init__(self, folder: Path, homes: Mapping[bool, Path | None]) -> None:
+        self.folder, self.homes = folder, homes
+
+    def of(self, name: str, restored: Restored, test_set: TestSet) -> Answers:
+        """The answers of a model, from an earlier call where there was one of the same weights."""
+        path = self.folder / "answers" / f"{name}-{test_set.key}.npz"
+        weights = fingerprint(restored)
+        if path.is_file():
+            with np.load(path) as kept:
+                if str(kept["weights"]) == weights:
+                    return _answers(dict(kept))
+        if test_set.real:
+            self._note_look(name, test_set)
+        content = _content(self._test(restored, test_set), weights)
+        with atomic_path(path) as temporary, open(temporary, "wb") as handle:
+            np.savez_compressed(handle, **content)
+        return _answers(content)
+
+    def _test(self, restored: Restored, test_set: TestSet) -> TestResult:
+        home = self.homes[test_set.real]
+        assert home is not None, "asked for before anything was trained"
+        overrides = ["data=clips", "data.split=test", f"features.clip_s={test_set.clip_s}"]
+        values = {"data.root": str(home / test_set.table)}
+        config = on_checkpoint(restored.config, overrides, values)
+        corpus = data_of(config).load()
+        material = material_of(config, corpus, restored.front_end)
+        return run_test(
+            model=restored.model, normalize=restored.normalize, corpus=corpus,
+            reader_for=material.reader, raw_reader_for=material.reader,
+            raw_statistics=RawStatistics(**restored.header["raw_statistics"]),
+            trained_labels=restored.label_map["train"], split="test", n_way=test_set.n_way,
+            k_shot=test_set.k_shot, n_query=test_set.n_query, episodes=EPISODES,
+            cross_source=True, seed=TEST_SEED, batch_size=50, device=torch.device("cpu"),
+        )  # fmt: skip
+
+    def _note_look(self, name: str, test_set: TestSet) -> None:
+        """Count a look at a real set before it is taken."""
+        path = self.folder / "looks.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = not path.exists()
+        with open(path, "a", newline="") as handle:
+            writer = csv.writer(handle)
+            if new:
+                writer.writerow(["date", "model", "set", "revision"])
+            writer.writerow([date.today(), name, test_set.name, git_revision() or ""])
+
+    def looks(self) -> int:
+        """How often a model has been tested on a real set."""
+        path = self.folder / "looks.csv"
+        return len(path.read_text().splitlines()) - 1 if path.exists() else 0
+
+
+def fingerprint(restored: Restored) -> str:
+    """Of the weights that answer, and of the distance."""
+    digest = hashlib.sha256(restored.model.distance.encode())
+    for name, value in restored.model.state_dict().items():
+        digest.update(name.encode() + value.contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _content(result: TestResult, weights: str) -> dict[str, Any]:
+    scores = result.scores
+    return {
+        "weights": weights,
+        "hit_A": scores.hit_A,
+        "class_A": scores.true_A,
+        "source_A": np.unique(result.source_A.astype(str), return_inverse=True)[1],
+        "episodes_hash": result.protocol.episodes_hash,
+        **{f"raw {row.name}": row.scores.hit_A for row in result.raw},
+    }
+
+
+def _answers(content: Mapping[str, Any]) -> Answers:
+    raw = {key.removeprefix("raw "): content[key] for key in content if key.startswith("raw ")}
+    return Answers(
+        hit_A=content["hit_A"], raw=raw, class_A=content["class_A"], source_A=content["source_A"],
+        episodes_hash=str(content["episodes_hash"]),
+    )  # fmt: skip

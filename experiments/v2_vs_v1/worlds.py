@@ -1,0 +1,89 @@
+"""Two procedural sets of short clips on which recipes are ranked: what real clips ask, invented.
+
+Both are of species that no training set has (another seed) and are cut into files of their own, as
+the clips of a field collection are: what a training recording is like helps nobody here.
+
+- ``field``: clips of 5 s, one species in each, every clip another individual, place and recorder.
+- ``voices``: single calls. A label is one individual of a species; the individuals of a recording
+  share its place and recorder, and every species calls in six recordings. Who calls matters as
+  much as what, as it does for speakers and digits.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import soundfile
+
+from conf.compose import composed
+from conf.validate import resolve
+from preprocessing.atomic import atomic_path
+from preprocessing.progress import track
+from preprocessing.recipe import Settings, make_recording
+
+SEED = 90210  # of the species; training sets have 0
+SPLIT = "test"
+FIELD = {
+    "test_species": 40, "recordings_per_species": 10, "species_per_recording": 1,
+    "calls_per_recording": 3, "recording_s": 5.0,
+}  # fmt: skip
+VOICES = {
+    "test_species": 30, "recordings_per_species": 6, "species_per_recording": 10,
+    "calls_per_recording": 8, "recording_s": 120.0,
+}  # fmt: skip
+MARGIN_S = 0.05  # before and after a call that is cut out
+Clip = tuple[str, np.ndarray, str, str]  # name, samples, label, source
+
+
+def make_worlds(folder: Path) -> dict[str, Path]:
+    """Make the sets that are missing under ``folder``; the CSV of each, for ``data=clips``."""
+    made = {}
+    for name, clips, changes in (("field", field, FIELD), ("voices", voices, VOICES)):
+        settings = replace(settings_of_training(), seed=SEED, **changes)
+        made[name] = folder / name / "clips.csv"
+        if not made[name].is_file():
+            write(made[name], clips(settings), settings)
+    return made
+
+
+def settings_of_training() -> Settings:
+    """The default generator, `conf/data/procedural.yaml`."""
+    return Settings.of(resolve(composed(["data=procedural"]))["data"])
+
+
+def field(settings: Settings) -> Iterator[Clip]:
+    """Every recording as one clip, of the species that calls in it."""
+    for index, samples, events in recordings(settings, "field"):
+        yield f"{index:04d}", samples, str(events["label"].iloc[0]), f"{index:04d}"
+
+
+def voices(settings: Settings) -> Iterator[Clip]:
+    """Every call as a clip, labelled by species and recording."""
+    for index, samples, events in recordings(settings, "voices"):
+        calls = zip(events["start_s"], events["end_s"], events["label"], strict=True)
+        for number, (start_s, end_s, label) in enumerate(calls):
+            first = max(0, round((start_s - MARGIN_S) * settings.sr))
+            last = round((end_s + MARGIN_S) * settings.sr)
+            name = f"{index:04d}_{number:03d}"
+            yield name, samples[first:last], f"{label}_{index:04d}", name
+
+
+def recordings(settings: Settings, label: str) -> Iterator[tuple[int, np.ndarray, pd.DataFrame]]:
+    """All recordings of the set, beside a bar."""
+    count = settings.recordings(SPLIT)
+    for index in track(range(count), total=count, label=label, unit="recordings"):
+        yield index, *make_recording(settings, SPLIT, index)
+
+
+def write(table: Path, clips: Iterator[Clip], settings: Settings) -> None:
+    """Write the clips beside the CSV that names them; the CSV comes last."""
+    rows = []
+    table.parent.mkdir(parents=True, exist_ok=True)
+    for name, samples, label, source in clips:
+        with atomic_path(table.parent / f"{name}.wav") as temporary:
+            soundfile.write(temporary, samples, settings.sr, subtype="PCM_16", format="WAV")
+        rows.append((f"{name}.wav", label, source))
+    with atomic_path(table) as temporary:
+        pd.DataFrame(rows, columns=["file", "label", "source"]).to_csv(temporary, index=False)

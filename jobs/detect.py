@@ -1,0 +1,362 @@
+"""`g5 detect`: five calls in, every call in some recordings out."""
+
+import hashlib
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from conf.compose import composed
+from conf.parts import root_of
+from conf.validate import resolve, validate
+from detection.corpus import detector_of
+from detection.detector import Found, without_rivals
+from detection.diagnose import Diagnosis, of_scores, of_sound
+from detection.ledger import CORRUPT, DONE, SKIPPED, Ledger, key_of
+from detection.picture import Report, draw
+from detection.sound import Sound
+from detection.support import Target, targets_of
+from jobs.setup import device_of, prepare_torch, set_matmul_precision
+from preprocessing.annotations import SUFFIXES, format_of, read_events, write_events
+from preprocessing.audio import content_hash, info
+from preprocessing.errors import UserError
+from preprocessing.progress import track
+from preprocessing.recordings import Listing, base_name, is_audio, scan, walk
+from tracking.checkpoints import find
+from tracking.restore import restore
+
+# What may be set beside `detection`; the checkpoint says the rest.
+FREE = ("detection", "trainer", "path.root_dir", "seed", "deterministic")
+# Settings that no event depends on.
+NOT_OF_EVENTS = ("workers", "pictures", "snippets")
+PREDICTIONS = "predictions.csv"
+# Written by their reader's name, but not by ours.
+LIKE = {"birdnet": "csv"}
+
+
+def detect(
+    checkpoint: Path,
+    target: Path,
+    support: Path,
+    out: Path,
+    formats: str | None,
+    overrides: Sequence[str],
+) -> int:
+    """Find the calls of the support's species; the exit code, 1 if any recording failed."""
+    job = Job(checkpoint, target, support, out, formats, overrides)
+    return job.run()
+
+
+@dataclass
+class Job:
+    """One call of `g5 detect`; arguments as on the command line."""
+
+    checkpoint: Path
+    target: Path
+    support: Path
+    out: Path
+    formats: str | None
+    overrides: Sequence[str]
+    notes: list[str] = field(default_factory=list)
+    diagnoses: dict[str, Diagnosis] = field(default_factory=dict)
+
+    def run(self) -> int:
+        """Everything, from the checkpoint to the page."""
+        self._prepare()
+        files, hashes, broken = self._recordings()
+        self._open_support(files, hashes)
+        self.out.mkdir(parents=True, exist_ok=True)
+        ledger = Ledger(self.out)
+        for file, message in broken.items():
+            ledger.failed(Path(file), "", CORRUPT, message)
+        good = [file for file in files if str(file) in hashes]
+        try:
+            for file in track(good, total=len(good), label="detection", unit="recordings"):
+                self._one(file, hashes[str(file)], ledger)
+        finally:
+            # Ctrl-C, too: what is done is told.
+            events, written = self._write(ledger)
+        self._page(ledger, events)
+        self._tell(ledger, written)
+        return int(any(entry.status == CORRUPT for entry in ledger.entries.values()))
+
+    # --- before any work ----------------------------------------------------------------------
+
+    def _prepare(self) -> None:
+        path, message = find(self.checkpoint)
+        if message:
+            print(message)
+        config = resolve(composed(_checked(self.overrides)))
+        validate(config)
+        self.formats_ = _formats(self.formats, self.support)
+        prepare_torch(config)
+        set_matmul_precision(config)
+        self.config = config
+        self.restored = restore(path)
+        self.detector, self.sounds = detector_of(
+            self.restored,
+            config["detection"],
+            root_of(config) / "outputs" / "store",
+            device=device_of(config),
+            block_s=self.restored.config["features"]["block_s"],
+        )
+
+    def _recordings(self) -> tuple[list[Path], dict[str, str], dict[str, str]]:
+        """The recordings, the content hashes of those that can be read, and why others cannot."""
+        target = self.target.absolute()
+        if not target.exists():
+            raise UserError(f"{self.target}: there is no such recording or folder")
+        files = [f for f in walk(target) if is_audio(f)] if target.is_dir() else [target]
+        if not files:
+            raise UserError(f"{self.target}: holds no recordings")
+        hashes, broken = self._hashes(files)
+        return files, hashes, broken
+
+    def _hashes(self, files: Sequence[Path]) -> tuple[dict[str, str], dict[str, str]]:
+        """Content hashes of the files that can be read, and why others cannot."""
+        table, problems = scan(files, root_of(self.config) / "outputs" / "store")
+        hashes = dict(zip(table["file"], table["sha256"], strict=True))
+        broken = {}
+        for problem in problems:
+            try:
+                # A WAV with a wrong length is read to its end.
+                info(problem.where, to_end=True)
+                hashes[problem.where] = content_hash(problem.where)
+            except (UserError, OSError):
+                broken[problem.where] = problem.message
+        return hashes, broken
+
+    def _open_support(self, files: Iterable[Path], hashes: dict[str, str]) -> None:
+        """Read the support, find its recordings, and say what is odd about it."""
+        events, problems = read_events(self.support)
+        for problem in problems:
+            self._note(str(problem))
+        if events.empty:
+            raise UserError(f"{self.support}: marks no call; mark at least one of each species")
+        beside = [f for f in walk(self.support.absolute().parent) if is_audio(f)]
+        own, near = Listing(files), Listing(beside)
+        single = self.target.absolute() if self.target.is_file() else None
+        opened: dict[str, Sound] = {}
+
+        def sound_of(name: str) -> Sound:
+            if name not in opened:
+                opened[name] = self._sound(_found(name, own, near, single, self.support), hashes)
+            return opened[name]
+
+        settings = self.config["detection"]
+        self.targets = targets_of(
+            events, sound_of, shots=settings["shots"], negatives=settings["negatives"],
+            problem=self._note,
+        )  # fmt: skip
+        for target in self.targets:
+            for note in of_sound(target):
+                self._note(note)
+        self.support_key = hashlib.sha256(self.support.read_bytes()).hexdigest()
+        supports = sorted({s.sound.key for t in self.targets for s in t.shots})
+        lasting = {key: value for key, value in settings.items() if key not in NOT_OF_EVENTS}
+        encoder = self.detector.embedder.identity, self.restored.front_end.settings()
+        self.job_key = key_of(1, *encoder, self.support_key, supports, lasting)
+
+    def _sound(self, path: Path, hashes: dict[str, str]) -> Sound:
+        if str(path) not in hashes:
+            more, broken = self._hashes([path])
+            for message in broken.values():
+                raise UserError(f"{path}: {message}")
+            hashes.update(more)
+        return self.sounds.open(path, hashes[str(path)])
+
+    def _note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+            print(f"note: {text}", file=sys.stderr)
+
+    # --- one recording ------------------------------------------------------------------------
+
+    def _one(self, file: Path, sha256: str, ledger: Ledger) -> None:
+        """Detect in one recording, or take what an earlier job found; enter what became of it."""
+        key = key_of(self.job_key, sha256)
+        if ledger.earlier(file, key) is not None:
+            return
+        try:
+            sound = self.sounds.open(file, sha256)
+            found = [self.detector.detect(sound, target) for target in self.targets]
+        except UserError as error:
+            reason = str(error).removeprefix(f"{file}: ")
+            silent = "is silent" in reason
+            ledger.failed(file, key, SKIPPED if silent else CORRUPT, reason)
+            return
+        events = without_rivals(found)
+        notes = [*sound.notes, *dict.fromkeys(n for f in found for n in f.curve.notes)]
+        for one in found:
+            self._diagnose(one)
+        if self.config["detection"]["pictures"]:
+            draw(sound, found, self.restored.front_end, self._picture(file))
+        ledger.done(
+            file, key, self._rows(events, file), duration_s=sound.duration_s,
+            reason="; ".join(notes),
+        )  # fmt: skip
+
+    def _picture(self, file: Path) -> Path:
+        """Where a recording's picture lies: by its name, told apart by its place."""
+        place = hashlib.sha256(str(file.parent).encode("utf-8", "surrogateescape")).hexdigest()[:6]
+        return self.out / "pictures" / f"{file.stem}.{place}.png"
+
+    def _page(self, ledger: Ledger, events: pd.DataFrame) -> None:
+        if not self.config["detection"]["pictures"]:
+            return
+        done = [e for e in ledger.entries.values() if e.status == DONE]
+        pictures = [self._picture(Path(e.file)) for e in sorted(done, key=lambda e: -e.events)]
+        Report(
+            title=f"{', '.join(t.label for t in self.targets)} in {self.target.name}",
+            events=events,
+            ledger=ledger.table(),
+            targets=self.targets,
+            diagnoses=self.diagnoses,
+            notes=self.notes,
+            pictures=[path for path in pictures if path.is_file()],
+            snippets=int(self.config["detection"]["snippets"]),
+        ).write(self.out / "report.html")
+
+    def _diagnose(self, found: Found) -> None:
+        label = found.target.label
+        if label in self.diagnoses or found.curve.threshold is not None:
+            return
+        settings = self.config["detection"]
+        self.diagnoses[label] = of_scores(
+            found.target, found.curve, found.calibration,
+            prior_spread=settings["prior_spread"], lean=settings["lean"],
+        )  # fmt: skip
+        for note in self.diagnoses[label].notes:
+            self._note(note)
+
+    def _rows(self, events: pd.DataFrame, file: Path) -> pd.DataFrame:
+        """As the events table: which file, and the band of the species' boxes."""
+        bands = {t.label: _band(t) for t in self.targets}
+        table = pd.DataFrame({
+            "file": str(file),
+            "start_s": events["start_s"], "end_s": events["end_s"], "label": events["label"],
+            "status": "POS",
+            "low_hz": [bands[label][0] for label in events["label"]],
+            "high_hz": [bands[label][1] for label in events["label"]],
+            "score": events["score"], "distance": events["distance"].astype(float),
+            "nearest": events["nearest"],
+        })  # fmt: skip
+        if bool(table[["low_hz", "high_hz"]].isna().to_numpy().all()):
+            table = table.drop(columns=["low_hz", "high_hz"])
+        return table
+
+    # --- results ------------------------------------------------------------------------------
+
+    def _write(self, ledger: Ledger) -> tuple[pd.DataFrame, list[Path]]:
+        """All events, and the files with them in every format asked for; the ledger."""
+        done = [e.file for e in ledger.entries.values() if e.status == DONE]
+        tables = [ledger.events_of(file) for file in sorted(done)]
+        empty = pd.DataFrame({
+            "file": [], "start_s": [], "end_s": [], "label": [], "status": [], "score": [],
+        })  # fmt: skip
+        filled = [table for table in tables if len(table)]
+        events = pd.concat(filled, ignore_index=True) if filled else empty
+        written = [ledger.write(), write_events(events, self.out / PREDICTIONS, "csv")]
+        for name in self.formats_:
+            if name == "csv":
+                continue
+            if name in ("raven", "audacity"):
+                for file, rows in events.groupby("file", sort=True):
+                    stem = Path(str(file)).stem
+                    written.append(write_events(rows, self.out / f"{stem}{SUFFIXES[name]}", name))
+            elif name == "dcase":
+                written.append(
+                    write_events(
+                        self._after_support(events), self.out / "predictions_dcase.csv", name
+                    )
+                )
+            else:
+                written.append(
+                    write_events(events, self.out / f"predictions{SUFFIXES[name]}", name)
+                )
+        return events, written
+
+    def _after_support(self, events: pd.DataFrame) -> pd.DataFrame:
+        """What the challenge asks for: nothing that ends before the last support call does."""
+        last: dict[tuple[str, str], float] = {}
+        for target in self.targets:
+            for shot in target.shots:
+                key = (str(shot.sound.path), target.label)
+                last[key] = max(last.get(key, 0.0), shot.end_s)
+        keys = zip(events["file"], events["label"], strict=True)
+        ends = np.array([last.get(key, -np.inf) for key in keys])
+        return events.loc[events["end_s"].to_numpy(float) > ends]
+
+    def _tell(self, ledger: Ledger, written: list[Path]) -> None:
+        table = ledger.table()
+        for row in table.loc[table["status"] != DONE].to_dict("records"):
+            print(f"{row['status']}: {row['file']}: {row['reason']}", file=sys.stderr)
+        counts = table["status"].value_counts()
+        told = ", ".join(f"{counts.get(s, 0)} {s}" for s in (DONE, SKIPPED, CORRUPT))
+        hours = table["duration_s"].sum() / 3600
+        print(f"recordings {told} ({hours:.2f} h)")
+        labels = ", ".join(target.label for target in self.targets)
+        print(f"events     {sum(e.events for e in ledger.entries.values()):,} of {labels}")
+        page = ", report.html" if self.config["detection"]["pictures"] else ""
+        print(f"results    {self.out / PREDICTIONS}, ledger.csv{page}")
+        more = [path.name for path in written[2:]]
+        if more:
+            shown = ", ".join(more[:3]) + (f" and {len(more) - 3} more" if len(more) > 3 else "")
+            print(f"           {shown}")
+
+
+def _checked(overrides: Sequence[str]) -> list[str]:
+    """The overrides, if all are of what a detection may set."""
+    result = []
+    for override in overrides:
+        key = override.lstrip("+~").partition("=")[0]
+        if override == "features.sr=native":
+            # How the front end is told to follow the recording.
+            result.append("detection.sr=native")
+            continue
+        if not any(key == free or key.startswith(f"{free}.") for free in FREE):
+            raise UserError(
+                f"{key}: the checkpoint says it; a detection takes {', '.join(FREE)} "
+                "and features.sr=native"
+            )
+        result.append(override)
+    return result
+
+
+def _formats(formats: str | None, support: Path) -> list[str]:
+    """The names of the formats to write; by default that of the support."""
+    own = format_of(support)
+    names = [LIKE.get(own, own)] if formats is None else [n.strip() for n in formats.split(",")]
+    for name in names:
+        if name not in SUFFIXES:
+            raise UserError(f"--format: there is no {name!r}; choose from {', '.join(SUFFIXES)}")
+    return names
+
+
+def _found(name: str, own: Listing, near: Listing, single: Path | None, support: Path) -> Path:
+    """The recording that a support's row means."""
+    if Path(name).is_absolute() and Path(name).is_file():
+        return Path(name)
+    for listing in (own, near):
+        matches = listing.find(base_name(name))
+        if len(matches) > 1:
+            raise UserError(
+                f"{name}: may be {matches[0]} or {matches[1]}; write its path in {support}"
+            )
+        if matches:
+            return matches[0].absolute()
+    if single is not None and name in (support.stem, support.name.split(".")[0]):
+        # A table that names no recording belongs to the one it is given with.
+        return single
+    raise UserError(f"there is no recording {name} beside {support} or among those given")
+
+
+def _band(target: Target) -> tuple[float, float]:
+    low = [shot.low_hz for shot in target.shots]
+    high = [shot.high_hz for shot in target.shots]
+    if np.isnan(low).any() or np.isnan(high).any():
+        return float("nan"), float("nan")
+    return float(min(low)), float(max(high))

@@ -1,0 +1,48 @@
+"""`g5 import`: embeddings that other programs made, into a store."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from preprocessing.errors import UserError
+from transfer.importing import read_embeddings
+from transfer.vectors import EncoderFacts, VectorStore
+
+
+def import_embeddings(
+    files: Sequence[Path], out: Path, table: Path | None, encoder: str, audio_root: Path | None
+) -> int:
+    """Read each file and add its vectors; what fails leaves the others' in place."""
+    failed = []
+    for file in files:
+        try:
+            found = read_embeddings(file, table)
+        except UserError as error:
+            if len(files) == 1:
+                raise
+            failed.append(str(error))
+            continue
+        width = found.x_ND.shape[1]
+        lengths = np.asarray(found.index["end_s"] - found.index["start_s"], np.float64) \
+            if {"start_s", "end_s"} <= set(found.index) else np.array([np.nan])  # fmt: skip
+        window_s = float(np.nanmedian(lengths)) if np.isfinite(lengths).any() else 0.0
+        facts = EncoderFacts(encoder, f"imported-{encoder}-{width}", width, 0, round(window_s, 3))
+        store = VectorStore.create(out, facts, audio_root=audio_root)
+        try:
+            added = store.ingest(found.x_ND, found.index)
+        except UserError as error:
+            raise UserError(f"{file}: {error}") from error
+        for note in found.notes:
+            print(f"{file}: {note}")
+        print(f"{file}: {added:,} of {len(found.x_ND):,} vectors of {width} dimensions are new")
+    for line in failed:
+        print(f"left out: {line}")
+    if len(failed) == len(files):
+        raise UserError("none of the files could be imported")
+    store = VectorStore.open(out)
+    n_files = store.index["file"].nunique()
+    print(f"{out}: {len(store):,} vectors of {n_files:,} recordings now")
+    if store.audio_root is None:
+        print("no --audio-root DIR: pages will find the recordings only by their paths as written")
+    return int(bool(failed))

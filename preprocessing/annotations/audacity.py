@@ -1,0 +1,75 @@
+"""Reader of Audacity label tracks: ``start TAB end TAB label``, and rows with the band of one."""
+
+from pathlib import Path
+
+import numpy as np
+
+from preprocessing.annotations.table import Rows, Table, as_float, band, chosen, decode
+from preprocessing.events import Problem
+
+_COLUMNS = ("start", "end", "label", "low", "high")
+
+
+def is_audacity(line: str) -> bool:
+    """Whether the first line of a file is one of a label track."""
+    start, tab, rest = line.partition("\t")
+    if not tab:
+        return False
+    if start.strip() == "\\":
+        return True
+    return all(np.isfinite(_number(text)) for text in (start, rest.split("\t")[0]))
+
+
+def read_audacity(path: Path) -> tuple[Rows, list[Problem]]:
+    """Read a label track; an empty file is a track without labels.
+
+    A row that begins with a backslash holds the band of the label above it. ``audio`` is "": a
+    track belongs to the recording it is named after.
+    """
+    lines: list[list[str]] = []
+    numbers: list[int] = []
+    loose: list[int] = []
+    # Not splitlines(): a label may hold characters that Python takes for ends of lines.
+    text = decode(path).replace("\r\n", "\n").replace("\r", "\n")
+    for number, line in enumerate(text.split("\n"), start=1):
+        fields = line.split("\t")
+        if not line.strip():
+            continue
+        if fields[0].strip() == "\\":
+            if not lines:
+                loose.append(number)
+            else:
+                lines[-1][3:] = [*fields[1:3], "", ""][:2]
+            continue
+        # A label may hold a tab.
+        lines.append([*[*fields, "", ""][:2], " ".join(fields[2:]), "", ""])
+        numbers.append(number)
+    cells = list(zip(*lines, strict=True)) or [()] * len(_COLUMNS)
+    table = Table(
+        path=path,
+        names=list(_COLUMNS),
+        separator="\t",
+        columns=dict(zip(_COLUMNS, cells, strict=True)),
+        rows=np.array(numbers, dtype=np.int64),
+        good=np.ones(len(lines), dtype=bool),
+    )
+    if loose:
+        message = "is the band of no label; it is passed over"
+        table.problems.append(Problem("bad-row", f"{path}, row {loose[0]}", message, False))
+    size = len(lines)
+    rows = {
+        "audio": np.full(size, "", dtype=object),
+        "start_s": table.seconds("start"),
+        "end_s": table.seconds("end"),
+        "label": table.text("label"),
+        "status": np.full(size, "POS", dtype=object),
+        "row": table.rows,
+        **band(table, "low", "high"),
+    }
+    if np.isnan(rows["low_hz"]).all():
+        del rows["low_hz"], rows["high_hz"]
+    return chosen(rows, table.good), table.problems
+
+
+def _number(text: str) -> float:
+    return as_float(text.strip().replace(",", "."))

@@ -1,0 +1,547 @@
+"""Detection: windows, embeddings, thresholds, curves, boundaries, and the verb from end to end."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import torch
+
+from archs.v1.arch import ProtoNetV1
+from archs.v2.arch import ProtoNetV2
+from detection.curve import Shape, crossing, hysteresis, joined, maxima, smoothed
+from detection.embed import Embedder, in_order
+from detection.prototypes import clusters, refined
+from detection.scorer import cross_scored, peaks
+from detection.sound import Sound, Sounds
+from detection.support import free, targets_of
+from detection.template import correlated
+from detection.threshold import calibrate
+from detection.windows import Scale, scales_of
+from preprocessing import audio
+from preprocessing.audio import content_hash
+from preprocessing.errors import UserError
+from preprocessing.frontend import LogMel
+from preprocessing.normalize import Normalize
+from tests.conftest import run_g5, run_train
+from tracking.restore import Restored
+
+RATE = 8000
+CPU = torch.device("cpu")
+MEL = {"sr": RATE, "n_fft": 256, "hop_mel": 128, "n_mels": 16, "fmin": 50, "fmax": 4000}
+
+
+def chirp(seconds: float, low_hz: float, high_hz: float) -> np.ndarray:
+    t = np.arange(round(seconds * RATE)) / RATE
+    phase = 2 * np.pi * (low_hz * t + (high_hz - low_hz) * t**2 / (2 * seconds))
+    return 0.5 * np.sin(phase) * np.hanning(len(t)) ** 0.25
+
+
+def soundscape(seconds: float, calls: dict[float, np.ndarray], seed: int = 0) -> np.ndarray:
+    x = 0.01 * np.random.default_rng(seed).standard_normal(round(seconds * RATE))
+    for start, call in calls.items():
+        first = round(start * RATE)
+        x[first : first + len(call)] += call
+    return x.astype(np.float32)
+
+
+UP, DOWN = chirp(0.3, 600, 1800), chirp(0.3, 3500, 2500)
+CALLS_S = [1.0, 3.1, 5.3, 7.2, 9.4, 13.0, 15.5, 18.2, 21.1, 24.6]
+OTHERS_S = [2.0, 6.1, 8.3, 11.7, 16.9, 19.9, 23.0]
+
+
+@pytest.fixture(scope="module")
+def night(tmp_path_factory) -> Path:
+    """Thirty seconds with ten rising and seven falling calls."""
+    path = tmp_path_factory.mktemp("night") / "night.wav"
+    calls = {**dict.fromkeys(CALLS_S, UP), **dict.fromkeys(OTHERS_S, DOWN)}
+    soundfile.write(path, soundscape(30, calls), RATE)
+    return path
+
+
+def restored(arch: str) -> Restored:
+    """An untrained encoder, which random projections make a fair judge of likeness."""
+    torch.manual_seed(0)
+    if arch == "v1":
+        model = ProtoNetV1(channels=[8, 16], dropout=0.0, distance="euclidean", cosine_scale=1.0)
+    else:
+        model = ProtoNetV2(
+            channels=[8, 16], se_reduction=4, attention_heads=2, dropout=0.0, embedding_dim=32,
+            distance="euclidean", distance_hidden=[8], cosine_scale=1.0,
+        )  # fmt: skip
+    # Statistics as if it had been trained.
+    model(torch.randn(8, 1, 16, 40))
+    model.eval()
+    config = {"arch": {"model": {"of": arch}}}
+    normalize = Normalize(mode="recording", n_mels=16)
+    return Restored(model, LogMel(**MEL, floor_db=-100), normalize, config, {}, {}, Path("x.ckpt"))
+
+
+def opened(path: Path, store: Path, **more) -> Sound:
+    settings = {"sr": "checkpoint", "time_expansion": 1.0, "block_s": 3.0, **more}
+    return Sounds(LogMel(**MEL, floor_db=-100), store, **settings).open(path, content_hash(path))
+
+
+def embedder(arch: str, store: Path, workers: int = 1, share: bool = True) -> Embedder:
+    return Embedder(restored(arch), store, device=CPU, batch=8, workers=workers, share=share)
+
+
+# --- windows ------------------------------------------------------------------------------------
+
+
+def test_windows_follow_the_shots():
+    settings = {"min_frames": 10, "max_frames": 100, "hop": 0.25, "stride": 0, "max_scales": 3}
+    assert scales_of([20, 20, 20], **settings) == [Scale(20, 5)]
+    assert scales_of([1, 1], **settings) == [Scale(10, 3)]
+    assert scales_of([1e4], **settings) == [Scale(100, 25)]
+    assert len(scales_of([10, 40, 100], **settings)) == 3
+    assert len(scales_of([10, 40, 100], **{**settings, "max_scales": 1})) == 1
+
+
+def test_windows_of_a_sharing_encoder_are_multiples_of_its_stride():
+    settings = {"min_frames": 4, "max_frames": 200, "hop": 0.25, "max_scales": 1}
+    (scale,) = scales_of([90], stride=8, **settings)
+    assert scale.width % 8 == 0 == scale.hop % 8
+    (short,) = scales_of([20], stride=8, **settings)
+    assert short.width < 32, "too short to share is cut one by one"
+
+
+def test_every_window_lies_in_the_recording():
+    scale = Scale(10, 3)
+    assert scale.count(30) == 7
+    assert scale.centres(30)[-1] + 4.5 <= 29
+    assert scale.count(4) == 1
+
+
+# --- embeddings ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("arch", ["v1", "v2"])
+def test_output_is_the_same_for_any_workers_and_blocks(arch, night, tmp_path):
+    grids = []
+    for workers, block_s in ((1, 3.0), (3, 0.7), (2, 100.0)):
+        store = tmp_path / f"{workers}"
+        sound = opened(night, store, block_s=block_s)
+        grids.append(embedder(arch, store, workers).grid(sound, Scale(40, 8), None).clone())
+    assert torch.equal(grids[0], grids[1])
+    assert torch.equal(grids[0], grids[2])
+
+
+def test_shared_windows_equal_windows_cut_one_by_one(night, tmp_path):
+    sound = opened(night, tmp_path)
+    for scale in (Scale(40, 8), Scale(32, 16), Scale(200, 48)):
+        shared = embedder("v1", tmp_path)
+        assert shared.shares(scale)
+        starts = np.arange(scale.count(sound.n_frames)) * scale.hop
+        cut = shared.cut(sound, starts, scale.width, None)
+        grid = shared.grid(sound, scale, None).float()
+        assert grid.shape == cut.shape
+        torch.testing.assert_close(grid, cut, rtol=2e-3, atol=2e-3)
+
+
+def test_a_grid_is_made_once(night, tmp_path, monkeypatch):
+    sound = opened(night, tmp_path)
+    first = embedder("v2", tmp_path).grid(sound, Scale(20, 5), None)
+    monkeypatch.setattr(Embedder, "_forward", None)
+    assert torch.equal(embedder("v2", tmp_path).grid(sound, Scale(20, 5), None), first)
+
+
+def test_a_band_is_all_that_is_heard(night, tmp_path):
+    sound = opened(night, tmp_path)
+    one = embedder("v2", tmp_path)
+    starts = np.array([50])
+    low = one.cut(sound, starts, 20, (0, 4))
+    assert not torch.allclose(low, one.cut(sound, starts, 20, None))
+    louder = sound.features_TM.clone()
+    louder[:, 8:] += 30
+    changed = Sound(**{**vars(sound), "features_TM": louder})
+    torch.testing.assert_close(one.cut(changed, starts, 20, (0, 4)), low)
+
+
+def test_a_recording_shorter_than_a_window_is_repeated(tmp_path):
+    path = tmp_path / "short.wav"
+    soundfile.write(path, soundscape(0.2, {}), RATE)
+    for arch in ("v1", "v2"):
+        grid = embedder(arch, tmp_path).grid(opened(path, tmp_path), Scale(40, 8), None)
+        assert len(grid) == 1
+        assert grid.isfinite().all()
+
+
+def test_work_comes_back_in_order_with_one_thread_each():
+    before = torch.get_num_threads()
+    seen = list(in_order(lambda i: (i, torch.get_num_threads()), range(20), 3))
+    assert seen == [(i, 1) for i in range(20)]
+    assert torch.get_num_threads() == before
+
+
+# --- rates --------------------------------------------------------------------------------------
+
+
+def test_native_equals_the_recording_played_at_the_front_ends_rate(tmp_path):
+    fast, slow = tmp_path / "bat.wav", tmp_path / "slowed.wav"
+    x = soundscape(4, {1.0: UP})
+    soundfile.write(fast, x, 250_000)
+    soundfile.write(slow, x, RATE)
+    native = opened(fast, tmp_path, sr="native")
+    assert torch.equal(native.features_TM, opened(slow, tmp_path).features_TM)
+    assert native.slow == 250_000 / RATE
+    assert native.frame_rate_hz == 250_000 / 128
+    # A rate that far away is native by itself, and so is one far below.
+    assert opened(fast, tmp_path, sr="auto").slow == native.slow
+    soundfile.write(fast, x, 1000)
+    assert opened(fast, tmp_path, sr="auto").slow == 1000 / RATE
+
+
+def test_time_expansion_slows_a_recording_down(tmp_path):
+    path = tmp_path / "x.wav"
+    soundfile.write(path, soundscape(2, {}), RATE)
+    sound = opened(path, tmp_path, time_expansion=2.0)
+    assert sound.slow == 2.0
+    assert abs(sound.n_frames - 2 * 2 * RATE / 128) < 4
+    assert sound.n_frames / sound.frame_rate_hz == pytest.approx(2.0, abs=0.05)
+
+
+@pytest.mark.parametrize("size", [0, 1200, 0xFFFFFFFF, 10**7])
+def test_a_wav_with_a_wrong_length_is_read_to_its_end(size, tmp_path):
+    path = tmp_path / "x.wav"
+    soundfile.write(path, soundscape(2, {0.5: UP}), RATE, subtype="PCM_16")
+    whole = audio.read(path)
+    data = bytearray(path.read_bytes())
+    at = data.index(b"data") + 4
+    data[at : at + 4] = size.to_bytes(4, "little")
+    path.write_bytes(data)
+    head = audio.info(path, to_end=True)
+    assert head.frames == len(whole)
+    assert "end of the file" in head.note
+    assert np.array_equal(audio.read(path, to_end=True), whole)
+
+
+def test_a_wav_with_a_right_length_has_no_note(night):
+    assert audio.info(night, to_end=True) == audio.info(night)
+
+
+# --- prototypes, thresholds, curves -------------------------------------------------------------
+
+
+def test_clusters_find_far_apart_groups_and_repeat_themselves():
+    torch.manual_seed(0)
+    x = torch.cat([torch.randn(20, 3) + 20 * i for i in range(3)])
+    centres = clusters(x, 3)
+    assert len(centres) == 3
+    assert torch.equal(centres, clusters(x, 3))
+    assert sorted(centres.mean(1).round().div(20).round().tolist()) == [0, 1, 2]
+    assert len(clusters(x[:2], 5)) == 2
+
+
+def test_refinement_moves_towards_what_resembles_and_no_further():
+    positive, negative = torch.zeros(2), torch.full((1, 2), 10.0)
+    x = torch.cat([torch.full((5, 2), 1.0), torch.full((50, 2), 10.0)])
+    moved = refined(positive, negative, x, steps=3, temperature=0.1, weight=0.5)
+    torch.testing.assert_close(moved, torch.tensor([0.5, 0.5]))
+
+
+def test_the_threshold_lies_between_shots_and_negatives():
+    positive = np.array([5.0, 6.0, 5.5, 6.2, 5.1])
+    negative = np.random.default_rng(0).normal(0, 1, 200)
+    found = calibrate(positive, negative, prior_spread=0.25, lean=0.5)
+    assert negative.max() < found.threshold < positive.min()
+    assert found.probability(np.array([found.threshold])) == pytest.approx(0.5)
+    assert found.expected_f > 0.9
+    hopeless = calibrate(positive - 5.5, negative, prior_spread=0.25, lean=0.5)
+    assert hopeless.expected_f < 0.5
+
+
+def test_the_threshold_follows_the_scale_of_the_scores():
+    rng = np.random.default_rng(1)
+    positive, negative = rng.normal(5, 1, 5), rng.normal(0, 1, 50)
+    one = calibrate(positive, negative, prior_spread=0.25, lean=0.5)
+    ten = calibrate(10 * positive + 3, 10 * negative + 3, prior_spread=0.25, lean=0.5)
+    assert ten.threshold == pytest.approx(10 * one.threshold + 3, abs=0.3)
+
+
+def test_negatives_are_scored_by_models_that_have_not_seen_them():
+    seen = []
+
+    def score(train: np.ndarray, test: np.ndarray) -> np.ndarray:
+        seen.append(set(train) & set(test))
+        return test.astype(float)
+
+    assert np.array_equal(cross_scored(20, score), np.arange(20.0))
+    assert seen == [set(), set()]
+
+
+def test_peaks_lie_apart():
+    scores = np.array([0, 5, 4, 0, 3, 0, 4.5])
+    assert peaks(scores, np.arange(7.0), 2).tolist() == [5, 4.5, 3]
+    assert peaks(scores, np.arange(7.0), 4).tolist() == [5, 4.5]
+
+
+def test_curves():
+    score = np.array([0, 0, 2, 5, 2, 0, 1.5, 1.5, 0])
+    assert hysteresis(score, 3, 1).tolist() == [[2, 5]]
+    assert hysteresis(score, 1, 1).tolist() == [[2, 5], [6, 8]]
+    assert maxima(np.arange(9.0), score, 10.0).tolist() == [3]
+    assert maxima(np.arange(9.0), score, 1.0).tolist() == [3, 7]
+    assert crossing(np.arange(9.0), score, 2, 1, 1.0) == pytest.approx(1.5)
+    assert smoothed(np.array([0, 3, 0.0]), 3).tolist() == [1, 1, 1]
+
+
+def test_events_are_joined_dropped_and_kept_apart():
+    shape = Shape(min_s=0.5, max_s=3.0, merge_s=0.2)
+    events = np.array([[0, 1, 1], [1.1, 2, 3], [5, 5.1, 9], [7, 9, 1], [9.1, 11, 1.0]])
+    assert joined(events, shape).tolist() == [[0, 2, 3, 1], [7, 9, 1, 3], [9.1, 11, 1, 4]]
+    assert joined(np.zeros((0, 3)), shape).shape == (0, 4)
+
+
+def test_template_correlation_equals_the_definition(night, tmp_path):
+    sound = opened(night, tmp_path)
+    x = (sound.features_TM.double().numpy() - sound.stats[0]) / sound.stats[1]
+    template = x[100:117].astype(np.float32)
+    score = correlated(sound, template, (0, 16))
+    for middle in (108, 500, 900):
+        part = x[middle - 8 : middle + 9]
+        a, b = part - part.mean(), template - template.mean()
+        expected = (a * b).sum() / np.sqrt((a**2).sum() * (b**2).sum())
+        assert score[middle] == pytest.approx(expected, abs=1e-4)
+    assert score[108] == pytest.approx(1.0, abs=1e-4)
+    assert score[0] == -1
+
+
+# --- the support --------------------------------------------------------------------------------
+
+
+def test_what_is_free_between_marks():
+    assert free(np.array([[2, 4], [6, 7]]), 1, 10) == [(1, 1.5), (4.5, 5.75), (7.25, 10)]
+    assert free(np.zeros((0, 2)), 0, 3) == [(0, 3)]
+    assert free(np.array([[0, 5]]), 1, 4) == []
+
+
+def table(rows, label="up") -> pd.DataFrame:
+    frame = pd.DataFrame(rows, columns=["start_s", "end_s"])
+    return frame.assign(file="night", label=label, status="POS")
+
+
+def test_shots_outside_the_recording_are_told_and_left_out(night, tmp_path):
+    sound = opened(night, tmp_path)
+    told: list[str] = []
+    rows = table([(1.0, 1.3), (29.9, 31.0), (50, 51), (4, 4)])
+    (target,) = targets_of(rows, lambda _: sound, shots=5, negatives="gaps", problem=told.append)
+    assert [shot.start_s for shot in target.shots] == [1.0, 29.9]
+    assert target.shots[1].end_s == 30.0
+    assert any("outside the recording" in text for text in told)
+    assert any("no length" in text for text in told)
+    assert any("has 2 of the 5 calls" in text for text in told)
+    with pytest.raises(UserError, match="no usable call"):
+        targets_of(
+            table([(50, 51)]), lambda _: sound, shots=None, negatives="gaps", problem=told.append
+        )
+
+
+def test_negatives_come_from_where_the_setting_says(night, tmp_path):
+    sound = opened(night, tmp_path)
+    rows = table([(5.0, 5.4), (9.0, 9.4)])
+    spans = {}
+    for negatives in ("gaps", "head", "everything"):
+        (target,) = targets_of(
+            rows, lambda _: sound, shots=None, negatives=negatives, problem=print
+        )
+        spans[negatives] = [(a, b) for _, a, b in target.gaps()]
+    assert spans["gaps"] == [(5.5, 8.9)]
+    assert spans["head"] == [(0.0, 4.9), (5.5, 8.9)]
+    assert spans["everything"] == [(0.0, 4.9), (5.5, 8.9), (9.5, 30.0)]
+
+
+# --- the verb -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tiny_set, tmp_path_factory) -> dict[str, Path]:
+    """A hardly trained checkpoint of each architecture."""
+    here = tmp_path_factory.mktemp("trained")
+    (here / "outputs").mkdir()
+    for name in ("procedural", "store"):
+        (here / "outputs" / name).symlink_to(tiny_set / "outputs" / name)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(here)
+        for arch in ("v1", "v2"):
+            run_train([f"arch={arch}", "debug=fast", "logger=none", "test=false"])
+    found = {
+        arch: here.glob(f"outputs/*/{arch}_debug/checkpoints/best*.ckpt") for arch in ("v1", "v2")
+    }
+    return {arch: next(paths) for arch, paths in found.items()}
+
+
+def audacity(path: Path, calls: dict[str, list[float]], length: float = 0.3) -> Path:
+    rows = sorted((start, label) for label, starts in calls.items() for start in starts)
+    path.write_text("".join(f"{a}\t{a + length}\t{label}\n" for a, label in rows))
+    return path
+
+
+def predictions(folder: Path) -> pd.DataFrame:
+    return pd.read_csv(folder / "predictions.csv")
+
+
+def overlap(found: pd.DataFrame, starts: list[float], length: float = 0.3) -> int:
+    return sum(bool(((found["start_s"] < s + length) & (found["end_s"] > s)).any()) for s in starts)
+
+
+@pytest.fixture
+def job(night, tmp_path, monkeypatch, checkpoints):
+    """Runs `g5 detect` on copies of the night in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "night.wav").symlink_to(night)
+
+    def run(*arguments: str, arch: str = "v2") -> int:
+        return run_g5(["detect", str(checkpoints[arch]), *arguments])
+
+    return run
+
+
+@pytest.mark.parametrize("arch", ["v1", "v2"])
+def test_five_calls_in_every_call_out(arch, job, tmp_path, capsys):
+    audacity(tmp_path / "five_calls.txt", {"up": CALLS_S[:5]})
+    assert job("night.wav", "--support", "five_calls.txt", "-o", "found", arch=arch) == 0
+    found = predictions(tmp_path / "found")
+    assert overlap(found, CALLS_S[5:]) >= 4
+    assert overlap(found, OTHERS_S) <= 3
+    assert set(found.columns) >= {
+        "file",
+        "start_s",
+        "end_s",
+        "label",
+        "score",
+        "distance",
+        "nearest",
+    }
+    assert found["score"].between(0, 1).all()
+    assert (tmp_path / "found/night.txt").is_file(), "the same format out"
+    assert (tmp_path / "found/report.html").stat().st_size > 10_000
+    assert len(list((tmp_path / "found/pictures").glob("night.*.png"))) == 1
+    assert "1 done" in capsys.readouterr().out
+    # Ends better than the hop between windows.
+    hits = found[found["start_s"].apply(lambda a: min(abs(a - s) for s in CALLS_S) < 0.15)]
+    errors = hits["start_s"].apply(lambda a: min(abs(a - s) for s in CALLS_S))
+    assert errors.median() < 0.03
+
+
+def test_several_species_at_once(job, tmp_path):
+    audacity(tmp_path / "both.txt", {"up": CALLS_S[:5], "down": OTHERS_S[:3]})
+    assert job("night.wav", "--support", "both.txt", "-o", "found", "detection.pictures=false") == 0
+    found = predictions(tmp_path / "found")
+    assert set(found["label"]) <= {"up", "down"}
+    up, down = (found[found["label"] == name] for name in ("up", "down"))
+    assert overlap(up, OTHERS_S) <= 2
+    assert overlap(down, OTHERS_S[3:]) >= 3
+    assert not (tmp_path / "found/report.html").exists()
+
+
+@pytest.mark.parametrize("how", ["template", "energy"])
+def test_baselines(how, job, tmp_path):
+    audacity(tmp_path / "calls.txt", {"up": CALLS_S[:5]})
+    arguments = ["night.wav", "--support", "calls.txt", "-o", how, f"detection={how}"]
+    assert job(*arguments, "detection.pictures=false") == 0
+    assert overlap(predictions(tmp_path / how), CALLS_S[5:]) == 5
+
+
+@pytest.mark.parametrize("adapt", ["head", "finetune", "transductive"])
+def test_adaptation_is_seeded(adapt, job, tmp_path):
+    audacity(tmp_path / "calls.txt", {"up": CALLS_S[:5]})
+    seen = []
+    for out in ("a", "b"):
+        arguments = ["night.wav", "--support", "calls.txt", "-o", out, f"detection.adapt={adapt}"]
+        assert job(*arguments, "detection.pictures=false", "detection.adapt_steps=20") == 0
+        seen.append((tmp_path / out / "predictions.csv").read_text())
+    assert seen[0] == seen[1]
+
+
+def test_a_folder_is_accounted_for_and_resumed(job, tmp_path, night, capsys, monkeypatch):
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    (folder / "night.wav").symlink_to(night)
+    soundfile.write(folder / "second.wav", soundscape(12, {2.0: UP, 8.0: UP}, seed=5), RATE)
+    soundfile.write(folder / "silent.wav", np.zeros(RATE * 3), RATE)
+    soundfile.write(folder / "tiny.wav", soundscape(0.02, {}), RATE)
+    soundfile.write(folder / "dc.wav", np.full(RATE * 3, 0.5), RATE)
+    soundfile.write(folder / "loud.wav", np.clip(9 * soundscape(3, {1.0: UP}), -1, 1), RATE)
+    whole = folder / "cut.flac"
+    soundfile.write(whole, soundscape(20, {}), RATE)
+    whole.write_bytes(whole.read_bytes()[:20_000])
+    (folder / "empty.wav").touch()
+    (folder / "noise.mp3").write_bytes(b"no sound at all" * 99)
+    (tmp_path / "library.csv").write_text(
+        "file,start_s,end_s,label\n" + "".join(f"night.wav,{a},{a + 0.3},up\n" for a in CALLS_S[:5])
+    )
+    arguments = ["recordings", "--support", "library.csv", "--format", "raven,dcase"]
+    assert job(*arguments) == 1, "some files are corrupt"
+    ledger = pd.read_csv(tmp_path / "found/ledger.csv").set_index("file")
+    ledger.index = [Path(file).name for file in ledger.index]
+    assert len(ledger) == 9
+    status = ledger["status"].to_dict()
+    assert {status[name] for name in ("night.wav", "second.wav", "tiny.wav", "loud.wav")} == {
+        "done"
+    }
+    assert {status[name] for name in ("cut.flac", "empty.wav", "noise.mp3")} == {"corrupt"}
+    assert status["silent.wav"] == "skipped"
+    found = predictions(tmp_path / "found")
+    second = found[found["file"].str.endswith("second.wav")]
+    assert overlap(second, [2.0, 8.0]) == 2
+    dcase = pd.read_csv(tmp_path / "found/predictions_dcase.csv")
+    assert dcase.columns[:3].tolist() == ["Audiofilename", "Starttime", "Endtime"]
+    assert dcase[dcase["Audiofilename"] == "night.wav"]["Endtime"].min() > CALLS_S[4] + 0.3
+    assert "corrupt: " in capsys.readouterr().err
+
+    monkeypatch.setattr("detection.detector.Detector.detect", None)
+    assert job(*arguments) == 1
+    assert predictions(tmp_path / "found").equals(found), "nothing is done twice"
+
+
+def test_bad_support_is_one_clear_line(job, tmp_path, capsys):
+    (tmp_path / "empty.txt").touch()
+    audacity(tmp_path / "far.txt", {"up": [500.0]})
+    (tmp_path / "lost.csv").write_text("file,start_s,end_s,label\nnowhere.wav,1,2,up\n")
+    for name, expected in (
+        ("empty.txt", "marks no call"), ("far.txt", "no usable call"),
+        ("lost.csv", "no usable call"), ("missing.txt", "No such file"),
+    ):  # fmt: skip
+        assert job("night.wav", "--support", name) == 1
+        error = capsys.readouterr().err
+        assert expected in error, error
+        assert "Traceback" not in error
+    assert job("nowhere.wav", "--support", "far.txt") == 1
+    assert "no such recording" in capsys.readouterr().err
+    audacity(tmp_path / "calls.txt", {"up": CALLS_S[:2]})
+    assert job("night.wav", "--support", "calls.txt", "arch.model.dropout=0.1") == 1
+    assert "the checkpoint says it" in capsys.readouterr().err
+    assert job("night.wav", "--support", "calls.txt", "detection.hopp=1") == 1
+    assert "did you mean detection.hop" in capsys.readouterr().err
+    assert job("night.wav", "--support", "calls.txt", "--format", "word") == 1
+    assert "choose from" in capsys.readouterr().err
+
+
+def test_the_support_is_diagnosed(job, tmp_path, capsys):
+    starts = [1.0, 1.0001, 3.1, 5.3, 7.2]
+    audacity(tmp_path / "calls.txt", {"up": starts})
+    assert job("night.wav", "--support", "calls.txt", "detection.shots=6") == 0
+    told = capsys.readouterr().err
+    assert "same call" in told
+    assert "has 5 of the 6 calls" in told
+
+
+def test_boxes_restrict_the_band(job, tmp_path):
+    lines = [f"{a}\t{a + 0.3}\tup\n\\\t500\t1900\n" for a in CALLS_S[:5]]
+    (tmp_path / "boxes.txt").write_text("".join(lines))
+    assert job("night.wav", "--support", "boxes.txt", "detection.pictures=false") == 0
+    found = predictions(tmp_path / "found")
+    assert overlap(found, CALLS_S[5:]) == 5
+    assert overlap(found, OTHERS_S) == 0
+    assert (found["low_hz"] == 500).all()
+
+
+def test_detection_has_settings_of_its_own_in_an_old_checkpoint(checkpoints, tmp_path):
+    from conf.compose import on_checkpoint
+
+    stored = torch.load(checkpoints["v1"], weights_only=True)["g5"]["config"]
+    old = {key: value for key, value in stored.items() if key != "detection"}
+    assert on_checkpoint(json.loads(json.dumps(old)), [], {})["detection"] == stored["detection"]

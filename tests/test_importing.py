@@ -1,0 +1,179 @@
+"""Embeddings of other programs: every format comes out the same, and faults are named."""
+
+import sqlite3
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from preprocessing.errors import UserError
+from tests.conftest import run_g5
+from transfer.importing import read_embeddings
+from transfer.vectors import VectorStore
+
+X = np.arange(12, dtype=np.float32).reshape(3, 4) / 8
+FILES = ["a/x.wav", "a/x.wav", "y.wav"]
+STARTS = [0.0, 3.0, 0.0]
+
+
+def write(kind, folder):
+    path = folder / f"e.{kind}"
+    base = pd.DataFrame({"Filename": FILES, "Start (s)": STARTS, "End (s)": np.add(STARTS, 3)})
+    wide = base.assign(**{f"e{i}": X[:, i] for i in range(4)})
+    if kind == "csv":
+        wide.to_csv(path, index=False)
+    elif kind == "tsv":  # one column of lists
+        base.assign(embedding=[",".join(map(str, row)) for row in X]).to_csv(path, sep="\t")
+    elif kind == "parquet":
+        base.assign(embedding=list(X)).to_parquet(path)
+    elif kind == "npz":
+        np.savez(path, embeddings=X, filename=FILES, start=STARTS, end=np.add(STARTS, 3))
+    elif kind == "npy":
+        np.save(path, X)
+        base.to_csv(folder / "e.csv", index=False)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "parquet", "npz", "npy"])
+def test_every_format_gives_the_same(kind, tmp_path):
+    found = read_embeddings(write(kind, tmp_path))
+    np.testing.assert_array_equal(found.x_ND, X)
+    assert found.index["file"].tolist() == FILES
+    assert found.index["start_s"].tolist() == STARTS
+    assert found.index["end_s"].tolist() == [3.0, 6.0, 3.0]
+
+
+def test_columns_are_ordered_by_their_number(tmp_path):
+    frame = pd.DataFrame({"file": ["a.wav"], **{f"e{i}": [float(i)] for i in (10, 2, 1, 0)}})
+    frame.to_csv(tmp_path / "e.csv", index=False)
+    assert read_embeddings(tmp_path / "e.csv").x_ND.tolist() == [[0, 1, 2, 10]]
+
+
+def test_birdnet_text_and_npz(tmp_path):
+    text = tmp_path / "rec.birdnet.embeddings.txt"
+    text.write_text("0.0\t3.0\t1,2,3\n3.0\t6.0\t4,5,6\n")
+    found = read_embeddings(text)
+    assert found.index["file"].tolist() == ["rec", "rec"]
+    assert found.x_ND[1].tolist() == [4, 5, 6]
+    masked = np.zeros((2, 2, 4), bool)
+    masked[1, 1] = True
+    np.savez(
+        tmp_path / "b.npz", embeddings=np.ones((2, 2, 4), np.float32), embeddings_masked=masked,
+        inputs=["x.wav", "y.wav"], segment_duration_s=3.0, overlap_duration_s=1.0,
+    )  # fmt: skip
+    found = read_embeddings(tmp_path / "b.npz")
+    assert found.index["file"].tolist() == ["x.wav", "x.wav", "y.wav"]
+    assert found.index["start_s"].tolist() == [0, 2, 0]
+
+
+def make_hoplite(folder):
+    folder.mkdir()
+    with sqlite3.connect(folder / "hoplite.sqlite") as database:
+        database.executescript(
+            "CREATE TABLE deployments (id INTEGER PRIMARY KEY, name TEXT, project TEXT);"
+            "CREATE TABLE recordings (id INTEGER PRIMARY KEY, filename TEXT, datetime TEXT,"
+            " deployment_id INTEGER);"
+            "CREATE TABLE windows (id INTEGER PRIMARY KEY, recording_id INTEGER, offsets BLOB);"
+            "CREATE TABLE annotations (id INTEGER PRIMARY KEY, recording_id INTEGER,"
+            " offsets BLOB, label TEXT, label_type INTEGER, provenance TEXT);"
+            "INSERT INTO deployments VALUES (1, 'north', 'p');"
+            "INSERT INTO recordings VALUES (1, 'x.wav', '2026-05-01T04:00:00', 1);"
+        )
+        for key in (1, 2):
+            offsets = np.array([5.0 * (key - 1), 5.0 * key], "<f8").tobytes()
+            database.execute("INSERT INTO windows VALUES (?, 1, ?)", (key, offsets))
+            if key == 2:
+                database.execute(
+                    "INSERT INTO annotations VALUES (1, 1, ?, 'owl', 1, 'me')", (offsets,)
+                )
+
+
+def test_hoplite(tmp_path):
+    uindex = pytest.importorskip("usearch.index")
+    make_hoplite(tmp_path / "db")
+    index = uindex.Index(ndim=4, metric="ip", dtype="f16")
+    index.add(np.array([1, 2]), X[:2])
+    index.save(str(tmp_path / "db" / "usearch.index"))
+    found = read_embeddings(tmp_path / "db")
+    np.testing.assert_allclose(found.x_ND, X[:2], atol=1e-3)
+    assert found.index.to_dict("records")[1] == {
+        "file": "x.wav", "start_s": 5.0, "end_s": 10.0, "label": "owl", "source": "north",
+        "date": "2026-05-01",
+    }  # fmt: skip
+
+
+def test_hoplite_with_the_vectors_in_sqlite(tmp_path):
+    with sqlite3.connect(tmp_path / "h.sqlite") as database:
+        database.executescript(
+            "CREATE TABLE hoplite_sources (id INTEGER PRIMARY KEY, dataset, source);"
+            "CREATE TABLE hoplite_embeddings (id INTEGER PRIMARY KEY, embedding BLOB,"
+            " source_idx INTEGER, offsets BLOB);"
+            "INSERT INTO hoplite_sources VALUES (1, 'set', 'x.wav');"
+        )
+        database.execute(
+            "INSERT INTO hoplite_embeddings VALUES (1, ?, 1, ?)",
+            (X[1].tobytes(), np.array([5.0], "<f4").tobytes()),
+        )
+    found = read_embeddings(tmp_path / "h.sqlite")
+    np.testing.assert_array_equal(found.x_ND, X[1:2])
+    assert found.index["file"].tolist() == ["x.wav"]
+
+
+def _nan(folder):
+    bad = X.copy()
+    bad[1, 2] = np.nan
+    np.savez(folder / "f.npz", embeddings=bad, filename=FILES)
+    return folder / "f.npz"
+
+
+def _text(content, name="f.csv"):
+    def make(folder):
+        (folder / name).write_text(content)
+        return folder / name
+
+    return make
+
+
+def _bytes(folder):
+    (folder / "f.npz").write_bytes(b"PK\x03\x04 no")
+    return folder / "f.npz"
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (_nan, "row 2 (a/x.wav): has NaN"),
+        (_text("start,e0,e1\n0,1,2\n"), "no column names the recording"),
+        (_text("file,start\na.wav,0\n"), "no column holds the embedding"),
+        (_text('file,embedding\na.wav,"1,2"\nb.wav,"1,2,3"\n'), "row 2: the embedding has 3"),
+        (_text("file,start,e0,e1\na.wav,soon,1,2\n"), "start is 'soon'"),
+        (_text(""), "is empty"),
+        (_text("0 3 1 2\n3 6 1\n", "f.txt"), "row 2: has 1 values"),
+        (_text("x", "f.doc"), "no format of embeddings"),
+        (_text("no database", "f.sqlite"), "cannot be read as a database"),
+        (_bytes, "cannot be read as arrays"),
+        (lambda folder: folder / "absent.csv", "there is no such file"),
+        (lambda folder: folder, "is a folder without hoplite.sqlite"),
+    ],
+)
+def test_faults_are_named(make, words, tmp_path):
+    with pytest.raises(UserError) as caught:
+        read_embeddings(make(tmp_path))
+    assert words in str(caught.value)
+
+
+def test_the_verb_adds_and_refuses_to_mix(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write("csv", tmp_path)
+    assert run_g5(["import", "e.csv", "-o", "b.store", "--encoder", "birdnet"]) == 0
+    assert run_g5(["import", "e.csv", "-o", "b.store", "--encoder", "birdnet"]) == 0
+    store = VectorStore.open("b.store")
+    assert len(store) == 3
+    assert store.facts.window_s == 3
+    assert run_g5(["import", "e.csv", "-o", "b.store", "--encoder", "perch"]) == 1
+    assert "two encoders do not mix" in capsys.readouterr().err
+    np.savez("wide.npz", embeddings=np.ones((1, 5)), filename=["z.wav"])
+    assert run_g5(["import", "wide.npz", "-o", "b.store", "--encoder", "birdnet"]) == 1
+    assert "dim" in capsys.readouterr().err
+    assert run_g5(["search", "b.store", "--like", "y.wav", "-k", "2"]) == 0
+    assert len(VectorStore.open("b.store")) == 3

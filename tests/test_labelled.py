@@ -1,0 +1,56 @@
+"""Labelled batches: every class as often as any other, drawn from seed, epoch and index alone."""
+
+from collections import Counter
+
+import pytest
+import torch
+
+from preprocessing.errors import UserError
+from preprocessing.labelled import LabelledDataset
+from tests.test_episodes import reader, table
+
+EVENTS = table([40], [3], [2], [5], [1])  # one common class among rare ones
+
+
+def dataset(**changes) -> LabelledDataset:
+    settings = {"batch_size": 4, "seed": 0, "split": "train", "shift": 0.0} | changes
+    return LabelledDataset(EVENTS, reader(EVENTS), **settings)
+
+
+def test_rare_classes_come_as_often_as_common_ones():
+    batches = [dataset()[epoch, index] for epoch in range(2) for index in range(200)]
+    seen = Counter(int(c) for batch in batches for c in batch.class_ids)
+    assert set(seen) == {0, 1, 2, 3, 4}
+    assert max(seen.values()) < 1.25 * min(seen.values())
+    assert all(len(set(batch.class_ids.tolist())) == 4 for batch in batches)
+
+
+def test_more_clips_than_classes_repeat_classes_evenly():
+    counts = Counter(dataset(batch_size=12)[0, 0].class_ids.tolist())
+    assert sum(counts.values()) == 12
+    assert set(counts.values()) == {2, 3}
+
+
+def test_a_batch_depends_on_seed_epoch_and_index_alone():
+    def drawn(seed: int, epoch: int, index: int) -> tuple:
+        batch = dataset(seed=seed, shift=0.5)[epoch, index]
+        return tuple(batch.class_ids.tolist()), float(batch.x.sum())
+
+    assert drawn(0, 1, 2) == drawn(0, 1, 2)
+    assert len({drawn(0, 1, 2), drawn(1, 1, 2), drawn(0, 2, 2), drawn(0, 1, 3)}) == 4
+
+
+def test_clips_belong_to_their_classes_and_are_shifted():
+    plain, moved = dataset()[0, 0], dataset(shift=0.5)[0, 0]
+    assert plain.x.shape[0] == len(plain.class_ids) == len(plain.stats) == 4
+    assert plain.class_ids.dtype == torch.int64
+    assert torch.equal(plain.class_ids, moved.class_ids)
+    assert not torch.equal(plain.x, moved.x)
+    of_class = {int(c): {str(s) for s in EVENTS.source[EVENTS.class_id == c]} for c in range(5)}
+    for x_1MT, class_id in zip(plain.x, plain.class_ids.tolist(), strict=True):
+        assert f"r{int(x_1MT[0, 0, 0])}" in of_class[class_id]
+
+
+def test_an_impossible_shift_is_named():
+    with pytest.raises(UserError, match=r"^arch\.episodes\.shift=2"):
+        dataset(shift=2)

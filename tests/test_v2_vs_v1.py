@@ -1,0 +1,106 @@
+"""The experiment v2_vs_v1: paired differences, procedural sets of clips, answers that are kept."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from experiments.v2_vs_v1 import __main__ as command
+from experiments.v2_vs_v1 import runs, sets, tables, worlds
+from preprocessing.errors import UserError
+
+A = 4 * sets.EPISODES
+
+
+def answers(share: float, seed: int, episodes_hash: str = "same") -> sets.Answers:
+    rng = np.random.default_rng(seed)
+    class_A = np.tile(np.arange(4), sets.EPISODES)
+    return sets.Answers(
+        hit_A=rng.random(A) < share, raw={"plain": rng.random(A) < 0.2, "better": class_A < 2},
+        class_A=class_A, source_A=rng.integers(10, size=A), episodes_hash=episodes_hash,
+    )  # fmt: skip
+
+
+def test_a_difference_is_paired_and_in_points():
+    a = tables.Row([answers(0.8, 1), answers(0.82, 2)])
+    b = tables.Row([answers(0.6, 3), answers(0.58, 4)])
+    found = tables.difference(a, b)
+    expected = 100 * np.mean(
+        [a.answers[i].hit_A.mean() - b.answers[i].hit_A.mean() for i in (0, 1)]
+    )
+    assert found.mean == pytest.approx(expected)
+    assert found.episodes[0] < found.mean < found.episodes[1]
+    assert found.resampled[0] < found.mean < found.resampled[1]
+    assert found.seeds == pytest.approx(
+        [100 * (x - y) for x, y in zip(a.seeds, b.seeds, strict=True)]
+    )
+    nothing = tables.difference(a, a)
+    assert nothing.mean == 0
+    assert nothing.seeds == [0, 0]
+
+
+def test_only_equal_episodes_are_paired():
+    a, b = tables.Row([answers(0.8, 1)]), tables.Row([answers(0.6, 2, "others")])
+    with pytest.raises(AssertionError, match="equal episodes"):
+        tables.difference(a, b)
+
+
+def test_the_tables_say_what_the_rows_hold():
+    row = tables.Row([answers(0.8, 1)])
+    name, hit_A = row.raw()
+    assert name == "better"
+    assert hit_A.mean() == 0.5
+    rows = {"v2": {s.key: row for s in sets.REAL}}
+    text = tables.accuracy_table(rows, sets.REAL)
+    assert text.count("\n") == 4
+    assert "50.0 ± " in text
+    assert "| chance | 20.0% | 20.0% | 1.7% | 5.0% |" in text
+    pairs = {"v2 - raw": {s.key: tables.difference(row, hit_A) for s in sets.REAL}}
+    assert tables.difference_table(pairs, sets.REAL).count("| v2 - raw |") == 4
+
+
+def test_procedural_sets_are_clips_with_labels_and_sources(tmp_path, monkeypatch):
+    small = {"recording_s": 4.0, "test_species": 2, "recordings_per_species": 2}
+    monkeypatch.setattr(worlds, "FIELD", {**worlds.FIELD, **small})
+    few = {"species_per_recording": 2, "calls_per_recording": 2}
+    monkeypatch.setattr(worlds, "VOICES", {**worlds.VOICES, **small, **few})
+    made = worlds.make_worlds(tmp_path)
+    field = pd.read_csv(made["field"])
+    assert len(field) == 4
+    assert field["source"].nunique() == 4
+    assert sorted(field["label"].value_counts()) == [2, 2]
+    voices = pd.read_csv(made["voices"])
+    assert voices["label"].nunique() == 4  # two species in two recordings
+    for table, frame in ((made["field"], field), (made["voices"], voices)):
+        for name in frame["file"]:
+            assert len(soundfile.read(table.parent / name)[0]) > 0
+    before = made["voices"].stat().st_mtime_ns
+    assert worlds.make_worlds(tmp_path)["voices"].stat().st_mtime_ns == before
+
+
+def test_looks_at_real_sets_are_counted(tmp_path):
+    scores = sets.Scores(tmp_path, {True: None, False: None})
+    assert scores.looks() == 0
+    scores._note_look("v2_seed1", sets.REAL[0])
+    scores._note_look("v2_seed1", sets.REAL[1])
+    assert scores.looks() == 2
+
+
+def test_a_recipe_is_a_valid_configuration():
+    from conf.validate import validate
+    from experiments.v2_vs_v1.ablation import ABLATION
+
+    for recipe in (runs.V1, runs.V1_LONG, runs.V2, *ABLATION):
+        validate(runs.config_of(recipe, 1, ()))
+    assert len({recipe.name for recipe in ABLATION}) == len(ABLATION)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [(["nosuch"], "nosuch: there is no such table"), (["main"], "path.real_dir: say where")],
+)
+def test_what_is_missing_is_said(arguments, says, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(command.ENVIRONMENT, raising=False)
+    with pytest.raises(UserError, match=says):
+        command.main(arguments)

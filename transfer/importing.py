@@ -1,0 +1,446 @@
+"""Embeddings that other programs made, as vectors and an index: CSV, npz, npy, Parquet, hoplite.
+
+Shapes: N vectors, D their width; F files and S segments of BirdNET's npz.
+"""
+
+import re
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from preprocessing.errors import UserError
+from transfer.vectors import INDEX_COLUMNS
+
+# What others call our columns, casefolded.
+NAMES = {
+    "file": ("file", "filepath", "file_path", "filename", "file_name", "path", "audio", "input",
+             "recording", "source_id", "begin path", "begin file", "audiofilename"),
+    "start_s": ("start_s", "start", "start_time", "start (s)", "begin time (s)", "starttime",
+                "offset", "offset_s", "start_seconds"),
+    "end_s": ("end_s", "end", "end_time", "end (s)", "end time (s)", "endtime", "end_seconds"),
+    "label": ("label", "species", "class", "common name", "scientific name", "annotation"),
+    "source": ("source", "site", "deployment", "location"),
+    "date": ("date", "datetime", "timestamp"),
+}  # fmt: skip
+VECTOR_NAMES = ("embedding", "embeddings", "vector", "vectors", "features", "emb")
+# A numbered column: e0, emb_12, 511, feature-3.
+NUMBERED = re.compile(r"^(?P<stem>.*?)[ _.-]?(?P<number>\d+)$")
+SQLITE_FILE, INDEX_FILE = "hoplite.sqlite", "usearch.index"
+SEPARATORS = re.compile(r"[\s,;]+")
+
+
+@dataclass
+class Imported:
+    """What a file holds.
+
+    Attributes:
+        x_ND: fp32.
+        index: N rows with ``file`` and whatever else is known.
+        notes: what was left out, for the user.
+    """
+
+    x_ND: np.ndarray
+    index: pd.DataFrame
+    notes: list[str] = field(default_factory=list)
+
+
+def read_embeddings(path: Path, table: Path | None = None) -> Imported:
+    """Read embeddings of any of the formats above.
+
+    * CSV and Parquet: a column for the file, perhaps start, end, label, source, date (by any of
+      `NAMES`), and the embedding as one column of lists or as numbered columns; BirdNET-Analyzer's
+      ``*.birdnet.embeddings.txt`` (start, end, values).
+    * npz: a 2-D array and 1-D arrays of the same names, or what the birdnet package writes.
+    * npy: the vectors; ``table`` (or the CSV or Parquet file beside it) says what they are.
+    * hoplite: a folder with ``hoplite.sqlite``, or that file.
+
+    Raises:
+        UserError: it cannot be read, or has no vectors, no file names, a NaN, rows of different
+            widths, or tables of different lengths.
+    """
+    if not path.exists():
+        raise UserError(f"{path}: there is no such file")
+    suffix = path.suffix.casefold()
+    if path.is_dir() or suffix in (".sqlite", ".db", ".sqlite3"):
+        found = _hoplite(path)
+    elif suffix == ".npz":
+        found = _npz(path)
+    elif suffix == ".npy":
+        found = _npy(path, table)
+    elif suffix == ".parquet":
+        found = _from_frame(path, _parquet(path))
+    elif suffix in (".csv", ".tsv", ".txt"):
+        found = _text(path)
+    else:
+        raise UserError(
+            f"{path}: {suffix or 'a file without suffix'} is no format of embeddings; g5 reads "
+            ".csv, .tsv, .txt, .npz, .npy with a .csv, .parquet, and hoplite databases"
+        )
+    return _checked(path, found)
+
+
+def _checked(path: Path, found: Imported) -> Imported:
+    x_ND = np.asarray(found.x_ND, np.float32)
+    if x_ND.ndim != 2 or not x_ND.size:
+        raise UserError(f"{path}: has no embeddings")
+    if len(found.index) != len(x_ND):
+        raise UserError(f"{path}: {len(x_ND)} embeddings, but {len(found.index)} rows of names")
+    bad_N = ~np.isfinite(x_ND).all(axis=1)
+    if bad_N.any():
+        row = int(bad_N.argmax())
+        raise UserError(
+            f"{path}, row {row + 1} ({found.index['file'].iloc[row]}): has NaN or infinity; "
+            f"{bad_N.sum()} rows in all; make them again or leave them out"
+        )
+    index = found.index.reset_index(drop=True)
+    empty = index["file"].astype(str).str.strip() == ""
+    if bool(empty.to_numpy().any()):
+        raise UserError(f"{path}, row {int(empty.to_numpy().argmax()) + 1}: names no file")
+    return Imported(x_ND, index, found.notes)
+
+
+# --- tables -------------------------------------------------------------------------------------
+
+
+def _text(path: Path) -> Imported:
+    try:
+        with path.open(encoding="utf-8-sig") as handle:
+            head = handle.readline()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as text ({error})") from error
+    if not head.strip():
+        raise UserError(f"{path}: is empty")
+    first = SEPARATORS.split(head.strip())[0]
+    if _number(first) is not None:
+        return _birdnet_text(path)
+    try:
+        frame = pd.read_csv(path, sep=None, engine="python", encoding="utf-8-sig")
+    except (ValueError, pd.errors.ParserError) as error:
+        raise UserError(f"{path}: is no table ({' '.join(str(error).split())})") from error
+    return _from_frame(path, frame)
+
+
+def _birdnet_text(path: Path) -> Imported:
+    """Start, end, values: one file per recording, whose name the table's begins with."""
+    rows, times = [], []
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
+        if not line.strip():
+            continue
+        values = [_number(cell) for cell in SEPARATORS.split(line.strip())]
+        if None in values or len(values) < 3:
+            raise UserError(f"{path}, row {number}: should be start, end and the values")
+        times.append(values[:2])
+        rows.append(values[2:])
+        if len(rows[-1]) != len(rows[0]):
+            raise UserError(
+                f"{path}, row {number}: has {len(rows[-1])} values, where row 1 has {len(rows[0])}"
+            )
+    file = re.sub(r"\.birdnet|\.embeddings", "", path.stem)
+    index = pd.DataFrame(np.array(times, np.float64), columns=["start_s", "end_s"])
+    index.insert(0, "file", file)
+    return Imported(np.array(rows, np.float32), index)
+
+
+def _parquet(path: Path) -> pd.DataFrame:
+    import pyarrow as pa
+
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise UserError(f"{path}: cannot be read as Parquet ({error})") from error
+
+
+def _from_frame(path: Path, frame: pd.DataFrame) -> Imported:
+    if not len(frame):
+        raise UserError(f"{path}: has no rows")
+    index = _index(path, frame)
+    names = {str(name).casefold().strip(): name for name in frame.columns}
+    whole = next((names[name] for name in VECTOR_NAMES if name in names), None)
+    if whole is not None and not pd.api.types.is_numeric_dtype(frame[whole]):
+        return Imported(_lists(path, frame[whole].tolist()), index)
+    columns = _numbered(frame)
+    if not columns:
+        raise UserError(
+            f"{path}: no column holds the embedding: one of {', '.join(VECTOR_NAMES[:4])}, or "
+            f"numbered ones like e0, e1, ... (it has {_some(frame.columns)})"
+        )
+    return Imported(frame[columns].to_numpy(np.float32), index)
+
+
+def _numbered(frame: pd.DataFrame) -> list[Any]:
+    """The longest run of numeric columns that are numbered under one name, in that order."""
+    runs: dict[str, list[tuple[int, Any]]] = {}
+    for name in frame.columns:
+        found = NUMBERED.match(str(name).strip())
+        if found and pd.api.types.is_numeric_dtype(frame[name]):
+            runs.setdefault(found["stem"].casefold(), []).append((int(found["number"]), name))
+    best = max(runs.values(), key=len, default=[])
+    return [name for _, name in sorted(best, key=lambda pair: pair[0])] if len(best) > 1 else []
+
+
+def _lists(path: Path, cells: list[Any]) -> np.ndarray:
+    """A column of lists, or of texts of numbers, as rows of one width."""
+    rows: list[np.ndarray] = []
+    for number, cell in enumerate(cells, 1):
+        try:
+            row = _row(cell)
+        except (ValueError, SyntaxError, TypeError) as error:
+            raise UserError(f"{path}, row {number}: the embedding is no list of numbers") from error
+        if rows and len(row) != len(rows[0]):
+            raise UserError(
+                f"{path}, row {number}: the embedding has {len(row)} dimensions, where row 1 has "
+                f"{len(rows[0])}"
+            )
+        rows.append(row)
+    return np.stack(rows)
+
+
+def _row(cell: Any) -> np.ndarray:
+    if isinstance(cell, str):
+        text = cell.strip().strip("[]()")
+        cell = [float(part) for part in SEPARATORS.split(text) if part]
+    elif isinstance(cell, bytes):
+        cell = np.frombuffer(cell, "<f4")
+    row = np.asarray(cell, np.float32)
+    if row.ndim != 1 or not row.size:
+        raise ValueError("no list")
+    return row
+
+
+def _index(path: Path, frame: Any) -> pd.DataFrame:
+    """Our columns of a table, by any of their names."""
+    names = {str(name).casefold().strip(): name for name in frame}
+    found = {
+        ours: names[theirs[0]]
+        for ours, options in NAMES.items()
+        if (theirs := [option for option in options if option in names])
+    }
+    if "file" not in found:
+        raise UserError(
+            f"{path}: no column names the recording: one of {', '.join(NAMES['file'][:6])} "
+            f"(it has {_some(names.values())})"
+        )
+    index = pd.DataFrame({ours: np.asarray(frame[name]) for ours, name in found.items()})
+    for name in ("start_s", "end_s"):
+        if name in index:
+            numbers: Any = pd.to_numeric(index[name], errors="coerce")
+            bad = np.asarray(numbers.isna()) & np.asarray(index[name].notna())
+            if bad.any():
+                row = int(bad.argmax())
+                raise UserError(
+                    f"{path}, row {row + 1}: {found[name]} is {index[name].iloc[row]!r}, where a "
+                    "number of seconds should be"
+                )
+            index[name] = numbers
+    for name in set(index) - {"start_s", "end_s"}:
+        index[name] = index[name].fillna("").astype(str)
+    return pd.DataFrame({name: index[name] for name in INDEX_COLUMNS if name in index})
+
+
+# --- arrays -------------------------------------------------------------------------------------
+
+
+def _npy(path: Path, table: Path | None) -> Imported:
+    x = _loaded(path)
+    if table is None:
+        options = [path.with_suffix(suffix) for suffix in (".csv", ".tsv", ".parquet")]
+        table = next((option for option in options if option.exists()), None)
+    if table is None:
+        raise UserError(
+            f"{path}: says nothing of the recordings; give --index TABLE, or put "
+            f"{path.with_suffix('.csv').name} beside it, with a row for each vector"
+        )
+    if table.suffix == ".parquet":
+        frame = _parquet(table)
+    else:
+        try:
+            frame = pd.read_csv(table, sep=None, engine="python", encoding="utf-8-sig")
+        except (OSError, ValueError, pd.errors.ParserError) as error:
+            raise UserError(f"{table}: is no table ({' '.join(str(error).split())})") from error
+    return Imported(x, _index(table, frame))
+
+
+def _loaded(path: Path) -> Any:
+    try:
+        return np.load(path, allow_pickle=False)
+    except Exception as error:  # numpy raises many kinds for what is no array
+        raise UserError(f"{path}: cannot be read as arrays ({error})") from error
+
+
+def _npz(path: Path) -> Imported:
+    arrays = _loaded(path)
+    try:
+        content = {name: arrays[name] for name in arrays.files}
+    except Exception as error:
+        raise UserError(f"{path}: cannot be read as arrays ({error})") from error
+    by_name = {name.casefold(): array for name, array in content.items()}
+    vectors = next((by_name[name] for name in VECTOR_NAMES if name in by_name), None)
+    if vectors is not None and vectors.ndim == 3 and "inputs" in by_name:
+        return _birdnet_npz(path, by_name, vectors)
+    if vectors is None:
+        options = [a for a in content.values() if a.ndim == 2 and a.dtype.kind == "f"]
+        if len(options) != 1:
+            raise UserError(
+                f"{path}: no array is called {', '.join(VECTOR_NAMES[:4])} (it has "
+                f"{_some(content)})"
+            )
+        vectors = options[0]
+    rows = {
+        name: array for name, array in content.items()
+        if array.ndim == 1 and len(array) == len(vectors)
+    }  # fmt: skip
+    return Imported(vectors, _index(path, rows))
+
+
+def _birdnet_npz(path: Path, arrays: dict[str, Any], x_FSD: np.ndarray) -> Imported:
+    """Padded segments of several files, as the birdnet package saves them."""
+    length_s = float(np.ravel(arrays.get("segment_duration_s", [3.0]))[0])
+    overlap_s = float(np.ravel(arrays.get("overlap_duration_s", [0.0]))[0])
+    masked = arrays.get("embeddings_masked")
+    absent_FS = ~np.isfinite(x_FSD).all(axis=2)
+    if masked is not None:
+        absent_FS = np.asarray(masked).reshape(*x_FSD.shape[:2], -1).all(axis=2)
+    file_N, segment_N = np.nonzero(~absent_FS)
+    start_N = segment_N * (length_s - overlap_s)
+    index = pd.DataFrame(
+        {
+            "file": np.asarray(arrays["inputs"]).astype(str)[file_N],
+            "start_s": start_N,
+            "end_s": start_N + length_s,
+        }
+    )
+    return Imported(x_FSD[file_N, segment_N], index)
+
+
+# --- hoplite ------------------------------------------------------------------------------------
+
+
+def _hoplite(path: Path) -> Imported:
+    """A hoplite database of any of its three schemas; perch-hoplite's current one has `windows`."""
+    file = path / SQLITE_FILE if path.is_dir() else path
+    if not file.is_file():
+        raise UserError(f"{path}: is a folder without {SQLITE_FILE}; give embeddings or a database")
+    try:
+        with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)) as database:
+            tables = {
+                row[0]: {column[1] for column in database.execute(f"PRAGMA table_info({row[0]})")}
+                for row in database.execute("SELECT name FROM sqlite_master WHERE type='table'")
+                if str(row[0]).isidentifier()
+            }
+            if "windows" in tables:
+                return _hoplite_windows(file, database)
+            if "hoplite_embeddings" in tables:
+                return _hoplite_embeddings(file, database, tables)
+    except sqlite3.Error as error:
+        raise UserError(f"{file}: cannot be read as a database ({error})") from error
+    raise UserError(f"{file}: is no hoplite database (its tables: {_some(tables)})")
+
+
+def _hoplite_windows(file: Path, database: sqlite3.Connection) -> Imported:
+    rows = database.execute(
+        "SELECT w.id, w.offsets, r.filename, r.datetime, d.name FROM windows w "
+        "JOIN recordings r ON w.recording_id = r.id "
+        "LEFT JOIN deployments d ON r.deployment_id = d.id ORDER BY w.id"
+    ).fetchall()
+    labels = database.execute(
+        "SELECT r.filename, a.offsets, a.label FROM annotations a "
+        "JOIN recordings r ON a.recording_id = r.id WHERE a.label_type = 1"
+    ).fetchall()
+    said = {(name, bytes(offsets)): label for name, offsets, label in labels}
+    index = pd.DataFrame(
+        [
+            (name, *_offsets(offsets, "<f8"), said.get((name, bytes(offsets)), ""), site or "",
+             (when or "")[:10])
+            for _, offsets, name, when, site in rows
+        ],
+        columns=["file", "start_s", "end_s", "label", "source", "date"],
+    )  # fmt: skip
+    return Imported(_usearch_vectors(file, [row[0] for row in rows]), index)
+
+
+def _hoplite_embeddings(
+    file: Path, database: sqlite3.Connection, tables: dict[str, set[str]]
+) -> Imported:
+    columns = tables["hoplite_embeddings"]
+    if "source_idx" not in columns:
+        raise UserError(f"{file}: is of hoplite's first schema; open it with perch-hoplite once")
+    blob = "e.embedding" if "embedding" in columns else "NULL"
+    rows = database.execute(
+        f"SELECT e.id, e.offsets, s.dataset, s.source, {blob} FROM hoplite_embeddings e "
+        "JOIN hoplite_sources s ON e.source_idx = s.id ORDER BY e.id"
+    ).fetchall()
+    labels: dict[int, str] = {}
+    if "hoplite_labels" in tables:
+        labels = dict(
+            database.execute("SELECT embedding_id, label FROM hoplite_labels WHERE type = 1")
+        )
+    if "embedding" in columns:
+        x_ND = np.stack([_floats(row[4]) for row in rows]) if rows else np.zeros((0, 0))
+    else:
+        x_ND = _usearch_vectors(file, [row[0] for row in rows])
+    index = pd.DataFrame(
+        [
+            (str(source), *_offsets(offsets, "<f2"), labels.get(key, ""), str(dataset))
+            for key, offsets, dataset, source, _ in rows
+        ],
+        columns=["file", "start_s", "end_s", "label", "source"],
+    )
+    return Imported(x_ND, index)
+
+
+def _offsets(blob: bytes, small: str) -> tuple[float, float]:
+    """Start and end, seconds; one value is a start. The width says the type but for 4 bytes."""
+    kinds = {2: "<f2", 16: "<f8"}
+    kind = kinds.get(len(blob), "<f4" if len(blob) == 8 and small == "<f2" else small)
+    values = np.frombuffer(blob, kind).astype(np.float64)
+    return float(values[0]), float(values[1]) if len(values) > 1 else float("nan")
+
+
+def _floats(blob: bytes) -> np.ndarray:
+    """A blob of fp32 or fp16, whichever makes finite numbers of usual size."""
+    if len(blob) % 4 == 0:
+        values = np.frombuffer(blob, "<f4")
+        if np.isfinite(values).all() and (np.abs(values) < 1e6).all() and values.any():
+            size = np.abs(values[values != 0])
+            if np.median(size) > 1e-6:
+                return values
+    return np.frombuffer(blob, "<f2").astype(np.float32)
+
+
+def _usearch_vectors(file: Path, keys: list[int]) -> np.ndarray:
+    place = file.with_name(INDEX_FILE)
+    if not place.is_file():
+        raise UserError(f"{place}: is missing; hoplite keeps its vectors there")
+    try:
+        from usearch.index import Index
+    except ImportError as error:
+        raise UserError(f'{place}: needs usearch to be read: pip install "g5[index]"') from error
+    index = Index.restore(str(place), view=True)
+    if index is None:
+        raise UserError(f"{place}: cannot be read as an index")
+    if not len(keys):
+        return np.zeros((0, index.ndim), np.float32)
+    wanted = np.array(keys, np.uint64)
+    absent = ~np.asarray(index.contains(wanted))
+    if absent.any():
+        raise UserError(
+            f"{place}: lacks {absent.sum()} of the {len(keys)} vectors that {file} names"
+        )
+    return np.asarray(index.get(wanted), np.float32)
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _some(names: Any) -> str:
+    listed = [str(name) for name in names]
+    return ", ".join(listed[:8]) + (", ..." if len(listed) > 8 else "") if listed else "nothing"

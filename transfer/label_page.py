@@ -1,0 +1,283 @@
+"""The labelling page: one HTML document with its style and script, and nothing else."""
+
+import html as escaping
+import json
+
+STYLE = """
+:root { color-scheme: light dark; --ink: #1d1d1f; --soft: #5c5c61; --line: #d5d5da; --paper: #fff;
+  --panel: #f3f3f5; --accent: #0072b2; --bad: #b34700; }
+@media (prefers-color-scheme: dark) { :root { --ink: #ececf0; --soft: #a5a5ad; --line: #3a3a40;
+  --paper: #17171a; --panel: #222226; --accent: #56b4e9; --bad: #ff9a52; } }
+* { box-sizing: border-box; }
+body { margin: 0 auto; padding: 1rem; max-width: 84rem; color: var(--ink);
+  background: var(--paper); font: 16px/1.45 system-ui, "Segoe UI", "DejaVu Sans", sans-serif; }
+header { display: flex; flex-wrap: wrap; gap: .3rem 1.2rem; align-items: baseline; }
+h1 { font-size: 1.15rem; margin: 0; } .soft { color: var(--soft); }
+progress { width: 100%; height: .5rem; }
+main { display: grid; grid-template-columns: minmax(0, 1fr) 19rem; gap: 1rem; margin-top: .6rem; }
+@media (max-width: 60rem) { main { grid-template-columns: minmax(0, 1fr); } }
+#tile { width: 100%; aspect-ratio: 900 / 280; background: #000004; border-radius: 6px;
+  cursor: pointer; display: block; color: #fff; }
+audio { width: 100%; height: 2.2rem; margin-top: .4rem; }
+button { font: inherit; color: inherit; background: var(--panel); border: 1px solid var(--line);
+  border-radius: 6px; padding: .3rem .6rem; cursor: pointer; text-align: left; }
+button:hover, button:focus-visible { border-color: var(--accent); outline: none; }
+kbd { font: .78rem ui-monospace, "DejaVu Sans Mono", monospace; border: 1px solid var(--line);
+  border-radius: 4px; padding: 0 .3rem; background: var(--paper); margin-right: .35rem; }
+.row { display: flex; flex-wrap: wrap; gap: .4rem; margin: .6rem 0; }
+#suggestions button { min-width: 11rem; } #suggestions .first { border-color: var(--accent);
+  border-width: 2px; }
+.bar { display: block; height: .3rem; background: var(--accent); border-radius: 2px; }
+#classes button small { color: var(--soft); }
+aside section { background: var(--panel); border-radius: 8px; padding: .6rem;
+  margin-bottom: .8rem; }
+aside h2 { font-size: .95rem; margin: 0 0 .3rem; } canvas { width: 100%; display: block; }
+#message { min-height: 1.5rem; color: var(--bad); }
+#find { font: inherit; width: 14rem; padding: .25rem .5rem; color: inherit;
+  background: var(--paper); border: 1px solid var(--line); border-radius: 6px; }
+#legend span { margin-right: .6rem; white-space: nowrap; font-size: .8rem; }
+"""
+
+BODY = """
+<header><h1></h1><span id="count"></span><span id="time" class="soft"></span>
+<span id="training" class="soft"></span></header>
+<progress id="progress" max="1" value="0"></progress>
+<div id="message" role="status"></div>
+<main><div>
+<div id="where" class="soft"></div>
+<img id="tile" alt="spectrogram of the clip">
+<audio id="audio" controls></audio>
+<div class="row">
+<button id="play"><kbd>Space</kbd>play</button>
+<button id="out"><kbd>-</kbd>zoom out</button><button id="in"><kbd>+</kbd>zoom in</button>
+<button id="band"><kbd>F</kbd>lower band</button>
+<button id="undo"><kbd>Z</kbd>undo</button></div>
+<div id="suggestions" class="row"></div>
+<div id="classes" class="row"></div>
+<div class="row">
+<button id="unsure"><kbd>U</kbd>unsure</button>
+<button id="nocall"><kbd>N</kbd>not a call</button>
+<button id="newclass"><kbd>C</kbd>new class</button>
+<input id="find" placeholder="/ find or name a class" autocomplete="off" aria-label="class"></div>
+</div><aside>
+<section><h2>Accuracy</h2><canvas id="curve" width="560" height="300"></canvas>
+<p class="soft" id="curvetext"></p></section>
+<section><h2>Map</h2><canvas id="map" width="560" height="560"></canvas><div id="legend"></div>
+</section></aside></main>
+"""
+
+SCRIPT = r"""
+'use strict';
+const $ = id => document.getElementById(id);
+const tab = Array.from(crypto.getRandomValues(new Uint32Array(3)), n => n.toString(36)).join('');
+let clip = null, state = null, zoom = 2, band = 1, shownAt = 0, busy = false, points = null;
+let answers = 0, naming = false;
+const COLOURS = ['#0072b2', '#e69f00', '#009e73', '#cc79a7', '#56b4e9', '#d55e00', '#f0e442',
+  '#8c564b', '#7f7fff', '#17becf'];
+const colour = name => {
+  const i = state.classes.findIndex(c => c.name === name);
+  return i < 0 ? '#8888' : COLOURS[i % COLOURS.length];
+};
+document.querySelector('h1').textContent = NAME;
+
+async function call(path, said) {
+  const options = {headers: {'X-Token': TOKEN}};
+  if (said) { options.method = 'POST'; options.body = JSON.stringify(said); }
+  let response;
+  for (let attempt = 0; ; attempt++) {
+    try { response = await fetch(path, options); break; } catch (error) {
+      if (attempt === 2) throw Error('The server does not answer: start g5 label again. ' +
+        'Everything up to the last clip is saved.');
+      await new Promise(done => setTimeout(done, 300));
+    }
+  }
+  const content = await response.json();
+  if (!response.ok) throw Error(content.error);
+  return content;
+}
+async function guarded(work) {
+  if (busy) return;
+  busy = true;
+  try { $('message').textContent = ''; await work(); }
+  catch (error) { $('message').textContent = error.message; }
+  finally { busy = false; }
+}
+function show(answer) {
+  state = answer.state; clip = answer.clip;
+  if (answer.message) $('message').textContent = answer.message;
+  zoom = 2; band = 1; shownAt = performance.now();
+  document.body.dataset.row = clip ? clip.row : '';
+  document.body.dataset.done = state.done;
+  const ends = clip && (clip.end_s < 0 ? ' (whole recording)' :
+    ` ${clip.start_s.toFixed(2)} to ${clip.end_s.toFixed(2)} s`);
+  $('where').textContent = clip ? clip.file + ends + (clip.date ? ', ' + clip.date : '') :
+    'Every clip is labelled. g5 label --export writes the labels as a table.';
+  picture(); draw();
+}
+function picture() {
+  const at = `row=${clip ? clip.row : 0}&zoom=${zoom}&token=${TOKEN}`;
+  $('tile').hidden = $('audio').hidden = !clip;
+  if (!clip) { $('audio').removeAttribute('src'); return; }
+  $('tile').src = `/tile?${at}&band=${band}`;
+  $('audio').src = `/audio?${at}`;
+}
+$('tile').onerror = async () => {
+  try { await call($('tile').getAttribute('src')); } catch (error) {
+    $('message').textContent = error.message; }
+};
+function draw() {
+  $('count').textContent = `${state.done} of ${state.total} labelled` +
+    (state.unsure ? `, ${state.unsure} unsure` : '') +
+    (state.not_a_call ? `, ${state.not_a_call} not a call` : '');
+  $('time').textContent = state.minutes >= 1 ? `${state.minutes.toFixed(0)} min` : '';
+  $('training').textContent = state.training ? 'learning …' : '';
+  $('progress').value = state.done / state.total;
+  const suggestions = $('suggestions'), classes = $('classes');
+  suggestions.replaceChildren(); classes.replaceChildren();
+  (clip ? clip.suggestions : []).forEach((s, i) => {
+    const b = button(i === 0 ? 'Enter' : '', `${s.name}  ${(100 * s.p).toFixed(0)} %`,
+      () => take(s.name));
+    const bar = document.createElement('span');
+    bar.className = 'bar'; bar.style.width = `${Math.max(2, 100 * s.p)}%`;
+    b.append(bar); if (i === 0) b.className = 'first';
+    suggestions.append(b);
+  });
+  state.classes.forEach((c, i) => {
+    const b = button(i < 9 ? String(i + 1) : '', c.name, () => say('label', c.name));
+    const n = document.createElement('small');
+    n.textContent = ` ${c.count}`; b.append(n); b.style.borderLeft = `4px solid ${colour(c.name)}`;
+    classes.append(b);
+  });
+  curve(); map();
+}
+function button(key, text, act) {
+  const b = document.createElement('button');
+  if (key) { const k = document.createElement('kbd'); k.textContent = key; b.append(k); }
+  b.append(text); b.onclick = () => { act(); b.blur(); };
+  return b;
+}
+const take = name => name === 'not a call' ? say(name, '') : say('label', name);
+function say(kind, label) {
+  if (!clip) return;
+  const seconds = (performance.now() - shownAt) / 1000;
+  const said = {tab, row: clip.row, kind, label, seconds, id: `${tab}-${answers++}`};
+  guarded(async () => {
+    const answer = await call('/api/answer', said);
+    if (points) points.labels[said.row] = label || kind;
+    show(answer);
+  });
+}
+const undo = () => guarded(async () => { show(await call('/api/undo', {tab})); points = null; });
+function name(text) {
+  const wanted = text.trim().replace(/\s+/g, ' ');
+  if (!wanted) return;
+  const found = state.classes.find(c => c.name.toLowerCase() === wanted.toLowerCase()) ||
+    (!naming && state.classes.find(c => c.name.toLowerCase().startsWith(wanted.toLowerCase())));
+  if (found) { say('label', found.name); return; }
+  guarded(async () => { const made = await call('/api/class', {name: wanted});
+    state = made.state; busy = false; say('label', made.name); });
+}
+function axes(canvas) {
+  const c = canvas.getContext('2d');
+  c.clearRect(0, 0, canvas.width, canvas.height);
+  c.fillStyle = c.strokeStyle = getComputedStyle(document.body).color;
+  c.font = '22px system-ui, sans-serif';
+  return c;
+}
+function curve() {
+  const canvas = $('curve'), c = axes(canvas), data = state.curve, [x0, y0] = [64, 250];
+  const most = Math.max(10, ...data.map(d => d.labels));
+  c.globalAlpha = .5;
+  for (const level of [0, .5, 1]) {
+    const y = y0 - 220 * level;
+    c.fillText(`${100 * level} %`, 0, y + 7);
+    c.fillRect(x0, y, canvas.width - x0 - 10, 1);
+  }
+  c.fillText('0', x0, 284);
+  c.fillText(`${most} labels`, canvas.width - 110, 284);
+  c.globalAlpha = 1; c.strokeStyle = COLOURS[0]; c.fillStyle = COLOURS[0]; c.lineWidth = 4;
+  c.beginPath();
+  for (const d of data) c.lineTo(x0 + (canvas.width - x0 - 20) * d.labels / most,
+    y0 - 220 * d.accuracy);
+  c.stroke();
+  for (const d of data) c.fillRect(x0 + (canvas.width - x0 - 20) * d.labels / most - 4,
+    y0 - 220 * d.accuracy - 4, 8, 8);
+  const last = data[data.length - 1];
+  $('curvetext').textContent = last ? `${(100 * last.accuracy).toFixed(0)} % at ${last.labels} ` +
+    'labels, cross-validated by recording on the labelled clips. They are chosen to be hard: ' +
+    'other clips are easier.' : 'Shown once two classes have labels in several recordings.';
+}
+async function map() {
+  if (!points) { try { points = await call('/api/map'); } catch (error) { return; } }
+  const canvas = $('map'), c = axes(canvas), size = canvas.width / 1040;
+  const draw = (i, colour, radius) => {
+    const [x, y] = points.xy[i];
+    c.fillStyle = colour; c.beginPath();
+    c.arc((x + 20) * size, (1020 - y) * size, radius, 0, 7); c.fill();
+  };
+  points.rows.forEach((row, i) => { if (!points.labels[row]) draw(i, '#88888866', 3); });
+  points.rows.forEach((row, i) => {
+    if (points.labels[row]) draw(i, colour(points.labels[row]), 5);
+  });
+  const here = clip ? points.rows.indexOf(clip.row) : -1;
+  if (here >= 0) {
+    const [x, y] = points.xy[here];
+    c.lineWidth = 3; c.strokeStyle = getComputedStyle(document.body).color;
+    c.beginPath(); c.arc((x + 20) * size, (1020 - y) * size, 11, 0, 7); c.stroke();
+  }
+  $('legend').replaceChildren(...state.classes.filter(k => k.count).slice(0, 10).map(k => {
+    const s = document.createElement('span');
+    s.textContent = '● '; s.style.color = colour(k.name);
+    const t = document.createElement('span'); t.textContent = k.name; t.className = 'soft';
+    s.append(t); return s;
+  }));
+}
+function play() { const a = $('audio'); if (a.paused) a.play().catch(() => {}); else a.pause(); }
+function zoomBy(factor) { zoom = Math.min(32, Math.max(.25, zoom * factor)); picture(); }
+$('tile').onclick = $('play').onclick = play;
+$('out').onclick = () => zoomBy(2); $('in').onclick = () => zoomBy(.5);
+const lower = () => { band = band < .1 ? 1 : band / 2; picture(); };
+$('band').onclick = lower; $('undo').onclick = undo;
+$('unsure').onclick = () => say('unsure', ''); $('nocall').onclick = () => say('not a call', '');
+const findBox = fresh => { naming = fresh; $('find').value = ''; $('find').focus(); };
+$('newclass').onclick = () => findBox(true);
+$('find').onkeydown = event => {
+  event.stopPropagation();
+  if (event.key === 'Escape') $('find').blur();
+  if (event.key === 'Enter') { const text = $('find').value; $('find').value = '';
+    $('find').blur(); name(text); }
+};
+document.onkeydown = event => {
+  if (event.ctrlKey || event.metaKey || event.altKey || !state) return;
+  const key = event.key.toLowerCase();
+  const acts = {' ': play, '-': () => zoomBy(2), '+': () => zoomBy(.5), '=': () => zoomBy(.5),
+    f: lower, z: undo, u: $('unsure').onclick, n: $('nocall').onclick, c: () => findBox(true),
+    '/': () => findBox(false),
+    enter: () => { const s = clip && clip.suggestions[0]; if (s) take(s.name); }};
+  const number = /^[1-9]$/.test(key) ? state.classes[+key - 1] : null;
+  if (number) say('label', number.name); else if (acts[key]) acts[key](); else return;
+  event.preventDefault();
+};
+setInterval(async () => {
+  if (busy || !state) return;
+  try { const fresh = await call('/api/state'); if (!busy) { state = fresh; draw(); } }
+  catch (error) { $('message').textContent = error.message; }
+}, 3000);
+guarded(async () => show(await call(`/api/next?tab=${tab}`)));
+"""
+
+
+def html(name: str, token: str) -> str:
+    """The page of a store called ``name``, for a session with ``token``."""
+    # JSON in a script must not be able to end it.
+    facts = "".join(
+        f"const {key} = {json.dumps(value).replace('<', chr(92) + 'u003c')};"
+        for key, value in (("NAME", name), ("TOKEN", token))
+    )
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<link rel="icon" href="data:,">\n'
+        f"<title>{escaping.escape(name)}: labelling</title>\n<style>{STYLE}</style>\n</head>\n"
+        f"<body>{BODY}<script>{facts}{SCRIPT}</script>\n</body>\n</html>\n"
+    )

@@ -1,0 +1,259 @@
+"""Labels of a table against the rows of a store: which embeddings are examples of what.
+
+Shapes: N examples, D embedding width.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from preprocessing.errors import UserError
+from transfer.estimator import Task, multi_hot
+from transfer.vectors import VectorStore
+
+SEPARATOR = ";"
+LABEL_COLUMNS = ("label", "rating")
+STARTS, ENDS = ("start_s", "start"), ("end_s", "end")
+NAMED = 3
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Labelled embeddings.
+
+    Attributes:
+        x_ND: one vector per label: the mean of the embeddings under it.
+        y: labels (N,), a 0/1 matrix, or ratings (N,).
+        classes: names of the labels; empty for ratings.
+        groups: the source of each, which cross-validation keeps together.
+        rows: numbers of the labels in their table.
+        notes: what was left out, a line each.
+    """
+
+    x_ND: np.ndarray
+    y: np.ndarray
+    classes: list[str]
+    groups: np.ndarray
+    rows: np.ndarray
+    notes: list[str]
+
+
+def read_labels(path: str | os.PathLike[str]) -> pd.DataFrame:
+    """A table of labels: ``file``, ``label`` (or ``rating``) and perhaps ``start_s``, ``end_s``,
+    ``source``.
+
+    Raises:
+        UserError: unreadable, or without these columns.
+    """
+    path = Path(path)
+    try:
+        table = pd.read_csv(path, sep=None, engine="python", dtype=str, keep_default_na=False)
+    except (OSError, ValueError, pd.errors.ParserError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"{path}: cannot be read as a table of labels ({reason})") from error
+    table.columns = [str(name).strip().lower() for name in table.columns]
+    label = next((name for name in LABEL_COLUMNS if name in table), None)
+    if "file" not in table or label is None:
+        raise UserError(
+            f"{path}: has the columns {', '.join(table.columns)}; it needs `file` and `label`"
+        )
+    out = pd.DataFrame({"file": table["file"].str.strip(), "label": table[label].str.strip()})
+    for names, target in ((STARTS, "start_s"), (ENDS, "end_s")):
+        column = next((name for name in names if name in table), None)
+        if column is None:
+            out[target] = np.nan
+            continue
+        numbers: Any = pd.to_numeric(table[column], errors="coerce")
+        bad = numbers.isna() & (table[column].str.strip() != "")
+        if bad.any():
+            row = int(bad.to_numpy().argmax())
+            raise UserError(
+                f"{path}, row {row + 2}: {column} is {table[column].iloc[row]!r}, where a number "
+                "of seconds should be"
+            )
+        out[target] = numbers
+    out["source"] = table["source"].str.strip() if "source" in table else ""
+    out.index = np.arange(2, len(out) + 2)  # as a spreadsheet counts
+    if not len(out):
+        raise UserError(f"{path}: has no rows")
+    return out
+
+
+def examples(
+    store: VectorStore, table: pd.DataFrame, task: Task, *, where: str = "labels"
+) -> Examples:
+    """Match labels with embeddings.
+
+    A label with times is the mean of the embeddings that overlap it by at least half a window or
+    half the label; where none does, the one that overlaps most. A label without times is the
+    mean over its whole recording. Names match as they are, by their path below the audio root,
+    or, where that is unambiguous, by their last part.
+
+    Args:
+        store: embeddings.
+        table: from `read_labels`.
+        task: what the labels are.
+        where: the table's name, for messages.
+
+    Raises:
+        UserError: no label has an embedding, a rating is none, or there is one class.
+    """
+    index = store.index
+    names = index["file"].astype(str)
+    grouped: Any = names.groupby(names).groups
+    rows_of_file: dict[str, np.ndarray] = {str(k): np.asarray(v) for k, v in grouped.items()}
+    resolve = _Names(list(rows_of_file), store.audio_root)
+    start_N, end_N = index["start_s"].to_numpy(), index["end_s"].to_numpy()
+    source_of = dict(zip(names, index["source"].astype(str), strict=True))
+    chosen: list[np.ndarray] = []
+    kept, groups, files, absent, silent = [], [], [], [], []
+    for number, (file, _, start_s, end_s, source) in zip(
+        table.index, table.itertuples(index=False, name=None), strict=True
+    ):
+        name = resolve(file)
+        if name is None:
+            absent.append((number, file))
+            continue
+        rows = rows_of_file[name]
+        if np.isfinite(start_s):
+            rows = _overlapping(rows, start_N, end_N, start_s, end_s)
+        if not len(rows):
+            silent.append((number, file))
+            continue
+        chosen.append(rows)
+        kept.append(number)
+        groups.append(source or source_of[name] or name)
+        files.append(name)
+    notes = _told(where, "name files that are not in the store", absent)
+    notes += _told(where, "have times beyond their recording", silent)
+    if not chosen:
+        raise UserError(f"{where}: no label has an embedding in {store.path}; {'; '.join(notes)}")
+    x_ND = _means(store, chosen)
+    labels = table.loc[kept, "label"].tolist()
+    y, classes = label_targets(labels, kept, task, where)
+    if task == "single" and not any(table["source"]) and named_by_class(groups, labels):
+        # Folders named by class say nothing of where a sound comes from.
+        groups = files
+    return Examples(x_ND, y, classes, np.array(groups), np.array(kept), notes)
+
+
+def named_by_class(groups: Sequence[str], labels: Sequence[str]) -> bool:
+    """Whether each class is one group and each group one class."""
+    pairs = set(zip(groups, labels, strict=True))
+    return len(pairs) == len(set(groups)) == len(set(labels))
+
+
+def label_targets(
+    labels: list[str], rows: Sequence[int], task: Task, where: str
+) -> tuple[np.ndarray, list[str]]:
+    """What a head learns from labels as they are written, and the names of the classes.
+
+    Raises:
+        UserError: a label that is none of this task, naming its row; a single class.
+    """
+    if task == "rating":
+        numbers: Any = pd.to_numeric(pd.Series(labels), errors="coerce")
+        values = np.asarray(numbers, dtype=np.float64)
+        bad = ~((values >= 0) & (values <= 1))
+        if bad.any():
+            at = int(bad.argmax())
+            raise UserError(
+                f"{where}, row {rows[at]}: the rating is {labels[at]!r}; it must be from 0 to 1"
+            )
+        return values, []
+    if task == "multi":
+        classes = sorted({part.strip() for text in labels for part in text.split(SEPARATOR)} - {""})
+        if not classes:
+            raise UserError(f"{where}: every label is empty")
+        return multi_hot(labels, classes, SEPARATOR), classes
+    if "" in labels:
+        raise UserError(f"{where}, row {rows[labels.index('')]}: the label is empty")
+    classes = sorted(set(labels))
+    if len(classes) < 2:
+        raise UserError(f"{where}: every label is {classes[0]!r}; a head needs two classes")
+    return np.array(labels, dtype=object).astype(str), classes
+
+
+def _overlapping(
+    rows: np.ndarray, start_N: np.ndarray, end_N: np.ndarray, start_s: float, end_s: float
+) -> np.ndarray:
+    if not np.isfinite(end_s):
+        end_s = start_s
+    first, last = start_N[rows], end_N[rows]
+    overlap = np.minimum(last, end_s) - np.maximum(first, start_s)
+    if not len(overlap) or overlap.max() < 0:
+        return rows[:0]
+    enough = overlap >= 0.5 * np.minimum(last - first, max(end_s - start_s, 1e-9))
+    return rows[enough] if enough.any() else rows[[int(overlap.argmax())]]
+
+
+def _means(store: VectorStore, chosen: Sequence[np.ndarray]) -> np.ndarray:
+    flat = np.concatenate(chosen)
+    vectors = store.vectors[flat].astype(np.float32)
+    starts = np.concatenate([[0], np.cumsum([len(rows) for rows in chosen])[:-1]])
+    counts = np.array([len(rows) for rows in chosen], dtype=np.float32)
+    return np.add.reduceat(vectors, starts, axis=0) / counts[:, None]
+
+
+class _Names:
+    """Finds the store's name of a file that somebody wrote down otherwise."""
+
+    def __init__(self, names: Sequence[str], root: Path | None) -> None:
+        self._names = set(names)
+        self._root = root
+        self._by_last: dict[str, list[str]] = {}
+        for name in names:
+            self._by_last.setdefault(Path(name).name, []).append(name)
+
+    def __call__(self, written: str) -> str | None:
+        written = written.replace("\\", "/")
+        if written in self._names:
+            return written
+        if self._root is not None:
+            relative = os.path.relpath(os.path.abspath(written), self._root)
+            if relative in self._names:
+                return relative
+        below = [n for n in self._by_last.get(Path(written).name, []) if n.endswith(f"/{written}")]
+        found = below or self._by_last.get(Path(written).name, [])
+        return found[0] if len(found) == 1 else None
+
+
+def _told(where: str, what: str, rows: Sequence[tuple[int, str]]) -> list[str]:
+    if not rows:
+        return []
+    named = ", ".join(f"row {row} ({file})" for row, file in rows[:NAMED])
+    more = f", and {len(rows) - NAMED} more" if len(rows) > NAMED else ""
+    return [f"{where}: {len(rows)} labels {what} and are left out: {named}{more}"]
+
+
+def rows_of_labels(
+    store: VectorStore, table: pd.DataFrame, *, where: str = "labels"
+) -> dict[int, str]:
+    """Label by row of the store, for what is under the labels of a table from `read_labels`.
+
+    Raises:
+        UserError: no label falls on a clip of the store.
+    """
+    index = store.index
+    names = index["file"].astype(str)
+    grouped: Any = names.groupby(names).groups
+    rows_of_file: dict[str, np.ndarray] = {str(k): np.asarray(v) for k, v in grouped.items()}
+    resolve = _Names(list(rows_of_file), store.audio_root)
+    start_N, end_N = index["start_s"].to_numpy(), index["end_s"].to_numpy()
+    found: dict[int, str] = {}
+    for file, label, start_s, end_s, _ in table.itertuples(index=False, name=None):
+        name = resolve(file)
+        if name is None:
+            continue
+        rows = rows_of_file[name]
+        if np.isfinite(start_s):
+            rows = _overlapping(rows, start_N, end_N, start_s, end_s)
+        found.update(dict.fromkeys(rows.tolist(), label))
+    if not found:
+        raise UserError(f"{where}: no label falls on a clip of {store.path}")
+    return found
