@@ -21,6 +21,12 @@ from archs.protonet import ProtoNet
 from preprocessing.episodes import Episode, EpisodeBatch
 from preprocessing.labelled import LabelledBatch
 
+# What an epoch may be judged by.
+METRICS = (
+    "train/loss", "train/acc", "train/step_loss",
+    "val/loss", "val/acc", "val/precision", "val/recall", "val/f1",
+)  # fmt: skip
+
 
 def step_seed(*parts: int | str) -> int:
     """A 63-bit seed that depends on every part and on nothing else."""

@@ -1,9 +1,12 @@
 """What keys the configuration has and what fits them; no values, those are in the YAML."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from conf.check import Count, NotNegative, Positive, Seed, Share
+from conf.check import Count, NotNegative, Positive, Range, Seed, Share
+
+# Whoever writes 1000 means milliseconds.
+ClipSeconds = Annotated[float, Range(above=0, at_most=600)]
 
 
 @dataclass
@@ -19,10 +22,10 @@ class Paths:
 class Clips:
     """The part of `features` that every front end shares."""
 
-    clip_s: Positive
+    clip_s: ClipSeconds
     clip: Literal["fixed", "adaptive"]
-    min_clip_s: Positive
-    max_clip_s: Positive
+    min_clip_s: ClipSeconds
+    max_clip_s: ClipSeconds
     normalize: Literal["none", "sample", "recording", "train"]
     workers: Count | Literal["auto"]
     block_s: Positive

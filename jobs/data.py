@@ -45,7 +45,10 @@ def check_features(overrides: Sequence[str]) -> int:
     front_end = front_end_of(config)
     corpus = data_of(config).load()
     material = material_of(config, corpus, front_end)
-    found = check(material.recordings(), front_end, material.store_dir)
+    recordings = material.recordings()
+    found = check(recordings, front_end, material.store_dir)
     for line in found:
         print(line)
+    if not found:
+        print(f"the features of {len(recordings)} recordings in {material.store_dir} are whole")
     return int(bool(found))

@@ -12,7 +12,7 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import ProgressBar
 from torch import nn
 
-from archs.module import FewShotModule
+from archs.module import METRICS, FewShotModule
 from archs.protonet import ProtoNet
 from conf.build import build
 from conf.changes import OF_A_RUN, differences
@@ -44,9 +44,10 @@ from tracking.checkpoints import (
     load_weights,
     payload,
 )
-from tracking.folders import RunFolder, claim
+from tracking.folders import RunFolder, check_names, claim
 from tracking.history import History
 from tracking.mlflow_logger import MLflowLogger
+from tracking.mlflow_places import redacted
 from tracking.restore import restore
 
 # Keys of a test-only command line that say what to do, not what with.
@@ -100,6 +101,8 @@ class Training:
         self.config = config
         self.job = job
         self.root = root_of(config)
+        check_names(config["name"], config["exp_name"])
+        self._check_monitors()
         prepare_torch(config)
         self.data = data_of(config)
         self.front_end: FrontEnd = front_end_of(config)
@@ -146,6 +149,8 @@ class Training:
         name = config["exp_name"] if self.job is None else f"{config['exp_name']}/{self.job}"
         corpus = self.material.corpus
         with recording(config, folder, corpus, name=name, resume=config["resume"]) as logger:
+            if logger is not None:
+                print(f"MLflow    {redacted(logger.tracking_uri)}", flush=True)
             trainer = self._trainer(folder, logger)
             _fit(trainer, module, loaders, start_from)
             if not trainer.is_global_zero:
@@ -188,6 +193,17 @@ class Training:
             logger.log_model(folder.checkpoints / BEST)
 
     # --- what cannot be, before any work starts -------------------------------------------------
+
+    def _check_monitors(self) -> None:
+        """What decides between epochs is measured in them."""
+        callbacks = self.config["callbacks"]
+        for group in ("checkpoint", "early_stopping"):
+            monitor = callbacks[group]["monitor"]
+            if monitor not in METRICS:
+                raise UserError(
+                    f"callbacks.{group}.monitor={monitor}: there is no such metric; "
+                    f"choose one of {', '.join(METRICS)}"
+                )
 
     def _check_trainer(self) -> int:
         """Lightning's own complaints about devices and strategy; how many processes will train."""
@@ -394,10 +410,13 @@ class Training:
         """The checkpoint to go on from; None for a new run."""
         if not self.config["resume"]:
             return None
-        path = latest(folder.checkpoints)
-        if path is None:
-            return None
-        header = load(path)["g5"]
+        try:
+            path = latest(folder.checkpoints)
+            if path is None:
+                return None
+            header = load(path)["g5"]
+        except UserError as error:
+            raise UserError(f"{error}; remove it, and resume=true goes on from another") from error
         changed = differences(header["config"], self.config, OF_A_RUN)
         if changed:
             raise UserError(

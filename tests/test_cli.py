@@ -69,6 +69,7 @@ def test_a_damaged_store_is_found_and_mended(place, tiny_set, capsys):
     (place / "outputs" / "store").unlink()
     shutil.copytree(tiny_set / "outputs" / "store", place / "outputs" / "store")
     assert run_g5(["features", "--check", "debug=fast"]) == 0
+    assert "are whole" in capsys.readouterr().out
     (shard, *_) = sorted((place / "outputs" / "store").rglob("*.f16"))
     content = bytearray(shard.read_bytes())
     content[len(content) // 2] ^= 0xFF

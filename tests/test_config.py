@@ -76,6 +76,7 @@ def test_the_owners_defaults():
         ("arch.episodes.n_way=1", "arch.episodes.n_way: must be at least 2"),
         ("arch.training.label_smoothing=2", "arch.training.label_smoothing: must be at most 1"),
         ("train=maybe", "train: must be true or false"),
+        ("features.clip_s=1000", "features.clip_s: must be at most 600"),
         ("features.clip=long", "features.clip: must be one of fixed, adaptive"),
         ("arch.model._target_=os.system", "arch.model._target_"),
         ("arch.model._target_=nowhere.Net", "arch.model._target_: there is no module nowhere"),

@@ -41,7 +41,14 @@ def test_a_run_leaves_what_it_promises(place, capsys):
     scores = json.loads((folder / "test_scores.json").read_text())
     assert 0 <= scores["accuracy"]["mean"] <= 1
     text = capsys.readouterr().out
-    for words in (str(folder), str(place / "outputs" / "store"), "mlflow ui", "chance", "raw feat"):
+    for words in (
+        str(folder),
+        str(place / "outputs" / "store"),
+        str(place / "mlflow.db"),
+        "mlflow ui",
+        "chance",
+        "raw feat",
+    ):
         assert words in text
     check_mlflow(place, folder, scores)
 
@@ -193,6 +200,10 @@ def test_overfitting_a_few_episodes_drives_the_loss_down(arch, place):
         (["features.fmax=20000"], "features.fmax"),
         (["arch.training.load_weight_from=nowhere.ckpt"], "nowhere.ckpt: there is no such file"),
         (["trainer=gpu"], "trainer"),
+        (["exp_name=a/b"], "exp_name='a/b'"),
+        (["name=.."], "name='..'"),
+        (["callbacks.checkpoint.monitor=val/auc"], r"checkpoint\.monitor=val/auc"),
+        (["callbacks.early_stopping.monitor=val/auc"], r"early_stopping\.monitor=val/auc"),
     ],
 )
 def test_what_cannot_be_is_said_before_any_work(place, arguments, words):
@@ -200,7 +211,27 @@ def test_what_cannot_be_is_said_before_any_work(place, arguments, words):
         pytest.skip("there is a GPU")
     with pytest.raises(UserError, match=words):
         run_train(["arch=v1", *FAST, *arguments])
-    assert not (place / "outputs" / "protonet_baseline" / "v1_debug" / "checkpoints").exists()
+    assert not (place / "outputs" / "protonet_baseline").exists()
+
+
+def test_names_are_refused_before_any_recording_is_made(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="exp_name"):
+        run_train(["arch=v1", *FAST, "exp_name=a/b"])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_damaged_last_checkpoint_is_named_and_another_serves(place):
+    command = ["arch=v1", *FAST, "test=false"]
+    run_train(command)
+    last = place / RUN / "v1_debug" / "checkpoints" / "last.ckpt"
+    last.unlink()
+    last.write_bytes(b"half")
+    with pytest.raises(UserError, match=r"last\.ckpt: truncated.*remove it, and resume=true"):
+        run_train([*command, "resume=true"])
+    last.unlink()
+    run_train([*command, "resume=true", "arch.training.max_epochs=3"])
+    assert last.samefile(next(last.parent.glob("epoch_003*")))
 
 
 def test_a_checkpoint_of_another_arch_is_refused(place):

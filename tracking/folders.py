@@ -108,8 +108,7 @@ def claim(
     Raises:
         UserError: for a name no folder can have, or a folder that a live run trains in.
     """
-    _check_name(name, "name")
-    _check_name(exp_name, "exp_name")
+    check_names(name, exp_name)
     parent = Path(root).expanduser().resolve() / "outputs" / name
     if job is not None:
         parent, exp_name = parent / exp_name, str(job)
@@ -129,6 +128,12 @@ def claim(
                 _lock(folder)
                 _sweep(folder)
     return folder
+
+
+def check_names(name: str, exp_name: str) -> None:
+    """Raise `UserError` for a name no folder can have; a run asks before it begins any work."""
+    _check_name(name, "name")
+    _check_name(exp_name, "exp_name")
 
 
 def read_record(path: Path) -> dict[str, Any]:
