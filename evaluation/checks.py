@@ -59,11 +59,11 @@ def check_untrained(events: pd.DataFrame, trained_recordings: Collection[str]) -
         The name of the check; raises `ProtocolError` that names a file.
     """
     trained = set(trained_recordings)
-    known = events[[sha256[:16] in trained for sha256 in events["sha256"]]]
-    if len(known):
-        files = known["file"].drop_duplicates()
+    pairs = zip(events["file"], events["sha256"], strict=True)
+    files = list(dict.fromkeys(file for file, sha256 in pairs if sha256[:16] in trained))
+    if files:
         raise ProtocolError(
-            f"protocol check 'untrained recordings': the model was trained on {files.iloc[0]} and "
+            f"protocol check 'untrained recordings': the model was trained on {files[0]} and "
             f"{len(files) - 1} others of the tested recordings; test on others, or leave data.seed "
             "and the splits as they were in training"
         )

@@ -7,7 +7,7 @@ import gc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -289,7 +289,7 @@ class Chunked(nn.Module):
         if len(chunks) > 1 and chunks[-1].shape[1] < self.samples / 2:
             chunks.pop()
         parts = [checkpoint(self.encoder, chunk, use_reentrant=False) for chunk in chunks]
-        return torch.stack(parts).mean(dim=0)
+        return torch.stack(cast(list[Tensor], parts)).mean(dim=0)
 
 
 def chunked(module: nn.Module, seconds: float, sr: int) -> Chunked:

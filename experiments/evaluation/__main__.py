@@ -254,10 +254,11 @@ def report(tables: dict[str, pd.DataFrame], folder: Path) -> Path:
 
 def flattery(table: pd.DataFrame, path: Path, name: str) -> Path:
     """Accuracy under each split, a row for every task, kind of features and classifier."""
-    labels = [f"{r.task}\n{r.features}, {r.classifier}" for r in table.itertuples()]
+    rows = table[["task", "features", "classifier"]].to_numpy()
+    labels = [f"{task}\n{features}, {classifier}" for task, features, classifier in rows]
     place = np.arange(len(table))
     kinds = [("random", BLUE, "o"), ("grouped", ORANGE, "s")]
-    if table["given"].notna().any():
+    if bool(table["given"].notna().any()):
         kinds.append(("given", GREEN, "^"))
     with drawing(path, 8.5, 1.5 + 0.62 * len(table)) as figure:
         axes = figure.subplots()

@@ -134,9 +134,11 @@ class Scores:
             model=restored.model, normalize=restored.normalize, corpus=corpus,
             reader_for=material.reader, raw_reader_for=material.reader,
             raw_statistics=RawStatistics(**restored.header["raw_statistics"]),
-            trained_labels=restored.label_map["train"], split="test", n_way=test_set.n_way,
-            k_shot=test_set.k_shot, n_query=test_set.n_query, episodes=EPISODES,
-            cross_source=True, seed=TEST_SEED, batch_size=50, device=torch.device("cpu"),
+            trained_labels=restored.label_map["train"],
+            trained_recordings=restored.header["trained_recordings"], split="test",
+            n_way=test_set.n_way, k_shot=test_set.k_shot, n_query=test_set.n_query,
+            episodes=EPISODES, cross_source=True, seed=TEST_SEED, batch_size=50,
+            device=torch.device("cpu"), temperature=restored.temperature,
         )  # fmt: skip
 
     def _note_look(self, name: str, test_set: TestSet) -> None:
