@@ -21,9 +21,10 @@ def shots_of_checkpoint(path: str | Path, overrides: Sequence[str] = ()) -> Shot
         curve = _curve(tested)
         files = _write(curve, tested)
         if tested.logger is not None:
-            ours = curve.table[curve.table["name"] == tested.config["arch"]["name"]]
-            for k_shot, accuracy in zip(ours["k_shot"], ours["accuracy"], strict=True):
-                tested.logger.log_metrics({"test/acc_over_shots": accuracy}, step=k_shot)
+            for row in curve.table.to_dict("records"):
+                if row["name"] == tested.config["arch"]["name"]:
+                    accuracy = {"test/acc_over_shots": row["accuracy"]}
+                    tested.logger.log_metrics(accuracy, step=row["k_shot"])
             tested.logger.log_artifact(files[0])
             tested.logger.log_artifact(files[1], "figures")
         print("\n" + printable(_told(curve, files), sys.stdout.encoding))

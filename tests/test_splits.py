@@ -57,9 +57,9 @@ def test_groups_stay_whole_and_everything_is_somewhere(by, stratify, folds, seed
 def test_shares_and_strata(by):
     table = clips(n_classes=3, sources=40)
     made = split(table, by=by, val=0.1, test=0.3, folds=5)
-    share = made.table["split"].value_counts(normalize=True)
-    assert float(share["test"]) == pytest.approx(0.3, abs=0.03)
-    assert float(share["val"]) == pytest.approx(0.1, abs=0.03)
+    for name, share in (("test", 0.3), ("val", 0.1)):
+        found = np.mean(made.table["split"].to_numpy() == name)
+        assert found == pytest.approx(share, abs=0.03)
     counts = distribution(made.table)
     for name in ("val", "test"):
         of_class = counts[name].to_numpy() / counts.to_numpy().sum(1)
