@@ -201,7 +201,7 @@ def _refuse_other_protocol(a: Run, b: Run) -> None:
         raise UserError(
             f"{a.name} and {b.name} cannot be paired: {key} is {ours} and {theirs}; {advice}"
         )
-    same = len(a.answers) == len(b.answers) and (a.answers["row"] == b.answers["row"]).all()
+    same = np.array_equal(a.answers["row"].to_numpy(), b.answers["row"].to_numpy())
     if not same or len(a.accuracy_E) != len(b.accuracy_E):
         raise UserError(
             f"{a.name} and {b.name} cannot be paired: their answers are to other queries"

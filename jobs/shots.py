@@ -22,8 +22,9 @@ def shots_of_checkpoint(path: str | Path, overrides: Sequence[str] = ()) -> Shot
         files = _write(curve, tested)
         if tested.logger is not None:
             ours = curve.table[curve.table["name"] == tested.config["arch"]["name"]]
-            for row in ours.itertuples():
-                tested.logger.log_metrics({"test/acc_over_shots": row.accuracy}, step=row.k_shot)
+            for row in ours.to_dict("records"):
+                accuracy = {"test/acc_over_shots": row["accuracy"]}
+                tested.logger.log_metrics(accuracy, step=row["k_shot"])
             tested.logger.log_artifact(files[0])
             tested.logger.log_artifact(files[1], "figures")
         print("\n" + printable(_told(curve, files), sys.stdout.encoding))
