@@ -1,10 +1,12 @@
 """`g5 test` on data with a time axis: event scores beside episode accuracy."""
 
 import json
+import sqlite3
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 import soundfile
 
 from tests.conftest import run_g5, run_train
@@ -36,7 +38,8 @@ def test_event_scores_beside_episode_accuracy(place, capsys):
     capsys.readouterr()
     assert run_g5(["test", str(checkpoint), "data=dcase", "path.train_dir=null",
                    "path.eval_dir=eval", "arch.episodes.n_way=2", "arch.episodes.k_shot=1",
-                   "arch.episodes.n_query=2", "arch.episodes.test_episodes=20"]) == 0  # fmt: skip
+                   "arch.episodes.n_query=2", "arch.episodes.test_episodes=20",
+                   "logger=mlflow"]) == 0  # fmt: skip
     out = capsys.readouterr().out
     assert "events in 4 recordings of 2 subsets, mode fair" in out
     (file,) = Path("outputs").glob("*/v1_debug/test-*/event_scores.json")
@@ -45,3 +48,7 @@ def test_event_scores_beside_episode_accuracy(place, capsys):
     for counts in scores["files"].values():
         assert counts["tp"] + counts["fn"] == 3  # eight calls less the support
     assert file.with_name("events.csv").exists()
+    with sqlite3.connect("mlflow.db") as records:
+        logged = dict(records.execute("select key, value from metrics").fetchall())
+    assert logged["test/event_f"] == logged["test/event_f_fair"]
+    assert 100 * logged["test/event_f"] == pytest.approx(scores["overall"]["fmeasure"], abs=1e-3)
