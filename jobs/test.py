@@ -23,6 +23,7 @@ from evaluation.raw_features import RawStatistics
 from evaluation.report import write_report
 from evaluation.result import TestResult
 from evaluation.summary import summary_text
+from jobs.events import event_scores
 from jobs.record import how_to_open, recording
 from jobs.setup import device_of, prepare_torch, set_matmul_precision
 from preprocessing.errors import UserError
@@ -44,6 +45,8 @@ def evaluate_checkpoint(
 ) -> TestResult:
     """Test a checkpoint on the episodes of its own configuration with ``overrides`` on top.
 
+    Where recordings have more than five calls of a class, their events are scored, too.
+
     Args:
         path: a checkpoint, or its name without the accuracy.
         overrides: of data, protocol, trainer and logger.
@@ -56,9 +59,13 @@ def evaluate_checkpoint(
             that cannot be tested on.
     """
     with on_checkpoint_of(path, overrides, arch=arch, values=values, job=job) as tested:
-        return evaluate(
+        result = evaluate(
             tested.config, tested.restored, tested.material, tested.folder, tested.logger
         )
+        event_scores(
+            tested.config, tested.restored, tested.material.corpus, tested.folder, tested.logger
+        )
+        return result
 
 
 @dataclass(frozen=True)
