@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit
 
 from detection.boundaries import Outline
 from detection.curve import Shape, hysteresis, joined, maxima
@@ -74,6 +75,17 @@ class Detector:
             curve.positive_K, curve.negative_P,
             prior_spread=settings["prior_spread"], lean=settings["lean"],
         )  # fmt: skip
+
+    def candidates(self, sound: Sound, found: Found, below: float) -> pd.DataFrame:
+        """The events there would be with a threshold that is ``below`` the own one in log-odds.
+
+        Their scores are the calibrated ones: for an oracle, which looks at other thresholds.
+        """
+        own = found.calibration
+        lower = Calibration(own.threshold - below * own.scale, own.scale, own.expected_f)
+        events = self.events(sound, found.target, found.curve, lower)
+        logit_E = lower.logit(np.interp(events["peak_s"], found.curve.time_N, found.curve.score_N))
+        return events.assign(score=expit(logit_E - below))
 
     def events(
         self, sound: Sound, target: Target, curve: Curve, calibration: Calibration
