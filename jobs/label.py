@@ -111,15 +111,16 @@ def simulate_labelling(path: Path, labels: Path, out: Path | None, overrides: Se
 
     from preprocessing.atomic import atomic_path
     from transfer.labels import examples, read_labels
+    from transfer.projection import Whitening
     from transfer.simulate import Material, curve_table, labels_needed, simulate
-    from transfer.strategies import unit
 
     config = section("simulate", Simulate, overrides)
     store = VectorStore.open(path)
     known = examples(store, read_labels(labels), "single", where=str(labels))
     for note in known.notes:
         print(note)
-    material = Material(unit(known.x_ND), known.y, known.groups)
+    whiten = Whitening(known.x_ND, config.pop("components"))
+    material = Material(whiten(known.x_ND), known.y, known.groups)
     first, step, last = (config.pop(key) for key in ("first", "step", "last"))
     most = int((1 - config["test_share"]) * len(material.labels))
     rounds = [n for n in range(first, last + 1, step) if n <= most]

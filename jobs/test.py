@@ -179,6 +179,11 @@ def _write(
 ) -> dict[str, str | Path]:
     """Numbers first, then figures, report and model card, and all of it to MLflow; where it is."""
     files = result.save(folder.path)
+    if logger is not None:
+        # What was found is safe before anything is drawn of it.
+        logger.log_metrics(result.metrics())
+        for file in files:
+            logger.log_artifact(file)
     own = folder.path.name == config["exp_name"]
     about = About(
         run=folder.path.name if own else f"{config['exp_name']}/{folder.path.name}",
@@ -202,8 +207,7 @@ def _write(
     if logger is not None:
         if history.exists():
             files.append(history)  # `g5 compare` overlays it
-        logger.log_metrics(result.metrics())
-        for file in (*files, report, card):
+        for file in (report, card):
             logger.log_artifact(file)
         for figure in figures.values():
             logger.log_artifact(figure.path, "figures")

@@ -197,6 +197,9 @@ TOGETHER_WITH: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 
+# Read by the verbs on embeddings, which compose nothing: tests/test_transfer_leaves.py walks them.
+OF_EMBEDDINGS = {"encoder", "head"}
+
 # Read by experiments/ only: they look for real recordings here.
 EXPERIMENTS_ONLY = {"path.real_dir"}
 
@@ -248,6 +251,7 @@ def _composition(overrides: tuple[str, ...]) -> DictConfig:
 def leaves() -> list[Leaf]:
     """Every key under every choice of every group, once for each class that is configured."""
     groups = sorted(path.name for path in CONF.iterdir() if path.is_dir() and choices(path.name))
+    groups = [group for group in groups if group not in OF_EMBEDDINGS]
     found: dict[tuple[str, str], Leaf] = {}
     for group in groups:
         # The base choice comes first: what others share with it is probed there.

@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 import soundfile
 
+from preprocessing.annotations import write_events
 from preprocessing.datasets import DcaseData
 from preprocessing.events import SPLITS
 from tests.conftest import ROOT, run_g5, run_train
@@ -23,7 +24,9 @@ SETS = {"train": "Training_Set", "val": "Validation_Set", "test": "Evaluation_Se
 CUTS = ("debug=fast", "logger=none", "arch.training.max_epochs=1")
 # Checked elsewhere: `make test` is what runs this, `make demo` is run by .ci/run, and
 # `mlflow ui` has a test of its own below.
-ELSEWHERE = ("make demo", "make test", ". .venv/bin/activate", "mlflow ui --port 5000")
+# Checked by tests/test_fetch.py, against a server on this machine.
+FETCH = "g5 data fetch dcase2024 -o dcase2024"
+ELSEWHERE = ("make demo", "make test", ". .venv/bin/activate", "mlflow ui --port 5000", FETCH)
 
 
 def commands() -> list[str]:
@@ -50,7 +53,16 @@ def workplace(place, calls) -> Path:
         (place / name).symlink_to(home / name)
     write_raven(place, calls)
     write_clips(place, calls)
+    write_truth(place, calls)
     return place
+
+
+def write_truth(place: Path, calls: pd.DataFrame) -> None:
+    """A folder of ground truth, and predictions that are half of it."""
+    test = calls.loc[calls["split"] == "test"]
+    for file, rows in test.groupby("file"):
+        write_events(rows, place / "ground_truth" / f"{Path(str(file)).stem}.csv", "csv")
+    write_events(test.iloc[::2], place / "predictions.csv", "csv")
 
 
 def write_raven(place: Path, calls: pd.DataFrame) -> None:
@@ -92,6 +104,8 @@ def run(command: str) -> None:
     elif words[:2] == ["g5", "train"]:
         # What the user typed comes last, and wins.
         assert run_g5([*words[1:3], *cuts, *words[3:]]) == 0
+    elif words[:2] == ["g5", "evaluate"]:
+        assert run_g5(words[1:]) == 0
     elif words[:2] == ["g5", "data"]:
         assert run_g5([*words[1:3], *CUTS[:1], *words[3:]]) == 0
     elif words[0] == "g5":

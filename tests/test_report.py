@@ -197,7 +197,7 @@ def test_mistakes_are_the_most_confident_wrong_answers_beside_what_misled_them()
     labels = world.corpus.labels("test")
     scores = evaluate_episodes(model, z_PD, plan, labels)
     found = confident_mistakes(scores, plan, z_PD, most=20)
-    events = world.corpus.split("test")
+    label_R = world.corpus.split("test")["label"].tolist()
     wrong = scores.probability_A[~scores.hit_A]
     assert found[0].probability == pytest.approx(wrong.max())
     assert [m.probability for m in found] == sorted((m.probability for m in found), reverse=True)
@@ -207,8 +207,8 @@ def test_mistakes_are_the_most_confident_wrong_answers_beside_what_misled_them()
     place = dict(zip(plan.rows.tolist(), range(len(plan.rows)), strict=True))
     for mistake in found:
         assert mistake.label != mistake.predicted
-        assert events["label"][mistake.row] == mistake.label
-        assert events["label"][mistake.support_row] == mistake.predicted
+        assert label_R[mistake.row] == mistake.label
+        assert label_R[mistake.support_row] == mistake.predicted
         episode = plan.episodes[mistake.episode]
         way = [labels[i] for i in episode.class_ids.tolist()].index(mistake.predicted)
         support = plan.rows[episode.support[way]].tolist()

@@ -90,7 +90,7 @@ def test_a_recipe_is_a_valid_configuration():
     from conf.validate import validate
     from experiments.v2_vs_v1.ablation import ABLATION
 
-    for recipe in (runs.V1, runs.V2, *ABLATION):
+    for recipe in (runs.V1, runs.V1_LONG, runs.V2, *ABLATION):
         validate(runs.config_of(recipe, 1, ()))
     assert len({recipe.name for recipe in ABLATION}) == len(ABLATION)
 

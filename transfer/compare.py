@@ -3,6 +3,7 @@
 Shapes: N examples, D embedding width, C classes.
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -69,7 +70,10 @@ def folds_of(examples: Examples, settings: ClassifySettings) -> list[tuple[np.nd
     nothing = np.zeros(len(examples.groups))
     if settings.task == "single":
         splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=settings.seed)
-        return list(splitter.split(nothing, examples.y, examples.groups))
+        with warnings.catch_warnings():
+            # Of classes with few labels, which `notes` says in other words.
+            warnings.simplefilter("ignore", UserWarning)
+            return list(splitter.split(nothing, examples.y, examples.groups))
     splitter = GroupKFold(n_folds, shuffle=True, random_state=settings.seed)
     return list(splitter.split(nothing, groups=examples.groups))
 

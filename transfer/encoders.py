@@ -296,6 +296,7 @@ def _from_node(name: str, node: dict[str, Any]) -> LoadedEncoder:
 
 def _from_class(dotted: str, node: dict[str, Any]) -> LoadedEncoder:
     """A class of the user's."""
+    node = {**node, "_target_": dotted.replace(":", ".")}
     cls = import_class(dotted, "encoder")
     # Before it is made: what a file names must not be able to run anything it likes.
     if not issubclass(cls, nn.Module):

@@ -29,6 +29,8 @@ OUTPUT_NAMES = ("n_outputs", "num_classes", "n_classes", "out_features", "output
 # Fewer than this many examples in the held-back part decide nothing.
 SMALLEST_HELD_BACK = 20
 SMALLEST_STD = 1e-6
+# Of an epoch, at least, in batches of at least so many.
+STEPS, SMALLEST_BATCH = 8, 8
 # Of a label that is never there nor predicted.
 ZERO: Any = 0
 
@@ -52,7 +54,8 @@ class EmbeddingHead(BaseEstimator):
         learning_rate: of AdamW; it falls to 0 by a cosine.
         weight_decay: of AdamW.
         max_epochs: passes over the training set, at most.
-        batch_size: examples in a step.
+        batch_size: examples in a step; of a small training set an eighth, so that an epoch is
+            some steps whatever its size.
         patience: epochs without gain after which training stops.
         validation_share: of the training set, held back for early stopping; 0 holds back none.
         weights: class weights: ``none``, ``inverse_frequency`` or ``effective_number``.
@@ -348,7 +351,8 @@ class _Training:
         optimizer = torch.optim.AdamW(
             parameters, lr=head.learning_rate, weight_decay=head.weight_decay
         )
-        steps = head.max_epochs * math.ceil(len(x) / head.batch_size)
+        size = min(head.batch_size, max(math.ceil(len(x) / STEPS), SMALLEST_BATCH))
+        steps = head.max_epochs * math.ceil(len(x) / size)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
         stopping = EarlyStopping(
             self._module, monitor="loss", mode="min", patience=head.patience, min_delta=1e-4
@@ -358,7 +362,7 @@ class _Training:
         for epoch in range(head.max_epochs):
             self._module.train()
             total = 0.0
-            for rows in torch.randperm(len(x)).split(head.batch_size):
+            for rows in torch.randperm(len(x)).split(size):
                 loss = self._step(x[rows], y[rows], epoch)
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()

@@ -15,8 +15,9 @@ import numpy as np
 
 from preprocessing.errors import UserError
 from transfer.journal import KINDS, LABEL, NOT_A_CALL, UNSURE, Entry, Journal, clip_of
+from transfer.projection import Whitening, pca
 from transfer.simulate import Classifier
-from transfer.strategies import STRATEGIES, Pool, choose, unit
+from transfer.strategies import STRATEGIES, Pool, choose
 from transfer.vectors import VectorStore
 
 LONGEST_NAME = 80
@@ -31,6 +32,7 @@ class Settings:
         retrain_every: labels after which the head is trained again, in the background.
         pool: so many of the unlabelled are looked at for the next clips.
         regularisation: of the head (scikit-learn's C).
+        components: of the whitened vectors that the head sees.
         folds: of the accuracy that is shown.
         suggestions: shown per clip.
         seed: of everything random.
@@ -40,6 +42,7 @@ class Settings:
     retrain_every: int
     pool: int
     regularisation: float
+    components: int
     folds: int
     suggestions: int
     seed: int
@@ -79,6 +82,10 @@ class Session:
         self.model: Classifier | None = None
         self.training = False
         self._rng = np.random.default_rng(settings.seed)
+        rows = np.arange(len(store))
+        if len(rows) > settings.pool:
+            rows = np.sort(self._rng.choice(rows, settings.pool, replace=False))
+        self._whiten = Whitening(store.vectors[rows], settings.components)
         self._lock = threading.RLock()
         self._queue: list[int] = []
         self._shown: dict[str, int] = {}  # tab -> row
@@ -212,7 +219,7 @@ class Session:
         model = self.model
         if model is None:
             return []
-        p_UC = model.probabilities(unit(self.store.vectors[[row]]))
+        p_UC = model.probabilities(self._vectors(np.array([row])))
         if p_UC is None:
             return []
         order = np.argsort(-p_UC[0])[: self.settings.suggestions]
@@ -249,8 +256,6 @@ class Session:
     def map_points(self, most: int) -> dict[str, Any]:
         """Rows and their place on a plane (principal components), 0 to 999; what each is."""
         if not hasattr(self, "_map"):
-            from transfer.projection import pca
-
             rows = np.arange(len(self.clips))
             if len(rows) > most:
                 rows = np.sort(np.random.default_rng(0).choice(rows, most, replace=False))
@@ -278,6 +283,9 @@ class Session:
 
     # --- training -------------------------------------------------------------------------------
 
+    def _vectors(self, rows: np.ndarray) -> np.ndarray:
+        return self._whiten(self.store.vectors[rows])
+
     def _answered(self, row: int) -> bool:
         return row in self.given or self.clips[row] in self.journal.entries
 
@@ -298,7 +306,7 @@ class Session:
         try:
             if said:
                 rows = np.array(sorted(said))
-                z_LD = unit(self.store.vectors[rows])
+                z_LD = self._vectors(rows)
                 labels = np.array([said[row] for row in rows.tolist()])
                 self.model = Classifier(z_LD, labels, self.settings.regularisation)
                 accuracy = self._accuracy(z_LD, labels, rows)
@@ -340,12 +348,12 @@ class Session:
             return []
         if len(left) > self.settings.pool:
             left = self._rng.choice(left, self.settings.pool, replace=False)
-        z_UD = unit(self.store.vectors[left])
+        z_UD = self._vectors(left)
         known = np.array(sorted(said), np.int64)
         dates = self.index["date"].astype(str).to_numpy()[left]
         pool = Pool(
             z_UD=z_UD,
-            z_LD=unit(self.store.vectors[known]),
+            z_LD=self._vectors(known),
             p_UC=None if self.model is None else self.model.probabilities(z_UD),
             recordings=list(self.index["file"].astype(str).to_numpy()[left]),
             dates=list(dates) if (dates != "").any() else None,

@@ -6,6 +6,7 @@ Shapes: N vectors, D their width, P dimensions of the map (2 or 3).
 from typing import Literal
 
 import numpy as np
+import torch
 
 from preprocessing.errors import UserError
 
@@ -60,8 +61,6 @@ def project(
 
 def pca(x_ND: np.ndarray, dims: int) -> np.ndarray:
     """The first principal components, (N, P); columns of zeros where there are fewer."""
-    import torch
-
     x = torch.from_numpy(np.array(x_ND, np.float32))
     x -= x.mean(dim=0)
     rank = min(dims, *x.shape)
@@ -71,3 +70,32 @@ def pca(x_ND: np.ndarray, dims: int) -> np.ndarray:
     # The sign of a component is arbitrary: take the one whose largest value is positive.
     sign = np.sign(out[np.abs(out).argmax(axis=0), np.arange(dims)])
     return out * np.where(sign == 0, 1, sign)
+
+
+class Whitening:
+    """Vectors in their first principal components, each of unit variance, then of unit length.
+
+    Learned from vectors alone, without labels. With few labels it helps a linear head more than
+    anything else: an embedding's few loudest directions are rarely those that tell classes apart.
+
+    Args:
+        x_ND: what is learned from.
+        components: kept; fewer where there are fewer vectors or dimensions.
+    """
+
+    def __init__(self, x_ND: np.ndarray, components: int) -> None:
+        x = torch.from_numpy(np.array(x_ND, np.float32))
+        self._mean = x.mean(dim=0)
+        # Dimensions that hardly vary are rounding, and are not blown up.
+        std = x.std(dim=0, correction=0)
+        scale = 1 / std.clamp(min=max(1e-3 * float(std.max()), 1e-12))
+        x = (x - self._mean) * scale
+        values, vectors = torch.linalg.eigh((x.T @ x).double() / len(x))
+        rank = max(1, min(components, len(x) - 1, int((values > 1e-6 * values[-1]).sum())))
+        top = vectors.flip(1)[:, :rank] / values.flip(0)[:rank].clamp(min=1e-12).sqrt()
+        self._matrix = scale[:, None] * top.float()
+
+    def __call__(self, x_UD: np.ndarray) -> np.ndarray:
+        """(U, D) to (U, components), fp32, of unit length."""
+        x = torch.from_numpy(np.array(x_UD, np.float32))
+        return torch.nn.functional.normalize((x - self._mean) @ self._matrix, dim=1).numpy()

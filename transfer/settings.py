@@ -48,6 +48,7 @@ class Label:
     retrain_every: Count
     pool: Count
     regularisation: Positive
+    components: Count
     folds: Annotated[int, Range(at_least=2)]
     suggestions: Count
     map_points: Count
@@ -64,6 +65,7 @@ class Simulate:
     test_share: Annotated[float, Range(above=0, at_most=0.9)]
     seconds_per_label: Positive
     regularisation: Positive
+    components: Count
 
 
 @dataclass

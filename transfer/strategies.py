@@ -6,6 +6,7 @@ D embedding width, C classes, S picks.
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,7 @@ STRATEGIES = (
     "random", "least_confidence", "margin", "entropy", "k_centre", "batch", "novelty",
 )  # fmt: skip
 # A batch is chosen among so many times its size of the most uncertain.
-POOL = 8
+POOL = 6
 # What a clip is worth less for each one of its recording, and of its date, already in the batch.
 REPEAT_RECORDING, REPEAT_DATE = 0.5, 0.8
 
@@ -113,31 +114,39 @@ def k_centre(
 def batch(pool: Pool, *, size: int, rng: np.random.Generator) -> np.ndarray:
     """Uncertain and unlike each other, spread over recordings and dates.
 
-    Among the `POOL` times ``size`` with the smallest margins, greedily the one with the largest
-    margin score times distance from all labelled and chosen, halved for each pick of the same
-    recording and cut by a fifth for each of the same date. Uncertainty-weighted k-centre in the
-    spirit of Zhdanov 2019 (arXiv:1901.05954), whose clusters it replaces by greedy steps.
+    The `POOL` times ``size`` clips with the smallest margins are parted into ``size`` clusters by
+    k-means weighted with the margin score (Zhdanov 2019, arXiv:1901.05954). From each cluster, the
+    most uncertain first, comes the clip with the largest margin score, halved for each pick of
+    the same recording and cut by a fifth for each of the same date.
     """
+    from sklearn.cluster import KMeans
+
     assert pool.p_UC is not None
     score_U = margin(pool.p_UC)
     among = _top(score_U, min(POOL * size, len(score_U)), rng)
-    z_AD, score_A = pool.z_UD[among], score_U[among]
-    away_A = novelty(z_AD, pool.z_LD)
-    worth_A = np.ones(len(among))
+    z_AD, score_A = pool.z_UD[among], np.maximum(score_U[among], 1e-3)
     repeats = [
         (np.asarray(names, dtype=object)[among], factor)
         for names, factor in ((pool.recordings, REPEAT_RECORDING), (pool.dates, REPEAT_DATE))
         if names is not None
     ]
+    starts: Any = 1
+    model = KMeans(size, n_init=starts, max_iter=20, random_state=int(rng.integers(2**31)))
+    cluster_A = model.fit_predict(z_AD, sample_weight=score_A)
+    worth_A = np.ones(len(among))
+    # Clusters by their most uncertain clip: `among` is sorted.
+    turns = list(dict.fromkeys(cluster_A.tolist()))
     picks: list[int] = []
     while len(picks) < size:
-        value_A = worth_A * score_A * np.maximum(away_A, 1e-6)
-        value_A[picks] = -np.inf
-        best = int(value_A.argmax())
-        picks.append(best)
-        away_A = np.minimum(away_A, 1 - z_AD @ z_AD[best])
-        for names_A, factor in repeats:
-            worth_A = np.where(names_A == names_A[best], worth_A * factor, worth_A)
+        for cluster in turns:
+            value_A = np.where(cluster_A == cluster, worth_A * score_A, -np.inf)
+            value_A[picks] = -np.inf
+            best = int(value_A.argmax())
+            if len(picks) == size or not np.isfinite(value_A[best]):
+                continue
+            picks.append(best)
+            for names_A, factor in repeats:
+                worth_A = np.where(names_A == names_A[best], worth_A * factor, worth_A)
     return among[picks]
 
 

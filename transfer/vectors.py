@@ -206,7 +206,7 @@ class VectorStore:
             root = json.loads(file.read_text(encoding="utf-8"))["audio_root"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{file}: cannot be read ({error}); remove it") from error
-        return Path(os.path.normpath(self.path / root))
+        return Path(os.path.normpath(self.path.resolve() / root))
 
     def audio_path(self, file: str) -> Path:
         """Where the sound of a row lies."""

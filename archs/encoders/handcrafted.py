@@ -93,10 +93,16 @@ class Handcrafted(Encoder):
         correlation = correlation / terms / (correlation[..., :1] + 1e-10)
         # The peak at lag 0 is passed where the correlation first falls below zero.
         passed = (correlation < 0).cummax(dim=2).values
-        peak_BT, lag_BT = torch.where(passed, correlation, -1.0).max(dim=2)
+        correlation = torch.where(passed, correlation, -1.0)
+        peak_BT = correlation.amax(dim=2)
+        before, here, after = correlation[..., :-2], correlation[..., 1:-1], correlation[..., 2:]
         # The first of nearly equal peaks is the period; later ones are its multiples.
-        near = torch.where(passed, correlation, -1.0) >= 0.9 * peak_BT[..., None]
-        lag_BT = torch.minimum(lag_BT, near.int().argmax(dim=2)).clamp(min=1)
+        peaks = (here >= before) & (here >= after) & (here >= 0.9 * peak_BT[..., None])
+        at = peaks.int().argmax(dim=2, keepdim=True)
+        low, top, high = (x.gather(2, at)[..., 0] for x in (before, here, after))
+        # A parabola through three points finds the top between two lags.
+        curve = (low - 2 * top + high).clamp(max=-1e-6)
+        lag_BT = 1 + at[..., 0] + 0.5 * ((low - high) / curve).clamp(-1, 1)
         voiced_BT = (peak_BT > VOICED).float() * active_BT
         khz_BT = self.sr / 1000 / lag_BT
         return (khz_BT * voiced_BT).sum(dim=1) / voiced_BT.sum(dim=1).clamp(min=1)

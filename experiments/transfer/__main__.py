@@ -143,9 +143,8 @@ def main(arguments: Sequence[str]) -> None:
             (kind, head): accuracies(one, head)
             for kind, head, one in track(cells, total=len(cells), label=name, unit="heads")
         }
-        print(
-            f"\n{name}: {LABELS_PER_CLASS} labels a class, accuracy over {len(next(iter(scores.values())))} draws\n"
-        )
+        draws = len(next(iter(scores.values())))
+        print(f"\n{name}: {LABELS_PER_CLASS} labels a class, accuracy over {draws} draws\n")
         print(f"| encoder | {' | '.join(HEADS)} |")
         print(f"| --- | {' | '.join('---:' for _ in HEADS)} |")
         for kind, _ in kinds:

@@ -25,9 +25,15 @@ from conf.validate import resolve
 from evaluation.history import read_history
 from experiments.v2_vs_v1.ablation import ABLATION
 from experiments.v2_vs_v1.easy import easyfsl_v1
-from experiments.v2_vs_v1.runs import SEEDS, V1, V2, Recipe, Run, trained
+from experiments.v2_vs_v1.runs import SEEDS, V1, V1_LONG, V2, Recipe, Run, trained
 from experiments.v2_vs_v1.sets import PROCEDURAL, REAL, Scores, TestSet
-from experiments.v2_vs_v1.tables import Row, accuracy_table, difference, difference_table
+from experiments.v2_vs_v1.tables import (
+    Difference,
+    Row,
+    accuracy_table,
+    difference,
+    difference_table,
+)
 from experiments.v2_vs_v1.worlds import make_worlds
 from jobs.setup import prepare_torch
 from preprocessing.errors import UserError
@@ -108,42 +114,49 @@ def euclidean(restored: Restored) -> Restored:
 def main_table(arguments: Sequence[str]) -> str:
     """Real sounds: raw features, untrained and trained models, and their paired differences."""
     work = bench(arguments, real=True)
-    runs = {arch.name: [work.trained(arch, seed) for seed in SEEDS] for arch in (V1, V2)}
-    v1 = {f"v1_seed{s}": restore(r.best) for s, r in zip(SEEDS, runs["v1"], strict=True)}
-    v2 = {f"v2_seed{s}": restore(r.best) for s, r in zip(SEEDS, runs["v2"], strict=True)}
+    recipes = (V1, V1_LONG, V2)
+    runs = {recipe: [work.trained(recipe, seed) for seed in SEEDS] for recipe in recipes}
+    v1, v1_long, v2 = (
+        {f"{r.name}_seed{s}": restore(run.best) for s, run in zip(SEEDS, runs[r], strict=True)}
+        for r in recipes
+    )
     seed = SEEDS[0]
+    first_v1, first_v2 = v1[f"v1_seed{seed}"], v2[f"v2_seed{seed}"]
     models = {
-        "untrained v1": {"v1_untrained": untrained(v1[f"v1_seed{seed}"], seed)},
-        "untrained v2": {"v2_untrained": untrained(v2[f"v2_seed{seed}"], seed)},
+        "untrained v1": {"v1_untrained": untrained(first_v1, seed)},
+        "untrained v2": {"v2_untrained": untrained(first_v2, seed)},
         "easyfsl's ProtoNet, v1's encoder": {
-            f"easyfsl_seed{seed}": easyfsl_v1(seed, arguments, v1[f"v1_seed{seed}"])
+            f"easyfsl_seed{seed}": easyfsl_v1(seed, arguments, first_v1)
         },
-        "v1": v1,
-        "v2, Euclidean": {f"{name}_euclidean": euclidean(m) for name, m in v2.items()},
-        "v2": v2,
+        V1.says: v1,
+        V1_LONG.says: v1_long,
+        "v2 without its learned correction": {
+            f"{n}_euclidean": euclidean(m) for n, m in v2.items()
+        },
+        V2.says: v2,
     }
     rows = {name: work.row(of_seeds, REAL) for name, of_seeds in models.items()}
-    pairs = {
-        "v2 - v1": {s.key: difference(rows["v2"][s.key], rows["v1"][s.key]) for s in REAL},
-        "v2 - best raw": {
-            s.key: difference(rows["v2"][s.key], rows["v2"][s.key].raw()[1]) for s in REAL
-        },
-        "v1 - best raw": {
-            s.key: difference(rows["v1"][s.key], rows["v1"][s.key].raw()[1]) for s in REAL
-        },
-        "v2 - v2, Euclidean": {
-            s.key: difference(rows["v2"][s.key], rows["v2, Euclidean"][s.key]) for s in REAL
-        },
-    }
-    minutes = {name: [f"{run.cpu_min:.1f}" for run in of_arch] for name, of_arch in runs.items()}
-    return "\n\n".join(
-        [
-            header(work) + f"; CPU minutes of the trainings: v1 {', '.join(minutes['v1'])}, "
-            f"v2 {', '.join(minutes['v2'])}; looks at a real set so far: {work.scores.looks()}",
-            accuracy_table(rows, REAL),
-            difference_table(pairs, REAL),
-        ]
+    minutes = "; ".join(
+        f"{recipe.says} {', '.join(f'{run.cpu_min:.1f}' for run in runs[recipe])}"
+        for recipe in recipes
     )
+    notes = f"CPU minutes of each training: {minutes}. Looks at a real set: {work.scores.looks()}"
+    return "\n\n".join(
+        [header(work), notes, accuracy_table(rows, REAL), difference_table(pairs(rows), REAL)]
+    )
+
+
+def pairs(rows: Mapping[str, Mapping[str, Row]]) -> dict[str, dict[str, Difference]]:
+    """The differences that the main table shows."""
+    v2 = rows[V2.says]
+    others = (V1.says, V1_LONG.says, "v2 without its learned correction")
+    found = {f"v2 - {o}": {k: difference(v2[k], rows[o][k]) for k in v2} for o in others}
+    for name in (V2.says, V1.says):
+        of_sets = rows[name]
+        found[f"{name} - best raw features"] = {
+            key: difference(row, row.raw()[1]) for key, row in of_sets.items()
+        }
+    return found
 
 
 def course_table(arguments: Sequence[str]) -> str:

@@ -1,0 +1,1 @@
+"""How much a careless split flatters a classifier, on real clips."""

@@ -1,0 +1,301 @@
+"""The same classifiers under random, grouped and given splits of ESC-10 and FSDD.
+
+    python -m experiments.evaluation path.real_dir=DIR [esc10|fsdd] [key=value ...]
+
+See README.md beside this file for what DIR holds. Prints a table a set and writes a report.
+
+Shapes: R clips, F features.
+"""
+
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from conf.build import build
+from conf.compose import composed
+from conf.parts import data_of, front_end_of, material_of, root_of
+from conf.validate import resolve
+from evaluation import page
+from evaluation.figures import BLUE, GREEN, ORANGE, drawing, percent
+from evaluation.intervals import Interval, resampled_interval
+from evaluation.raw_features import raw_features
+from evaluation.scoring import embed_plan
+from experiments.real_clips.__main__ import real_dir
+from preprocessing.clips import ClipReader
+from preprocessing.episodes import ClipPlan
+from preprocessing.errors import UserError
+from preprocessing.normalize import Normalize
+from preprocessing.progress import track
+from preprocessing.seeds import seed_all
+from preprocessing.splits import fold_numbers
+
+SEEDS = 3  # repetitions of the drawn splits
+RESAMPLES = 2000
+CLASSIFIERS = ("logistic regression", "prototypes")
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is recognised in a set, and what a careful split keeps apart."""
+
+    name: str
+    target: str
+    group: str
+    folds: int
+    given: str | None = None
+
+
+@dataclass(frozen=True)
+class RealSet:
+    """A set of real clips and its tasks."""
+
+    name: str
+    table: str
+    clip_s: float
+    tasks: tuple[Task, ...]
+
+
+SETS = {
+    "esc10": RealSet(
+        "ESC-10", "esc10/clips.csv", 5.0, (Task("which sound", "label", "source", 5, "fold"),)
+    ),
+    "fsdd": RealSet(
+        "FSDD", "fsdd/clips.csv", 0.5,
+        (Task("which digit", "digit", "speaker", 6), Task("who speaks", "speaker", "digit", 5)),
+    ),
+}  # fmt: skip
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Evaluate, print and report."""
+    names = [word for word in arguments if word in SETS] or list(SETS)
+    overrides = [word for word in arguments if word not in SETS]
+    config = resolve(composed(["experiment=real_clips", "arch=v1", *overrides]))
+    root = real_dir(config)
+    tables = {SETS[name].name: evaluated(SETS[name], root, overrides) for name in names}
+    for name, table in tables.items():
+        print(f"\n{name}\n\n{markdown(table)}")
+    print(f"\n{hardware()}")
+    print(f"report  {report(tables, root_of(config) / 'outputs' / 'evaluation')}")
+
+
+def evaluated(real_set: RealSet, root: Path, overrides: Sequence[str]) -> pd.DataFrame:
+    """Every task, kind of features and classifier of a set, one row each."""
+    clips, features = clips_and_features(real_set, root, overrides)
+    rows = []
+    for task in real_set.tasks:
+        for kind, x_RF in features.items():
+            for classifier in CLASSIFIERS:
+                rows.append(row_of(task, clips, kind, x_RF, classifier))
+    return pd.DataFrame(rows)
+
+
+def clips_and_features(
+    real_set: RealSet, root: Path, overrides: Sequence[str]
+) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+    """The set's clips with all columns of its list, and their features."""
+    settings = ["experiment=real_clips", "arch=v1", "data=clips", "data.split=test",
+                f"features.clip_s={real_set.clip_s}", *overrides]  # fmt: skip
+    plain = resolve(composed(settings))
+    plain["data"]["root"] = str(root / real_set.table)
+    corpus = data_of(plain).load()
+    corpus.raise_if_fatal()
+    events = corpus.split("test")
+    listed = pd.read_csv(root / real_set.table, dtype=str)
+    home = (root / real_set.table).parent
+    listed["file"] = [os.path.abspath(home / name) for name in listed["file"]]
+    clips = events[["file"]].merge(listed, on="file", how="left", validate="many_to_one")
+    reader = material_of(plain, corpus, front_end_of(plain)).reader("test")
+    return clips, {
+        "raw": raw_of(reader),
+        "untrained v1": untrained(plain, reader),
+    }
+
+
+def plan_of(reader: ClipReader) -> ClipPlan:
+    rows = torch.arange(len(reader))
+    return ClipPlan(rows, torch.full_like(rows, reader.n_frames), [])
+
+
+def raw_of(reader: ClipReader) -> np.ndarray:
+    """Mean and standard deviation over time of the log-mel bands, (R, F)."""
+    return raw_features(plan_of(reader), reader, batch_size=256)[0].numpy()
+
+
+def untrained(config: dict[str, Any], reader: ClipReader) -> np.ndarray:
+    """Embeddings of v1 as it is before training, (R, F)."""
+    from archs.protonet import ProtoNet
+
+    seed_all(config["seed"], deterministic=False)
+    model = build(config["arch"]["model"], expect=ProtoNet, where="arch.model")
+    normalize = Normalize(mode="sample", n_mels=reader.n_mels)
+    device = torch.device("cpu")
+    return embed_plan(
+        model, normalize, plan_of(reader), reader, batch_size=64, device=device
+    ).numpy()
+
+
+# --- one row ------------------------------------------------------------------------------------
+
+
+def row_of(
+    task: Task, clips: pd.DataFrame, kind: str, x_RF: np.ndarray, classifier: str
+) -> dict[str, Any]:
+    """Accuracies under the splits, and by how much the random one flatters."""
+    target_R, group_R = clips[task.target].to_numpy(str), clips[task.group].to_numpy(str)
+    group_code_R = pd.factorize(group_R)[0]
+    drawn = {"random": None, "grouped": group_code_R}
+    hits: dict[str, np.ndarray] = {}
+    label = f"{task.name}, {kind}, {classifier}"
+    for name, groups in drawn.items():
+        folds_S = [
+            fold_numbers(target_R, groups, task.folds, stratify=True, seed=seed)
+            for seed in range(SEEDS)
+        ]
+        tracked = track(folds_S, total=SEEDS, label=f"{label}, {name}", unit="repetitions")
+        hits[name] = np.mean([cross_validated(x_RF, target_R, f, classifier) for f in tracked], 0)
+    if task.given:
+        hits["given"] = cross_validated(x_RF, target_R, clips[task.given].to_numpy(str), classifier)
+
+    def interval(values_R: np.ndarray, bounds: tuple[float, float]) -> Interval:
+        return resampled_interval(
+            values_R, target_R, group_R, seed=0, resamples=RESAMPLES, bounds=bounds
+        )
+
+    row: dict[str, Any] = {
+        "task": task.name, "features": kind, "classifier": classifier, "apart": task.group,
+        "random": interval(hits["random"], (0, 1)), "grouped": interval(hits["grouped"], (0, 1)),
+    }  # fmt: skip
+    row["given"] = interval(hits["given"], (0, 1)) if task.given else None
+    row["flattered"] = interval(hits["random"] - hits["grouped"], (-1, 1))
+    return row
+
+
+def cross_validated(
+    x_RF: np.ndarray, target_R: np.ndarray, fold_R: np.ndarray, classifier: str
+) -> np.ndarray:
+    """Whether each clip is recognised by a classifier that was fitted on the other folds, (R,)."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.neighbors import NearestCentroid
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    kinds = {
+        "logistic regression": lambda: LogisticRegression(C=0.1, max_iter=500),
+        "prototypes": NearestCentroid,
+    }
+    hit_R = np.zeros(len(x_RF))
+    for fold in np.unique(fold_R):
+        out = fold_R == fold
+        # The scaler sees training clips only.
+        model = make_pipeline(StandardScaler(), kinds[classifier]()).fit(x_RF[~out], target_R[~out])
+        hit_R[out] = model.predict(x_RF[out]) == target_R[out]
+    return hit_R
+
+
+# --- what is shown ------------------------------------------------------------------------------
+
+
+def shown(table: pd.DataFrame) -> pd.DataFrame:
+    """The table in words."""
+    columns = {
+        "task": table["task"],
+        "features": table["features"],
+        "classifier": table["classifier"],
+        "random split": table["random"].map(_percent),
+        "kept apart": [f"{_percent(i)} ({g})" for i, g in zip(table["grouped"], table["apart"],
+                                                              strict=True)],
+        "given folds": table["given"].map(lambda i: "" if i is None else _percent(i)),
+        "random flatters by": table["flattered"].map(_points),
+    }  # fmt: skip
+    return pd.DataFrame(columns)
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """As Markdown, columns without any value left out."""
+    words = shown(table)
+    words = words.loc[:, (words != "").any()]
+    lines = ["| " + " | ".join(words) + " |", "| " + " | ".join("---" for _ in words) + " |"]
+    lines += ["| " + " | ".join(row) + " |" for row in words.itertuples(index=False, name=None)]
+    return "\n".join(lines)
+
+
+def report(tables: dict[str, pd.DataFrame], folder: Path) -> Path:
+    """One HTML file with the tables and a figure for each set."""
+    parts: list[str] = [
+        "The same classifier, the same clips: only what the split keeps apart differs. Intervals "
+        "(95 %) are over resampled classes and groups; drawn splits are repeated "
+        f"{SEEDS} times.",
+    ]
+    for name, table in tables.items():
+        picture = flattery(table, folder / f"{name.lower()}.png", name)
+        worst = max(table["flattered"], key=lambda interval: interval.mean)
+        parts += [
+            page.heading(name),
+            page.table(shown(table)),
+            page.figure(
+                picture,
+                f"A random split flatters by up to {100 * worst.mean:.1f} points: it asks about "
+                "groups that the classifier was trained on.",
+            ),
+        ]
+    parts += [page.heading("How it was made"), hardware(), "python -m experiments.evaluation"]
+    return page.write_page(folder / "report.html", page.page("How much a split flatters", *parts))
+
+
+def flattery(table: pd.DataFrame, path: Path, name: str) -> Path:
+    """Accuracy under each split, a row for every task, kind of features and classifier."""
+    labels = [f"{r.task}\n{r.features}, {r.classifier}" for r in table.itertuples()]
+    place = np.arange(len(table))
+    kinds = [("random", BLUE, "o"), ("grouped", ORANGE, "s")]
+    if table["given"].notna().any():
+        kinds.append(("given", GREEN, "^"))
+    with drawing(path, 8.5, 1.5 + 0.62 * len(table)) as figure:
+        axes = figure.subplots()
+        for number, (kind, colour, marker) in enumerate(kinds):
+            means = np.array([i.mean for i in table[kind]])
+            ends = np.array([[i.mean - i.low, i.high - i.mean] for i in table[kind]]).T
+            said = {"grouped": "kept apart", "given": "given folds"}.get(kind, "random split")
+            axes.errorbar(means, place + 0.2 * (number - 1), xerr=ends, fmt=marker, color=colour,
+                          label=said, linewidth=1.5, markersize=7)  # fmt: skip
+        axes.set_yticks(place, labels, fontsize=9)
+        axes.invert_yaxis()
+        percent(axes.xaxis)
+        axes.set_xlabel("accuracy, 95 % interval over classes and groups")
+        figure.suptitle(f"{name}: one classifier, several splits", x=0.01, ha="left",
+                        weight="bold", fontsize=12)  # fmt: skip
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return path
+
+
+def hardware() -> str:
+    """When and on what."""
+    return (
+        f"{date.today()}, {os.cpu_count()} cores {platform.machine()}, "
+        f"{torch.cuda.get_device_name() if torch.cuda.is_available() else 'no GPU'}"
+    )
+
+
+def _percent(interval: Interval) -> str:
+    return f"{100 * interval.mean:.1f} % ({100 * interval.low:.1f}–{100 * interval.high:.1f})"
+
+
+def _points(interval: Interval) -> str:
+    return f"{100 * interval.mean:+.1f} ({100 * interval.low:+.1f} to {100 * interval.high:+.1f})"
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,272 @@
+"""`g5 embed`, `classify`, `predict`, `encoders probe` on small recordings."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import torch
+
+from tests.conftest import run_g5
+from transfer.embedding import date_of, source_of, window_starts
+from transfer.encoders import load_encoder
+from transfer.labels import examples, read_labels
+from transfer.vectors import VectorStore, load
+
+RATE_HZ = 8000
+ENCODER = "tests.user_encoders.Good"
+HEADS = "classify.heads=[linear,prototype,forest]"
+
+
+def tone(path: Path, seconds: float, hz: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    t = np.arange(round(seconds * RATE_HZ)) / RATE_HZ
+    path.parent.mkdir(parents=True, exist_ok=True)
+    wave = 0.3 * np.sin(2 * np.pi * hz * t) + 0.01 * rng.normal(size=len(t))
+    soundfile.write(path, wave, RATE_HZ)
+
+
+@pytest.fixture
+def field(tmp_path, monkeypatch) -> Path:
+    """Eighteen recordings of three tones at three sites, and tables of labels."""
+    rows = []
+    for number in range(18):
+        site, kind = number // 6, number % 3
+        file = f"site{site}/2024050{site + 1}_{number:06d}.wav"
+        tone(tmp_path / "rec" / file, 0.4 + 0.15 * number, 500.0 * (kind + 1), number)
+        rows.append((file, "abc"[kind], kind / 2))
+    for name, column in (("labels", 1), ("ratings", 2)):
+        with open(tmp_path / f"{name}.csv", "w", newline="") as handle:
+            header = ("file", "label" if column == 1 else "rating")
+            csv.writer(handle).writerows([header, *((row[0], row[column]) for row in rows)])
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_windows_and_names(field):
+    assert run_g5(["embed", ENCODER, "rec", "-o", "birds.store"]) == 0
+    vectors, index = load("birds.store")
+    assert vectors.shape == (len(index), 6)
+    assert index["file"].nunique() == 18
+    one = index[index["file"] == "site2/20240503_000017.wav"]
+    # 2.95 s: five windows of half a second, and a rest of 0.45 s.
+    assert one["start_s"].tolist() == [0, 0.5, 1.0, 1.5, 2.0, 2.5]
+    assert one["end_s"].iloc[-1] == pytest.approx(2.95)
+    assert set(one["date"]) == {"2024-05-03"}
+    assert set(one["source"]) == {"site2"}
+    assert VectorStore.open("birds.store").audio_root == field / "rec"
+
+
+def test_a_vector_is_what_the_encoder_gives(field):
+    encoder = load_encoder(ENCODER)
+    run_g5(["embed", ENCODER, "rec", "-o", "birds.store", "embed.hop_s=0.25", "embed.block_s=1"])
+    vectors, index = load("birds.store")
+    row = int(index.index[index["start_s"] == 1.25][-1])
+    file = field / "rec" / str(index["file"].iloc[row])
+    samples, _ = soundfile.read(file, dtype="float32", start=10000, stop=14000)
+    with torch.no_grad():
+        expected = encoder.forward(torch.from_numpy(samples)[None])[0].numpy()
+    np.testing.assert_allclose(vectors[row], expected, atol=2e-3)
+
+
+@pytest.mark.parametrize("block_s", [0.5, 1.0, 60.0])
+def test_blocks_do_not_show_in_waveform_windows(field, block_s):
+    for name, size in (("a", block_s), ("b", 7.5)):
+        run_g5(["embed", ENCODER, "rec/site2", "-o", f"{name}.store", f"embed.block_s={size}"])
+    np.testing.assert_allclose(np.asarray(load("a.store")[0]), np.asarray(load("b.store")[0]), 1e-3)
+    pd.testing.assert_frame_equal(load("a.store")[1], load("b.store")[1])
+
+
+def test_features_of_a_block_are_those_of_training(field):
+    """A mel encoder's windows are cut from features of the whole block."""
+    assert run_g5(["embed", "mel_cnn", "rec/site0", "-o", "mel.store"]) == 0
+    vectors, index = load("mel.store")
+    assert np.isfinite(np.asarray(vectors)).all()
+    assert vectors.shape == (len(index), 256)
+
+
+def test_it_goes_on_where_it_stopped_and_says_what_is_damaged(field, capsys):
+    bad = field / "rec" / "site0" / "bad.wav"
+    bad.write_bytes(b"hello")
+    cut = field / "rec" / "site1" / "cut.wav"
+    tone(cut, 3.0, 700, 0)
+    os.truncate(cut, 20_000)
+    run_g5(["embed", ENCODER, "rec/site0", "-o", "birds.store", "--audio-root", "rec"])
+    assert "6 recordings embedded, 6 in birds.store" in capsys.readouterr().out
+    assert run_g5(["embed", ENCODER, "rec", "-o", "birds.store"]) == 0
+    out = capsys.readouterr().out
+    assert "12 recordings embedded, 18 in birds.store" in out
+    assert "bad.wav: cannot be read as sound" in out
+    assert "cut.wav: truncated" in out
+    assert run_g5(["embed", ENCODER, "rec", "-o", "birds.store"]) == 0
+    assert "0 recordings embedded, 18 in" in capsys.readouterr().out
+    tone(field / "rec" / "site0" / "20240501_000000.wav", 1.0, 900, 0)
+    run_g5(["embed", ENCODER, "rec", "-o", "birds.store"])
+    assert "has changed since it was embedded" in capsys.readouterr().out
+
+
+def test_other_encoders_and_empty_places_are_refused(field, capsys):
+    run_g5(["embed", ENCODER, "rec", "-o", "birds.store"])
+    assert run_g5(["embed", ENCODER, "rec", "-o", "birds.store", "encoder.width=7"]) == 1
+    assert "two encoders do not mix" in capsys.readouterr().err
+    (field / "empty").mkdir()
+    assert run_g5(["embed", ENCODER, "empty", "-o", "x.store"]) == 1
+    assert "no recordings there" in capsys.readouterr().err
+    assert run_g5(["embed", ENCODER, "nowhere", "-o", "x.store"]) == 1
+    assert run_g5(["embed", ENCODER, "rec", "-o", "labels.csv"]) == 1
+    assert "is a file" in capsys.readouterr().err
+    assert run_g5(["embed", "tests.user_encoders.Raises", "rec", "-o", "x.store"]) == 1
+    assert "raises RuntimeError" in capsys.readouterr().err
+    assert run_g5(["embed", ENCODER, "rec", "-o", "x.store", "embed.hop=1"]) == 1
+    assert "did you mean embed.hop_s" in capsys.readouterr().err
+    assert run_g5(["embed", "tests.user_encoders.Infinite", "rec", "-o", "inf.store"]) == 1
+    assert "gives NaN or infinity" in capsys.readouterr().out
+
+
+def test_killed_it_keeps_whole_recordings(field):
+    for number in range(20):
+        tone(field / "many" / f"{number:03d}.wav", 10.0, 400 + number, number)
+    command = [sys.executable, "-c", "from main import main; main()", "embed", ENCODER, "many"]
+    command += ["-o", "many.store", "embed.hop_s=0.01"]
+    job = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not list(field.glob("many.store/*.f16")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    job.send_signal(signal.SIGINT)
+    assert job.wait(60) != 0
+    before = len(load("many.store")[1])
+    assert run_g5(["embed", ENCODER, "many", "-o", "many.store", "embed.hop_s=0.01"]) == 0
+    index = load("many.store")[1]
+    assert len(index) == 20 * 951 >= before
+    assert not index.duplicated(["file", "start_s"]).any()
+
+
+def test_classify_and_predict(field, capsys):
+    run_g5(["embed", "handcrafted", "rec", "-o", "birds.store"])
+    run_g5(["embed", ENCODER, "rec", "-o", "own.store"])
+    capsys.readouterr()
+    command = ["classify", "birds.store", "own.store", "--labels", "labels.csv", HEADS]
+    assert run_g5(command) == 0
+    out = capsys.readouterr().out
+    assert "18 labels of 3 classes from 3 sources, 3 folds" in out
+    assert out.count("birds.store ") >= 3
+    assert "fine" in out
+    assert "18 labels: under 1,000, fine-tuning the encoder is unlikely to pay" in out
+    head = next(field.glob("*.head"))
+    store = head.with_suffix(".store")
+    assert run_g5(["predict", str(head), str(store), "-o", "all.csv"]) == 0
+    table = pd.read_csv("all.csv")
+    assert list(table.columns) == ["file", "start_s", "end_s", "label", "probability"]
+    assert len(table) == len(load(store)[1])
+    assert run_g5(["predict", str(head), "rec/site1", "-o", "some.csv", "--top", "4"]) == 0
+    top = pd.read_csv("some.csv")
+    assert top["rank"].tolist() == [1, 2, 3, 4]
+    assert top["probability"].is_monotonic_decreasing
+    other = "own.store" if store.name == "birds.store" else "birds.store"
+    assert run_g5(["predict", str(head), other, "-o", "x.csv"]) == 1
+    assert "embed with that encoder" in capsys.readouterr().err
+
+
+def test_ratings_and_several_labels(field, capsys):
+    run_g5(["embed", "handcrafted", "rec", "-o", "birds.store"])
+    heads = "classify.heads=[linear,forest,tests.user_encoders.GoodHead]"
+    rated = ["classify", "birds.store", "--labels", "ratings.csv", "classify.task=rating", heads]
+    assert run_g5([*rated, "-o", "rating.head"]) == 0
+    assert "forest" not in capsys.readouterr().out
+    assert run_g5(["predict", "rating.head", "birds.store", "-o", "r.csv", "--top", "3"]) == 0
+    assert pd.read_csv("r.csv")["rating"].between(0, 1).all()
+    table = pd.read_csv("labels.csv")
+    table["label"] = table["label"].map({"a": "a", "b": "a;b", "c": ""})
+    table.to_csv("several.csv", index=False)
+    several = ["classify", "birds.store", "--labels", "several.csv", "classify.task=multi"]
+    assert run_g5([*several, "classify.heads=[linear]", "-o", "several.head"]) == 0
+    assert run_g5(["predict", "several.head", "birds.store", "-o", "s.csv"]) == 0
+    assert {"label", "p_a", "p_b"} <= set(pd.read_csv("s.csv").columns)
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ("file,label\nnowhere.wav,a\n", "no label has an embedding"),
+        ("file,label\n20240501_000000.wav,a\n20240501_000001.wav,a\n", "needs two classes"),
+        ("name,label\nx.wav,a\n", "it needs `file` and `label`"),
+        ("file,label\n", "has no rows"),
+        ("file,label,start_s\n20240501_000000.wav,a,soon\n", "row 2: start_s is 'soon'"),
+        (
+            "file,label\n20240501_000000.wav,a\n20240501_000001.wav,b\n",
+            "all labels come from one source",
+        ),
+    ],
+)
+def test_bad_labels_are_said(field, rows, words, capsys):
+    run_g5(["embed", ENCODER, "rec", "-o", "birds.store"])
+    Path("bad.csv").write_text(rows)
+    assert run_g5(["classify", "birds.store", "--labels", "bad.csv", HEADS]) == 1
+    assert words in capsys.readouterr().err
+
+
+def test_labels_left_out_and_lone_classes_are_said(field, capsys):
+    run_g5(["embed", ENCODER, "rec", "-o", "birds.store"])
+    with open("labels.csv", "a") as handle:
+        handle.write("nowhere.wav,a\nsite0/20240501_000002.wav,lonely\n")
+    assert run_g5(["classify", "birds.store", "--labels", "labels.csv", HEADS]) == 0
+    out = capsys.readouterr().out
+    assert "1 labels name files that are not in the store and are left out: row 20 (nowhere" in out
+    assert "1 classes have a single label (lonely)" in out
+
+
+def test_labels_with_times_take_the_windows_under_them(field):
+    run_g5(["embed", ENCODER, "rec", "-o", "birds.store"])
+    Path("timed.csv").write_text(
+        "file,label,start_s,end_s,source\n"
+        "site2/20240503_000017.wav,a,0.9,1.6,x\n"
+        "20240503_000016.wav,b,0.1,0.2,y\n"
+    )
+    store = VectorStore.open("birds.store")
+    found = examples(store, read_labels("timed.csv"), "single")
+    index = store.index
+    inside = (index["file"] == "site2/20240503_000017.wav") & (index["start_s"] == 1.0)
+    np.testing.assert_allclose(found.x_ND[0], store.vectors[inside.to_numpy()][0], rtol=1e-3)
+    assert found.groups.tolist() == ["x", "y"]
+    assert found.y.tolist() == ["a", "b"]
+
+
+def test_folders_named_by_class_do_not_make_groups(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = [("file", "label")]
+    for number in range(12):
+        name = "owl" if number % 2 else "wren"
+        tone(tmp_path / "rec" / name / f"{number}.wav", 0.5, 500 * (1 + number % 2), number)
+        rows.append((f"{name}/{number}.wav", name))
+    with open("labels.csv", "w", newline="") as handle:
+        csv.writer(handle).writerows(rows)
+    run_g5(["embed", ENCODER, "rec", "-o", "birds.store"])
+    found = examples(VectorStore.open("birds.store"), read_labels("labels.csv"), "single")
+    assert len(set(found.groups)) == 12
+
+
+def test_the_probe(field, capsys):
+    run_g5(["embed", "mel_cnn", "rec", "-o", "birds.store"])
+    capsys.readouterr()
+    assert run_g5(["encoders", "probe", "birds.store"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    score = {line.split()[0]: float(line.split()[1]) for line in lines[1:]}
+    assert score["centroid_khz"] > 0.8
+
+
+def test_small_things():
+    assert window_starts(100, 40, 40).tolist() == [0, 40, 80]
+    assert window_starts(95, 40, 40).tolist() == [0, 40]
+    assert window_starts(10, 40, 40).tolist() == [0]
+    assert date_of("a/20240501_053000.wav") == "2024-05-01"
+    assert date_of("a/rec-2024-05-01.wav") == "2024-05-01"
+    assert date_of("a/120240501.wav") == ""
+    assert source_of("site/a.wav") == "site"
+    assert source_of("a.wav") == "a"

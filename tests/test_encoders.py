@@ -1,0 +1,288 @@
+"""Encoders: what a name means, what each gives, and what `g5 encoders check` finds."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from archs.encoders.handcrafted import Handcrafted
+from preprocessing.errors import UserError
+from tests.conftest import run_g5
+from transfer.encoders import blocks_of, load_encoder, save_encoder
+from transfer.promises import check_encoder, check_head, checkpointed, chunked
+
+WAV2VEC2 = (
+    "encoder.weights=random", "encoder.n_layers=1", "encoder.width=32", "encoder.n_heads=2",
+    "encoder.embedding_dim=12",
+)  # fmt: skip
+OURS = {"mel_cnn": (), "waveform_cnn": (), "handcrafted": (), "wav2vec2": WAV2VEC2}
+USERS = "tests.user_encoders"
+
+
+def small_onnx(
+    path: Path,
+    *,
+    samples: int | str = "samples",
+    inputs: int = 1,
+    frames: bool = False,
+    metadata: dict[str, str] | None = None,
+) -> Path:
+    """Waveforms (batch, samples) -> (batch, 4), by a strided convolution and a mean."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    rng = np.random.default_rng(0)
+    weight = rng.normal(size=(4, 1, 16)).astype(np.float32)
+    nodes = [
+        helper.make_node("Unsqueeze", ["wave", "axis"], ["x"]),
+        helper.make_node("Conv", ["x", "weight"], ["y"], strides=[8]),
+        helper.make_node("Abs", ["y"], ["a"]),
+    ]
+    if frames:
+        nodes.append(helper.make_node("Transpose", ["a"], ["embedding"], perm=[0, 2, 1]))
+    else:
+        nodes.append(helper.make_node("ReduceMean", ["a"], ["embedding"], axes=[2], keepdims=0))
+    wave = [helper.make_tensor_value_info("wave", TensorProto.FLOAT, ["batch", samples])]
+    wave += [
+        helper.make_tensor_value_info(f"more_{i}", TensorProto.FLOAT, [1])
+        for i in range(inputs - 1)
+    ]
+    shape = ["batch", "frames", 4] if frames else ["batch", 4]
+    out = helper.make_tensor_value_info("embedding", TensorProto.FLOAT, shape)
+    constants = [
+        numpy_helper.from_array(weight, "weight"),
+        numpy_helper.from_array(np.array([1], np.int64), "axis"),
+    ]
+    graph = helper.make_graph(nodes, "encoder", wave, [out], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    helper.set_model_props(model, metadata or {})
+    onnx.save(model, str(path))
+    return path
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_what_comes_with_g5_keeps_its_promises(name):
+    encoder = load_encoder(name, OURS[name])
+    if name != "wav2vec2":  # its promises on 30 s clips take a while
+        assert [f for f in check_encoder(encoder) if f.problem] == []
+    wave_BS = 0.1 * torch.randn(3, encoder.window_samples)
+    with torch.no_grad():
+        assert encoder.forward(wave_BS).shape == (3, encoder.embedding_dim)
+        assert encoder.forward(wave_BS[:, : encoder.sr // 8]).shape == (3, encoder.embedding_dim)
+    # Untrained weights are the same in every start, and other settings are another encoder.
+    assert encoder.hash() == load_encoder(name, OURS[name]).hash()
+    other = (*OURS[name], "encoder.window_s=2")
+    assert load_encoder(name, other).facts() != encoder.facts()
+
+
+def test_a_checkpoint_is_an_encoder(trained):
+    encoder = load_encoder(str(trained))
+    assert encoder.kind == "checkpoint"
+    assert [f for f in check_encoder(encoder) if f.problem] == []
+    assert encoder.facts().front_end["normalize"] == "recording"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, tiny_set) -> Path:
+    """A v1 checkpoint."""
+    import os
+
+    place = tmp_path_factory.mktemp("trained")
+    before = os.getcwd()
+    (place / "outputs").mkdir()
+    for name in ("procedural", "store"):
+        (place / "outputs" / name).symlink_to(tiny_set / "outputs" / name)
+    os.chdir(place)
+    try:
+        arguments = ["train", "v1", "debug=fast", "logger=none", "test=false"]
+        assert run_g5([*arguments, "arch.training.max_epochs=1"]) == 0
+    finally:
+        os.chdir(before)
+    (found,) = place.glob("outputs/*/*/checkpoints/best_checkpoint.ckpt")
+    return found
+
+
+def test_a_tuned_encoder_comes_back(trained, tmp_path):
+    for name in (str(trained), "mel_cnn", f"{USERS}.Good"):
+        encoder = load_encoder(name)
+        with torch.no_grad():
+            for parameter in encoder.module.parameters():
+                parameter.mul_(1.01)
+        save_encoder(encoder, tmp_path / "tuned.ckpt")
+        back = load_encoder(str(tmp_path / "tuned.ckpt"))
+        wave_BS = torch.randn(2, encoder.window_samples)
+        with torch.no_grad():
+            torch.testing.assert_close(back.forward(wave_BS), encoder.forward(wave_BS))
+        assert back.hash() == load_encoder(str(tmp_path / "tuned.ckpt")).hash()
+        assert back.facts().encoder_hash != load_encoder(name).facts().encoder_hash
+
+
+def test_onnx(tmp_path):
+    path = small_onnx(tmp_path / "m.onnx", metadata={"sample_rate": "8000", "window_s": "0.5"})
+    encoder = load_encoder(str(path))
+    assert (encoder.sr, encoder.window_s, encoder.embedding_dim) == (8000, 0.5, 4)
+    assert not encoder.trainable
+    assert [f for f in check_encoder(encoder) if f.problem] == []
+    # Frames are averaged, a fixed length is a window, and a YAML says what metadata do not.
+    path = small_onnx(tmp_path / "f.onnx", samples=4000, frames=True)
+    with pytest.raises(UserError, match=r"do not say sr; say encoder.sr=VALUE, or write .*f.yaml"):
+        load_encoder(str(path))
+    (tmp_path / "f.yaml").write_text("sr: 16000\n")
+    encoder = load_encoder(str(path))
+    assert (encoder.sr, encoder.window_s, encoder.embedding_dim) == (16000, 0.25, 4)
+    assert encoder.forward(torch.randn(3, 100)).shape == (3, 4)
+    assert load_encoder(str(path), ["encoder.sr=8000"]).window_s == 0.5
+    (tmp_path / "f.yaml").write_text("rate: 16000\n")
+    with pytest.raises(UserError, match="rate"):
+        load_encoder(str(path))
+
+
+def test_bad_onnx_is_said(tmp_path):
+    two = small_onnx(tmp_path / "two.onnx", inputs=2)
+    with pytest.raises(UserError, match=r"has 2 inputs \(wave, more_0\)"):
+        load_encoder(str(two))
+    (tmp_path / "text.onnx").write_text("hello")
+    with pytest.raises(UserError, match="cannot be read as an ONNX model"):
+        load_encoder(str(tmp_path / "text.onnx"))
+    with pytest.raises(UserError, match="no such file"):
+        load_encoder(str(tmp_path / "none.onnx"))
+
+
+def test_classes_of_ones_own():
+    encoder = load_encoder(f"{USERS}:Good", ["encoder.width=9"])
+    assert (encoder.sr, encoder.window_s, encoder.embedding_dim) == (8000, 0.5, 9)
+    assert encoder.hash() == load_encoder(f"{USERS}.Good", ["encoder.width=9"]).hash()
+    said = load_encoder("custom", [f"encoder._target_={USERS}.Good", "encoder.sr=16000"])
+    assert said.sr == 16000
+    silent = load_encoder(f"{USERS}.Silent", ["encoder.embedding_dim=6"])
+    assert silent.embedding_dim == 6
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("melcnn", "none of custom, handcrafted"),
+        ("custom", r"encoder\._target_: name your class"),
+        (f"{USERS}.Nobody", "has no class Nobody"),
+        ("nowhere.Thing", "no module nowhere"),
+        (f"{USERS}.Silent", "does not say its embedding_dim"),
+        (f"{USERS}.NeedsArgument", "depth"),
+        ("pathlib.Path", "no nn.Module"),
+        ("none.ckpt", "no such file"),
+    ],
+)
+def test_what_is_no_encoder_is_said(name, words):
+    with pytest.raises(UserError, match=words):
+        load_encoder(name)
+
+
+def test_an_unknown_key_is_said():
+    with pytest.raises(UserError, match=r"did you mean encoder\.channels"):
+        load_encoder("mel_cnn", ["encoder.chanels=[1]"])
+    with pytest.raises(UserError, match=r"encoder\.depth"):
+        load_encoder(f"{USERS}.Good", ["encoder.depth=3"])
+    with pytest.raises(UserError, match=r"torchaudio.pipelines has none"):
+        load_encoder("wav2vec2", ["encoder.bundle=NOTHING"])
+    with pytest.raises(UserError, match="is no state dict"):
+        load_encoder("wav2vec2", [*WAV2VEC2[1:], "encoder.weights=nowhere.pt"])
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("Leftover", "a dimension of 1 is left over"),
+        ("Frames", r"if it is time, take the mean over it \(z.mean\(dim=1\)\)"),
+        ("WrongWidth", "a width of 6, but embedding_dim says 7"),
+        ("Peers", "changes with the other clips in the batch"),
+        ("Detached", "remove torch.no_grad"),
+        ("AlwaysDropout", "other embeddings for the same clips after eval"),
+        ("StaysInTraining", "still in training mode|other embeddings"),
+        ("Raises", "mat1 and mat2.*waveforms"),
+        ("Squeezes", "for a single clip"),
+        ("Infinite", "NaN or infinity"),
+    ],
+)
+def test_the_usual_mistakes_have_words_of_their_own(name, words):
+    import re
+
+    found = [f.problem for f in check_encoder(load_encoder(f"{USERS}.{name}")) if f.problem]
+    assert found
+    assert re.search(words, found[0]), found
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("GoodHead", ""),
+        ("UnboundedHead", "end with a sigmoid"),
+        ("FlatHead", "keep the last axis"),
+        ("NanGradientHead", "NaN or infinite"),
+        ("NoWidthHead", "the width of the embeddings must be among them"),
+    ],
+)
+def test_heads_are_checked(name, words):
+    found = [f.problem for f in check_head(f"{USERS}.{name}", 6) if f.problem]
+    assert bool(found) == bool(words)
+    assert not words or words in found[0]
+
+
+def test_the_verb(place, capsys):
+    assert run_g5(["encoders"]) == 0
+    out = capsys.readouterr().out
+    assert all(name in out for name in ("mel_cnn", "wav2vec2", "handcrafted", ".onnx"))
+    good = ["encoders", "check", f"{USERS}.Good", "--head", f"{USERS}.GoodHead"]
+    assert run_g5(good) == 0
+    assert "all promises are kept" in capsys.readouterr().out
+    assert run_g5(["encoders", "check", f"{USERS}.Peers"]) == 1
+    assert "1 promises are broken" in capsys.readouterr().out
+
+
+def test_long_clips_that_do_not_fit_are_said(monkeypatch):
+    monkeypatch.setattr("transfer.promises._memory", lambda: 2**20)
+    (problem,) = [f.problem for f in check_encoder(load_encoder(f"{USERS}.Good")) if f.problem]
+    assert "GiB for one step" in problem
+    assert "finetune.checkpointing=true" in problem
+    assert "chunks" in problem
+
+
+def test_long_clips_take_less_memory_on_offer():
+    whole = load_encoder("mel_cnn")
+    x = torch.randn(2, 1, 64, 50)
+    expected = whole.module(x)
+    names = list(whole.module.state_dict())
+    checkpointed(whole.module)
+    torch.testing.assert_close(whole.module(x), expected)
+    whole.module(x).sum().backward()
+    assert all(p.grad is not None for p in whole.module.parameters())
+    assert list(whole.module.state_dict()) == names
+    good = load_encoder(f"{USERS}.Good")
+    pieces = chunked(good.module, 0.5, 8000)
+    wave_BS = torch.randn(2, 8000)
+    halves = torch.stack([good.module(half) for half in wave_BS.split(4000, dim=1)]).mean(0)
+    torch.testing.assert_close(pieces(wave_BS), halves)
+
+
+def test_blocks_run_from_input_to_output():
+    blocks = blocks_of(load_encoder("mel_cnn").module)
+    assert isinstance(blocks[0], torch.nn.Conv2d)
+    assert isinstance(blocks[-1], torch.nn.Linear)
+    assert len(blocks) == 9
+
+
+def test_handcrafted_measures_what_it_says():
+    encoder = Handcrafted(sr=22050, n_mfcc=13)
+    t = torch.arange(22050) / 22050
+    tone = 0.5 * torch.sin(2 * torch.pi * 1500 * t)
+    harmonic = sum(torch.sin(2 * torch.pi * 300 * k * t) / k for k in range(1, 6))
+    short = torch.where((t > 0.3) & (t < 0.5), tone, 0.0)
+    noise = torch.randn(22050, generator=torch.Generator().manual_seed(0))
+    wave_BS = torch.stack([tone, harmonic, short, noise])  # type: ignore[list-item]
+    value = dict(zip(encoder.names, encoder(wave_BS).T, strict=True))
+    assert value["f0_khz"][:3].tolist() == pytest.approx([1.5, 0.3, 1.5], rel=0.05)
+    assert value["f0_khz"][3] == 0
+    assert value["centroid_khz"][[0, 2]].tolist() == pytest.approx([1.5, 1.5], rel=0.02)
+    assert value["centroid_khz"][3] == pytest.approx(22.05 / 4, rel=0.05)
+    assert value["bandwidth_khz"][0] < 0.1 < 2.5 < value["bandwidth_khz"][3]
+    assert value["duration_s"][2] == pytest.approx(0.2, abs=0.05)
+    assert value["duration_s"][0] > 0.9

@@ -1,0 +1,125 @@
+"""Fine-tuning: the head first, then the encoder block by block; recorded, saved, usable."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from conf.nodes import read_section
+from preprocessing.errors import UserError
+from tests.conftest import run_g5
+from tests.test_encoders import small_onnx
+from transfer.encoders import blocks_of, load_encoder
+from transfer.finetune import FinetuneSettings, FineTuning, read_clips
+from transfer.labels import read_labels
+
+ENCODER = "tests.user_encoders.Good"
+SHORT = ("finetune.frozen_epochs=2", "finetune.epochs=4", "finetune.batch_size=8")
+
+
+@pytest.fixture(scope="module")
+def calls(tmp_path_factory) -> Path:
+    """Two kinds of calls, eight sources."""
+    place = tmp_path_factory.mktemp("calls")
+    rng = np.random.default_rng(0)
+    rows = [("file", "label", "source")]
+    for number in range(24):
+        kind = number % 2
+        t = np.arange(6000) / 8000
+        wave = 0.2 * np.sin(2 * np.pi * (500 + 400 * kind) * t) + 0.05 * rng.normal(size=6000)
+        soundfile.write(place / f"{number}.wav", wave, 8000)
+        rows.append((f"{number}.wav", "ab"[kind], f"s{number // 3}"))
+    with open(place / "labels.csv", "w", newline="") as handle:
+        csv.writer(handle).writerows(rows)
+    return place
+
+
+def settings(*overrides: str) -> FinetuneSettings:
+    return FinetuneSettings(**read_section("finetune", FinetuneSettings, [*SHORT, *overrides]))
+
+
+def tuning(calls: Path, *overrides: str, encoder: str = ENCODER) -> FineTuning:
+    loaded = load_encoder(encoder)
+    table = read_labels(calls / "labels.csv")
+    clips, problems = read_clips(loaded, table, calls, "single", where="labels.csv")
+    assert problems == []
+    return FineTuning(loaded, clips, settings(*overrides))
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_the_encoder_stays_frozen_and_then_thaws_from_the_end(calls, checkpointing):
+    torch.manual_seed(3)
+    run = tuning(calls, f"finetune.checkpointing={checkpointing}")
+    module = run._encoder.module
+    blocks = blocks_of(module)
+    start = [next(block.parameters()).detach().clone() for block in blocks]
+    moved, free = [], []
+    for metrics in run.run():
+        now = [next(block.parameters()).detach() for block in blocks]
+        moved.append([not torch.equal(a, b) for a, b in zip(start, now, strict=True)])
+        free.append(int(metrics["blocks_free"]))
+    assert free == [0, 0, 1, 1, 2, 2]
+    assert moved[1] == [False, False]
+    assert moved[3] == [False, True]
+    assert moved[5] == [True, True]
+    assert run.best["val/score"] >= run.frozen["val/score"]
+
+
+def test_rates_fall_from_block_to_block(calls):
+    run = tuning(calls, "finetune.block_decay=0.1", "finetune.learning_rate=0.01")
+    optimizer = torch.optim.AdamW([torch.zeros(1, requires_grad=True)], lr=1.0)
+    run._free(optimizer, 2)
+    rates = [group["lr"] for group in optimizer.param_groups]
+    assert rates == pytest.approx([1.0, 0.01, 0.001])
+
+
+def test_batch_norm_keeps_its_statistics(calls):
+    run = tuning(calls, encoder="waveform_cnn")
+    norm = next(m for m in run._encoder.module.modules() if isinstance(m, torch.nn.BatchNorm1d))
+    before = norm.running_mean.clone()  # type: ignore[union-attr]
+    list(run.run())
+    assert torch.equal(norm.running_mean, before)  # type: ignore[arg-type]
+
+
+def test_the_verb(calls, place, capsys):
+    command = ["finetune", ENCODER, "--labels", str(calls / "labels.csv"), *SHORT]
+    assert run_g5(command) == 0
+    out = capsys.readouterr().out
+    assert "frozen" in out
+    assert "head alone" in out
+    home = Path("outputs/finetune/finetune")
+    assert run_g5(["embed", str(home / "checkpoints/tuned.ckpt"), str(calls), "-o", "t.store"]) == 0
+    assert run_g5(["predict", str(home / "tuned.head"), "t.store", "-o", "p.csv"]) == 0
+    import mlflow
+
+    mlflow.set_tracking_uri("sqlite:///mlflow.db")
+    (run,) = mlflow.search_runs(experiment_names=["finetune"], output_format="list")
+    assert run.info.status == "FINISHED"
+    assert run.data.params["finetune.epochs"] == "4"
+    assert "val/score" in run.data.metrics
+
+
+def test_what_cannot_be_tuned_is_said(calls, tmp_path):
+    path = small_onnx(tmp_path / "m.onnx", metadata={"sr": "8000", "window_s": "0.5"})
+    with pytest.raises(UserError, match=r"cannot be fine-tuned.*ONNX"):
+        tuning(calls, encoder=str(path))
+    with pytest.raises(UserError, match="cannot be fine-tuned"):
+        tuning(calls, encoder="handcrafted")
+    with pytest.raises(UserError, match="must be a network"):
+        tuning(calls, "finetune.head=svm")
+    with pytest.raises(UserError, match=r"finetune\.task"):
+        settings("finetune.task=both")
+
+
+def test_unreadable_sound_is_left_out_and_said(calls, capsys, place):
+    table = (calls / "labels.csv").read_text() + "nowhere.wav,a,s9\n"
+    Path("more.csv").write_text(table)
+    command = ["finetune", ENCODER, "--labels", "more.csv", "--audio-root", str(calls)]
+    assert run_g5([*command, *SHORT, "logger=none"]) == 0
+    assert "row 26" in capsys.readouterr().out
+    Path("none.csv").write_text("file,label\nnowhere.wav,a\n")
+    assert run_g5(["finetune", ENCODER, "--labels", "none.csv", "logger=none"]) == 1
+    assert "no label has readable sound" in capsys.readouterr().err

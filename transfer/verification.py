@@ -1,0 +1,106 @@
+"""Telling individuals apart: pairs of clips, same or not, and the equal error rate.
+
+Shapes: N clips, D embedding width, P pairs.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from evaluation.intervals import Interval
+from preprocessing.errors import UserError
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs of clips (rows) and whether they are of one individual."""
+
+    first_P: np.ndarray
+    second_P: np.ndarray
+    same_P: np.ndarray
+
+
+def verification_pairs(
+    individuals: Sequence[str],
+    *,
+    n: int,
+    seed: int,
+    sources: Sequence[str] | None = None,
+) -> Pairs:
+    """``n`` pairs of the same individual and ``n`` of two, drawn evenly over individuals.
+
+    Args:
+        individuals: of each clip.
+        n: pairs of each kind; a pair may come twice, but never a clip with itself.
+        seed: of the drawing.
+        sources: recordings; given, both clips of a pair are of different ones.
+
+    Raises:
+        UserError: fewer than two individuals, or none with two clips (of two recordings).
+    """
+    names, who_N = np.unique(np.asarray(individuals, dtype=str), return_inverse=True)
+    where_N = np.arange(len(who_N)) if sources is None else np.unique(
+        np.asarray(sources, dtype=str), return_inverse=True)[1]  # fmt: skip
+    rows = [np.flatnonzero(who_N == who) for who in range(len(names))]
+    twice = [group for group in rows if len(np.unique(where_N[group])) > 1]
+    if len(names) < 2 or not twice:
+        raise UserError("verification needs two individuals, and two recordings of one of them")
+    rng = np.random.default_rng(seed)
+    pairs: list[tuple[int, int]] = []
+    while len(pairs) < n:
+        group = twice[rng.integers(len(twice))]
+        a, b = rng.choice(group, 2, replace=False)
+        if where_N[a] != where_N[b]:
+            pairs.append((a, b))
+    while len(pairs) < 2 * n:
+        one, other = rng.choice(len(rows), 2, replace=False)
+        pairs.append((rng.choice(rows[one]), rng.choice(rows[other])))
+    first_P, second_P = np.array(pairs).T
+    return Pairs(first_P, second_P, np.arange(2 * n) < n)
+
+
+def equal_error_rate(score_P: np.ndarray, same_P: np.ndarray) -> tuple[float, float]:
+    """The rate at which false accepts and false rejects are equal, and the threshold there.
+
+    Between two thresholds the rates are interpolated (ISO/IEC 19795-1).
+
+    Args:
+        score_P: higher means more alike.
+        same_P: bool.
+
+    Raises:
+        UserError: only one kind of pair, or a score that is not finite.
+    """
+    score_P, same_P = np.asarray(score_P, np.float64), np.asarray(same_P, bool)
+    if not np.isfinite(score_P).all():
+        raise UserError("an equal error rate needs finite scores")
+    n_same, n_other = int(same_P.sum()), int((~same_P).sum())
+    if not n_same or not n_other:
+        raise UserError("an equal error rate needs pairs of both kinds, same and different")
+    threshold_T = np.unique(score_P)
+    same, other = np.sort(score_P[same_P]), np.sort(score_P[~same_P])
+    # A pair is accepted at its threshold and above; behind the last, none is.
+    reject_T = np.append(np.searchsorted(same, threshold_T, side="left") / n_same, 1.0)
+    accept_T = np.append(1 - np.searchsorted(other, threshold_T, side="left") / n_other, 0.0)
+    at = int(np.argmax(reject_T >= accept_T))
+    if at == 0:
+        return float(reject_T[0] + accept_T[0]) / 2, float(threshold_T[0])
+    gap = accept_T - reject_T
+    share = gap[at - 1] / (gap[at - 1] - gap[at])
+    rate = reject_T[at - 1] + share * (reject_T[at] - reject_T[at - 1])
+    return float(rate), float(threshold_T[min(at, len(threshold_T) - 1)])
+
+
+def verification(z_ND: np.ndarray, pairs: Pairs, *, seed: int, resamples: int = 200) -> Interval:
+    """Equal error rate of the cosine similarity of unit vectors, with a bootstrap over pairs."""
+    score_P = (z_ND[pairs.first_P] * z_ND[pairs.second_P]).sum(axis=1)
+    rate, _ = equal_error_rate(score_P, pairs.same_P)
+    rng, n = np.random.default_rng(seed), len(score_P)
+    rates = []
+    for _ in range(resamples):
+        drawn = rng.integers(n, size=n)
+        if 0 < pairs.same_P[drawn].sum() < n:
+            rates.append(equal_error_rate(score_P[drawn], pairs.same_P[drawn])[0])
+    low, high = np.quantile(rates, (0.025, 0.975))
+    return Interval(rate, float(low), float(high), n)
