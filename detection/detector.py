@@ -84,7 +84,9 @@ class Detector:
         own = found.calibration
         lower = Calibration(own.threshold - below * own.scale, own.scale, own.expected_f)
         events = self.events(sound, found.target, found.curve, lower)
-        logit_E = lower.logit(np.interp(events["peak_s"], found.curve.time_N, found.curve.score_N))
+        peak_E = events["peak_s"].to_numpy(float)
+        score_E = np.interp(peak_E, found.curve.time_N, found.curve.score_N)
+        logit_E = lower.logit(np.asarray(score_E))
         return events.assign(score=expit(logit_E - below))
 
     def events(

@@ -22,9 +22,10 @@ from evaluation.protocol import run_test
 from evaluation.raw_features import RawStatistics
 from evaluation.report import write_report
 from evaluation.result import TestResult
-from evaluation.summary import summary_text
+from evaluation.summary import printable, summary_text
 from jobs.record import how_to_open, recording
 from jobs.setup import device_of, prepare_torch, set_matmul_precision
+from preprocessing.atomic import atomic_path
 from preprocessing.errors import UserError
 from preprocessing.events import Corpus
 from preprocessing.material import Material
@@ -56,9 +57,41 @@ def evaluate_checkpoint(
             that cannot be tested on.
     """
     with on_checkpoint_of(path, overrides, arch=arch, values=values, job=job) as tested:
-        return evaluate(
+        result = evaluate(
             tested.config, tested.restored, tested.material, tested.folder, tested.logger
         )
+        _events(tested)
+        return result
+
+
+def _events(tested: "Tested") -> None:
+    """Event scores, where the test's classes call more often in a recording than is support."""
+    from detection.corpus import detect_corpus, detector_of, predictions_of, truth_of
+    from evaluation.event_report import evaluate_events, event_summary
+    from evaluation.events import N_SHOTS
+
+    corpus, config = tested.material.corpus, tested.config
+    calls = corpus.split("test").groupby(["file", "label"]).size()
+    if not len(calls) or int(calls.max()) <= N_SHOTS:
+        return
+    detector, sounds = detector_of(
+        tested.restored, config["detection"], root_of(config) / "outputs" / "store",
+        device=device_of(config), block_s=config["features"]["block_s"],
+    )  # fmt: skip
+    tasks = list(detect_corpus(detector, sounds, corpus, "test", shots=N_SHOTS))
+    result = evaluate_events(predictions_of(tasks), truth_of(tasks, "test"), mode="fair")
+    print()
+    print(printable(event_summary(result), sys.stdout.encoding))
+    total = result.chosen.overall
+    scores = {
+        "test/event_f": total.fmeasure,
+        "test/event_precision": total.precision,
+        "test/event_recall": total.recall,
+    }
+    if tested.logger is not None:
+        tested.logger.log_metrics(scores)
+    with atomic_path(tested.folder.path / "event_scores.json") as temporary:
+        temporary.write_text(json.dumps(result.chosen.plain(), indent=1) + "\n")
 
 
 @dataclass(frozen=True)
