@@ -14,7 +14,7 @@ from scipy.special import expit
 from detection.boundaries import Outline
 from detection.curve import Shape, hysteresis, joined, maxima
 from detection.embed import Embedder
-from detection.scorer import Curve, Scorer
+from detection.scorer import STEEPNESS, Curve, Scorer
 from detection.sound import Sound
 from detection.support import Target
 from detection.threshold import Calibration, calibrate
@@ -69,7 +69,9 @@ class Detector:
     def calibration(self, curve: Curve) -> Calibration:
         """The curve's threshold: from the support, unless the scorer has one of its own."""
         if curve.threshold is not None:
-            return Calibration(curve.threshold, max(abs(curve.threshold) / 4, 1e-6), float("nan"))
+            return Calibration(
+                curve.threshold, max(abs(curve.threshold) / STEEPNESS, 1e-6), float("nan")
+            )
         settings = self.settings
         return calibrate(
             curve.positive_K, curve.negative_P,
@@ -127,7 +129,7 @@ class Detector:
             peak_E = peak_E[logit_N[peak_E] >= 0]
             half_E = curve.length_N[peak_E] / 2
             return peak_E, np.column_stack([time_N[peak_E] - half_E, time_N[peak_E] + half_E])
-        regions = hysteresis(logit_N, 0.0, self.settings["low_logit"])
+        regions = hysteresis(logit_N, 0.0, self.scorer.low_logit)
         if not self.scorer.refines:
             peak_E = np.array([a + int(np.argmax(logit_N[a:b])) for a, b in regions], dtype=int)
             step = float(time_N[1] - time_N[0]) / 2 if len(time_N) > 1 else 0.0

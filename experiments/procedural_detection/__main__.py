@@ -70,7 +70,8 @@ def _checkpoint(
     overrides = [f"arch={arch}", "experiment=procedural_detection", f"seed={seed}", *rest]
     run(resolve(composed(overrides)))
     name = f"{arch}_seed{seed}"
-    return (
+    folder = root_of(config) / "outputs" / "procedural_detection" / name
+    return folder / "checkpoints" / "best_checkpoint.ckpt"
         root_of(config) / "outputs/procedural_detection" / name / "checkpoints/best_checkpoint.ckpt"
     )
 
