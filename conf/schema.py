@@ -44,7 +44,6 @@ class Detection:
     workers: Count | Literal["auto"]
     prior_spread: Positive
     lean: Share
-    low_logit: float
     level: Share
     merge: NotNegative
     min_duration: NotNegative

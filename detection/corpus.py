@@ -3,7 +3,7 @@
 This is how DCASE Task 5 asks: everything after the last support call is to be found.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,13 @@ from detection.embed import Embedder, cores
 from detection.scorer import Scorer
 from detection.sound import Sounds
 from detection.support import targets_of
+from evaluation.ground_truth import TRUTH_COLUMNS, Truth
 from preprocessing.events import Corpus
 from preprocessing.progress import track
 from tracking.restore import Restored
+
+# How far below the own threshold an oracle may look, log-odds.
+ORACLE_LOGITS = 4.0
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,7 @@ class Task:
         truth: its POS events and what is marked UNK, sorted by start.
         support: the first POS events, all that the detector may see.
         found: what it found.
+        candidates: what it would find with lower thresholds, for an oracle.
     """
 
     file: str
@@ -39,6 +44,7 @@ class Task:
     truth: pd.DataFrame
     support: pd.DataFrame
     found: Found
+    candidates: pd.DataFrame
 
     @property
     def support_end_s(self) -> float:
@@ -103,7 +109,31 @@ def detect_corpus(
         )
         truth = pd.concat([rows, unknown]).sort_values(["start_s", "end_s"], kind="stable")
         found = detector.detect(sound, target)
-        yield Task(file, label, truth, support, found)
+        candidates = detector.candidates(sound, found, ORACLE_LOGITS)
+        yield Task(file, label, truth, support, found, candidates)
+
+
+def truth_of(tasks: Sequence[Task], subset: str) -> Truth:
+    """The tasks' calls as the scorer takes them."""
+    rows = [
+        task.truth.loc[:, ["start_s", "end_s", "status"]].assign(
+            name=Path(task.file).stem, label=task.label
+        )
+        for task in tasks
+    ]
+    events = pd.concat(rows, ignore_index=True).loc[:, TRUTH_COLUMNS]
+    return Truth(events, {Path(task.file).stem: subset for task in tasks}, {})
+
+
+def predictions_of(tasks: Sequence[Task], *, candidates: bool = False) -> pd.DataFrame:
+    """What was found, as the scorer takes it: ``name, label, start_s, end_s, score``."""
+    rows = [
+        (task.candidates if candidates else task.found.events)
+        .loc[:, ["start_s", "end_s", "label", "score"]]
+        .assign(name=Path(task.file).stem)
+        for task in tasks
+    ]
+    return pd.concat(rows, ignore_index=True)
 
 
 def _refuse(text: str) -> None:

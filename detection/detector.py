@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit
 
 from detection.boundaries import Outline
 from detection.curve import Shape, hysteresis, joined, maxima
 from detection.embed import Embedder
-from detection.scorer import Curve, Scorer
+from detection.scorer import STEEPNESS, Curve, Scorer
 from detection.sound import Sound
 from detection.support import Target
 from detection.threshold import Calibration, calibrate
@@ -68,12 +69,27 @@ class Detector:
     def calibration(self, curve: Curve) -> Calibration:
         """The curve's threshold: from the support, unless the scorer has one of its own."""
         if curve.threshold is not None:
-            return Calibration(curve.threshold, max(abs(curve.threshold) / 4, 1e-6), float("nan"))
+            return Calibration(
+                curve.threshold, max(abs(curve.threshold) / STEEPNESS, 1e-6), float("nan")
+            )
         settings = self.settings
         return calibrate(
             curve.positive_K, curve.negative_P,
             prior_spread=settings["prior_spread"], lean=settings["lean"],
         )  # fmt: skip
+
+    def candidates(self, sound: Sound, found: Found, below: float) -> pd.DataFrame:
+        """The events there would be with a threshold that is ``below`` the own one in log-odds.
+
+        Their scores are the calibrated ones: for an oracle, which looks at other thresholds.
+        """
+        own = found.calibration
+        lower = Calibration(own.threshold - below * own.scale, own.scale, own.expected_f)
+        events = self.events(sound, found.target, found.curve, lower)
+        peak_E = events["peak_s"].to_numpy(float)
+        score_E = np.interp(peak_E, found.curve.time_N, found.curve.score_N)
+        logit_E = lower.logit(np.asarray(score_E))
+        return events.assign(score=expit(logit_E - below))
 
     def events(
         self, sound: Sound, target: Target, curve: Curve, calibration: Calibration
@@ -113,7 +129,7 @@ class Detector:
             peak_E = peak_E[logit_N[peak_E] >= 0]
             half_E = curve.length_N[peak_E] / 2
             return peak_E, np.column_stack([time_N[peak_E] - half_E, time_N[peak_E] + half_E])
-        regions = hysteresis(logit_N, 0.0, self.settings["low_logit"])
+        regions = hysteresis(logit_N, 0.0, self.scorer.low_logit)
         if not self.scorer.refines:
             peak_E = np.array([a + int(np.argmax(logit_N[a:b])) for a, b in regions], dtype=int)
             step = float(time_N[1] - time_N[0]) / 2 if len(time_N) > 1 else 0.0

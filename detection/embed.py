@@ -114,7 +114,7 @@ class Embedder:
                 if len(clip_TM) < width:
                     clip_TM = clip_TM[torch.arange(width) % len(clip_TM)]
                 x_BTM[row] = clip_TM
-            return self._forward(self.encoder, x_BTM, sound, band)[: len(starts_B)]
+            return self._forward(self.model, x_BTM, sound, band)[: len(starts_B)]
 
         yield from in_order(work, firsts, self.workers)
 
@@ -149,7 +149,7 @@ class Embedder:
 
     @torch.inference_mode()
     def _pool(self, x_NCT: Tensor) -> Tensor:
-        return self.encoder.pool(x_NCT)
+        return self.model.geometry(self.encoder.pool(x_NCT.to(self.device)).float()).cpu()
 
     def _frames(
         self, sound: Sound, n_windows: int, scale: Scale, band: Band | None
@@ -227,7 +227,7 @@ def encoder_identity(restored: Restored) -> str:
     model = restored.config["arch"]["model"]
     facts = [model, restored.normalize.mode]
     state.update(json.dumps(facts, sort_keys=True).encode())
-    for part in (restored.model.encoder, restored.normalize):
+    for part in (restored.model, restored.normalize):
         for name, tensor in sorted(part.state_dict().items()):
             state.update(name.encode())
             state.update(tensor.detach().cpu().contiguous().numpy().tobytes())

@@ -5,11 +5,11 @@ Shapes: T frames, M mel bands.
 
 import numpy as np
 
-from conf.check import NotNegative, Positive
+from conf.check import NotNegative, Positive, Share
 from detection.boundaries import normalised
 from detection.curve import smoothed
 from detection.embed import Embedder
-from detection.scorer import Curve, Scorer
+from detection.scorer import STEEPNESS, Curve, Scorer
 from detection.sound import Sound
 from detection.support import Target, mel_centres
 
@@ -26,16 +26,24 @@ class EnergyScorer(Scorer):
         low_hz, high_hz: the band, as the front end hears it.
         smooth_s: seconds that the level is averaged over.
         threshold: median absolute deviations above the median from which on something is loud.
+        low: an event goes on while the level is above this share of the threshold.
     """
 
     needs_encoder = False
     refines = False
 
     def __init__(
-        self, *, low_hz: NotNegative, high_hz: Positive, smooth_s: NotNegative, threshold: Positive
+        self,
+        *,
+        low_hz: NotNegative,
+        high_hz: Positive,
+        smooth_s: NotNegative,
+        threshold: Positive,
+        low: Share,
     ) -> None:
         self.low_hz, self.high_hz = low_hz, high_hz
         self.smooth_s, self.threshold = smooth_s, threshold
+        self.low_logit = STEEPNESS * (low - 1)
 
     def curve(self, sound: Sound, target: Target, embedder: Embedder) -> Curve:
         level_T = self.level(sound, mel_centres(embedder.front_end))

@@ -13,6 +13,8 @@ from detection.embed import Embedder
 from detection.sound import Sound
 from detection.support import Target
 
+# Log-odds from nothing to a threshold that is no support's.
+STEEPNESS = 4.0
 # Seconds between gaps on the axis of the negatives: more than any recording lasts.
 GAP_APART = 1e7
 
@@ -59,6 +61,8 @@ class Scorer(ABC):
     # Whether an encoder is needed at all, and whether events' ends are looked for in the frames.
     needs_encoder: bool = True
     refines: bool = True
+    # An event goes on while its log-odds are above this; where it refines, its frames tell.
+    low_logit: float = 0.0
 
     @abstractmethod
     def curve(self, sound: Sound, target: Target, embedder: Embedder) -> Curve:

@@ -64,12 +64,13 @@ def night(tmp_path_factory) -> Path:
 def restored(arch: str) -> Restored:
     """An untrained encoder, which random projections make a fair judge of likeness."""
     torch.manual_seed(0)
+    distance = {"distance": "euclidean", "cosine_scale": 1.0, "normalize": "none"}
     if arch == "v1":
-        model = ProtoNetV1(channels=[8, 16], dropout=0.0, distance="euclidean", cosine_scale=1.0)
+        model = ProtoNetV1(channels=[8, 16], dropout=0.0, **distance)
     else:
         model = ProtoNetV2(
             channels=[8, 16], se_reduction=4, attention_heads=2, dropout=0.0, embedding_dim=32,
-            distance="euclidean", distance_hidden=[8], cosine_scale=1.0,
+            distance_hidden=[8], frequency_bins=2, band_statistics=4, **distance,
         )  # fmt: skip
     # Statistics as if it had been trained.
     model(torch.randn(8, 1, 16, 40))
@@ -545,3 +546,11 @@ def test_detection_has_settings_of_its_own_in_an_old_checkpoint(checkpoints, tmp
     stored = torch.load(checkpoints["v1"], weights_only=True)["g5"]["config"]
     old = {key: value for key, value in stored.items() if key != "detection"}
     assert on_checkpoint(json.loads(json.dumps(old)), [], {})["detection"] == stored["detection"]
+
+
+def test_a_test_on_data_with_a_time_axis_scores_events(checkpoints, place, capsys):
+    more = ["logger=none", "data.calls_per_recording=8", "data.workers=1"]
+    assert run_g5(["test", str(checkpoints["v1"]), *more]) == 0
+    assert "mode fair" in capsys.readouterr().out
+    (path,) = place.rglob("event_scores.json")
+    assert 0 <= json.loads(path.read_text())["overall"]["fmeasure"] <= 100

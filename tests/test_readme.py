@@ -53,6 +53,7 @@ def workplace(place, calls) -> Path:
         (place / name).symlink_to(home / name)
     write_raven(place, calls)
     write_clips(place, calls)
+    write_night(place, calls)
     write_truth(place, calls)
     return place
 
@@ -79,6 +80,19 @@ def write_raven(place: Path, calls: pd.DataFrame) -> None:
             }
         )
         table.to_csv(folder / f"{Path(str(file)).stem}.selections.txt", sep="\t", index=False)
+
+
+def write_night(place: Path, calls: pd.DataFrame) -> None:
+    """A recording, its calls as an Audacity track, and a folder with a library of them."""
+    file = calls["file"].iloc[0]
+    rows = calls[calls["file"] == file]
+    (place / "night.wav").symlink_to(file)
+    times = zip(rows["start_s"], rows["end_s"], strict=True)
+    (place / "five_calls.txt").write_text("".join(f"{a}\t{b}\tcall\n" for a, b in times))
+    (place / "recordings").mkdir(exist_ok=True)
+    (place / "recordings" / "night.wav").symlink_to(file)
+    library = rows.assign(file="night.wav")[["file", "start_s", "end_s", "label"]]
+    library.to_csv(place / "library.csv", index=False)
 
 
 def write_clips(place: Path, calls: pd.DataFrame) -> None:
@@ -108,6 +122,8 @@ def run(command: str) -> None:
     elif words[:2] == ["g5", "train"]:
         # What the user typed comes last, and wins.
         assert run_g5([*words[1:3], *cuts, *words[3:]]) == 0
+    elif words[:2] == ["g5", "detect"]:
+        assert run_g5([*words[1:], "detection.workers=1"]) == 0
     elif words[1:2] in (["evaluate"], ["compare"]) or words[:3] == ["g5", "data", "split"]:
         assert run_g5(words[1:]) == 0
     elif words[:2] == ["g5", "data"]:
