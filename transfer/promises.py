@@ -288,7 +288,7 @@ class Chunked(nn.Module):
         chunks = list(wave_BS.split(self.samples, dim=1))
         if len(chunks) > 1 and chunks[-1].shape[1] < self.samples / 2:
             chunks.pop()
-        parts = [checkpoint(self.encoder, chunk, use_reentrant=False) for chunk in chunks]
+        parts: Any = [checkpoint(self.encoder, chunk, use_reentrant=False) for chunk in chunks]
         return torch.stack(parts).mean(dim=0)
 
 
