@@ -64,7 +64,9 @@ def overridden(
         if not free and (where is None or last not in where):
             raise unknown_key(rest, list(config), group)
         try:
-            OmegaConf.update(config, rest, yaml.safe_load(text))
+            # OmegaConf's own reader: to YAML 1.1, 1e-4 is a word.
+            value: Any = OmegaConf.from_dotlist([f"value={text}"])
+            OmegaConf.update(config, rest, value["value"], merge=False)
         except (OmegaConfBaseException, yaml.YAMLError) as error:
             raise UserError(f"{override}: {str(error).splitlines()[0]}") from error
     try:

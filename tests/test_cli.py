@@ -15,7 +15,23 @@ G5 = str(Path(sys.executable).with_name("g5"))
 
 @pytest.mark.parametrize(
     "verb",
-    [[], ["train"], ["test"], ["capacity"], ["features"], ["data"], ["data", "check"], ["ui"]],
+    [
+        [],
+        ["train"],
+        ["test"],
+        ["capacity"],
+        ["features"],
+        ["data"],
+        ["data", "check"],
+        ["ui"],
+        ["embed"],
+        ["classify"],
+        ["predict"],
+        ["finetune"],
+        ["encoders"],
+        ["encoders", "check"],
+        ["encoders", "probe"],
+    ],
 )
 def test_every_verb_has_help_with_an_example(verb):
     result = CliRunner().invoke(main, [*verb, "--help"])

@@ -1,6 +1,7 @@
 """`EmbeddingHead` and the heads of `conf/head/`: scikit-learn's manners, tasks, saving."""
 
 import inspect
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from transfer.saved import SavedHead, fit_head, load_head, make_head, save_head
 from transfer.vectors import EncoderFacts
 
 FACTS = EncoderFacts("small", "0123", 16, 22050, 1.0)
-FAST = {"max_epochs": 15, "hidden_dim": 16}
+FAST: dict[str, Any] = {"max_epochs": 15, "hidden_dim": 16}
 
 
 class OwnHead(nn.Module):
@@ -92,7 +93,8 @@ def test_a_rating(owls):
 def test_it_lives_among_scikit_learns_tools(owls):
     x_ND, y = owls
     head = EmbeddingHead(max_epochs=20, seed=3)
-    assert clone(head).get_params() == head.get_params()
+    copy: Any = clone(head)
+    assert copy.get_params() == head.get_params()
     assert cross_val_score(make_pipeline(StandardScaler(), head), x_ND, y, cv=3).mean() > 0.8
     grid = GridSearchCV(head, {"network": ["linear", "mlp"], "weight_decay": [0.0, 0.1]}, cv=2)
     assert grid.fit(x_ND, y).best_score_ > 0.8

@@ -28,6 +28,8 @@ CUTS = ("debug=fast", "logger=none", "arch.training.max_epochs=1")
 FETCH = "g5 data fetch dcase2024 -o dcase2024"
 ELSEWHERE = ("make demo", "make test", ". .venv/bin/activate", "mlflow ui --port 5000", FETCH)
 
+ON_EMBEDDINGS = ("embed", "classify", "predict", "encoders")
+
 
 def commands() -> list[str]:
     text = (ROOT / "README.md").read_text()
@@ -55,6 +57,7 @@ def workplace(place, calls) -> Path:
     write_clips(place, calls)
     write_night(place, calls)
     write_truth(place, calls)
+    write_labelled(place)
     return place
 
 
@@ -64,6 +67,18 @@ def write_truth(place: Path, calls: pd.DataFrame) -> None:
     for file, rows in test.groupby("file"):
         write_events(rows, place / "ground_truth" / f"{Path(str(file)).stem}.csv", "csv")
     write_events(test.iloc[::2], place / "predictions.csv", "csv")
+
+
+def write_labelled(place: Path) -> None:
+    """Some of the clips as `recordings/`, with a table of their labels."""
+    table = pd.read_csv(place / "clips.csv")
+    most = table["label"].value_counts().index[:2]
+    chosen = table[table["label"].isin(list(most))].groupby(["label", "source"]).head(4)
+    (place / "recordings").mkdir()
+    for file in chosen["file"]:
+        (place / "recordings" / Path(file).name).symlink_to(place / file)
+    names = [Path(file).name for file in chosen["file"]]
+    chosen.assign(file=names)[["file", "label"]].to_csv(place / "labels.csv", index=False)
 
 
 def write_raven(place: Path, calls: pd.DataFrame) -> None:
@@ -128,6 +143,10 @@ def run(command: str) -> None:
         assert run_g5(words[1:]) == 0
     elif words[:2] == ["g5", "data"]:
         assert run_g5([*words[1:3], *CUTS[:1], *words[3:]]) == 0
+    elif words[:2] == ["g5", "finetune"]:
+        assert run_g5([*words[1:], "finetune.epochs=1", "logger=none"]) == 0
+    elif words[0] == "g5" and words[1] in ON_EMBEDDINGS:
+        assert run_g5(words[1:]) == 0
     elif words[0] == "g5":
         assert run_g5([*words[1:], *CUTS[:1]]) == 0
     else:

@@ -268,7 +268,8 @@ def _from_onnx(name: str, overrides: Sequence[str]) -> LoadedEncoder:
         key: node[key] for key in ("path", "input", "output", "embedding_dim")
     }
     module = OnnxEncoder(**values)
-    sr, window_s = node["sr"] or module.sr, node["window_s"] or module.window_s
+    sr: Any = node["sr"] or module.sr
+    window_s: Any = node["window_s"] or module.window_s
     if sr and not window_s and module.samples:
         window_s = module.samples / sr
     for key, value in (("sr", sr), ("window_s", window_s)):

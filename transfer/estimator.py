@@ -84,7 +84,7 @@ class EmbeddingHead(BaseEstimator):
         weight_decay: float = 1e-2,
         max_epochs: int = 60,
         batch_size: int = 256,
-        patience: int = 8,
+        patience: int = 5,
         validation_share: float = 0.15,
         weights: ClassWeights = "none",
         beta: float = 0.99,
@@ -151,7 +151,14 @@ class EmbeddingHead(BaseEstimator):
             x = (x - self.mean_D) / self.std_D
             data = (x[train_n], target[train_n].to(device))
             held = (x[held_n], target[held_n].to(device)) if len(held_n) else None
-            _Training(self, self.loss_for(data[1])).run(data, held)
+            # Steps this small gain nothing from threads, and beside other work they wait for
+            # each other most of the time.
+            threads = torch.get_num_threads()
+            torch.set_num_threads(1)
+            try:
+                _Training(self, self.loss_for(data[1])).run(data, held)
+            finally:
+                torch.set_num_threads(threads)
         self.module_.eval()
         return self
 
@@ -355,7 +362,7 @@ class _Training:
         steps = head.max_epochs * math.ceil(len(x) / size)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
         stopping = EarlyStopping(
-            self._module, monitor="loss", mode="min", patience=head.patience, min_delta=1e-4
+            self._module, monitor="loss", mode="min", patience=head.patience, min_delta=1e-3
         )
         history: list[dict[str, float]] = []
         head.history_ = history

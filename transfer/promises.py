@@ -7,7 +7,7 @@ import gc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -288,8 +288,8 @@ class Chunked(nn.Module):
         chunks = list(wave_BS.split(self.samples, dim=1))
         if len(chunks) > 1 and chunks[-1].shape[1] < self.samples / 2:
             chunks.pop()
-        parts = [checkpoint(self.encoder, chunk, use_reentrant=False) for chunk in chunks]
-        return torch.stack(cast(list[Tensor], parts)).mean(dim=0)
+        parts: Any = [checkpoint(self.encoder, chunk, use_reentrant=False) for chunk in chunks]
+        return torch.stack(parts).mean(dim=0)
 
 
 def chunked(module: nn.Module, seconds: float, sr: int) -> Chunked:
