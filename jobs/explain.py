@@ -78,4 +78,6 @@ def _draw(x_MT: Tensor, map_MT: Tensor, title: str, out: Path) -> None:
         )
         below.set_ylabel("mel band")
         below.set_xlabel("frame")
+        for axes in (above, below):
+            axes.grid(False)
         figure.colorbar(image, ax=[above, below], label="red: speaks for it, blue: against")

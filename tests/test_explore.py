@@ -67,7 +67,9 @@ def test_a_journal_survives_a_line_cut_short_and_keeps_the_first_word(tmp_path):
     clip = ("a.wav", 0.0, 1.0)
     assert journal.add(Entry("1", clip, "label", "owl", 1.0)) is None
     assert journal.add(Entry("1", clip, "label", "owl", 1.0)) is None
-    assert journal.add(Entry("2", clip, "label", "wren", 1.0)).label == "owl"
+    before = journal.add(Entry("2", clip, "label", "wren", 1.0))
+    assert before is not None
+    assert before.label == "owl"
     with open(journal.path, "ab") as handle:
         handle.write(b'{"kind": "label", "cl')
     again = Journal(tmp_path)
