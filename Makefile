@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: demo test lint bench lock clean
+.PHONY: demo test test-browser lint bench lock clean
 
 demo: .venv/installed
 	$(BIN)/g5 train v2 experiment=demo
@@ -10,6 +10,10 @@ demo: .venv/installed
 # A process per core, each with one thread: faster than the threads of one process.
 test: .venv/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4
+
+# The labelling page in a real Chromium; skipped where there is none.
+test-browser: .venv/installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -453,6 +453,30 @@ def map_store(
     sys.exit(draw_map([store, *beside], labels, out, list(overrides)))
 
 
+@main.command("explain", context_settings=PASS_THROUGH)
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.argument("clip", metavar="CLIP")
+@click.option("--like", multiple=True, metavar="CLIP", help="Examples of the class; repeatable.")
+@click.option("-o", "--out", type=click.Path(path_type=Path), metavar="PNG", help="The figure.")
+@click.argument("overrides", **OVERRIDES)
+def explain_clip(
+    checkpoint: Path,
+    clip: str,
+    like: tuple[str, ...],
+    out: Path | None,
+    overrides: tuple[str, ...],
+) -> None:
+    """Which times and frequencies of a clip (FILE or FILE:START-END) drive the decision.
+
+    \b
+    g5 explain best_checkpoint.ckpt call.wav:12.3-12.9 --like owl1.wav --like owl2.wav
+    g5 explain best_checkpoint.ckpt call.wav explain.method=gradients
+    """
+    from jobs.explain import explain
+
+    sys.exit(explain(checkpoint, clip, like, out, list(overrides)))
+
+
 @main.command("label", context_settings=PASS_THROUGH)
 @click.argument("store", **STORE)
 @click.option("--classes", type=click.Path(path_type=Path), help="Class names, one a line.")

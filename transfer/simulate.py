@@ -3,6 +3,7 @@
 Shapes: N clips, D embedding width, S seeds, T rounds.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -153,7 +154,10 @@ class Classifier:
         self._model = None
         if len(self.classes) > 1:
             self._model = LogisticRegression(C=regularisation, max_iter=200, tol=1e-3)
-            self._model.fit(self._scaled(z_LD), labels)
+            with warnings.catch_warnings():
+                # Few labels of many classes are what active learning begins with.
+                warnings.filterwarnings("ignore", message="The number of unique classes")
+                self._model.fit(self._scaled(z_LD), labels)
 
     def _scaled(self, z_UD: np.ndarray) -> np.ndarray:
         return (z_UD - self._mean_D) / self._scale

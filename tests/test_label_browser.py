@@ -1,0 +1,159 @@
+"""The labelling page in a real Chromium: keys, reload, a killed server, two tabs."""
+
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from preprocessing.annotations import read_events
+from tests.conftest import run_g5
+from tests.labelled_store import CLASSES, kind_of, make_store
+from transfer.journal import Journal
+from transfer.vectors import VectorStore
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+FLAGS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
+]
+
+
+@pytest.fixture
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as running:
+        chromium = running.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+        yield chromium
+        chromium.close()
+
+
+class Server:
+    """`g5 label` in a process of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        command = [
+            str(Path(sys.executable).with_name("g5")), "label", str(folder / "birds.store"),
+            "--classes", str(folder / "classes.txt"), "--no-browser",
+        ]  # fmt: skip
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            found = re.search(r"http://127\.0\.0\.1:\d+/\S+", line)
+            if found:
+                self.url = found.group(0)
+                break
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    make_store(tmp_path)
+    (tmp_path / "classes.txt").write_text("\n".join(CLASSES) + "\n")
+    return tmp_path
+
+
+def label(page, count: int, done: int) -> None:
+    """Label by keyboard, as somebody who knows; each key only when the clip is there."""
+    for number in range(done, done + count):
+        page.wait_for_selector(f"body[data-done='{number}']", timeout=20_000)
+        row = int(page.get_attribute("body", "data-row"))
+        page.keyboard.press(str(1 + CLASSES.index(kind_of(row))))
+    page.wait_for_selector(f"body[data-done='{done + count}']", timeout=20_000)
+
+
+def entries(folder: Path) -> dict:
+    return Journal(folder / "birds.store").entries
+
+
+def test_twenty_calls_by_keyboard_a_reload_and_a_killed_server(folder, browser, monkeypatch):
+    server = Server(folder)
+    try:
+        page = browser.new_page()
+        errors: list[str] = []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(server.url)
+        label(page, 12, done=0)
+        assert len(entries(folder)) == 12  # on the disk before the next clip shows
+        page.reload()
+        label(page, 3, done=12)
+        server.kill()
+        page.keyboard.press("1")
+        page.wait_for_selector("text=Everything up to the last clip is saved", timeout=20_000)
+        assert len(entries(folder)) == 15
+    finally:
+        server.kill()
+    server = Server(folder)
+    try:
+        page.goto(server.url)
+        label(page, 5, done=15)
+        page.keyboard.press("z")
+        page.wait_for_selector("body[data-done='19']", timeout=20_000)
+        page.keyboard.press("u")
+        page.wait_for_selector("body[data-done='20']", timeout=20_000)
+        page.keyboard.press("n")
+        page.wait_for_selector("body[data-done='21']", timeout=20_000)
+        page.keyboard.press("c")
+        page.keyboard.type("whistle")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("body[data-done='22']", timeout=20_000)
+        page.wait_for_selector("#suggestions button", timeout=20_000)
+        page.locator("#tile").evaluate("image => image.decode()")  # raises if it is no picture
+        assert errors == []
+    finally:
+        server.kill()
+    check_exports(folder, monkeypatch)
+
+
+def check_exports(folder: Path, monkeypatch) -> None:
+    store = VectorStore.open(folder / "birds.store")
+    said = list(entries(folder).values())
+    rows = {clip: row for row, clip in enumerate(clips(store))}
+    right = [e for e in said if e.kind == "label" and e.label != "whistle"]
+    assert all(e.label == kind_of(rows[e.clip]) for e in right)
+    assert len(right) == 19
+    assert [e.kind for e in said[19:]] == ["unsure", "not a call", "label"]
+    monkeypatch.chdir(folder)
+    assert run_g5(["label", "birds.store", "--export", "raven", "-o", "out.selections.txt"]) == 0
+    assert run_g5(["label", "birds.store", "--export", "csv", "-o", "out.csv"]) == 0
+    assert run_g5(["label", "birds.store", "--export", "audacity", "-o", "tracks"]) == 0
+    for name in ("out.selections.txt", "out.csv"):
+        events, _ = read_events(folder / name)
+        assert len(events) == 22
+        assert sorted(events["status"]) == ["NEG"] + ["POS"] * 20 + ["UNK"]
+    assert sum(len(read_events(path)[0]) for path in (folder / "tracks").iterdir()) == 22
+
+
+def clips(store: VectorStore) -> list:
+    from transfer.journal import clip_of
+
+    index = store.index
+    return [clip_of(*c) for c in zip(index["file"], index["start_s"], index["end_s"], strict=True)]
+
+
+def test_two_tabs_do_not_clobber_each_other(folder, browser):
+    server = Server(folder)
+    try:
+        one, two = browser.new_page(), browser.new_page()
+        one.goto(server.url)
+        two.goto(server.url)
+        for page in (one, two):
+            page.wait_for_selector("body[data-done='0']", timeout=20_000)
+        assert one.get_attribute("body", "data-row") != two.get_attribute("body", "data-row")
+        one.keyboard.press("1")
+        one.wait_for_selector("body[data-done='1']", timeout=20_000)
+        two.keyboard.press("2")
+        two.wait_for_selector("body[data-done='2']", timeout=20_000)
+        assert sorted(e.label for e in entries(folder).values()) == ["high", "low"]
+    finally:
+        server.kill()
