@@ -72,8 +72,6 @@ def _checkpoint(
     name = f"{arch}_seed{seed}"
     folder = root_of(config) / "outputs" / "procedural_detection" / name
     return folder / "checkpoints" / "best_checkpoint.ckpt"
-        root_of(config) / "outputs/procedural_detection" / name / "checkpoints/best_checkpoint.ckpt"
-    )
 
 
 def _group(choice: str, values: Mapping[str, Any]) -> dict[str, Any]:
