@@ -55,8 +55,7 @@ def refined(
         distance_NP = torch.cdist(x_ND, proto).square()
         scale = temperature * distance_NP[:, 1:].mean().clamp(min=1e-9)
         weight_N = torch.softmax(-distance_NP / scale, dim=1)[:, 0]
-        weight_N = weight_N * (weight_N > 0.5)
-        if weight_N.sum() == 0:
+        if float(weight_N.sum()) < 1e-12:
             break
         mean_D = (weight_N[:, None] * x_ND).sum(dim=0) / weight_N.sum()
         positive_D = (1 - weight) * start_D + weight * mean_D

@@ -30,6 +30,8 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+import detection.detector
+import jobs.detect
 import jobs.record
 import jobs.test
 import jobs.train
@@ -62,7 +64,7 @@ HASH = re.compile(r"\b[0-9a-f]{12}\b")
 # The choices that a leaf is observed under, unless it is of another choice.
 BASE = {
     "arch": "v1", "data": "dcase", "features": "logmel", "trainer": "cpu",
-    "callbacks": "default", "logger": "mlflow",
+    "callbacks": "default", "logger": "mlflow", "detection": "prototypes",
 }  # fmt: skip
 
 # Everything small, and nothing left to the machine. "{world}" is the folder of `World`.
@@ -168,6 +170,30 @@ OTHER: dict[str, Any] = {
     "callbacks.early_stopping.monitor": "train/loss",
     "callbacks.early_stopping.mode": "min",
     "logger.tracking_uri": "sqlite:///another.db",
+    "detection.sr": "native",
+    "detection.shots": 2,
+    "detection.negatives": "everything",
+    "detection.share": False,
+    "detection.workers": 2,
+    "detection.merge": 40.0,
+    "detection.min_duration": 50.0,
+    "detection.max_duration": 0.05,
+    "detection.level": 0.95,
+    "detection.lean": 0.0,
+    "detection.prior_spread": 3.0,
+    "detection.max_negatives": 3,
+    "detection.min_window_s": 0.4,
+    "detection.max_window_s": 0.1,
+    "detection.max_scales": 1,
+    "detection.adapt": "head",
+    "detection.adapt_max_s": 1e-9,
+    "detection=template detection.max_template_s": 0.05,
+    "detection=template detection.min_template_frames": 40,
+    "detection=energy detection.low_hz": 1500,
+    "detection=energy detection.smooth_s": 0.5,
+    "detection=energy detection.threshold": 0.5,
+    "detection=energy detection.low": 0.0,
+    "detection=energy detection.high_hz": 1000,
 }  # fmt: skip
 
 # What a leaf acts together with.
@@ -188,6 +214,13 @@ TOGETHER_WITH: dict[str, dict[str, Any]] = {
     "arch.training.warmup_epochs": {
         "arch.training.scheduler": "cosine_warmup", "arch.training.max_epochs": 3,
     },
+    "detection.max_window_s": {"detection.min_window_s": 0.05},
+    "detection.max_scales": {"detection.max_scales": 3, "detection.min_window_s": 0.03},
+    "detection.adapt_steps": {"detection.adapt": "head"},
+    "detection.adapt_rate": {"detection.adapt": "head"},
+    "detection.adapt_seed": {"detection.adapt": "head"},
+    "detection.adapt_max_s": {"detection.adapt": "head"},
+    "detection.adapt_weight": {"detection.adapt": "transductive"},
     "callbacks.early_stopping.enabled": {"callbacks.early_stopping.patience": 1},
     **{
         f"callbacks.early_stopping.{key}": {
@@ -613,6 +646,38 @@ def see_procedural(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch
     }, workers
 
 
+def see_detection(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) -> Any:
+    """What is found by a hardly trained encoder, how it came about, and what is written."""
+    seen: list[Any] = []
+    detect, report = detection.detector.Detector.detect, jobs.detect.Report.write
+
+    def spied_detect(detector: Any, sound: Any, target: Any) -> Any:
+        found = detect(detector, sound, target)
+        one = detector.embedder
+        seen.append((one.batch, one.workers, one.stride, sound.slow, len(target.shots)))
+        seen.append([repr(gap[1:]) for gap in target.gaps()])
+        seen.append(digest(found.curve.score_N.tobytes(), repr(found.calibration)))
+        seen.append(found.events.to_csv())
+        return found
+
+    def spied_report(page: Any, path: Path) -> Path:
+        seen.append(page.snippets)
+        return report(page, path)
+
+    sound(here / "night.wav", 5.0, seed=3)
+    # Another rate than the front end's.
+    samples, _ = soundfile.read(here / "night.wav")
+    soundfile.write(here / "night.wav", samples, 6000)
+    marks = [(0.4, 0.5), (1.0, 1.2), (2.0, 2.8)]
+    (here / "calls.txt").write_text("".join(f"{a}\t{b}\tx\n" for a, b in marks))
+    patch.setattr(detection.detector.Detector, "detect", spied_detect)
+    patch.setattr(jobs.detect.Report, "write", spied_report)
+    patch.setattr(jobs.detect, "resolve", lambda _: config)
+    trained = Path(config["arch"]["training"]["load_weight_from"])
+    jobs.detect.detect(trained, here / "night.wav", here / "calls.txt", here / "out", None, [])
+    return seen, sorted(path.suffix for path in here.rglob("*") if path.is_file())
+
+
 def see_trainer(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) -> Any:
     """What Lightning is asked for; this machine need not have it."""
     asked: dict[str, Any] = {}
@@ -660,6 +725,7 @@ def see_target(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) ->
     return (
         type(data_of(config)).__name__,
         type(front_end_of(config)).__name__,
+        locate(config["detection"]["_target_"], "detection").__name__,
         type(build(config["arch"]["model"], expect=ProtoNet, where="arch.model")).__name__,
         augmentation and type(build(augmentation, expect=nn.Module, where="")).__name__,
     )
@@ -691,6 +757,7 @@ PROBES: dict[str, Probe] = {
         see_test, {"arch.training.load_weight_from": "{world}/trained.ckpt"}, share=True
     ),
     "arch.training.": RUN,
+    "detection.": Probe(see_detection, {"arch.training.load_weight_from": "{world}/trained.ckpt"}),
     "trainer.": RUN,
     **{f"trainer.{key}": TRAINER for key in ("accelerator", "devices", "num_nodes", "strategy")},
     "callbacks.": CALLBACKS,
