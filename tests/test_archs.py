@@ -368,6 +368,8 @@ def test_v2_takes_any_number_of_blocks(channels: list[int]):
         ("frequency_bins", 0),
         ("band_statistics", -1),
         ("distance_hidden", [0]),
+        ("distance_share", 0.0),
+        ("distance_share", 1.0),
     ],
 )
 def test_v2_names_impossible_values(key: str, value: Any):
@@ -401,27 +403,27 @@ def test_v2s_learnable_distance_starts_at_the_euclidean_one_exactly():
     expected_QN = euclidean_logits(query_QD, support_NKD.mean(1))
     assert torch.equal(model.logits(support_NKD, query_QD), expected_QN)
     after = trained("v2").model
-    correction_QN = after.logits(support_NKD, query_QD) - expected_QN
-    assert correction_QN.std() > 1e-3, "training leaves the correction as it was"
+    factor_QN = after.logits(support_NKD, query_QD) / expected_QN
+    assert factor_QN.std() > 1e-5, "training leaves the correction as it was"
+    assert (factor_QN - 1).abs().max() <= node("v2")["distance_share"] + 1e-6
 
 
-def test_v2s_learnable_distance_is_symmetric_and_its_correction_knows_no_scale():
+def test_v2s_learnable_distance_is_symmetric_and_grows_as_the_euclidean_one():
     torch.manual_seed(0)
-    metric = LearnableDistanceMetric(16, [8, 4])
+    metric = LearnableDistanceMetric(16, [8, 4], 0.3)
     torch.nn.init.normal_(last_weight(metric))
     query_QD, proto_ND = torch.randn(5, 16), torch.randn(3, 16)
     distance_QN = metric(query_QD, proto_ND)
     torch.testing.assert_close(metric(proto_ND, query_QD).T, distance_QN)
-    correction_QN = distance_QN + euclidean_logits(query_QD, proto_ND)
-    scaled_QN = metric(100 * query_QD, 100 * proto_ND)
-    scaled_QN = scaled_QN + euclidean_logits(100 * query_QD, 100 * proto_ND)
-    torch.testing.assert_close(scaled_QN, correction_QN, rtol=0, atol=0.05)
-    assert correction_QN.std() > 0.1
+    torch.testing.assert_close(metric(10 * query_QD, 10 * proto_ND), 100 * distance_QN)
+    factor_QN = -distance_QN / euclidean_logits(query_QD, proto_ND)
+    assert factor_QN.std() > 0.01
+    assert (factor_QN - 1).abs().max() <= 0.3 + 1e-6
 
 
 def test_v2s_learnable_distance_is_the_float64_loop():
     torch.manual_seed(0)
-    metric = LearnableDistanceMetric(6, [5, 3])
+    metric = LearnableDistanceMetric(6, [5, 3], 0.3)
     torch.nn.init.normal_(last_weight(metric))
     query_QD, proto_ND = torch.randn(4, 6), torch.randn(2, 6)
     weights = [p.detach().double() for p in metric.correction.parameters()]
@@ -430,7 +432,7 @@ def test_v2s_learnable_distance_is_the_float64_loop():
             h = math.sqrt(6) * (q / q.norm() - p / p.norm()).abs()
             h = (weights[0] @ h + weights[1]).clamp_min(0)
             h = (weights[2] @ h + weights[3]).clamp_min(0)
-            expected = ((q - p) ** 2).sum() + (weights[4] @ h).item()
+            expected = ((q - p) ** 2).sum() * (1 + 0.3 * (weights[4] @ h).tanh().item())
             assert result.item() == pytest.approx(expected.item(), rel=1e-5)
 
 

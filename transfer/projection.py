@@ -24,7 +24,7 @@ def project(
     Args:
         x_ND: finite.
         method: ``pca``, ``tsne`` (van der Maaten & Hinton 2008) or ``umap`` (McInnes et al. 2018;
-            the extra ``g5[map]``).
+            the extra ``g5[umap]``).
         dims: 2 or 3.
         neighbours: t-SNE's perplexity, UMAP's neighbours; cut to what so few vectors allow.
         seed: of what is random.
@@ -51,7 +51,7 @@ def project(
         from umap import UMAP
     except ImportError as error:
         raise UserError(
-            'map.method=umap needs umap-learn: pip install "g5[map]"; or take map.method=tsne'
+            'map.method=umap needs umap-learn: pip install "g5[umap]"; or take map.method=tsne'
         ) from error
     near = min(neighbours, len(x_ND) - 1)
     # A fixed seed costs UMAP its threads, and buys the same map twice.
