@@ -85,7 +85,9 @@ def _embedding(place: Path) -> Row:
 
 
 def _v1() -> LoadedEncoder:
-    model = ProtoNetV1(channels=[64, 832], dropout=0.0, distance="euclidean", cosine_scale=10.0)
+    model = ProtoNetV1(
+        channels=[64, 832], dropout=0.0, distance="euclidean", cosine_scale=10.0, normalize="none"
+    )
     front_end = LogMel(
         sr=SR, n_fft=1024, hop_mel=256, n_mels=128, fmin=50, fmax=11025, floor_db=-100
     )

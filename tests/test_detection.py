@@ -422,9 +422,8 @@ def test_five_calls_in_every_call_out(arch, job, tmp_path, capsys):
     assert len(list((tmp_path / "found/pictures").glob("night.*.png"))) == 1
     assert "1 done" in capsys.readouterr().out
     # Ends better than the hop between windows.
-    hits = found[found["start_s"].apply(lambda a: min(abs(a - s) for s in CALLS_S) < 0.15)]
-    errors = hits["start_s"].apply(lambda a: min(abs(a - s) for s in CALLS_S))
-    assert errors.median() < 0.03
+    errors = [min(abs(start - s) for s in CALLS_S) for start in found["start_s"]]
+    assert np.median([error for error in errors if error < 0.15]) < 0.03
 
 
 def test_several_species_at_once(job, tmp_path):
@@ -432,7 +431,7 @@ def test_several_species_at_once(job, tmp_path):
     assert job("night.wav", "--support", "both.txt", "-o", "found", "detection.pictures=false") == 0
     found = predictions(tmp_path / "found")
     assert set(found["label"]) <= {"up", "down"}
-    up, down = (found[found["label"] == name] for name in ("up", "down"))
+    up, down = (found.query("label == @name") for name in ("up", "down"))
     assert overlap(up, OTHERS_S) <= 2
     assert overlap(down, OTHERS_S[3:]) >= 3
     assert not (tmp_path / "found/report.html").exists()
@@ -486,11 +485,12 @@ def test_a_folder_is_accounted_for_and_resumed(job, tmp_path, night, capsys, mon
     assert {status[name] for name in ("cut.flac", "empty.wav", "noise.mp3")} == {"corrupt"}
     assert status["silent.wav"] == "skipped"
     found = predictions(tmp_path / "found")
-    second = found[found["file"].str.endswith("second.wav")]
+    second = found.query("file.str.endswith('second.wav')")
     assert overlap(second, [2.0, 8.0]) == 2
     dcase = pd.read_csv(tmp_path / "found/predictions_dcase.csv")
     assert dcase.columns[:3].tolist() == ["Audiofilename", "Starttime", "Endtime"]
-    assert dcase[dcase["Audiofilename"] == "night.wav"]["Endtime"].min() > CALLS_S[4] + 0.3
+    ends = dcase.query("Audiofilename == 'night.wav'")["Endtime"].to_numpy()
+    assert ends.min() > CALLS_S[4] + 0.3
     assert "corrupt: " in capsys.readouterr().err
 
     monkeypatch.setattr("detection.detector.Detector.detect", None)
@@ -537,7 +537,7 @@ def test_boxes_restrict_the_band(job, tmp_path):
     found = predictions(tmp_path / "found")
     assert overlap(found, CALLS_S[5:]) == 5
     assert overlap(found, OTHERS_S) == 0
-    assert (found["low_hz"] == 500).all()
+    assert set(found["low_hz"]) == {500}
 
 
 def test_detection_has_settings_of_its_own_in_an_old_checkpoint(checkpoints, tmp_path):

@@ -59,7 +59,7 @@ def main(arguments: Sequence[str]) -> None:
     table = pd.read_csv(Path(real) / "fsdd" / "clips.csv")
     z_ND = embed(given["encoder"], [Path(real) / "fsdd" / file for file in table["file"]])
     config = section("simulate", Simulate, [])
-    seeds = int(given.get("seeds", config["seeds"]))
+    seeds = int(given["seeds"]) if "seeds" in given else config["seeds"]
     active(z_ND, table, config, seeds)
     speakers(z_ND, table)
 
