@@ -36,6 +36,7 @@ def test_a_difference_is_paired_and_in_points():
     )
     nothing = tables.difference(a, a)
     assert nothing.mean == 0
+    assert nothing.resampled == (0, 0)
     assert nothing.seeds == [0, 0]
 
 

@@ -1,7 +1,9 @@
 """easyfsl's prototypical network around our encoder: a second opinion on our training loop.
 
-The same encoder, episodes, optimiser, schedule and precision, in a plain loop of our own around
-`easyfsl.methods.PrototypicalNetworks`, which compares by the distance, not by its square.
+The same encoder, episodes, optimiser, schedule and precision, in a plain loop around
+`easyfsl.methods.PrototypicalNetworks`. Two habits of easyfsl are set aside, because they are other
+methods: it sends support and query through the encoder apart (batch norm then sees them apart), and
+its scores are minus the distance instead of minus its square.
 """
 
 from collections.abc import Sequence
@@ -48,8 +50,8 @@ def _train(model: ProtoNet, config: dict[str, Any], path: Path) -> None:
     material = material_of(config, data.load(), front_end)
     episodes, training = config["arch"]["episodes"], config["arch"]["training"]
     loaders = EpisodeLoaders(material, episodes, training=training, seed=config["seed"])
-    classifier = PrototypicalNetworks(model.encoder, use_softmax=False)
-    optimizer = make_optimizer(classifier, training)
+    classifier = PrototypicalNetworks()  # of embeddings: no backbone
+    optimizer = make_optimizer(model, training)
     scheduler = make_scheduler(optimizer, training)
     count = training["max_epochs"] * episodes["episodes_per_epoch"]
     for step in track(range(count), total=count, label="easyfsl", unit="episodes"):
@@ -59,14 +61,14 @@ def _train(model: ProtoNet, config: dict[str, Any], path: Path) -> None:
         x_B1MT = normalize(batch.x, batch.stats)
         support = batch.n_way * batch.k_shot
         label_N = torch.arange(batch.n_way)
-        classifier.train()
+        model.train()
         with torch.autocast("cpu", torch.bfloat16, config["trainer"]["precision"] == "bf16-mixed"):
-            # Both go through the encoder in one batch in ours, and apart in easyfsl.
-            classifier.process_support_set(
-                x_B1MT[:support], label_N.repeat_interleave(batch.k_shot)
-            )
-            scores_QN = classifier(x_B1MT[support:])
-        loss = F.cross_entropy(scores_QN.float(), label_N.repeat_interleave(batch.n_query))
+            z_BD = model.encoder(x_B1MT)
+        classifier.process_support_set(
+            z_BD[:support].float(), label_N.repeat_interleave(batch.k_shot)
+        )
+        scores_QN = -classifier(z_BD[support:].float()).square()
+        loss = F.cross_entropy(scores_QN, label_N.repeat_interleave(batch.n_query))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -65,6 +65,8 @@ def difference(a: Row, b: Row | np.ndarray) -> Difference:
         hashes = {answers.episodes_hash for answers in (*a.answers, *b.answers)}
         assert len(hashes) == 1, "only equal episodes can be paired"
     gap_A = a.hit_A - other_A
+    if not gap_A.any():
+        return Difference(0.0, (0.0, 0.0), (0.0, 0.0), [0.0] * len(a.seeds))
     over = mean_interval(per_episode(gap_A), bounds=(-1.0, 1.0))
     first = a.answers[0]
     # The bootstrap is made for shares: -1 .. 1 becomes 0 .. 1 and back.
