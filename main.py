@@ -97,6 +97,8 @@ def train(arch: str, exp_name: str | None, multirun: bool, overrides: tuple[str,
 
     if "," in arch and not multirun:
         raise click.UsageError(f"{arch} is several runs: add -m")
+    if again := [text for text in overrides if text.startswith("arch=")]:
+        raise click.UsageError(f"{again[0]}: the architecture is named already, {arch}")
     values = {} if exp_name is None else {"exp_name": exp_name}
     launch([f"arch={arch}", *overrides], values, multirun=multirun)
 

@@ -103,3 +103,9 @@ def test_strict_turns_problems_into_an_exit_code(place, tmp_path):
     where = ["data=dcase", f"path.train_dir={folder.parent}"]
     assert run_g5(["data", "check", *where]) == 0
     assert run_g5(["data", "check", "--strict", *where]) == 1
+
+
+def test_an_architecture_is_named_once():
+    result = CliRunner().invoke(main, ["train", "v2", "arch=v1"])
+    assert result.exit_code == 2
+    assert "arch=v1: the architecture is named already, v2" in result.output
