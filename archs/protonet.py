@@ -22,7 +22,7 @@ class Encoder(nn.Module):
     """Turns clips ``(B, 1, M, T)`` into embeddings ``(B, embedding_dim)``; any M and T from 1.
 
     An encoder whose work on overlapping windows can be shared says so by ``stride``: its clips
-    are then ``pool(frames(x))``, output frame t of a clip sees only frames up to
+    are then ``pool_frames(frame_features(x))``, output frame t of a clip sees only frames up to
     ``stride * (t + 1) - 1``, and all but the first ``head`` output frames are those of any longer
     clip around, if the clip starts at a multiple of ``stride``.
 
@@ -36,11 +36,11 @@ class Encoder(nn.Module):
     stride: int = 0
     head: int = 0
 
-    def frames(self, x_B1MT: Tensor) -> Tensor:
+    def frame_features(self, x_B1MT: Tensor) -> Tensor:
         """What is pooled: ``(B, 1, M, T) -> (B, C, T // stride)``; only with a ``stride``."""
         raise NotImplementedError(f"{type(self).__name__} shares nothing between windows")
 
-    def pool(self, x_BCT: Tensor) -> Tensor:
+    def pool_frames(self, x_BCT: Tensor) -> Tensor:
         """Embed clips by their frames: ``(B, C, T // stride) -> (B, D)``."""
         raise NotImplementedError(f"{type(self).__name__} shares nothing between windows")
 

@@ -149,7 +149,7 @@ class Embedder:
 
     @torch.inference_mode()
     def _pool(self, x_NCT: Tensor) -> Tensor:
-        return self.model.geometry(self.encoder.pool(x_NCT.to(self.device)).float()).cpu()
+        return self.model.geometry(self.encoder.pool_frames(x_NCT.to(self.device)).float()).cpu()
 
     def _frames(
         self, sound: Sound, n_windows: int, scale: Scale, band: Band | None
@@ -164,7 +164,7 @@ class Embedder:
             x_BTM = torch.zeros(1, margin + size, self.front_end.n_mels)
             low, high = max(start - margin, 0), min(start + size, sound.n_frames)
             x_BTM[0, margin - (start - low) : margin + high - start] = sound.features_TM[low:high]
-            return self._forward(self.encoder.frames, x_BTM, sound, band)[0, :, head:]
+            return self._forward(self.encoder.frame_features, x_BTM, sound, band)[0, :, head:]
 
         return in_order(work, range(0, needed, SHARED_FRAMES), self.workers)
 
@@ -180,7 +180,7 @@ class Embedder:
             begin = first * scale.hop
             span = sound.features_TM[begin : (last - 1) * scale.hop + width]
             x_BTM[: last - first] = span.unfold(0, width, scale.hop).transpose(1, 2)
-            return self._forward(self.encoder.frames, x_BTM, sound, band)[: last - first]
+            return self._forward(self.encoder.frame_features, x_BTM, sound, band)[: last - first]
 
         return in_order(work, range(0, n_windows, self.batch), self.workers)
 

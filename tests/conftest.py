@@ -30,9 +30,18 @@ def run_g5(arguments: Sequence[str]) -> int:
     return 0
 
 
+@pytest.fixture(autouse=True)
+def torch_as_it_was():
+    """What a training in this process asks of PyTorch must not reach the next test."""
+    yield
+    if torch := sys.modules.get("torch"):
+        torch.set_float32_matmul_precision("highest")
+        torch.use_deterministic_algorithms(False)
+
+
 @pytest.fixture(scope="session")
-def tiny_set(tmp_path_factory) -> Path:
-    """A place where the recordings and features of `debug=fast` have been made."""
+def tiny_home(tmp_path_factory) -> Path:
+    """The recordings of `debug=fast`, whose features have been made; tests may add other sets."""
     place = tmp_path_factory.mktemp("tiny")
     before = os.getcwd()
     os.chdir(place)
@@ -40,7 +49,14 @@ def tiny_set(tmp_path_factory) -> Path:
         assert run_g5(["features", "debug=fast"]) == 0
     finally:
         os.chdir(before)
-    return place
+    (home,) = (place / "outputs" / "procedural").iterdir()
+    return home
+
+
+@pytest.fixture(scope="session")
+def tiny_set(tiny_home) -> Path:
+    """A place where the recordings and features of `debug=fast` have been made."""
+    return tiny_home.parents[2]
 
 
 @pytest.fixture

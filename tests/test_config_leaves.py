@@ -79,6 +79,7 @@ SMALL: dict[str, Any] = {
     "features.fmax": 3500,
     "features.clip_s": 0.25,
     "features.workers": 2,
+    "detection.workers": 2,
     "arch.episodes.n_way": 2,
     "arch.episodes.k_shot": 1,
     "arch.episodes.n_query": 2,
@@ -174,7 +175,7 @@ OTHER: dict[str, Any] = {
     "detection.shots": 2,
     "detection.negatives": "everything",
     "detection.share": False,
-    "detection.workers": 2,
+    "detection.workers": 1,
     "detection.merge": 40.0,
     "detection.min_duration": 50.0,
     "detection.max_duration": 0.05,
@@ -591,7 +592,7 @@ def see_episodes(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) 
 def see_test(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) -> Any:
     """The test of a checkpoint, without its figures."""
     restored = restore(config["arch"]["training"]["load_weight_from"])
-    patch.setattr(jobs.test, "draw", lambda *_: [])
+    patch.setattr(jobs.test, "_write", lambda *_: {})
     result = jobs.test.evaluate(config, restored, material(config), RunFolder(here), None)
     return len(result.scores.accuracy_E), result.interval
 

@@ -38,21 +38,19 @@ def commands() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def calls(tiny_set) -> pd.DataFrame:
+def calls(tiny_home) -> pd.DataFrame:
     """The tiny set's calls, one row each, with their split."""
-    (home,) = (tiny_set / "outputs" / "procedural").iterdir()
-    folders = {f"{key}_dir": str(home / name) for key, name in SETS.items()}
+    folders = {f"{key}_dir": str(tiny_home / name) for key, name in SETS.items()}
     folders["eval_dir"] = folders.pop("val_dir")
     corpus = DcaseData(**folders, q_class="recording", anchor="centre", cache_dir=None).load()
     return pd.concat([corpus.split(split) for split in SPLITS])
 
 
 @pytest.fixture
-def workplace(place, calls) -> Path:
+def workplace(place, calls, tiny_home) -> Path:
     """A directory with what the README's commands expect to find."""
-    (home,) = (place / "outputs" / "procedural").iterdir()
     for name in SETS.values():
-        (place / name).symlink_to(home / name)
+        (place / name).symlink_to(tiny_home / name)
     write_raven(place, calls)
     write_clips(place, calls)
     write_night(place, calls)

@@ -52,11 +52,11 @@ class ConvEncoder(Encoder):
         x_BCMT = self.blocks(x_B1MT)
         return x_BCMT.mean(dim=(2, 3))
 
-    def frames(self, x_B1MT: Tensor) -> Tensor:
+    def frame_features(self, x_B1MT: Tensor) -> Tensor:
         """Mean over the bands: ``(B, 1, M, T) -> (B, C, T // 8)``."""
         return self.blocks(x_B1MT).mean(dim=2)
 
-    def pool(self, x_BCT: Tensor) -> Tensor:
+    def pool_frames(self, x_BCT: Tensor) -> Tensor:
         """Mean over the frames: ``(B, C, T // 8) -> (B, C)``."""
         return x_BCT.mean(dim=2)
 
