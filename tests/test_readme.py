@@ -72,7 +72,7 @@ def write_labelled(place: Path) -> None:
     table = pd.read_csv(place / "clips.csv")
     most = table["label"].value_counts().index[:2]
     chosen = table[table["label"].isin(list(most))].groupby(["label", "source"]).head(4)
-    (place / "recordings").mkdir()
+    (place / "recordings").mkdir(exist_ok=True)
     for file in chosen["file"]:
         (place / "recordings" / Path(file).name).symlink_to(place / file)
     names = [Path(file).name for file in chosen["file"]]

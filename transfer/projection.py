@@ -48,7 +48,7 @@ def project(
         perplexity = min(float(neighbours), (len(x_ND) - 1) / 3)
         return TSNE(dims, perplexity=perplexity, init="pca", random_state=seed).fit_transform(small)
     try:
-        from umap import UMAP
+        from umap import UMAP  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise UserError(
             'map.method=umap needs umap-learn: pip install "g5[umap]"; or take map.method=tsne'

@@ -116,16 +116,21 @@ def _layout(z_PD: np.ndarray, method: Method, seed: int) -> np.ndarray:
 def _umap(reduced: np.ndarray, seed: int) -> np.ndarray:
     import warnings
 
+    import torch
     import umap  # pyright: ignore[reportMissingImports]
 
-    with warnings.catch_warnings():
-        # It says that a seed costs its parallelism, and what numba thinks of its code.
-        warnings.simplefilter("ignore")
-        neighbours = min(15, len(reduced) - 1)
-        start = "spectral" if len(reduced) > 10 else "random"
-        return umap.UMAP(n_neighbors=neighbours, init=start, random_state=seed).fit_transform(
-            reduced
-        )
+    # numba's threads are OpenMP's, and so are PyTorch's: it leaves its own number behind.
+    threads = torch.get_num_threads()
+    try:
+        with warnings.catch_warnings():
+            # It says that a seed costs its parallelism, and what numba thinks of its code.
+            warnings.simplefilter("ignore")
+            neighbours = min(15, len(reduced) - 1)
+            start = "spectral" if len(reduced) > 10 else "random"
+            model = umap.UMAP(n_neighbors=neighbours, init=start, random_state=seed)
+            return model.fit_transform(reduced)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _nearest(z_PD: np.ndarray) -> np.ndarray:
