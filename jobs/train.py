@@ -1,13 +1,10 @@
 """Train a model as the configuration says, then test it: `archs/train.py` and `g5 train`."""
 
-import copy
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import ProgressBar
 from torch import nn
@@ -21,6 +18,7 @@ from conf.validate import validate
 from evaluation.calibration import calibrate
 from evaluation.raw_features import training_statistics
 from evaluation.result import TestResult
+from jobs.estimate import estimate
 from jobs.loaders import EpisodeLoaders, pretraining_epochs
 from jobs.record import recording
 from jobs.setup import check_device, device_of, precision_of, prepare_torch, set_matmul_precision
@@ -52,7 +50,6 @@ from tracking.restore import restore
 
 # Keys of a test-only command line that say what to do, not what with.
 MODE_KEYS = ("train", "test", "resume", "arch", "arch.training.load_weight_from")
-LONG_S = 3600.0
 RAW_BATCH = 256  # clips at once for raw features; no result depends on it
 
 
@@ -145,7 +142,12 @@ class Training:
         module = self._module(loaders)
         done = 0 if start_from is None else epochs_done(start_from)
         if done < config["arch"]["training"]["max_epochs"]:
-            print(self._estimate(module, loaders, done), flush=True)
+            test_clips = len(self.material.corpus.split("test")) if config["test"] else 0
+            line = estimate(
+                config, module, loaders, device=self.device, processes=self.processes, done=done,
+                test_clips=test_clips,
+            )  # fmt: skip
+            print(line, flush=True)
         name = config["exp_name"] if self.job is None else f"{config['exp_name']}/{self.job}"
         corpus = self.material.corpus
         with recording(config, folder, corpus, name=name, resume=config["resume"]) as logger:
@@ -359,51 +361,6 @@ class Training:
         print(f"run       {folder.path}")
         print(f"features  {self.material.store_dir}", flush=True)
 
-    def _estimate(self, module: FewShotModule, loaders: EpisodeLoaders, done: int) -> str:
-        """One line: how long the training will take, from one real step; nothing is changed.
-
-        Args:
-            done: epochs that a resumed run has behind it.
-        """
-        episodes = self.config["arch"]["episodes"]
-        epochs = self.config["arch"]["training"]["max_epochs"] - done
-        step_s = seconds_per_episode(module, loaders, self.device)
-        clips = 0 if loaders.val_clips is None else len(loaders.val_clips.plan.rows)
-        test_clips = len(self.material.corpus.split("test")) if self.config["test"] else 0
-        clips_per_episode = episodes["n_way"] * (episodes["k_shot"] + episodes["n_query"])
-        # Training episodes are shared out. A forward pass is about a third of a training step.
-        shared = episodes["episodes_per_epoch"] / self.processes
-        epoch_s = step_s * (shared + clips / clips_per_episode / 3)
-        total_s = epochs * epoch_s + step_s * test_clips / clips_per_episode / 3
-        devices = f"{self.processes} x " if self.processes > 1 else ""
-        line = (
-            f"time      {epochs} {'more ' if done else ''}epoch{'s' * (epochs > 1)} of "
-            f"{episodes['episodes_per_epoch']:,} episodes: about {duration(total_s)} "
-            f"({step_s:.2g} s an episode on {devices}{self.device.type})"
-        )
-        if total_s > LONG_S and self.device.type == "cpu":
-            line += "; `g5 train v2 experiment=demo` takes minutes"
-        if self.config["deterministic"]:
-            line += "\n" + self._cost_of_determinism(module, loaders)
-        return line
-
-    def _cost_of_determinism(self, module: FewShotModule, loaders: EpisodeLoaders) -> str:
-        """One line: how much longer a step takes, both ways measured in turn."""
-        seconds: dict[bool, list[float]] = {True: [], False: []}
-        try:
-            for deterministic in (False, True) * 3:
-                torch.use_deterministic_algorithms(deterministic)
-                torch.backends.cudnn.deterministic = deterministic
-                seconds[deterministic].append(seconds_per_episode(module, loaders, self.device))
-        finally:
-            torch.use_deterministic_algorithms(True)
-            torch.backends.cudnn.deterministic = True
-        ratio = min(seconds[True]) / min(seconds[False])
-        return (
-            f"deterministic  a training step takes {ratio:.2f} times as long as without; runs are "
-            f"bitwise equal on this machine with {torch.get_num_threads()} threads"
-        )
-
     # --- resuming -----------------------------------------------------------------------------
 
     def _resumed(self, folder: RunFolder) -> Path | None:
@@ -450,36 +407,3 @@ def _fit(
         if trainer.interrupted:
             raise KeyboardInterrupt from stop
         raise
-
-
-def seconds_per_episode(
-    module: FewShotModule, loaders: EpisodeLoaders, device: torch.device
-) -> float:
-    """Wall time of one training step, without the optimiser; the second of two is measured."""
-    batch = loaders.train_set[0, 0]
-    # The step moves batch norm's averages and draws random numbers; neither may show.
-    weights = copy.deepcopy(module.state_dict())
-    seconds = 0.0
-    with torch.random.fork_rng():
-        module.to(device).train()
-        batch = batch.to(device)
-        for _ in range(2):
-            start = time.perf_counter()
-            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-                loss, *_ = module.loss(batch)
-            loss.backward()
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            seconds = time.perf_counter() - start
-    module.zero_grad(set_to_none=True)
-    module.load_state_dict(weights)
-    return seconds
-
-
-def duration(seconds: float) -> str:
-    """``90`` -> ``2 min``; ``200000`` -> ``56 h``."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 90 * 60:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.0f} h"
