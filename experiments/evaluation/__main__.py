@@ -9,7 +9,6 @@ Shapes: R clips, F features.
 
 import os
 import platform
-import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,10 +29,10 @@ from evaluation.figures import BLUE, GREEN, ORANGE, drawing, percent
 from evaluation.intervals import Interval, resampled_interval
 from evaluation.raw_features import raw_features
 from evaluation.scoring import embed_plan
+from experiments import run_as_command
 from experiments.real_clips.__main__ import real_dir
 from preprocessing.clips import ClipReader
 from preprocessing.episodes import ClipPlan
-from preprocessing.errors import UserError
 from preprocessing.normalize import Normalize
 from preprocessing.progress import track
 from preprocessing.seeds import seed_all
@@ -300,8 +299,4 @@ def _points(interval: Interval) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+    run_as_command(main)

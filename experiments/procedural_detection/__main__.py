@@ -6,7 +6,6 @@ Training is resumed: a second call only detects.
 """
 
 import itertools
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,8 @@ from conf.parts import data_of, root_of
 from conf.validate import resolve
 from detection.corpus import Task, detect_corpus, detector_of, predictions_of, truth_of
 from evaluation.event_scores import EventScores, bootstrap, oracle, score_events
+from experiments import run_as_command
 from jobs.train import run
-from preprocessing.errors import UserError
 from preprocessing.events import Corpus
 from tracking.restore import restore
 
@@ -149,8 +148,4 @@ def table(found: Mapping[str, Sequence[tuple[EventScores, float]]]) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+    run_as_command(main)

@@ -7,7 +7,6 @@ See README.md beside this file for what DIR holds. Runs are resumed: a second ca
 
 import os
 import platform
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -19,6 +18,7 @@ import torch
 from conf.compose import composed
 from conf.validate import resolve
 from evaluation.result import TestResult
+from experiments import run_as_command
 from jobs.test import evaluate_checkpoint
 from jobs.train import run
 from preprocessing.errors import UserError
@@ -114,8 +114,4 @@ def percent(interval: Any) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+    run_as_command(main)

@@ -21,6 +21,7 @@ from conf.build import build
 from conf.compose import composed
 from conf.nodes import read_section
 from conf.validate import resolve
+from experiments import run_as_command
 from experiments.real_clips.__main__ import real_dir
 from preprocessing.errors import UserError
 from preprocessing.progress import track
@@ -157,8 +158,4 @@ def _cell(scores: np.ndarray) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+    run_as_command(main)

@@ -7,7 +7,6 @@ procedural species only. See README.md beside this file for what DIR holds.
 """
 
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import pandas as pd
 import torch
 
 from evaluation.intervals import Interval
+from experiments import run_as_command
 from jobs.label import curve_text
 from preprocessing import audio
 from preprocessing.errors import UserError
@@ -102,8 +102,4 @@ def _percent(interval: Interval) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+    run_as_command(main)

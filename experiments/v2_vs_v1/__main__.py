@@ -8,7 +8,6 @@ what each is. Only main needs real recordings.
 
 import os
 import platform
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -23,6 +22,7 @@ from conf.compose import composed
 from conf.parts import root_of
 from conf.validate import resolve
 from evaluation.history import read_history
+from experiments import run_as_command
 from experiments.v2_vs_v1.ablation import ABLATION
 from experiments.v2_vs_v1.easy import easyfsl_v1
 from experiments.v2_vs_v1.runs import SEEDS, V1, V1_LONG, V2, Recipe, Run, trained
@@ -225,8 +225,4 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+    run_as_command(main)
