@@ -13,6 +13,7 @@ from archs.module import METRICS, FewShotModule
 from archs.protonet import ProtoNet
 from conf.build import build
 from conf.changes import OF_A_RUN, differences
+from conf.compose import completed
 from conf.parts import data_of, front_end_of, material_of, normalize_of, raw_material_of, root_of
 from conf.validate import validate
 from evaluation.calibration import calibrate
@@ -291,7 +292,7 @@ class Training:
             augmentation=self.augmentation,
             training=self.config["arch"]["training"],
             seed=self.config["seed"],
-            train_classes=loaders.train_classes,
+            train_counts=loaders.train_counts,
             val_classes=len(loaders.val_labels),
             payload=self._payload,
             compile_model=self.config["trainer"]["compile"],
@@ -374,7 +375,7 @@ class Training:
             header = load(path)["g5"]
         except UserError as error:
             raise UserError(f"{error}; remove it, and resume=true goes on from another") from error
-        changed = differences(header["config"], self.config, OF_A_RUN)
+        changed = differences(completed(header["config"]), self.config, OF_A_RUN)
         if changed:
             raise UserError(
                 f"{changed[0]}: differs from the run in {folder.path}, which resume=true would go "
