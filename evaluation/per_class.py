@@ -5,6 +5,7 @@ Shapes: A answers, C classes.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -34,7 +35,7 @@ def recall_table(
         the rarest class in training first, or without ``trained_on`` in the order of names.
         ``queries`` are those of the first way.
     """
-    columns: dict[str, pd.Series] = {}
+    columns: dict[str, Any] = {}
     for name, (true_A, predicted_A) in answers.items():
         hits = pd.Series(np.asarray(true_A) == np.asarray(predicted_A)).groupby(np.asarray(true_A))
         if not columns:

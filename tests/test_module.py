@@ -32,7 +32,8 @@ def module(augmentation=None, counts=(), **training):
             normalize="none",
         ),
         normalize=Normalize(mode="none", n_mels=8), augmentation=augmentation,
-        training=TRAINING | training, seed=0, train_counts=counts, val_classes=0, payload=dict, compile_model=False,
+        training=TRAINING | training, seed=0, train_counts=counts, val_classes=0, payload=dict,
+        compile_model=False,
     )  # fmt: skip
 
 
