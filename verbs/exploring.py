@@ -36,11 +36,11 @@ def search_store(
     g5 search birds.store --like call.wav search.metric=euclidean
     g5 search birds.store --unusual --labels labels.csv
     """
+    if unusual == bool(like):
+        raise click.UsageError("say --like CLIP, or --unusual")
     from jobs.explore import similar
     from jobs.explore import unusual as find_unusual
 
-    if unusual == bool(like):
-        raise click.UsageError("say --like CLIP, or --unusual")
     if unusual:
         sys.exit(find_unusual(store, labels, k, out, list(overrides)))
     sys.exit(similar(store, like, k, out, list(overrides)))
