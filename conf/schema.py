@@ -72,6 +72,11 @@ class Training:
     weight_decay: NotNegative
     max_epochs: Count
     pretrain: Share
+    pretrain_loss: Literal["classes", "supcon"]
+    pretrain_labels: Literal["classes", "individuals"]
+    pretrain_mixup: NotNegative
+    batch_norm: Literal["together", "apart", "running"]
+    ema_decay: Annotated[float, Range(at_least=0, at_most=0.99999)]
     optimizer: Literal["adam", "adamw", "sgd"]
     momentum: Share
     scheduler: Literal["none", "step", "cosine", "cosine_warmup", "plateau"]

@@ -76,13 +76,16 @@ class EpisodeLoaders(pl.LightningDataModule):
             train_sampler, train_reader, shift=episodes["shift"]
         )
         pretrain = pretraining_epochs(training)
-        self.train_classes = len(material.corpus.labels("train")) if pretrain else 0
+        self.train_classes = 0
         if pretrain:
             labelled = LabelledDataset(
                 material.corpus.split("train"), train_reader,
                 batch_size=size["n_way"] * (size["k_shot"] + size["n_query"]),
                 seed=seed, split="train", shift=episodes["shift"],
+                calls=2 if training["pretrain_loss"] == "supcon" else 1,
+                individuals=training["pretrain_labels"] == "individuals",
             )  # fmt: skip
+            self.train_classes = labelled.classes
             self.train_set = PretrainThenEpisodes(labelled, self.train_set, pretrain)
         self.notes = list(train_sampler.notes)
         self.val_labels = material.corpus.labels("val")

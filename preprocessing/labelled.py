@@ -62,7 +62,7 @@ class LabelledDataset(Dataset[LabelledBatch]):
     """``dataset[epoch, index]`` is a batch in which every class is as likely as any other.
 
     Classes are drawn without repetition as long as there are enough of them, and of each one
-    call: rare classes count as much as common ones.
+    call (or ``calls``): rare classes count as much as common ones.
 
     Args:
         events: a split's table with ``class_id``.
@@ -71,6 +71,12 @@ class LabelledDataset(Dataset[LabelledBatch]):
         seed: of all draws; 0 or more.
         split: ``"train"``, ``"val"`` or ``"test"``.
         shift: each clip's window is moved at random by up to this share of its length.
+        calls: how many of a class come together; they are of one individual or of several.
+        individuals: each class's recordings are classes of their own: in most collections a
+            recording is one individual's.
+
+    Attributes:
+        classes: how many classes the batches have.
     """
 
     def __init__(
@@ -82,24 +88,30 @@ class LabelledDataset(Dataset[LabelledBatch]):
         seed: int,
         split: str,
         shift: float,
+        calls: int = 1,
+        individuals: bool = False,
     ) -> None:
         if not 0 <= shift <= 1:
             raise UserError(f"arch.episodes.shift={shift}: must be between 0 and 1")
         self.clips, self.batch_size, self.seed, self.shift = clips, batch_size, seed, shift
         self._split_id = SPLITS.index(split)
+        self.calls = calls
         class_E = events["class_id"].to_numpy()
+        if individuals:
+            class_E = events.groupby(["class_id", "source"]).ngroup().to_numpy()
         self._row = np.argsort(class_E, kind="stable")
         self._class_C, self._first_C, self._count_C = np.unique(
             class_E[self._row], return_index=True, return_counts=True
         )
+        self.classes = len(self._class_C)
 
     def __getitem__(self, at: tuple[int, int]) -> LabelledBatch:
         epoch, index = at
         rng = generator(self.seed, self._split_id, epoch, index, stream=CALLS)
-        classes = len(self._class_C)
-        rounds = -(-self.batch_size // classes)
-        chosen = np.concatenate([rng.permutation(classes) for _ in range(rounds)])
-        chosen = chosen[: self.batch_size]
+        groups = -(-self.batch_size // self.calls)
+        rounds = -(-groups // self.classes)
+        chosen = np.concatenate([rng.permutation(self.classes) for _ in range(rounds)])
+        chosen = chosen[:groups].repeat(self.calls)[: self.batch_size]
         rows = self._row[self._first_C[chosen] + rng.integers(self._count_C[chosen])]
         n_frames = self.clips.episode_frames(rows)
         most = int(self.shift * n_frames)
