@@ -16,7 +16,7 @@ from torchmetrics import Metric
 from torchmetrics.classification import MulticlassF1Score, MulticlassPrecision, MulticlassRecall
 
 from archs.classifier import CosineClassifier
-from archs.losses import cross_entropy
+from archs.losses import class_weights, cross_entropy
 from archs.protonet import ProtoNet
 from preprocessing.episodes import Episode, EpisodeBatch
 from preprocessing.labelled import LabelledBatch
@@ -50,7 +50,7 @@ class FewShotModule(pl.LightningModule):
         training: the `arch.training` group.
         seed: of dropout and augmentation; each step's randomness depends on
             (seed, epoch, step, rank) alone, so that a resumed run repeats it.
-        train_classes: how many classes labelled batches have; 0 where there are none.
+        train_counts: calls of each class of labelled batches; empty where there are none.
         val_classes: how many classes validation has, for macro metrics; 0 without validation.
         payload: what a checkpoint carries beside the weights; called at every save.
         compile_model: `torch.compile` the encoder.
@@ -64,16 +64,22 @@ class FewShotModule(pl.LightningModule):
         augmentation: nn.Module | None,
         training: Mapping[str, Any],
         seed: int,
-        train_classes: int,
+        train_counts: Sequence[int],
         val_classes: int,
         payload: Callable[[], dict[str, Any]],
         compile_model: bool,
     ) -> None:
         super().__init__()
         self.model = model
-        self.classifier = (
-            CosineClassifier(model.embedding_dim, train_classes) if train_classes else None
-        )
+        self.classifier: CosineClassifier | None = None
+        self.class_weights_C: Tensor | None = None
+        if train_counts:
+            self.classifier = CosineClassifier(model.embedding_dim, len(train_counts))
+            self.class_weights_C = class_weights(
+                training["pretrain_weights"],
+                torch.tensor(train_counts),
+                beta=training["pretrain_beta"],
+            )
         self.normalize = normalize
         self.augmentation = augmentation
         self.training_settings = dict(training)
@@ -121,13 +127,17 @@ class FewShotModule(pl.LightningModule):
 
     def class_loss(self, batch: LabelledBatch) -> tuple[Tensor, Tensor]:
         """Cross-entropy over all training classes, and the share that is right."""
-        assert self.classifier is not None, "labelled batches need train_classes"
+        assert self.classifier is not None, "labelled batches need train_counts"
         x_B1MT = self.normalize(batch.x, batch.stats)
         if self.augmentation is not None:
             x_B1MT = self.augmentation(x_B1MT, batch.class_ids)
         logits_BC = self.classifier(self.model(x_B1MT))
-        smoothing = self.training_settings["label_smoothing"]
-        loss = cross_entropy(logits_BC, batch.class_ids, label_smoothing=smoothing)
+        loss = cross_entropy(
+            logits_BC,
+            batch.class_ids,
+            weights_C=self.class_weights_C,
+            label_smoothing=self.training_settings["label_smoothing"],
+        )
         return loss, (logits_BC.argmax(1) == batch.class_ids).float().mean()
 
     def episode_loss(self, batch: EpisodeBatch) -> tuple[Tensor, Tensor]:

@@ -102,7 +102,7 @@ def on_checkpoint(
     Raises:
         UserError: for an override of what the trained model fixes, naming it.
     """
-    config = OmegaConf.create({**_of_today(stored), **stored})
+    config = OmegaConf.create(completed(stored))
     OmegaConf.set_struct(config, True)
     with override_errors():
         parsed = OverridesParser.create().parse_overrides(readable(overrides))
@@ -130,13 +130,12 @@ def on_checkpoint(
     return resolve(config)
 
 
-def _of_today(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Groups that the checkpoint's g5 had not got yet, as they are by default."""
-    absent = [group for group in FREE_GROUPS if group not in stored]
-    if not absent:
-        return {}
+def completed(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """A checkpoint's configuration, with what its g5 had not got yet as it is by default."""
     today = resolve(composed([]))
-    return {group: today[group] for group in absent}
+    arch = dict(stored["arch"])
+    arch["training"] = {**today["arch"]["training"], **arch["training"]}
+    return {**{group: today[group] for group in FREE_GROUPS}, **stored, "arch": arch}
 
 
 def _with_data_paths(config: DictConfig, values: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -52,7 +53,7 @@ class EpisodeLoaders(pl.LightningDataModule):
         seed: of the episodes.
 
     Attributes:
-        train_classes: how many classes labelled batches have; 0 where there are none.
+        train_counts: calls of each class of the labelled batches; empty where there are none.
         notes: what the samplers could not keep, a line each.
         val_labels: the classes of validation, by class id; empty where there is no such split.
     """
@@ -76,12 +77,15 @@ class EpisodeLoaders(pl.LightningDataModule):
             train_sampler, train_reader, shift=episodes["shift"]
         )
         pretrain = pretraining_epochs(training)
-        self.train_classes = len(material.corpus.labels("train")) if pretrain else 0
+        self.train_counts: list[int] = []
         if pretrain:
+            events = material.corpus.split("train")
+            self.train_counts = np.bincount(events["class_id"]).tolist()
             labelled = LabelledDataset(
-                material.corpus.split("train"), train_reader,
+                events, train_reader,
                 batch_size=size["n_way"] * (size["k_shot"] + size["n_query"]),
                 seed=seed, split="train", shift=episodes["shift"],
+                sampling=training["pretrain_sampling"],
             )  # fmt: skip
             self.train_set = PretrainThenEpisodes(labelled, self.train_set, pretrain)
         self.notes = list(train_sampler.notes)

@@ -12,7 +12,7 @@ from preprocessing.normalize import Normalize
 TRAINING = {
     "learning_rate": 1e-3, "weight_decay": 0.0, "max_epochs": 4, "optimizer": "adam",
     "momentum": 0.9, "scheduler": "none", "scheduler_gamma": 0.5, "scheduler_step_size": 1,
-    "warmup_epochs": 1, "label_smoothing": 0.0,
+    "warmup_epochs": 1, "label_smoothing": 0.0, "pretrain_weights": "none", "pretrain_beta": 0.9,
 }  # fmt: skip
 
 
@@ -24,15 +24,16 @@ class Spy(nn.Module):
         return x_B1MT
 
 
-def module(augmentation=None, classes=0):
+def module(augmentation=None, counts=(), **training):
     torch.manual_seed(0)
     return FewShotModule(
         model=ProtoNetV1(
             channels=[4, 8], dropout=0.0, distance="euclidean", cosine_scale=1.0,
             normalize="none",
         ),
-        normalize=Normalize(mode="none", n_mels=8), augmentation=augmentation, training=TRAINING,
-        seed=0, train_classes=classes, val_classes=0, payload=dict, compile_model=False,
+        normalize=Normalize(mode="none", n_mels=8), augmentation=augmentation,
+        training=TRAINING | training, seed=0, train_counts=counts, val_classes=0, payload=dict,
+        compile_model=False,
     )  # fmt: skip
 
 
@@ -54,7 +55,7 @@ def test_no_label_is_shared_by_support_and_query():
 
 
 def test_labelled_batches_teach_a_classifier_that_nothing_else_uses():
-    part = module(classes=5)
+    part = module(counts=[1] * 5)
     x = torch.randn(6, 1, 8, 9)
     class_ids = torch.tensor([0, 1, 2, 3, 4, 0])
     batch = LabelledBatch(x=x, stats=torch.zeros(6, 2), class_ids=class_ids, epoch=0, index=0)
@@ -70,6 +71,16 @@ def test_labelled_batches_teach_a_classifier_that_nothing_else_uses():
     cosine = nn.functional.cosine_similarity(z[:, None], w[None], dim=-1)
     torch.testing.assert_close(classifier(z), 16 * cosine)
     assert not any(key.startswith("classifier") for key in part.model.state_dict())
+
+
+def test_class_weights_are_those_of_the_training_calls():
+    x, class_ids = torch.randn(2, 1, 8, 9), torch.tensor([0, 1])
+    batch = LabelledBatch(x=x, stats=torch.zeros(2, 2), class_ids=class_ids, epoch=0, index=0)
+    part = module(counts=[30, 10], pretrain_weights="inverse_frequency").eval()
+    assert part.classifier is not None
+    each = nn.functional.cross_entropy(part.classifier(part.model(x)), class_ids, reduction="none")
+    weighted = (each * torch.tensor([2 / 3, 2.0])).sum() / (2 / 3 + 2)
+    torch.testing.assert_close(part.class_loss(batch)[0], weighted)
 
 
 def test_the_loss_is_that_of_queries_against_prototypes():
