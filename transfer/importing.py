@@ -419,7 +419,7 @@ def _usearch_vectors(file: Path, keys: list[int]) -> np.ndarray:
     try:
         from usearch.index import Index
     except ImportError as error:
-        raise UserError(f'{place}: needs usearch to be read: pip install "g5[index]"') from error
+        raise UserError(f"{place}: needs usearch to be read: pip install usearch") from error
     index = Index.restore(str(place), view=True)
     if index is None:
         raise UserError(f"{place}: cannot be read as an index")
