@@ -63,6 +63,7 @@ class Episodes:
     episodes_per_batch: Count
     cross_source: bool
     shift: Share
+    negatives: bool
     fixed: bool
 
 

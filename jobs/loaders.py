@@ -73,8 +73,9 @@ class EpisodeLoaders(pl.LightningDataModule):
             material.corpus.split("train"), seed=seed, split="train", clips=train_reader, **size
         )
         self.train_set: Dataset = EpisodeDataset(
-            train_sampler, train_reader, shift=episodes["shift"]
-        )
+            train_sampler, train_reader,
+            shift=episodes["shift"], negatives=episodes["negatives"],
+        )  # fmt: skip
         pretrain = pretraining_epochs(training)
         self.train_counts: list[int] = []
         if pretrain:

@@ -196,6 +196,7 @@ OTHER: dict[str, Any] = {
     "detection.adapt_max_s": 1e-9,
     "detection=template detection.max_template_s": 0.05,
     "detection=template detection.min_template_frames": 40,
+    "detection=template detection.threshold": 0.99,
     "detection=energy detection.low_hz": 1500,
     "detection=energy detection.smooth_s": 0.5,
     "detection=energy detection.threshold": 0.5,
