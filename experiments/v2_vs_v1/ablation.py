@@ -80,3 +80,22 @@ ABLATION = (
     _v2("nobands", "no band statistics", "arch.model.band_statistics=0"),
     _v2("clip05", "training clips of 0.5 s", "features.clip_s=0.5"),
 )  # fmt: skip
+
+# A hundred batches, half of them pretraining where there is any, at both sizes.
+_FEW = "arch.training.max_epochs=2"
+_RECIPES = {
+    "v1": ("v1", ()),
+    "v2": ("v2", (EUCLIDEAN,)),
+    "v2, episodes only": ("v2", (EUCLIDEAN, "arch.training.pretrain=0.0")),
+    "v2, classification only": ("v2", (EUCLIDEAN, "arch.training.pretrain=1.0")),
+}
+SIZES = {
+    size: [
+        Recipe(f"{size.replace(' ', '')}_{i}", arch, (_FEW, *changes, *of_size), says)
+        for i, (says, (arch, changes)) in enumerate(_RECIPES.items())
+    ]
+    for size, of_size in {
+        "64 x 43": (),
+        "128 x 87": ("features.n_mels=128", "features.hop_mel=256"),
+    }.items()
+}
