@@ -29,10 +29,12 @@ class CosineClassifier(nn.Module):
     Args:
         embedding_dim: D.
         classes: C.
+        weights_C: of the classes in the loss (`archs.losses.class_weights`).
     """
 
-    def __init__(self, embedding_dim: int, classes: int) -> None:
+    def __init__(self, embedding_dim: int, classes: int, weights_C: Tensor | None = None) -> None:
         super().__init__()
+        self.weights_C = weights_C
         self.weight = nn.Parameter(torch.randn(classes, embedding_dim) / embedding_dim**0.5)
         self.log_scale = nn.Parameter(torch.tensor(math.log(START_SCALE)))
 
@@ -44,7 +46,9 @@ class CosineClassifier(nn.Module):
     def loss(self, z_BD: Tensor, class_B: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
         """Cross-entropy over all classes, and the share of clips that are right."""
         logits_BC = self(z_BD)
-        loss = cross_entropy(logits_BC, class_B, label_smoothing=smoothing)
+        loss = cross_entropy(
+            logits_BC, class_B, weights_C=self.weights_C, label_smoothing=smoothing
+        )
         return loss, (logits_BC.argmax(1) == class_B).float().mean()
 
 

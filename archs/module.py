@@ -17,6 +17,7 @@ from torchmetrics import Metric
 from torchmetrics.classification import MulticlassF1Score, MulticlassPrecision, MulticlassRecall
 
 from archs.classifier import CosineClassifier, SupervisedContrast
+from archs.losses import class_weights
 from archs.protonet import ProtoNet
 from preprocessing.episodes import Episode, EpisodeBatch
 from preprocessing.labelled import LabelledBatch
@@ -50,7 +51,7 @@ class FewShotModule(pl.LightningModule):
         training: the `arch.training` group.
         seed: of dropout and augmentation; each step's randomness depends on
             (seed, epoch, step, rank) alone, so that a resumed run repeats it.
-        train_classes: how many classes labelled batches have; 0 where there are none.
+        train_counts: calls of each class of labelled batches; empty where there are none.
         val_classes: how many classes validation has, for macro metrics; 0 without validation.
         payload: what a checkpoint carries beside the weights; called at every save.
         compile_model: `torch.compile` the encoder.
@@ -64,7 +65,7 @@ class FewShotModule(pl.LightningModule):
         augmentation: nn.Module | None,
         training: Mapping[str, Any],
         seed: int,
-        train_classes: int,
+        train_counts: Sequence[int],
         val_classes: int,
         payload: Callable[[], dict[str, Any]],
         compile_model: bool,
@@ -72,10 +73,15 @@ class FewShotModule(pl.LightningModule):
         super().__init__()
         self.model = model
         self.classifier: CosineClassifier | SupervisedContrast | None = None
-        if train_classes and training["pretrain_loss"] == "supcon":
+        if train_counts and training["pretrain_loss"] == "supcon":
             self.classifier = SupervisedContrast()
-        elif train_classes:
-            self.classifier = CosineClassifier(model.embedding_dim, train_classes)
+        elif train_counts:
+            weights_C = class_weights(
+                training["pretrain_weights"],
+                torch.tensor(train_counts),
+                beta=training["pretrain_beta"],
+            )
+            self.classifier = CosineClassifier(model.embedding_dim, len(train_counts), weights_C)
         self.normalize = normalize
         self.augmentation = augmentation
         self.training_settings = dict(training)
@@ -127,7 +133,7 @@ class FewShotModule(pl.LightningModule):
         MixUp (Zhang et al., ICLR 2018) mixes each clip with another one of the batch, and the two
         losses like the clips. It is right where it is taken for the heavier of the two.
         """
-        assert self.classifier is not None, "labelled batches need train_classes"
+        assert self.classifier is not None, "labelled batches need train_counts"
         x_B1MT = self.normalize(batch.x, batch.stats)
         settings = self.training_settings
         smoothing, alpha = settings["label_smoothing"], settings["pretrain_mixup"]

@@ -33,7 +33,7 @@ def rows() -> Iterator[Row]:
         x=episode.x, stats=episode.stats, class_ids=torch.arange(len(episode.x)) % classes,
         epoch=0, index=0,
     )  # fmt: skip
-    module = module_of(config, train_classes=classes)
+    module = module_of(config, train_counts=[1] * classes)
     for kind, batch in (("an episode", episode), ("pretraining", labelled)):
         parts = step_bytes(module, config, batch)
         note = ", ".join(f"{name} {count / GB:.3f}" for name, count in parts.items())

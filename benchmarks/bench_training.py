@@ -3,7 +3,7 @@
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -74,10 +74,10 @@ def _dataset(config: dict) -> EpisodeDataset:
     reader = ClipReader(store, events, frame_rate_hz=frame_rate_hz, anchor="centre", **clip)
     size = {key: episodes[key] for key in ("n_way", "k_shot", "n_query", "cross_source")}
     sampler = EpisodeSampler(events, seed=0, split="train", clips=reader, **size)
-    return EpisodeDataset(sampler, reader, shift=0.0)
+    return EpisodeDataset(sampler, reader, shift=0.0, negatives=False)
 
 
-def module_of(config: dict, train_classes: int = 0) -> FewShotModule:
+def module_of(config: dict, train_counts: Sequence[int] = ()) -> FewShotModule:
     torch.manual_seed(0)
     augmentation = config["arch"]["augmentation"]
     return FewShotModule(
@@ -89,7 +89,7 @@ def module_of(config: dict, train_classes: int = 0) -> FewShotModule:
         and build(augmentation, expect=torch.nn.Module, where="arch.augmentation"),
         training=config["arch"]["training"],
         seed=0,
-        train_classes=train_classes,
+        train_counts=train_counts,
         val_classes=0,
         payload=dict,
         compile_model=False,

@@ -104,7 +104,7 @@ def on_checkpoint(
     Raises:
         UserError: for an override of what the trained model fixes, naming it.
     """
-    config = OmegaConf.create({**stored, **_of_today(stored)})
+    config = OmegaConf.create(completed(stored))
     OmegaConf.set_struct(config, True)
     with override_errors():
         parsed = OverridesParser.create().parse_overrides(readable(overrides))
@@ -132,8 +132,8 @@ def on_checkpoint(
     return resolve(config)
 
 
-def _of_today(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Groups, and keys of the training, that the checkpoint's g5 had not got, as they are now."""
+def completed(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """A checkpoint's configuration; what its g5 had not got yet is as it is by default."""
     groups = [group for group in FREE_GROUPS if group not in stored]
     arch = dict(stored["arch"])
     keys = {
@@ -141,11 +141,11 @@ def _of_today(stored: Mapping[str, Any]) -> dict[str, Any]:
         for name, schema in (("episodes", Episodes), ("training", Training))
     }
     if not groups and not any(keys.values()):
-        return {}
+        return dict(stored)
     today = resolve(composed([]))
     for name, absent in keys.items():
         arch[name] = {**arch[name], **{key: today["arch"][name][key] for key in absent}}
-    return {"arch": arch, **{group: today[group] for group in groups}}
+    return {**stored, "arch": arch, **{group: today[group] for group in groups}}
 
 
 def _with_data_paths(config: DictConfig, values: dict[str, Any]) -> dict[str, Any]:

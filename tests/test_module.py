@@ -19,7 +19,7 @@ TRAINING = {
     "learning_rate": 1e-3, "weight_decay": 0.0, "max_epochs": 4, "optimizer": "adam",
     "momentum": 0.9, "scheduler": "none", "scheduler_gamma": 0.5, "scheduler_step_size": 1,
     "warmup_epochs": 1, "label_smoothing": 0.0, "pretrain_loss": "classes", "pretrain_mixup": 0.0,
-    "batch_norm": "together",
+    "pretrain_weights": "none", "pretrain_beta": 0.9, "batch_norm": "together",
 }  # fmt: skip
 
 
@@ -31,7 +31,7 @@ class Spy(nn.Module):
         return x_B1MT
 
 
-def module(augmentation=None, classes=0, **changes):
+def module(augmentation=None, counts=(), **changes):
     torch.manual_seed(0)
     return FewShotModule(
         model=ProtoNetV1(
@@ -40,7 +40,7 @@ def module(augmentation=None, classes=0, **changes):
         ),
         normalize=Normalize(mode="none", n_mels=8), augmentation=augmentation,
         training=TRAINING | changes,
-        seed=0, train_classes=classes, val_classes=0, payload=dict, compile_model=False,
+        seed=0, train_counts=counts, val_classes=0, payload=dict, compile_model=False,
     )  # fmt: skip
 
 
@@ -62,7 +62,7 @@ def test_no_label_is_shared_by_support_and_query():
 
 
 def test_labelled_batches_teach_a_classifier_that_nothing_else_uses():
-    part = module(classes=5)
+    part = module(counts=[1] * 5)
     x = torch.randn(6, 1, 8, 9)
     class_ids = torch.tensor([0, 1, 2, 3, 4, 0])
     batch = LabelledBatch(x=x, stats=torch.zeros(6, 2), class_ids=class_ids, epoch=0, index=0)
@@ -86,6 +86,16 @@ def labelled(*class_ids: int) -> LabelledBatch:
     return LabelledBatch(x=x, stats=stats, class_ids=torch.tensor(class_ids), epoch=0, index=0)
 
 
+def test_class_weights_are_those_of_the_training_calls():
+    batch = labelled(0, 1)
+    part = module(counts=[30, 10], pretrain_weights="inverse_frequency").eval()
+    assert isinstance(part.classifier, CosineClassifier)
+    logits_BC = part.classifier(part.model(batch.x))
+    each = nn.functional.cross_entropy(logits_BC, batch.class_ids, reduction="none")
+    weighted = (each * torch.tensor([2 / 3, 2.0])).sum() / (2 / 3 + 2)
+    torch.testing.assert_close(part.class_loss(batch)[0], weighted)
+
+
 def test_supervised_contrast_by_hand():
     z_BD = torch.tensor([[2.0, 0.0], [0.0, 1.0], [3.0, 0.0], [0.0, -1.0]])
     loss, right = SupervisedContrast().loss(z_BD, torch.tensor([0, 0, 0, 1]), 0.0)
@@ -100,7 +110,7 @@ def test_supervised_contrast_by_hand():
 
 
 def test_contrast_has_no_classes_and_teaches_the_encoder():
-    part = module(classes=5, pretrain_loss="supcon")
+    part = module(counts=[4] * 5, pretrain_loss="supcon")
     loss, _, _ = part.loss(labelled(0, 0, 3, 3, 4, 4))
     loss.backward()
     assert part.classifier is not None
@@ -110,7 +120,7 @@ def test_contrast_has_no_classes_and_teaches_the_encoder():
 
 def test_mixup_of_pretraining_mixes_clips_and_losses_alike():
     batch = labelled(0, 1, 2, 3)
-    part, plain = module(classes=5, pretrain_mixup=0.4), module(classes=5)
+    part, plain = module(counts=[4] * 5, pretrain_mixup=0.4), module(counts=[4] * 5)
     seen: list[Any] = []
     part.model.register_forward_hook(lambda _, args, z: seen.extend([*args, z]))
     torch.manual_seed(7)
