@@ -110,9 +110,20 @@ def test_a_recipe_is_a_valid_configuration():
     assert len({recipe.name for recipe in recipes}) == len(recipes)
 
 
+def test_rows_of_the_ablation_are_chosen_by_name():
+    assert [r.name for r in command.rows_named(["v1", "classes"])] == [
+        "ablation_classes", "ablation_v1",
+    ]  # fmt: skip
+    assert len(command.rows_named([])) > 30
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
-    [(["nosuch"], "nosuch: there is no such table"), (["main"], "path.real_dir: say where")],
+    [
+        (["nosuch"], "nosuch: there is no such table"),
+        (["main"], "path.real_dir: say where"),
+        (["ablation", "depht"], "depht: the ablation has no such row"),
+    ],
 )
 def test_what_is_missing_is_said(arguments, says, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)

@@ -23,7 +23,7 @@ from conf.parts import root_of
 from conf.validate import resolve
 from evaluation.history import read_history
 from experiments import run_as_command
-from experiments.v2_vs_v1.ablation import ABLATION, FULL, SIZES
+from experiments.v2_vs_v1.ablation import ABLATION, FULL, PREFIX, SIZES
 from experiments.v2_vs_v1.easy import easyfsl_v1
 from experiments.v2_vs_v1.runs import SEEDS, V1, V1_LONG, V2, Recipe, Run, trained
 from experiments.v2_vs_v1.sets import ABLATION_SETS, AT_TEST, PROCEDURAL, REAL, Scores, TestSet
@@ -191,16 +191,28 @@ def course_table(arguments: Sequence[str]) -> str:
 
 
 def ablation_table(arguments: Sequence[str]) -> str:
-    """What each part is worth, on procedural sets: one seed, beside three of the full recipe."""
-    work = bench(arguments, real=False)
+    """What each part is worth, on procedural sets: one seed, beside three of the full recipe.
+
+    Words without ``=`` among the arguments are names of rows; without any there are all.
+    """
+    chosen = rows_named([word for word in arguments if "=" not in word])
+    work = bench([word for word in arguments if "=" in word], real=False)
     models = {f"{FULL.name}_seed{s}": restore(work.trained(FULL, s).best) for s in SEEDS}
     rows = {FULL.says: work.row(models, ABLATION_SETS)}
     for says, changes in AT_TEST.items():
         rows[says] = work.row(models, [replace(s, **changes) for s in ABLATION_SETS])
-    for recipe in ABLATION:
+    for recipe in chosen:
         name, run = f"{recipe.name}_seed{SEEDS[0]}", work.trained(recipe, SEEDS[0])
         rows[recipe.says] = work.row({name: restore(run.best)}, ABLATION_SETS)
     return "\n\n".join([header(work), gap_table(rows, FULL.says, ABLATION_SETS)])
+
+
+def rows_named(names: Sequence[str]) -> list[Recipe]:
+    """The rows of the ablation of these names, in the table's order; all for none."""
+    known = {recipe.name.removeprefix(PREFIX): recipe for recipe in ABLATION}
+    if unknown := sorted(set(names) - set(known)):
+        raise UserError(f"{unknown[0]}: the ablation has no such row; choose of {', '.join(known)}")
+    return [recipe for name, recipe in known.items() if not names or name in names]
 
 
 def sizes_table(arguments: Sequence[str]) -> str:
