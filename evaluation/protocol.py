@@ -13,6 +13,7 @@ import torch
 
 from archs.protonet import ProtoNet
 from evaluation.checks import (
+    QUERIES_INDEPENDENT,
     check_disjoint,
     check_leaks,
     check_model,
@@ -118,6 +119,7 @@ def run_test(
     if temperature is None:
         notes.append("not calibrated (no validation, or an older checkpoint): temperature 1")
     if refine:
+        checks.remove(QUERIES_INDEPENDENT)  # the model is; such a test is not
         notes.append(
             f"transductive (arch.episodes.test_refine={refine}): an episode's queries answer "
             "together; not to be compared with tests that see one query at a time"

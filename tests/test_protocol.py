@@ -225,6 +225,7 @@ def test_a_transductive_test_says_so_and_asks_no_unknown_queries(world):
     plain, refined = (world.test(make_model(), refine=rounds) for rounds in (0, 3))
     assert any("transductive" in note for note in refined.notes)
     assert refined.scores.open_set_E is None
+    assert set(plain.checks) - set(refined.checks) == {"queries independent"}
     assert not any("transductive" in note for note in plain.notes)
     assert plain.protocol == refined.protocol, "the episodes are the same"
 
