@@ -186,6 +186,8 @@ def evaluate(
         batch_size=episodes["n_way"] * (episodes["k_shot"] + episodes["n_query"]),
         device=device_of(config),
         temperature=restored.temperature,
+        views=episodes["test_views"],
+        refine=episodes["test_refine"],
     )
     places: dict[str, str | Path] = {"checkpoint": restored.path.resolve()}
     places |= _write(result, config, restored, material, folder, logger)
