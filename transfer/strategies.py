@@ -178,8 +178,8 @@ def _clusters(
 
     starts: Any = 1
     model = KMeans(size, n_init=starts, max_iter=20, random_state=int(rng.integers(2**31)))
-    distance_US = model.fit_transform(z_UD, sample_weight=weight_U)
-    return distance_US, model.labels_
+    cluster_U = model.fit_predict(z_UD, sample_weight=weight_U)
+    return model.transform(z_UD), cluster_U
 
 
 def _top(score_U: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
