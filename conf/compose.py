@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from typing import Any
 
 from hydra import compose, initialize_config_module
@@ -14,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from conf.check import unknown_key
 from conf.overrides import readable
+from conf.schema import Episodes, Training
 from conf.validate import resolve
 from preprocessing.errors import UserError
 
@@ -131,11 +133,19 @@ def on_checkpoint(
 
 
 def completed(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """A checkpoint's configuration, with what its g5 had not got yet as it is by default."""
-    today = resolve(composed([]))
+    """A checkpoint's configuration; what its g5 had not got yet is as it is by default."""
+    groups = [group for group in FREE_GROUPS if group not in stored]
     arch = dict(stored["arch"])
-    arch["training"] = {**today["arch"]["training"], **arch["training"]}
-    return {**{group: today[group] for group in FREE_GROUPS}, **stored, "arch": arch}
+    keys = {
+        name: [field.name for field in fields(schema) if field.name not in arch[name]]
+        for name, schema in (("episodes", Episodes), ("training", Training))
+    }
+    if not groups and not any(keys.values()):
+        return dict(stored)
+    today = resolve(composed([]))
+    for name, absent in keys.items():
+        arch[name] = {**arch[name], **{key: today["arch"][name][key] for key in absent}}
+    return {**stored, "arch": arch, **{group: today[group] for group in groups}}
 
 
 def _with_data_paths(config: DictConfig, values: dict[str, Any]) -> dict[str, Any]:

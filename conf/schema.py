@@ -63,6 +63,7 @@ class Episodes:
     episodes_per_batch: Count
     cross_source: bool
     shift: Share
+    negatives: bool
     fixed: bool
 
 
@@ -75,6 +76,11 @@ class Training:
     pretrain_sampling: Literal["none", "over", "under", "both"]
     pretrain_weights: Literal["none", "inverse_frequency", "effective_number"]
     pretrain_beta: BelowOne
+    pretrain_loss: Literal["classes", "supcon"]
+    pretrain_labels: Literal["classes", "individuals"]
+    pretrain_mixup: NotNegative
+    batch_norm: Literal["together", "apart", "running"]
+    ema_decay: Annotated[float, Range(at_least=0, at_most=0.99999)]
     optimizer: Literal["adam", "adamw", "sgd"]
     momentum: Share
     scheduler: Literal["none", "step", "cosine", "cosine_warmup", "plateau"]

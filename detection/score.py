@@ -245,7 +245,7 @@ class Fit:
             z_ND = block_ND.float()
             scores.append(self.all.score(z_ND))
             distances.append((z_ND - self.all.positive_D).norm(dim=1))
-            nearest.append(torch.cdist(z_ND, self.middle_KD).argmin(dim=1))
+            nearest.append(torch.cdist(z_ND, self.middle_KD).argmin(dim=1).int())
         return (
             torch.cat(scores).numpy().astype(np.float64),
             torch.cat(distances).numpy(),

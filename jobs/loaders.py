@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -74,19 +73,22 @@ class EpisodeLoaders(pl.LightningDataModule):
             material.corpus.split("train"), seed=seed, split="train", clips=train_reader, **size
         )
         self.train_set: Dataset = EpisodeDataset(
-            train_sampler, train_reader, shift=episodes["shift"]
-        )
+            train_sampler, train_reader,
+            shift=episodes["shift"], negatives=episodes["negatives"],
+        )  # fmt: skip
         pretrain = pretraining_epochs(training)
         self.train_counts: list[int] = []
         if pretrain:
             events = material.corpus.split("train")
-            self.train_counts = np.bincount(events["class_id"]).tolist()
             labelled = LabelledDataset(
                 events, train_reader,
                 batch_size=size["n_way"] * (size["k_shot"] + size["n_query"]),
                 seed=seed, split="train", shift=episodes["shift"],
                 sampling=training["pretrain_sampling"],
+                calls=2 if training["pretrain_loss"] == "supcon" else 1,
+                individuals=training["pretrain_labels"] == "individuals",
             )  # fmt: skip
+            self.train_counts = labelled.counts
             self.train_set = PretrainThenEpisodes(labelled, self.train_set, pretrain)
         self.notes = list(train_sampler.notes)
         self.val_labels = material.corpus.labels("val")

@@ -247,7 +247,11 @@ class Training:
 
     def _trainer(self, folder: RunFolder, logger: Any) -> pl.Trainer:
         settings, training = self.config["trainer"], self.config["arch"]["training"]
-        callbacks = training_callbacks(self.config["callbacks"], checkpoints=folder.checkpoints)
+        callbacks = training_callbacks(
+            self.config["callbacks"],
+            checkpoints=folder.checkpoints,
+            ema_decay=training["ema_decay"],
+        )
         try:
             return pl.Trainer(
                 accelerator=settings["accelerator"],

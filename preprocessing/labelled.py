@@ -67,7 +67,6 @@ class _Pool(NamedTuple):
     """Rows sorted by class; of each class its id, where it starts and how many there are."""
 
     row_R: np.ndarray
-    class_C: np.ndarray
     first_C: np.ndarray
     count_C: np.ndarray
 
@@ -75,11 +74,10 @@ class _Pool(NamedTuple):
 class LabelledDataset(Dataset[LabelledBatch]):
     """``dataset[epoch, index]`` is a batch of calls, classes as ``sampling`` says.
 
-    ``"none"``: calls as likely as any other, so classes as often as they are. Otherwise classes
-    are drawn without repetition as long as there are enough of them, and of each one call: rare
-    classes count as much as common ones. ``"over"`` draws from all calls; ``"under"`` and
-    ``"both"`` thin the common classes out to the size of the smallest or to the mean size, in every
-    epoch anew (`balanced_rows`).
+    ``"none"``: classes as often as they are. Otherwise classes are drawn without repetition as
+    long as there are enough of them: rare classes count as much as common ones. ``"over"`` draws
+    from all calls; ``"under"`` and ``"both"`` thin the common classes out to the size of the
+    smallest or to the mean size, in every epoch anew (`balanced_rows`).
 
     Args:
         events: a split's table with ``class_id``.
@@ -89,6 +87,12 @@ class LabelledDataset(Dataset[LabelledBatch]):
         split: ``"train"``, ``"val"`` or ``"test"``.
         shift: each clip's window is moved at random by up to this share of its length.
         sampling: how classes are balanced.
+        calls: how many of a class come together; they are of one individual or of several.
+        individuals: each class's recordings are classes of their own: in most collections a
+            recording is one individual's.
+
+    Attributes:
+        counts: calls of each of the classes.
     """
 
     def __init__(
@@ -101,13 +105,18 @@ class LabelledDataset(Dataset[LabelledBatch]):
         split: str,
         shift: float,
         sampling: Balance,
+        calls: int = 1,
+        individuals: bool = False,
     ) -> None:
         if not 0 <= shift <= 1:
             raise UserError(f"arch.episodes.shift={shift}: must be between 0 and 1")
         self.clips, self.batch_size, self.seed, self.shift = clips, batch_size, seed, shift
         self._split_id = SPLITS.index(split)
+        self.calls, self._sampling = calls, sampling
         self._class_E = events["class_id"].to_numpy()
-        self._sampling: Balance = sampling
+        if individuals:
+            self._class_E = events.groupby(["class_id", "source"]).ngroup().to_numpy()
+        self.counts: list[int] = np.bincount(self._class_E).tolist()
         self._pool = lru_cache(maxsize=1)(self._pool_of)
 
     def _pool_of(self, epoch: int) -> _Pool:
@@ -117,17 +126,19 @@ class LabelledDataset(Dataset[LabelledBatch]):
             seed = int(generator(self.seed, self._split_id, epoch, stream=POOL).integers(2**63))
             rows = balanced_rows(self._class_E, self._sampling, seed=seed)
         rows = rows[np.argsort(self._class_E[rows], kind="stable")]
-        return _Pool(rows, *np.unique(self._class_E[rows], return_index=True, return_counts=True))
+        _, first_C, count_C = np.unique(self._class_E[rows], return_index=True, return_counts=True)
+        return _Pool(rows, first_C, count_C)
 
     def _rows(self, rng: np.random.Generator, epoch: int) -> np.ndarray:
         """(B,) rows of the table."""
-        if self._sampling == "none":
-            return rng.integers(len(self._class_E), size=self.batch_size)
         pool = self._pool(epoch)
-        classes = len(pool.class_C)
-        rounds = -(-self.batch_size // classes)
-        chosen = np.concatenate([rng.permutation(classes) for _ in range(rounds)])
-        chosen = chosen[: self.batch_size]
+        classes, groups = len(pool.count_C), -(-self.batch_size // self.calls)
+        if self._sampling == "none":
+            chosen = rng.choice(classes, size=groups, p=pool.count_C / pool.count_C.sum())
+        else:
+            rounds = -(-groups // classes)
+            chosen = np.concatenate([rng.permutation(classes) for _ in range(rounds)])[:groups]
+        chosen = chosen.repeat(self.calls)[: self.batch_size]
         return pool.row_R[pool.first_C[chosen] + rng.integers(pool.count_C[chosen])]
 
     def __getitem__(self, at: tuple[int, int]) -> LabelledBatch:

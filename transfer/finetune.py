@@ -27,12 +27,13 @@ from preprocessing.balance import Balance
 from preprocessing.errors import UserError
 from preprocessing.progress import track
 from transfer.compare import score
-from transfer.embedding import source_of, window_starts
+from transfer.embedding import source_of
 from transfer.encoders import LoadedEncoder, blocks_of
 from transfer.estimator import EmbeddingHead, check_settings
 from transfer.labels import label_targets, named_by_class
 from transfer.promises import checkpointed
 from transfer.saved import make_head
+from transfer.windows import window_starts
 
 ALONE, TUNED = "head alone", "fine-tuned"  # the epochs that `FineTuning.answers` knows
 
