@@ -219,6 +219,7 @@ TOGETHER_WITH: dict[str, dict[str, Any]] = {
     "detection.max_scales": {"detection.max_scales": 3, "detection.min_window_s": 0.03},
     "detection.adapt_steps": {"detection.adapt": "head"},
     "detection.adapt_rate": {"detection.adapt": "head"},
+    "detection.adapt_block_rate": {"detection.adapt": "finetune", "detection.adapt_steps": 2},
     "detection.adapt_seed": {"detection.adapt": "head"},
     "detection.adapt_max_s": {"detection.adapt": "head"},
     "detection.adapt_weight": {"detection.adapt": "transductive"},

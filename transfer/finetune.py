@@ -20,13 +20,14 @@ import torch
 from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold
 from torch import Tensor
 
+from archs.blocks import blocks_of
 from conf.check import Count, NotNegative, Positive, Seed, Share
 from preprocessing import audio
 from preprocessing.errors import UserError
 from preprocessing.progress import track
 from transfer.compare import score
 from transfer.embedding import source_of, window_starts
-from transfer.encoders import LoadedEncoder, blocks_of
+from transfer.encoders import LoadedEncoder
 from transfer.estimator import EmbeddingHead
 from transfer.labels import label_targets, named_by_class
 from transfer.promises import checkpointed
