@@ -74,7 +74,7 @@ def _dataset(config: dict) -> EpisodeDataset:
     reader = ClipReader(store, events, frame_rate_hz=frame_rate_hz, anchor="centre", **clip)
     size = {key: episodes[key] for key in ("n_way", "k_shot", "n_query", "cross_source")}
     sampler = EpisodeSampler(events, seed=0, split="train", clips=reader, **size)
-    return EpisodeDataset(sampler, reader, shift=0.0)
+    return EpisodeDataset(sampler, reader, shift=0.0, negatives=False)
 
 
 def _module(config: dict) -> FewShotModule:
@@ -89,7 +89,7 @@ def _module(config: dict) -> FewShotModule:
         and build(augmentation, expect=torch.nn.Module, where="arch.augmentation"),
         training=config["arch"]["training"],
         seed=0,
-        train_classes=0,
+        train_counts=[],
         val_classes=0,
         payload=dict,
         compile_model=False,

@@ -9,7 +9,7 @@ Shapes: T frames, M mel bands (of the shot's own band), W frames of a template, 
 import numpy as np
 from scipy.signal import fftconvolve
 
-from conf.check import Count, Positive
+from conf.check import Count, Positive, Share
 from detection.boundaries import frames_of, normalised
 from detection.embed import Embedder
 from detection.scorer import GAP_APART, Curve, Scorer
@@ -26,13 +26,17 @@ class TemplateScorer(Scorer):
     Args:
         max_template_s: longer shots are cut to this around their middle, seconds as heard.
         min_template_frames: shorter shots get so many frames.
+        threshold: correlation from which on it is a call; None: that is for the support to say.
     """
 
     needs_encoder = False
     refines = False
 
-    def __init__(self, *, max_template_s: Positive, min_template_frames: Count) -> None:
+    def __init__(
+        self, *, max_template_s: Positive, min_template_frames: Count, threshold: Share | None
+    ) -> None:
         self.max_template_s = max_template_s
+        self.threshold = threshold
         self.min_template_frames = min_template_frames
 
     def curve(self, sound: Sound, target: Target, embedder: Embedder) -> Curve:
@@ -57,6 +61,7 @@ class TemplateScorer(Scorer):
             reach_s=float(np.median(length_K)),
             distance_N=1 - score_N,
             nearest_N=nearest_N,
+            threshold=self.threshold,
             length_N=length_K[nearest_N],
         )
 

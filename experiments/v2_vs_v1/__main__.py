@@ -26,7 +26,7 @@ from experiments import run_as_command
 from experiments.v2_vs_v1.ablation import ABLATION, FULL
 from experiments.v2_vs_v1.easy import easyfsl_v1
 from experiments.v2_vs_v1.runs import SEEDS, V1, V1_LONG, V2, Recipe, Run, trained
-from experiments.v2_vs_v1.sets import PROCEDURAL, REAL, Scores, TestSet
+from experiments.v2_vs_v1.sets import ABLATION_SETS, PROCEDURAL, REAL, Scores, TestSet
 from experiments.v2_vs_v1.tables import (
     Difference,
     Row,
@@ -189,13 +189,13 @@ def ablation_table(arguments: Sequence[str]) -> str:
     """What each part is worth, on procedural sets: one seed, beside three of the full recipe."""
     work = bench(arguments, real=False)
     full = work.row(
-        {f"{FULL.name}_seed{s}": restore(work.trained(FULL, s).best) for s in SEEDS}, PROCEDURAL
+        {f"{FULL.name}_seed{s}": restore(work.trained(FULL, s).best) for s in SEEDS}, ABLATION_SETS
     )
     rows = {FULL.says: full}
     for recipe in ABLATION:
         name, run = f"{recipe.name}_seed{SEEDS[0]}", work.trained(recipe, SEEDS[0])
-        rows[recipe.says] = work.row({name: restore(run.best)}, PROCEDURAL)
-    return "\n\n".join([header(work), gap_table(rows, FULL.says, PROCEDURAL)])
+        rows[recipe.says] = work.row({name: restore(run.best)}, ABLATION_SETS)
+    return "\n\n".join([header(work), gap_table(rows, FULL.says, ABLATION_SETS)])
 
 
 TABLES: dict[str, Callable[[Sequence[str]], str]] = {
