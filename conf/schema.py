@@ -48,6 +48,7 @@ class Detection:
     merge: NotNegative
     min_duration: NotNegative
     max_duration: Positive
+    candidates: NotNegative
     pictures: bool
     snippets: int
 

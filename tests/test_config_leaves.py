@@ -237,6 +237,7 @@ TOGETHER_WITH: dict[str, dict[str, Any]] = {
     "detection.max_scales": {"detection.max_scales": 3, "detection.min_window_s": 0.03},
     "detection.adapt_steps": {"detection.adapt": "head"},
     "detection.adapt_rate": {"detection.adapt": "head"},
+    "detection.adapt_block_rate": {"detection.adapt": "finetune", "detection.adapt_steps": 2},
     "detection.adapt_seed": {"detection.adapt": "head"},
     "detection.adapt_max_s": {"detection.adapt": "head"},
     "detection.adapt_weight": {"detection.adapt": "transductive"},
@@ -680,7 +681,7 @@ def see_detection(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch)
         seen.append((one.batch, one.workers, one.stride, sound.slow, len(target.shots)))
         seen.append([repr(gap[1:]) for gap in target.gaps()])
         seen.append(digest(found.curve.score_N.tobytes(), repr(found.calibration)))
-        seen.append(found.events.to_csv())
+        seen.append(found.events.to_csv() + detector.candidates(sound, found).to_csv())
         return found
 
     def spied_report(page: Any, path: Path) -> Path:
