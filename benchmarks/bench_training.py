@@ -89,7 +89,7 @@ def _module(config: dict) -> FewShotModule:
         and build(augmentation, expect=torch.nn.Module, where="arch.augmentation"),
         training=config["arch"]["training"],
         seed=0,
-        train_classes=0,
+        train_counts=[],
         val_classes=0,
         payload=dict,
         compile_model=False,

@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -89,34 +89,45 @@ class Embedder:
             yield from self._shared(sound, scale, band)
             return
         starts_N = np.arange(scale.count(sound.n_frames)) * scale.hop
-        yield from self._cut(sound, starts_N, scale.width, band)
+        yield from self._cut([sound], np.zeros_like(starts_N), starts_N, scale.width, band)
 
-    def cut(self, sound: Sound, starts_N: np.ndarray, width: int, band: Band | None) -> Tensor:
-        """Embeddings (N, D) fp32 of windows that start at any frames, cut one by one.
+    def cut(
+        self, pieces: Sequence[tuple[Sound, np.ndarray]], width: int, band: Band | None
+    ) -> list[Tensor]:
+        """Embeddings of windows that start at any frames, cut one by one: (N, D) fp32 per piece.
 
         Windows that leave the recording are moved inside; a recording shorter than a window is
         repeated.
+
+        Args:
+            pieces: a recording, and the first frames (N,) of windows in it.
+            width: of the windows, frames.
+            band: as for `grid`.
         """
-        starts_N = np.clip(starts_N, 0, max(sound.n_frames - width, 0)).astype(np.int64)
-        parts = list(self._cut(sound, starts_N, width, band))
-        return torch.cat(parts) if parts else torch.zeros(0, self.encoder.embedding_dim)
+        lengths = [len(starts) for _, starts in pieces]
+        which_N = np.repeat(np.arange(len(pieces)), lengths)
+        starts = [
+            np.clip(starts, 0, max(sound.n_frames - width, 0)).astype(np.int64)
+            for sound, starts in pieces
+        ]
+        starts_N = np.concatenate([np.zeros(0, np.int64), *starts])
+        parts = list(self._cut([sound for sound, _ in pieces], which_N, starts_N, width, band))
+        z_ND = torch.cat([torch.zeros(0, self.encoder.embedding_dim), *parts])
+        return list(z_ND.split(lengths))
 
     def _cut(
-        self, sound: Sound, starts_N: np.ndarray, width: int, band: Band | None
-    ) -> Iterator[Tensor]:
-        firsts = range(0, len(starts_N), self.batch)
-
+        self, sounds: Sequence[Sound], which_N: np.ndarray, starts_N: np.ndarray, width: int,
+        band: Band | None,
+    ) -> Iterator[Tensor]:  # fmt: skip
         def work(first: int) -> Tensor:
-            starts_B = starts_N[first : first + self.batch]
+            rows = slice(first, first + self.batch)
+            of_B = [sounds[which] for which in which_N[rows].tolist()]
             x_BTM = torch.zeros(self.batch, width, self.front_end.n_mels)
-            for row, start in enumerate(starts_B.tolist()):
-                clip_TM = sound.features_TM[start : start + width]
-                if len(clip_TM) < width:
-                    clip_TM = clip_TM[torch.arange(width) % len(clip_TM)]
-                x_BTM[row] = clip_TM
-            return self._forward(self.model, x_BTM, sound, band)[: len(starts_B)]
+            for row, (sound, start) in enumerate(zip(of_B, starts_N[rows].tolist(), strict=True)):
+                x_BTM[row] = sound.clip(start, width)
+            return self._forward(self.model, x_BTM, of_B, band)
 
-        yield from in_order(work, firsts, self.workers)
+        yield from in_order(work, range(0, len(starts_N), self.batch), self.workers)
 
     # --- windows that share -----------------------------------------------------------------
 
@@ -164,7 +175,7 @@ class Embedder:
             x_BTM = torch.zeros(1, margin + size, self.front_end.n_mels)
             low, high = max(start - margin, 0), min(start + size, sound.n_frames)
             x_BTM[0, margin - (start - low) : margin + high - start] = sound.features_TM[low:high]
-            return self._forward(self.encoder.frame_features, x_BTM, sound, band)[0, :, head:]
+            return self._forward(self.encoder.frame_features, x_BTM, [sound], band)[0, :, head:]
 
         return in_order(work, range(0, needed, SHARED_FRAMES), self.workers)
 
@@ -180,7 +191,8 @@ class Embedder:
             begin = first * scale.hop
             span = sound.features_TM[begin : (last - 1) * scale.hop + width]
             x_BTM[: last - first] = span.unfold(0, width, scale.hop).transpose(1, 2)
-            return self._forward(self.encoder.frame_features, x_BTM, sound, band)[: last - first]
+            of_B = [sound] * (last - first)
+            return self._forward(self.encoder.frame_features, x_BTM, of_B, band)
 
         return in_order(work, range(0, n_windows, self.batch), self.workers)
 
@@ -188,18 +200,24 @@ class Embedder:
 
     @torch.inference_mode()
     def _forward(
-        self, function: Callable[[Tensor], Tensor], x_BTM: Tensor, sound: Sound, band: Band | None
-    ) -> Tensor:
-        """Normalise as in training, leave the band, embed; on the CPU in fp32."""
-        x_B1MT = x_BTM.transpose(1, 2).unsqueeze(1).to(self.device)
-        stats_B2 = torch.tensor([sound.stats] * len(x_BTM), device=self.device)
-        x_B1MT = self.normalize(x_B1MT, stats_B2)
+        self, function: Callable[[Tensor], Tensor], x_BTM: Tensor, of_B: Sequence[Sound],
+        band: Band | None,
+    ) -> Tensor:  # fmt: skip
+        """Embeddings of windows of these recordings, fp32 on the CPU; what is beyond is padding."""
+        filled = [*of_B, *[of_B[-1]] * (len(x_BTM) - len(of_B))]
+        x_B1MT = self.normalised(x_BTM.to(self.device), filled, band)
+        return function(x_B1MT)[: len(of_B)].float().cpu()
+
+    def normalised(self, x_BTM: Tensor, of_B: Sequence[Sound], band: Band | None) -> Tensor:
+        """Windows as the encoder takes them, (B, 1, M, T): as in training, and the band alone."""
+        stats_B2 = torch.tensor([sound.stats for sound in of_B], device=x_BTM.device)
+        x_B1MT = self.normalize(x_BTM.transpose(1, 2).unsqueeze(1), stats_B2)
         if band is not None:
             # What training's masks fill with: the mean of what is normalised.
             x_B1MT = x_B1MT.clone()
             x_B1MT[:, :, : band[0]] = 0.0
             x_B1MT[:, :, band[1] :] = 0.0
-        return function(x_B1MT).float().cpu()
+        return x_B1MT
 
     def _store(self, scale: Scale, band: Band | None) -> Store:
         settings = {

@@ -118,25 +118,22 @@ class PrototypeScorer(Scorer):
         key = (target.label, id(target), scale)
         if key not in self._views:
             band = target.band(embedder.front_end)
-            z_KOD = torch.stack([
-                embedder.cut(shot.sound, _around(shot.middle_frame, scale), scale.width, band)
-                for shot in target.shots
-            ])  # fmt: skip
-            others = [
-                embedder.cut(shot.sound, _around(shot.middle_frame, scale)[1:2], scale.width, band)
-                for shot in target.others
-            ]
-            gaps_GD, at_G = self._gaps(target, scale, embedder, band)
-            empty = torch.zeros(0, z_KOD.shape[-1])
-            self._views[key] = View(
-                scale, band, z_KOD, gaps_GD, at_G, torch.cat(others) if others else empty
-            )
+            shots = [(s.sound, _around(s.middle_frame, scale)) for s in target.shots]
+            others = [(s.sound, _around(s.middle_frame, scale)[1:2]) for s in target.others]
+            gaps, at_G = self._gaps(target, scale)
+            # In one go: the encoder's batches have one size, and are best full.
+            parts = embedder.cut([*shots, *others, *gaps], scale.width, band)
+            empty = torch.zeros(0, embedder.model.embedding_dim)
+            others_CD = torch.cat([empty, *parts[len(shots) : len(shots) + len(others)]])
+            gaps_GD = torch.cat([empty, *parts[len(shots) + len(others) :]])
+            z_KOD = torch.stack(parts[: len(shots)])
+            self._views[key] = View(scale, band, z_KOD, gaps_GD, at_G, others_CD)
         return self._views[key]
 
     def _gaps(
-        self, target: Target, scale: Scale, embedder: Embedder, band: Band | None
-    ) -> tuple[Tensor, np.ndarray]:
-        parts, at = [], []
+        self, target: Target, scale: Scale
+    ) -> tuple[list[tuple[Sound, np.ndarray]], np.ndarray]:
+        """First frames of windows in the gaps, and when those windows are."""
         starts: list[tuple[int, Sound, np.ndarray]] = []
         for number, (sound, a, b) in enumerate(target.gaps()):
             first, last = a * sound.frame_rate_hz, b * sound.frame_rate_hz
@@ -145,14 +142,13 @@ class PrototypeScorer(Scorer):
                 starts.append((number, sound, np.ceil(first) + np.arange(count) * scale.hop))
         total = sum(len(s) for _, _, s in starts)
         keep = max(1, -(-total // self.max_negatives))
+        gaps: list[tuple[Sound, np.ndarray]] = []
+        at: list[np.ndarray] = [np.zeros(0)]
         for number, sound, starts_N in starts:
             chosen = starts_N[::keep].astype(np.int64)
-            parts.append(embedder.cut(sound, chosen, scale.width, band))
-            middle_N = (chosen + (scale.width - 1) / 2) / sound.frame_rate_hz
-            at.append(GAP_APART * number + middle_N)
-        if not parts:
-            return torch.zeros(0, embedder.model.embedding_dim), np.zeros(0)
-        return torch.cat(parts), np.concatenate(at)
+            gaps.append((sound, chosen))
+            at.append(GAP_APART * number + (chosen + (scale.width - 1) / 2) / sound.frame_rate_hz)
+        return gaps, np.concatenate(at)
 
     # --- the curve --------------------------------------------------------------------------
 
@@ -249,7 +245,7 @@ class Fit:
             z_ND = block_ND.float()
             scores.append(self.all.score(z_ND))
             distances.append((z_ND - self.all.positive_D).norm(dim=1))
-            nearest.append(torch.cdist(z_ND, self.middle_KD).argmin(dim=1))
+            nearest.append(torch.cdist(z_ND, self.middle_KD).argmin(dim=1).int())
         return (
             torch.cat(scores).numpy().astype(np.float64),
             torch.cat(distances).numpy(),

@@ -50,6 +50,13 @@ class Sound:
     def n_frames(self) -> int:
         return len(self.features_TM)
 
+    def clip(self, start: int, width: int) -> Tensor:
+        """``width`` frames (T, M) from a frame on; a shorter recording is repeated."""
+        clip_TM = self.features_TM[start : start + width]
+        if len(clip_TM) < width:
+            clip_TM = clip_TM[torch.arange(width) % len(clip_TM)]
+        return clip_TM
+
 
 class Sounds:
     """Opens recordings: features are taken from the store, and made and stored where missing.

@@ -42,9 +42,12 @@ class TemplateScorer(Scorer):
     def curve(self, sound: Sound, target: Target, embedder: Embedder) -> Curve:
         band = target.band(embedder.front_end) or (0, embedder.front_end.n_mels)
         templates = [self._template(shot, band) for shot in target.shots]
-        per_shot = np.stack([correlated(sound, t_WM, band) for t_WM in templates])
-        nearest_N = per_shot.argmax(axis=0)
-        score_N = per_shot.max(axis=0)
+        score_N = correlated(sound, templates[0], band)
+        nearest_N = np.zeros(len(score_N), dtype=np.int32)
+        for k, t_WM in enumerate(templates[1:], start=1):
+            other_N = correlated(sound, t_WM, band)
+            nearest_N[other_N > score_N] = k
+            np.maximum(score_N, other_N, out=score_N)
         length_K = target.duration_K
         negative_G, at_G = self._negatives(target, templates, band)
         return Curve(

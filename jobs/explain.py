@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -43,8 +44,11 @@ def explain(
     else:
         map_MT = integrated_gradients(embed, x_1MT, score, steps=config["steps"])
     out = out or Path(f"{Path(clip.rpartition(':')[0] or clip).stem}_explained.png")
-    title = f"likeness to {', '.join(like)}" if like else "its own embedding"
-    _draw(x_1MT[0], map_MT, f"{clip}: what {title} rests on ({config['method']})", out)
+    names = [Path(text).name for text in like]
+    likeness = f"likeness to {', '.join(names[:2])}{' and more' if len(names) > 2 else ''}"
+    what = f"what {likeness if like else 'its own embedding'} rests on ({config['method']})"
+    title = f"{Path(clip).name}:\n{what}"
+    _draw(x_1MT[0], map_MT, title, out, rate_hz=restored.front_end.frame_rate_hz)
     best = int(map_MT.sum(dim=0).argmax())
     print(f"strongest at {best / map_MT.shape[1]:.0%} of the clip's length; figure {out}")
     return 0
@@ -66,18 +70,18 @@ def features(restored: Restored, text: str) -> Tensor:
     return restored.normalize(x_11MT, scalar_stats(x_11MT))[0]
 
 
-def _draw(x_MT: Tensor, map_MT: Tensor, title: str, out: Path) -> None:
+def _draw(x_MT: Tensor, map_MT: Tensor, title: str, out: Path, *, rate_hz: float) -> None:
+    extent = (0.0, x_MT.shape[1] / rate_hz, -0.5, x_MT.shape[0] - 0.5)
+    shared: Any = {"origin": "lower", "aspect": "auto", "extent": extent}
     limit = float(map_MT.abs().max()) or 1.0
     with drawing(out, 8, 5) as figure:
         above, below = figure.subplots(2, 1, sharex=True)
-        above.imshow(x_MT.numpy(), origin="lower", aspect="auto", cmap="magma")
+        above.imshow(x_MT.numpy(), cmap="magma", **shared)
         above.set_title(title, fontsize=9)
         above.set_ylabel("mel band")
-        image = below.imshow(
-            map_MT.numpy(), origin="lower", aspect="auto", cmap="RdBu_r", vmin=-limit, vmax=limit
-        )
+        image = below.imshow(map_MT.numpy(), cmap="RdBu_r", vmin=-limit, vmax=limit, **shared)
         below.set_ylabel("mel band")
-        below.set_xlabel("frame")
+        below.set_xlabel("seconds")
         for axes in (above, below):
             axes.grid(False)
         figure.colorbar(image, ax=[above, below], label="red: speaks for it, blue: against")

@@ -9,23 +9,31 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import ProgressBar
 from torch import nn
 
-from archs.module import METRICS, FewShotModule
+from archs.module import FewShotModule
 from archs.protonet import ProtoNet
 from conf.build import build
 from conf.changes import OF_A_RUN, differences
+from conf.compose import completed
 from conf.parts import data_of, front_end_of, material_of, normalize_of, raw_material_of, root_of
 from conf.validate import validate
 from evaluation.calibration import calibrate
 from evaluation.raw_features import training_statistics
 from evaluation.result import TestResult
+from jobs.checks import (
+    check_episodes,
+    check_epochs,
+    check_monitors,
+    check_species,
+    check_trainer,
+    trainer_error,
+)
 from jobs.estimate import estimate
 from jobs.loaders import EpisodeLoaders, pretraining_epochs
 from jobs.record import recording
-from jobs.setup import check_device, device_of, precision_of, prepare_torch, set_matmul_precision
+from jobs.setup import device_of, precision_of, prepare_torch, set_matmul_precision
 from jobs.test import evaluate, evaluate_checkpoint
-from preprocessing.episodes import EpisodeSampler
 from preprocessing.errors import UserError
-from preprocessing.events import SPLITS, Corpus
+from preprocessing.events import SPLITS
 from preprocessing.frontend import FrontEnd
 from preprocessing.material import Material
 from preprocessing.normalize import Normalize
@@ -99,7 +107,7 @@ class Training:
         self.job = job
         self.root = root_of(config)
         check_names(config["name"], config["exp_name"])
-        self._check_monitors()
+        check_monitors(self.config)
         prepare_torch(config)
         self.data = data_of(config)
         self.front_end: FrontEnd = front_end_of(config)
@@ -113,11 +121,11 @@ class Training:
     def run(self) -> TestResult | None:
         """Data, features, training, test, summary."""
         config = self.config
-        self.processes = self._check_trainer()
-        self._check_species()
+        self.processes = check_trainer(config)
+        check_species(config)
         corpus = self.data.load()
         corpus.raise_if_fatal()
-        self._check_episodes(corpus)
+        check_episodes(config, corpus)
         self.material: Material = material_of(config, corpus, self.front_end)
         self.material.build(SPLITS)
         if config["features"]["normalize"] == "train":
@@ -194,80 +202,6 @@ class Training:
         if settings["log_model"]:
             logger.log_model(folder.checkpoints / BEST)
 
-    # --- what cannot be, before any work starts -------------------------------------------------
-
-    def _check_monitors(self) -> None:
-        """What decides between epochs is measured in them."""
-        callbacks = self.config["callbacks"]
-        for group in ("checkpoint", "early_stopping"):
-            monitor = callbacks[group]["monitor"]
-            if monitor not in METRICS:
-                raise UserError(
-                    f"callbacks.{group}.monitor={monitor}: there is no such metric; "
-                    f"choose one of {', '.join(METRICS)}"
-                )
-
-    def _check_trainer(self) -> int:
-        """Lightning's own complaints about devices and strategy; how many processes will train."""
-        check_device(self.config)
-        settings = self.config["trainer"]
-        try:
-            trainer = pl.Trainer(
-                **{k: settings[k] for k in ("accelerator", "devices", "num_nodes", "strategy")},
-                precision=precision_of(self.config),  # type: ignore[arg-type]
-                logger=False, enable_checkpointing=False, enable_progress_bar=False,
-                enable_model_summary=False,
-            )  # fmt: skip
-        except (MisconfigurationException, ValueError, TypeError) as error:
-            raise _trainer_error(error) from error
-        return trainer.world_size
-
-    def _check_species(self) -> None:
-        """Procedural species are known before a recording is made."""
-        n_way = self.config["arch"]["episodes"]["n_way"]
-        for key in ("train_species", "val_species", "test_species"):
-            count = self.config["data"].get(key)
-            needed = key != "test_species" or self.config["test"]
-            if count is not None and needed and count < n_way:
-                raise UserError(
-                    f"arch.episodes.n_way={n_way}: data.{key} is only {count}; "
-                    "lower the one or raise the other"
-                )
-
-    def _check_episodes(self, corpus: Corpus) -> None:
-        """Every split can be sampled; the samplers' errors name the key."""
-        episodes = self.config["arch"]["episodes"]
-        size = {key: episodes[key] for key in ("n_way", "k_shot", "n_query", "cross_source")}
-        wanted = ["train", "val"] if corpus.labels("val") else ["train"]
-        if self.config["test"]:
-            wanted.append("test")
-        for split in wanted:
-            events = corpus.split(split)
-            if events.empty:
-                raise UserError(
-                    f"path.{split}_dir: the {split} split has no calls; see `g5 data check`"
-                    + (", or train with test=false" if split == "test" else "")
-                )
-            EpisodeSampler(events, seed=0, split=split, clips=None, **size)
-        warnings = len(corpus.problems)
-        if warnings:
-            print(f"note: {warnings} warnings about the data; `g5 data check` lists them")
-
-    def _check_epochs(self, planned: int, path: Path) -> None:
-        """A resumed run may only be made longer, and not where the schedule depends on it."""
-        training = self.config["arch"]["training"]
-        if epochs_done(path) > training["max_epochs"]:
-            raise UserError(
-                f"arch.training.max_epochs={training['max_epochs']}: the run has finished "
-                f"{epochs_done(path)} epochs already"
-            )
-        if planned != training["max_epochs"] and training["scheduler"].startswith("cosine"):
-            raise UserError(
-                f"arch.training.max_epochs={training['max_epochs']}: the cosine schedule of this "
-                f"run was laid out for {planned}; start another run with "
-                "arch.training.load_weight_from and exp_name=..."
-            )
-
     # --- parts ------------------------------------------------------------------------------
 
     def _augmentation(self) -> nn.Module | None:
@@ -291,7 +225,7 @@ class Training:
             augmentation=self.augmentation,
             training=self.config["arch"]["training"],
             seed=self.config["seed"],
-            train_classes=loaders.train_classes,
+            train_counts=loaders.train_counts,
             val_classes=len(loaders.val_labels),
             payload=self._payload,
             compile_model=self.config["trainer"]["compile"],
@@ -313,7 +247,11 @@ class Training:
 
     def _trainer(self, folder: RunFolder, logger: Any) -> pl.Trainer:
         settings, training = self.config["trainer"], self.config["arch"]["training"]
-        callbacks = training_callbacks(self.config["callbacks"], checkpoints=folder.checkpoints)
+        callbacks = training_callbacks(
+            self.config["callbacks"],
+            checkpoints=folder.checkpoints,
+            ema_decay=training["ema_decay"],
+        )
         try:
             return pl.Trainer(
                 accelerator=settings["accelerator"],
@@ -337,7 +275,7 @@ class Training:
                 default_root_dir=folder.path,
             )
         except (MisconfigurationException, TypeError, ValueError) as error:
-            raise _trainer_error(error) from error
+            raise trainer_error(error) from error
 
     def _strategy(self) -> str:
         """`trainer.strategy`; pretraining and episodes each leave parameters of the other alone."""
@@ -374,7 +312,7 @@ class Training:
             header = load(path)["g5"]
         except UserError as error:
             raise UserError(f"{error}; remove it, and resume=true goes on from another") from error
-        changed = differences(header["config"], self.config, OF_A_RUN)
+        changed = differences(completed(header["config"]), self.config, OF_A_RUN)
         if changed:
             raise UserError(
                 f"{changed[0]}: differs from the run in {folder.path}, which resume=true would go "
@@ -385,13 +323,9 @@ class Training:
                 f"{folder.path}: its recordings or annotations have changed since; "
                 "start another run with exp_name=..."
             )
-        self._check_epochs(header["config"]["arch"]["training"]["max_epochs"], path)
+        check_epochs(self.config, header["config"]["arch"]["training"]["max_epochs"], path)
         print(f"resume    {path}")
         return path
-
-
-def _trainer_error(error: Exception) -> UserError:
-    return UserError(f"trainer: {' '.join(str(error).split())}")
 
 
 def _fit(
@@ -401,7 +335,7 @@ def _fit(
     try:
         trainer.fit(module, datamodule=loaders, ckpt_path=start_from, weights_only=True)
     except MisconfigurationException as error:
-        raise _trainer_error(error) from error
+        raise trainer_error(error) from error
     except SystemExit as stop:
         # Lightning turns Ctrl-C into this.
         if trainer.interrupted:

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -13,26 +14,16 @@ from tests.conftest import TRAIN_PY, run_g5
 G5 = str(Path(sys.executable).with_name("g5"))
 
 
-@pytest.mark.parametrize(
-    "verb",
-    [
-        [],
-        ["train"],
-        ["test"],
-        ["capacity"],
-        ["features"],
-        ["data"],
-        ["data", "check"],
-        ["ui"],
-        ["embed"],
-        ["classify"],
-        ["predict"],
-        ["finetune"],
-        ["encoders"],
-        ["encoders", "check"],
-        ["encoders", "probe"],
-    ],
-)
+def all_verbs(group: click.Group, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """The group's own path, and those of everything below it."""
+    found = [path]
+    for name, verb in group.commands.items():
+        below = (*path, name)
+        found += all_verbs(verb, below) if isinstance(verb, click.Group) else [below]
+    return found
+
+
+@pytest.mark.parametrize("verb", all_verbs(main), ids=" ".join)
 def test_every_verb_has_help_with_an_example(verb):
     result = CliRunner().invoke(main, [*verb, "--help"])
     assert result.exit_code == 0
@@ -58,6 +49,7 @@ def test_help_imports_nothing_heavy():
     [
         (["train", "v9"], "there is no architecture 'v9'"),
         (["train", "v1,v2"], "add -m"),
+        (["train", "v1", "--epochs=3"], "No such option '--epochs'"),
         (["train", "v1", "arch.training.learning_rat=1"], "did you mean"),
         (["test", "nowhere.ckpt"], "there is no such file"),
         (["data", "check", "data=dcase", "path.train_dir=nowhere"], "nowhere"),

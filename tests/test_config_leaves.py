@@ -159,6 +159,12 @@ OTHER: dict[str, Any] = {
     "arch.training.scheduler": "cosine",
     "arch.training.warmup_epochs": 1,
     "arch.training.pretrain": (0.5, 0.0),
+    "arch.training.pretrain_sampling": "none",
+    "arch.training.pretrain_weights": "inverse_frequency",
+    "arch.training.pretrain_beta": 0.1,
+    "arch.training.pretrain_loss": "supcon",
+    "arch.training.pretrain_labels": "individuals",
+    "arch.training.batch_norm": "apart",
     "arch.training.gradient_clip_val": 1e-3,
     "arch.training.load_weight_from": "{world}/trained.ckpt",
     "trainer.accelerator": "gpu",
@@ -211,6 +217,17 @@ TOGETHER_WITH: dict[str, dict[str, Any]] = {
     "features.max_clip_s": {"features.clip": "adaptive", "features.min_clip_s": 0.05},
     "arch.model.cosine_scale": {"arch.model.distance": "cosine"},
     "arch.training.momentum": {"arch.training.optimizer": "sgd"},
+    "arch.training.pretrain_sampling": {"arch.training.pretrain": 0.5},
+    "arch.training.pretrain_weights": {
+        "arch.training.pretrain": 0.5, "path.train_dir": "{world}/uneven",
+    },
+    "arch.training.pretrain_beta": {
+        "arch.training.pretrain": 0.5, "path.train_dir": "{world}/uneven",
+        "arch.training.pretrain_weights": "effective_number",
+    },
+    "arch.training.pretrain_loss": {"arch.training.pretrain": 0.5},
+    "arch.training.pretrain_labels": {"arch.training.pretrain": 0.5},
+    "arch.training.pretrain_mixup": {"arch.training.pretrain": 0.5},
     "arch.training.scheduler_gamma": {"arch.training.scheduler_step_size": 1},
     "arch.training.scheduler_step_size": {"arch.training.scheduler_step_size": 1},
     "arch.training.warmup_epochs": {
@@ -243,7 +260,9 @@ EXPERIMENTS_ONLY = {"path.real_dir"}
 INERT: dict[str, dict[str, Any]] = {
     "arch.training.momentum": {"arch.training.optimizer": "adam"},
     "arch.training.warmup_epochs": {"arch.training.scheduler": "cosine"},
+    "arch.training.pretrain_sampling": {"arch.training.pretrain": 0.0},
     "arch.model.cosine_scale": {"arch.model.distance": "euclidean"},
+    "arch.training.pretrain_mixup": {"arch.training.pretrain": 0.0},
     "features.max_clip_s": {"features.clip": "fixed"},
     "data=procedural data.reverb_s": {"data.reverb": 0.0},
     "data=clips data.val_classes": {"data.split": "test"},
@@ -444,6 +463,8 @@ def world(tmp_path_factory) -> World:
     for split, labels in LABELS.items():
         write_dcase(path / split, labels)
     write_dcase(path / "one", LABELS["train"], recordings=1)
+    write_dcase(path / "uneven", LABELS["train"])
+    write_dcase(path / "uneven", LABELS["train"][:2], recordings=1)  # over the first of the two
     write_q(path / "val")
     write_raven(path / "raven", "ab")
     write_raven(path / "raven_val", "cd")
@@ -546,7 +567,7 @@ def see_second_run(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch
     return see_run(config, here, patch)
 
 
-NO_VALIDATION: Any = SimpleNamespace(val_labels=[], train_classes=0)
+NO_VALIDATION: Any = SimpleNamespace(val_labels=[], train_counts=[])
 
 
 def see_encoder(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) -> Any:

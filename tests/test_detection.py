@@ -137,7 +137,7 @@ def test_shared_windows_equal_windows_cut_one_by_one(night, tmp_path):
         shared = embedder("v1", tmp_path)
         assert shared.shares(scale)
         starts = np.arange(scale.count(sound.n_frames)) * scale.hop
-        cut = shared.cut(sound, starts, scale.width, None)
+        (cut,) = shared.cut([(sound, starts)], scale.width, None)
         grid = shared.grid(sound, scale, None).float()
         assert grid.shape == cut.shape
         torch.testing.assert_close(grid, cut, rtol=2e-3, atol=2e-3)
@@ -154,12 +154,13 @@ def test_a_band_is_all_that_is_heard(night, tmp_path):
     sound = opened(night, tmp_path)
     one = embedder("v2", tmp_path)
     starts = np.array([50])
-    low = one.cut(sound, starts, 20, (0, 4))
-    assert not torch.allclose(low, one.cut(sound, starts, 20, None))
+    (low,) = one.cut([(sound, starts)], 20, (0, 4))
+    (full,) = one.cut([(sound, starts)], 20, None)
+    assert not torch.allclose(low, full)
     louder = sound.features_TM.clone()
     louder[:, 8:] += 30
     changed = Sound(**{**vars(sound), "features_TM": louder})
-    torch.testing.assert_close(one.cut(changed, starts, 20, (0, 4)), low)
+    torch.testing.assert_close(one.cut([(changed, starts)], 20, (0, 4))[0], low)
 
 
 def test_a_recording_shorter_than_a_window_is_repeated(tmp_path):

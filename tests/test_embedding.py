@@ -15,11 +15,21 @@ import pytest
 import soundfile
 import torch
 
+from archs.v1.arch import ProtoNetV1
+from preprocessing.frontend import LogMel
+from preprocessing.normalize import Normalize, scalar_stats
 from tests.conftest import run_g5
-from transfer.embedding import date_of, source_of, window_starts
-from transfer.encoders import load_encoder
+from transfer.embedding import (
+    EmbedSettings,
+    date_of,
+    embed_recordings,
+    embed_stretch,
+    source_of,
+)
+from transfer.encoders import LoadedEncoder, load_encoder
 from transfer.labels import examples, read_labels
 from transfer.vectors import VectorStore, load
+from transfer.windows import window_starts
 
 RATE_HZ = 8000
 ENCODER = "tests.user_encoders.Good"
@@ -85,12 +95,73 @@ def test_blocks_do_not_show_in_waveform_windows(field, block_s):
     pd.testing.assert_frame_equal(load("a.store")[1], load("b.store")[1])
 
 
-def test_features_of_a_block_are_those_of_training(field):
-    """A mel encoder's windows are cut from features of the whole block."""
-    assert run_g5(["embed", "mel_cnn", "rec/site0", "-o", "mel.store"]) == 0
-    vectors, index = load("mel.store")
-    assert np.isfinite(np.asarray(vectors)).all()
-    assert vectors.shape == (len(index), 256)
+def mel_encoder(mode: str) -> LoadedEncoder:
+    """v1 with random weights, as a checkpoint would be loaded."""
+    torch.manual_seed(0)
+    front_end = LogMel(
+        sr=RATE_HZ, n_fft=256, hop_mel=100, n_mels=16, fmin=50, fmax=4000, floor_db=-100
+    )
+    model = ProtoNetV1(
+        channels=[4, 8], dropout=0.0, distance="euclidean", cosine_scale=10.0, normalize="none"
+    ).eval()
+    normalize = Normalize(mode=mode, n_mels=16)
+    return LoadedEncoder("v1", model, 8, RATE_HZ, 0.5, front_end, normalize, "checkpoint", {})
+
+
+def embedded(encoder: LoadedEncoder, name: str, **changes: Any) -> np.ndarray:
+    """Vectors of ``rec/site2`` at a hop that is no multiple of a frame's."""
+    settings = {"hop_s": 0.33, "batch_size": 4, "block_s": 60.0, "device": "cpu", **changes}
+    place = Path("rec/site2").absolute()
+    store = VectorStore.create(f"{name}.store", encoder.facts(), audio_root=place)
+    files = sorted(place.glob("*.wav"))
+    embed_recordings(encoder, store, files, place, EmbedSettings(**settings))
+    return np.asarray(load(f"{name}.store")[0])
+
+
+@pytest.mark.parametrize("mode", ["recording", "sample"])
+def test_neither_blocks_nor_threads_show_in_windows_of_features(field, mode):
+    encoder, threads = mel_encoder(mode), torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        whole = embedded(encoder, "whole")
+        torch.set_num_threads(3)
+        np.testing.assert_array_equal(embedded(encoder, "blocks", block_s=0.37), whole)
+    finally:
+        torch.set_num_threads(threads)
+    np.testing.assert_allclose(embedded(encoder, "batches", batch_size=1), whole, atol=2e-3)
+
+
+def test_windows_of_features_are_those_of_training(field):
+    """Cut from the features of the whole recording, normalised by its mean and deviation."""
+    encoder = mel_encoder("recording")
+    assert encoder.front_end is not None
+    assert encoder.normalize is not None
+    vectors, index = embedded(encoder, "own"), load("own.store")[1]
+    one = index["file"] == "20240503_000017.wav"
+    samples, _ = soundfile.read("rec/site2/20240503_000017.wav", dtype="float32")
+    with torch.no_grad():
+        x_MT = encoder.front_end(torch.from_numpy(samples)).half().float()
+        stats_12 = scalar_stats(x_MT[None, None])
+        for row, start_s in enumerate(index["start_s"][one].tolist()[:-1]):
+            first = round(start_s * RATE_HZ / 100)
+            x_11MT = x_MT[None, None, :, first : first + 40]
+            expected = encoder.module(encoder.normalize(x_11MT, stats_12))[0]
+            np.testing.assert_allclose(vectors[one][row], expected, atol=2e-3)
+
+
+def test_a_stretch_is_embedded_as_its_recording_is(field):
+    encoder = mel_encoder("recording")
+    vectors, index = embedded(encoder, "own", hop_s=None), load("own.store")[1]
+    row = int(np.flatnonzero(index["file"] == "20240503_000017.wav")[2])
+    found = embed_stretch(encoder, "rec/site2/20240503_000017.wav", 1.0, 1.5)
+    # Frames at the edges of the stretch see silence beyond it.
+    assert np.corrcoef(found, vectors[row])[0, 1] > 0.999
+
+
+def test_windows_may_leave_gaps():
+    assert window_starts(100, 10, 30).tolist() == [0, 30, 60, 90]
+    assert window_starts(95, 10, 30).tolist() == [0, 30, 60, 90]
+    assert window_starts(94, 10, 30).tolist() == [0, 30, 60]
 
 
 def test_it_goes_on_where_it_stopped_and_says_what_is_damaged(field, capsys):

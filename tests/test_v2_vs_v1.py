@@ -89,9 +89,9 @@ def test_looks_at_real_sets_are_counted(tmp_path):
 
 def test_a_recipe_is_a_valid_configuration():
     from conf.validate import validate
-    from experiments.v2_vs_v1.ablation import ABLATION
+    from experiments.v2_vs_v1.ablation import ABLATION, FULL
 
-    for recipe in (runs.V1, runs.V1_LONG, runs.V2, *ABLATION):
+    for recipe in (runs.V1, runs.V1_LONG, runs.V2, FULL, *ABLATION):
         validate(runs.config_of(recipe, 1, ()))
     assert len({recipe.name for recipe in ABLATION}) == len(ABLATION)
 

@@ -35,7 +35,7 @@ aside h2 { font-size: .95rem; margin: 0 0 .3rem; } canvas { width: 100%; display
 #message { min-height: 1.5rem; color: var(--bad); }
 #find { font: inherit; width: 14rem; padding: .25rem .5rem; color: inherit;
   background: var(--paper); border: 1px solid var(--line); border-radius: 6px; }
-#legend span { margin-right: .6rem; white-space: nowrap; font-size: .8rem; }
+#legend { display: flex; flex-wrap: wrap; gap: 0 .6rem; font-size: .8rem; }
 """
 
 BODY = """
@@ -185,7 +185,7 @@ function axes(canvas) {
   return c;
 }
 function curve() {
-  const canvas = $('curve'), c = axes(canvas), data = state.curve, [x0, y0] = [64, 250];
+  const canvas = $('curve'), c = axes(canvas), data = state.curve, [x0, y0] = [76, 250];
   const most = Math.max(10, ...data.map(d => d.labels));
   c.globalAlpha = .5;
   for (const level of [0, .5, 1]) {

@@ -16,6 +16,7 @@ from evaluation.tiles import AUDIO_TYPE
 
 # Places on the map are whole numbers up to this: finer than any screen.
 GRID = 4095
+METHODS = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def map_page(data: MapData, tiles: Mapping[int, tuple[bytes, bytes]]) -> str:
     )  # fmt: skip
     return page(
         title,
-        f"{len(data.labels):,} clips by {data.method.upper()}. Hover for the spectrogram, click "
+        f"{len(data.labels):,} clips by {METHODS[data.method]}. Hover for the spectrogram, click "
         f"to hear it, {turn}, double-click resets.",
         Html(f"<style>{STYLE}</style>"),
         element("div", id="legend"),

@@ -14,6 +14,7 @@ Method = Literal["pca", "tsne", "umap"]
 METHODS = ("pca", "tsne", "umap")
 # t-SNE and UMAP see this many principal components: the rest is mostly noise, and costs time.
 COMPONENTS = 50
+VECTORS_PER_COMPONENT = 10
 
 
 def project(
@@ -24,7 +25,7 @@ def project(
     Args:
         x_ND: finite.
         method: ``pca``, ``tsne`` (van der Maaten & Hinton 2008) or ``umap`` (McInnes et al. 2018;
-            the extra ``g5[umap]``).
+            needs umap-learn).
         dims: 2 or 3.
         neighbours: t-SNE's perplexity, UMAP's neighbours; cut to what so few vectors allow.
         seed: of what is random.
@@ -51,7 +52,7 @@ def project(
         from umap import UMAP  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise UserError(
-            'map.method=umap needs umap-learn: pip install "g5[umap]"; or take map.method=tsne'
+            "map.method=umap needs umap-learn: pip install umap-learn; or take map.method=tsne"
         ) from error
     near = min(neighbours, len(x_ND) - 1)
     # A fixed seed costs UMAP its threads, and buys the same map twice.
@@ -80,7 +81,7 @@ class Whitening:
 
     Args:
         x_ND: what is learned from.
-        components: kept; fewer where there are fewer vectors or dimensions.
+        components: kept; at most one for every ten vectors, and no more than there are dimensions.
     """
 
     def __init__(self, x_ND: np.ndarray, components: int) -> None:
@@ -91,7 +92,9 @@ class Whitening:
         scale = 1 / std.clamp(min=max(1e-3 * float(std.max()), 1e-12))
         x = (x - self._mean) * scale
         values, vectors = torch.linalg.eigh((x.T @ x).double() / len(x))
-        rank = max(1, min(components, len(x) - 1, int((values > 1e-6 * values[-1]).sum())))
+        # Nearly as many components as vectors would make all vectors equally far from each other.
+        most = min(components, max(len(x) // VECTORS_PER_COMPONENT, 2), len(x) - 1)
+        rank = max(1, min(most, int((values > 1e-6 * values[-1]).sum())))
         top = vectors.flip(1)[:, :rank] / values.flip(0)[:rank].clamp(min=1e-12).sqrt()
         self._matrix = scale[:, None] * top.float()
 

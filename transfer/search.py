@@ -257,7 +257,7 @@ def _usearch():
         from usearch import index
     except ImportError as error:
         raise UserError(
-            'the approximate index needs usearch: pip install "g5[index]"; the exact search '
+            "the approximate index needs usearch: pip install usearch; the exact search "
             "needs nothing"
         ) from error
     return index

@@ -23,16 +23,17 @@ from conf.parts import root_of
 from conf.validate import resolve
 from evaluation.history import read_history
 from experiments import run_as_command
-from experiments.v2_vs_v1.ablation import ABLATION
+from experiments.v2_vs_v1.ablation import ABLATION, FULL
 from experiments.v2_vs_v1.easy import easyfsl_v1
 from experiments.v2_vs_v1.runs import SEEDS, V1, V1_LONG, V2, Recipe, Run, trained
-from experiments.v2_vs_v1.sets import PROCEDURAL, REAL, Scores, TestSet
+from experiments.v2_vs_v1.sets import ABLATION_SETS, PROCEDURAL, REAL, Scores, TestSet
 from experiments.v2_vs_v1.tables import (
     Difference,
     Row,
     accuracy_table,
     difference,
     difference_table,
+    gap_table,
 )
 from experiments.v2_vs_v1.worlds import make_worlds
 from jobs.setup import prepare_torch
@@ -185,15 +186,16 @@ def course_table(arguments: Sequence[str]) -> str:
 
 
 def ablation_table(arguments: Sequence[str]) -> str:
-    """What each part is worth, on procedural sets, one seed."""
+    """What each part is worth, on procedural sets: one seed, beside three of the full recipe."""
     work = bench(arguments, real=False)
-    rows = {}
+    full = work.row(
+        {f"{FULL.name}_seed{s}": restore(work.trained(FULL, s).best) for s in SEEDS}, ABLATION_SETS
+    )
+    rows = {FULL.says: full}
     for recipe in ABLATION:
-        run = work.trained(recipe, SEEDS[0])
-        rows[recipe.says] = work.row(
-            {f"{recipe.name}_seed{SEEDS[0]}": restore(run.best)}, PROCEDURAL
-        )
-    return "\n\n".join([header(work), accuracy_table(rows, PROCEDURAL)])
+        name, run = f"{recipe.name}_seed{SEEDS[0]}", work.trained(recipe, SEEDS[0])
+        rows[recipe.says] = work.row({name: restore(run.best)}, ABLATION_SETS)
+    return "\n\n".join([header(work), gap_table(rows, FULL.says, ABLATION_SETS)])
 
 
 TABLES: dict[str, Callable[[Sequence[str]], str]] = {

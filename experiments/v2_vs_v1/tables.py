@@ -121,6 +121,36 @@ def difference_table(pairs: Mapping[str, Mapping[str, Difference]], sets: Sequen
     return "\n".join(lines)
 
 
+def gap_table(rows: Mapping[str, Mapping[str, Row]], first: str, sets: Sequence[TestSet]) -> str:
+    """One line per model: its accuracy, and in points how far it is from the row ``first``.
+
+    Gaps are paired, with 95 % intervals over episodes. ``first`` is the mean of its seeds, and
+    has a line for each of them.
+    """
+    full = rows[first]
+    lines = [
+        f"| | {' | '.join(f'{s.name} | gap' for s in sets)} |",
+        f"| --- | {' | '.join('---: | ---:' for _ in sets)} |",
+        f"| {first}, mean of {len(full[sets[0].key].answers)} seeds "
+        f"| {' | '.join(f'{percent(full[s.key].interval)} |' for s in sets)} |",
+    ]
+    singles = {
+        f"{first}, seed {i + 1}": {s.key: Row([full[s.key].answers[i]]) for s in sets}
+        for i in range(len(full[sets[0].key].answers))
+    }
+    for name, row in {**singles, **{k: v for k, v in rows.items() if k != first}}.items():
+        cells = [
+            f"{100 * row[s.key].interval.mean:.1f} | {_gap(row[s.key], full[s.key])}" for s in sets
+        ]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _gap(row: Row, full: Row) -> str:
+    gap = mean_interval(per_episode(row.hit_A - full.hit_A), bounds=(-1.0, 1.0))
+    return f"{100 * gap.mean:+.1f} ± {100 * gap.half_width:.1f}"
+
+
 def _range(ends: tuple[float, float]) -> str:
     return f"{ends[0]:+.1f} to {ends[1]:+.1f}"
 
