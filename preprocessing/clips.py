@@ -86,7 +86,7 @@ class ClipReader:
 
         keys, recording_E = np.unique(events["sha256"].to_numpy(str), return_inverse=True)
         self._recording_E = recording_E
-        self._file_E = events.get("file", events["sha256"]).to_numpy(str)
+        self._file_E = events["file" if "file" in events else "sha256"].to_numpy(str)
         self._features, stats_R2 = _recordings(store, keys.tolist(), events, recording_E)
         self._stats_E2 = stats_R2[recording_E]
         rows_R = np.array([len(features) for features in self._features], dtype=np.int64)

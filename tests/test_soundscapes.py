@@ -51,7 +51,8 @@ def test_a_soundscape_has_as_many_distractors_as_calls_and_says_where(home):
     plan = Plan("rooster", bank.groups[0], "rain", 0)
     samples, calls = soundscapes.soundscape(plan, bank, np.random.default_rng(3))
     assert np.abs(samples).max() <= 0.97
-    assert (calls["label"] == "rooster").sum() == CALLS == (calls["label"] != "rooster").sum()
+    labels = calls["label"].tolist()
+    assert labels.count("rooster") == CALLS == len(labels) - labels.count("rooster")
     assert calls["snr_db"].between(*soundscapes.SNR_DB).all()
     assert (calls["start_s"].to_numpy()[1:] >= calls["end_s"].to_numpy()[:-1]).all()
     # No two calls from one source, and the ends are those of the sound.

@@ -1,7 +1,6 @@
 """Where soundscapes' clips come from: ESC-10, or invented species for what is to be chosen."""
 
 from dataclasses import replace
-from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +56,8 @@ def invented() -> Bank:
         calls = CALLS_PER_CLIP[number % len(CALLS_PER_CLIP)]
         samples, events = make_recording(replace(base, calls_per_recording=calls), SPLIT, index)
         # Their noise may be louder than what `sounding` takes for silence.
-        samples = samples[int(events["start_s"].min() * SR) : ceil(events["end_s"].max() * SR)]
+        first_s, last_s = events["start_s"].to_numpy()[0], events["end_s"].to_numpy().max()
+        samples = samples[int(first_s * SR) : int(last_s * SR) + 1]
         label = species_name(base, SPLIT, number)
         clip = Clip(samples.astype(np.float32) / 32768, f"{index:04d}")
         of_species.setdefault(label, []).append(clip)

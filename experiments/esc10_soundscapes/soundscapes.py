@@ -119,7 +119,7 @@ def corpus(tables: Mapping[str, pd.DataFrame], cache_dir: Path) -> Corpus:
     split_of = dict(zip(events["file"], events["split"], strict=True))
     recordings, problems = scan([Path(file) for file in split_of], cache_dir)
     recordings = recordings.assign(
-        split=recordings["file"].map(split_of), source=recordings["file"]
+        split=[split_of[file] for file in recordings["file"]], source=recordings["file"]
     )
     return Corpus(events.loc[:, CORPUS_COLUMNS], recordings, tuple(problems))
 

@@ -11,7 +11,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 
@@ -35,7 +34,7 @@ BANDS_HZ = ((100, 11025), (500, 11025), (1000, 11025), (500, 4000), (2000, 11025
 SMOOTH_S = (0.05, 0.1, 0.3, 1.0)
 LEVELS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0)
 # Correlations that template matching may cut at.
-CORRELATIONS = tuple(np.arange(0.2, 0.91, 0.05).round(2).tolist())
+CORRELATIONS = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.92, 0.94, 0.96, 0.97, 0.98, 0.99)
 
 
 @dataclass(frozen=True)
