@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from preprocessing.errors import UserError
 from transfer.encoders import LoadedEncoder, blocks_of
-from transfer.estimator import build_head
+from transfer.user_classes import build_head
 
 BATCH = 4
 LONG_S = 30.0

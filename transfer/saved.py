@@ -21,8 +21,9 @@ from conf.check import unknown_key
 from conf.nodes import read_node
 from preprocessing.atomic import atomic_path
 from preprocessing.errors import UserError
-from transfer.estimator import EmbeddingHead, import_class
+from transfer.estimator import EmbeddingHead
 from transfer.prototype import PrototypeHead
+from transfer.user_classes import import_class
 from transfer.vectors import EncoderFacts, VectorStore
 
 FORMAT = 1
