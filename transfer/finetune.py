@@ -24,9 +24,10 @@ from conf.check import Count, NotNegative, Positive, Seed, Share
 from preprocessing import audio
 from preprocessing.errors import UserError
 from preprocessing.progress import track
+from transfer.blocks import blocks_of
 from transfer.compare import score
 from transfer.embedding import source_of
-from transfer.encoders import LoadedEncoder, blocks_of
+from transfer.encoders import LoadedEncoder
 from transfer.estimator import EmbeddingHead
 from transfer.labels import label_targets, named_by_class
 from transfer.promises import checkpointed

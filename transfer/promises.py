@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from preprocessing.errors import UserError
-from transfer.encoders import LoadedEncoder, blocks_of
+from transfer.blocks import blocks_of
+from transfer.encoders import LoadedEncoder
 from transfer.user_classes import build_head
 
 BATCH = 4
