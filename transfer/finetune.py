@@ -9,6 +9,7 @@ Shapes: N windows, L labels, S samples, D embedding width, C classes.
 """
 
 import copy
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
