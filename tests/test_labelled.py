@@ -63,7 +63,7 @@ def test_several_calls_of_a_class_come_together():
 
 def test_individuals_are_the_recordings_of_a_class():
     events = table([2, 3], [3, 1], [2, 2])
-    settings = {"batch_size": 30, "seed": 0, "split": "train", "shift": 0.0}
+    settings = {"batch_size": 30, "seed": 0, "split": "train", "shift": 0.0, "sampling": "over"}
     part = LabelledDataset(events, reader(events), individuals=True, **settings)
     pairs = sorted(set(zip(events.class_id, events.source, strict=True)))
     assert len(part.counts) == len(pairs) == 6

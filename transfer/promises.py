@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from archs.blocks import blocks_of
 from preprocessing.errors import UserError
-from transfer.encoders import LoadedEncoder, blocks_of
+from transfer.encoders import LoadedEncoder
 from transfer.estimator import build_head
 
 BATCH = 4

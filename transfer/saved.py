@@ -163,7 +163,7 @@ def load_head(path: str | os.PathLike[str]) -> SavedHead:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise UserError(f"{path}: cannot be read as a head ({_short(error)})") from error
+        raise UserError(f"{path}: is no head, or damaged; g5 classify makes one") from error
     if not isinstance(content, Mapping) or content.get("g5_head") != FORMAT:
         raise UserError(f"{path}: is no head of g5 (or of another version)")
     try:
