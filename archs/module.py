@@ -1,7 +1,7 @@
 """The one LightningModule: a step of pretraining or of an episode, its metrics, its optimiser.
 
 Shape suffixes: B clips, M mel bands, T frames, N ways, K shots, Q queries, D embedding width,
-P clips of a validation plan.
+X support clips, P clips of a validation plan.
 """
 
 import hashlib
@@ -12,11 +12,12 @@ import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassF1Score, MulticlassPrecision, MulticlassRecall
 
-from archs.classifier import CosineClassifier
-from archs.losses import cross_entropy
+from archs.classifier import CosineClassifier, SupervisedContrast
+from archs.losses import class_weights
 from archs.protonet import ProtoNet
 from preprocessing.episodes import Episode, EpisodeBatch
 from preprocessing.labelled import LabelledBatch
@@ -38,7 +39,7 @@ class FewShotModule(pl.LightningModule):
     """Trains a `ProtoNet` on episodes and validates it on a fixed set of them.
 
     Where it is given labelled batches first (`arch.training.pretrain`), it learns from those to
-    tell all training classes apart, by a cosine classifier that nothing else uses.
+    tell all training classes apart, by a part that nothing else uses (`archs.classifier`).
 
     Validation has two loaders: the first yields the clips of the plan, each of which is embedded
     once; the second yields the episodes, which are index tensors into those embeddings.
@@ -50,7 +51,7 @@ class FewShotModule(pl.LightningModule):
         training: the `arch.training` group.
         seed: of dropout and augmentation; each step's randomness depends on
             (seed, epoch, step, rank) alone, so that a resumed run repeats it.
-        train_classes: how many classes labelled batches have; 0 where there are none.
+        train_counts: calls of each class of labelled batches; empty where there are none.
         val_classes: how many classes validation has, for macro metrics; 0 without validation.
         payload: what a checkpoint carries beside the weights; called at every save.
         compile_model: `torch.compile` the encoder.
@@ -64,16 +65,23 @@ class FewShotModule(pl.LightningModule):
         augmentation: nn.Module | None,
         training: Mapping[str, Any],
         seed: int,
-        train_classes: int,
+        train_counts: Sequence[int],
         val_classes: int,
         payload: Callable[[], dict[str, Any]],
         compile_model: bool,
     ) -> None:
         super().__init__()
         self.model = model
-        self.classifier = (
-            CosineClassifier(model.embedding_dim, train_classes) if train_classes else None
-        )
+        self.classifier: CosineClassifier | SupervisedContrast | None = None
+        if train_counts and training["pretrain_loss"] == "supcon":
+            self.classifier = SupervisedContrast()
+        elif train_counts:
+            weights_C = class_weights(
+                training["pretrain_weights"],
+                torch.tensor(train_counts),
+                beta=training["pretrain_beta"],
+            )
+            self.classifier = CosineClassifier(model.embedding_dim, len(train_counts), weights_C)
         self.normalize = normalize
         self.augmentation = augmentation
         self.training_settings = dict(training)
@@ -120,15 +128,29 @@ class FewShotModule(pl.LightningModule):
         return *self.episode_loss(batch), batch.n_way * batch.n_query
 
     def class_loss(self, batch: LabelledBatch) -> tuple[Tensor, Tensor]:
-        """Cross-entropy over all training classes, and the share that is right."""
-        assert self.classifier is not None, "labelled batches need train_classes"
+        """The loss of pretraining, and the share that is right.
+
+        MixUp (Zhang et al., ICLR 2018) mixes each clip with another one of the batch, and the two
+        losses like the clips. It is right where it is taken for the heavier of the two.
+        """
+        assert self.classifier is not None, "labelled batches need train_counts"
         x_B1MT = self.normalize(batch.x, batch.stats)
+        settings = self.training_settings
+        smoothing, alpha = settings["label_smoothing"], settings["pretrain_mixup"]
+        other_B, share = None, 1.0
+        if self.training and alpha:
+            share = float(torch.distributions.Beta(alpha, alpha).sample())
+            share = max(share, 1 - share)
+            other_B = torch.randperm(len(x_B1MT), device=x_B1MT.device)
+            x_B1MT = torch.lerp(x_B1MT[other_B], x_B1MT, share)
         if self.augmentation is not None:
             x_B1MT = self.augmentation(x_B1MT, batch.class_ids)
-        logits_BC = self.classifier(self.model(x_B1MT))
-        smoothing = self.training_settings["label_smoothing"]
-        loss = cross_entropy(logits_BC, batch.class_ids, label_smoothing=smoothing)
-        return loss, (logits_BC.argmax(1) == batch.class_ids).float().mean()
+        z_BD = self.model(x_B1MT)
+        loss, accuracy = self.classifier.loss(z_BD, batch.class_ids, smoothing)
+        if other_B is not None:
+            other, _ = self.classifier.loss(z_BD, batch.class_ids[other_B], smoothing)
+            loss = torch.lerp(other, loss, share)
+        return loss, accuracy
 
     def episode_loss(self, batch: EpisodeBatch) -> tuple[Tensor, Tensor]:
         """Cross-entropy of the queries against the prototypes, and the share that is right."""
@@ -140,13 +162,26 @@ class FewShotModule(pl.LightningModule):
             # Support and query of a class count as two: mixed, a query would hold support calls.
             label_B = torch.cat([label_N.repeat_interleave(k_shot), target_Q + n_way])
             x_B1MT = self.augmentation(x_B1MT, label_B)
-        z_BD = self.model(x_B1MT)
-        support_NKD = z_BD[: n_way * k_shot].unflatten(0, (n_way, k_shot))
-        logits_QN = self.model.logits(support_NKD, z_BD[n_way * k_shot :])
+        support_XD, query_QD = self._embed_episode(x_B1MT, n_way * k_shot)
+        logits_QN = self.model.logits(support_XD.unflatten(0, (n_way, k_shot)), query_QD)
         loss = F.cross_entropy(
             logits_QN, target_Q, label_smoothing=self.training_settings["label_smoothing"]
         )
         return loss, (logits_QN.argmax(1) == target_Q).float().mean()
+
+    def _embed_episode(self, x_B1MT: Tensor, support: int) -> tuple[Tensor, Tensor]:
+        """Embed the support, which comes first, and the queries (`arch.training.batch_norm`)."""
+        how = self.training_settings["batch_norm"]
+        if how == "apart":
+            return self.model(x_B1MT[:support]), self.model(x_B1MT[support:])
+        norms = [m for m in self.model.modules() if isinstance(m, _BatchNorm) and m.training]
+        frozen = norms if how == "running" else []
+        for norm in frozen:
+            norm.eval()
+        z_BD = self.model(x_B1MT)
+        for norm in frozen:
+            norm.train()
+        return z_BD[:support], z_BD[support:]
 
     # --- validation -------------------------------------------------------------------------
 

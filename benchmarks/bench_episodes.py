@@ -60,7 +60,7 @@ def rows() -> Iterator[Row]:
             cross_source=True,
             clips=clips,
         )
-        dataset = EpisodeDataset(sampler, clips, shift=0.0)
+        dataset = EpisodeDataset(sampler, clips, shift=0.0, negatives=False)
         slices = call_slices(store, events, clips.n_frames)
         copied = [
             [slices[row] for row in (*e.support.flatten().tolist(), *e.query.flatten().tolist())]

@@ -12,11 +12,12 @@ from preprocessing.errors import UserError
 
 @dataclass(frozen=True)
 class Range:
-    """Bounds of a number, for use in ``Annotated``; ``above`` is exclusive, the others are not."""
+    """Bounds of a number, for use in ``Annotated``; ``above`` and ``below`` are exclusive."""
 
     at_least: float | None = None
     above: float | None = None
     at_most: float | None = None
+    below: float | None = None
 
     def complaint(self, value: float) -> str | None:
         """What is wrong with ``value``, or None. NaN fits no range."""
@@ -26,12 +27,15 @@ class Range:
             return f"must be at least {self.at_least:g}"
         if self.at_most is not None and not value <= self.at_most:
             return f"must be at most {self.at_most:g}"
+        if self.below is not None and not value < self.below:
+            return f"must be below {self.below:g}"
         return None
 
 
 Positive = Annotated[float, Range(above=0)]
 NotNegative = Annotated[float, Range(at_least=0)]
 Share = Annotated[float, Range(at_least=0, at_most=1)]
+BelowOne = Annotated[float, Range(at_least=0, below=1)]
 Count = Annotated[int, Range(at_least=1)]
 Seed = Annotated[int, Range(at_least=0, at_most=2**32 - 1)]  # what NumPy takes
 

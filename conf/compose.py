@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from typing import Any
 
 from hydra import compose, initialize_config_module
@@ -14,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from conf.check import unknown_key
 from conf.overrides import readable
+from conf.schema import Episodes, Training
 from conf.validate import resolve
 from preprocessing.errors import UserError
 
@@ -102,7 +104,7 @@ def on_checkpoint(
     Raises:
         UserError: for an override of what the trained model fixes, naming it.
     """
-    config = OmegaConf.create({**_of_today(stored), **stored})
+    config = OmegaConf.create(completed(stored))
     OmegaConf.set_struct(config, True)
     with override_errors():
         parsed = OverridesParser.create().parse_overrides(readable(overrides))
@@ -130,13 +132,20 @@ def on_checkpoint(
     return resolve(config)
 
 
-def _of_today(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Groups that the checkpoint's g5 had not got yet, as they are by default."""
-    absent = [group for group in FREE_GROUPS if group not in stored]
-    if not absent:
-        return {}
+def completed(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """A checkpoint's configuration; what its g5 had not got yet is as it is by default."""
+    groups = [group for group in FREE_GROUPS if group not in stored]
+    arch = dict(stored["arch"])
+    keys = {
+        name: [field.name for field in fields(schema) if field.name not in arch[name]]
+        for name, schema in (("episodes", Episodes), ("training", Training))
+    }
+    if not groups and not any(keys.values()):
+        return dict(stored)
     today = resolve(composed([]))
-    return {group: today[group] for group in absent}
+    for name, absent in keys.items():
+        arch[name] = {**arch[name], **{key: today["arch"][name][key] for key in absent}}
+    return {**stored, "arch": arch, **{group: today[group] for group in groups}}
 
 
 def _with_data_paths(config: DictConfig, values: dict[str, Any]) -> dict[str, Any]:

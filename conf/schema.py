@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from conf.check import Count, NotNegative, Positive, Range, Seed, Share
+from conf.check import BelowOne, Count, NotNegative, Positive, Range, Seed, Share
 
 # Whoever writes 1000 means milliseconds.
 ClipSeconds = Annotated[float, Range(above=0, at_most=600)]
@@ -48,6 +48,7 @@ class Detection:
     merge: NotNegative
     min_duration: NotNegative
     max_duration: Positive
+    candidates: NotNegative
     pictures: bool
     snippets: int
 
@@ -60,9 +61,12 @@ class Episodes:
     episodes_per_epoch: Count
     val_episodes: Count
     test_episodes: Count
+    test_views: Count
+    test_refine: Annotated[int, Range(at_least=0)]
     episodes_per_batch: Count
     cross_source: bool
     shift: Share
+    negatives: bool
     fixed: bool
 
 
@@ -72,6 +76,14 @@ class Training:
     weight_decay: NotNegative
     max_epochs: Count
     pretrain: Share
+    pretrain_sampling: Literal["none", "over", "under", "both"]
+    pretrain_weights: Literal["none", "inverse_frequency", "effective_number"]
+    pretrain_beta: BelowOne
+    pretrain_loss: Literal["classes", "supcon"]
+    pretrain_labels: Literal["classes", "individuals"]
+    pretrain_mixup: NotNegative
+    batch_norm: Literal["together", "apart", "running"]
+    ema_decay: Annotated[float, Range(at_least=0, at_most=0.99999)]
     optimizer: Literal["adam", "adamw", "sgd"]
     momentum: Share
     scheduler: Literal["none", "step", "cosine", "cosine_warmup", "plateau"]

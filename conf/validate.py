@@ -71,6 +71,8 @@ def _check_across(config: Mapping[str, Any]) -> None:
     training = config["arch"]["training"]
     if training["scheduler"] == "plateau" and training["scheduler_gamma"] >= 1:
         raise UserError("arch.training.scheduler_gamma: must be below 1 for scheduler=plateau")
+    if training["pretrain_loss"] == "supcon" and training["pretrain_mixup"]:
+        raise UserError("arch.training.pretrain_mixup: only for pretrain_loss=classes; set it to 0")
     if not config["train"] and not config["test"]:
         raise UserError("train, test: both are false, so there is nothing to do")
     if not config["train"] and not training["load_weight_from"]:

@@ -9,7 +9,7 @@ Shapes: T frames, M mel bands (of the shot's own band), W frames of a template, 
 import numpy as np
 from scipy.signal import fftconvolve
 
-from conf.check import Count, Positive
+from conf.check import Count, Positive, Share
 from detection.boundaries import frames_of, normalised
 from detection.embed import Embedder
 from detection.scorer import GAP_APART, Curve, Scorer
@@ -26,21 +26,28 @@ class TemplateScorer(Scorer):
     Args:
         max_template_s: longer shots are cut to this around their middle, seconds as heard.
         min_template_frames: shorter shots get so many frames.
+        threshold: correlation from which on it is a call; None: that is for the support to say.
     """
 
     needs_encoder = False
     refines = False
 
-    def __init__(self, *, max_template_s: Positive, min_template_frames: Count) -> None:
+    def __init__(
+        self, *, max_template_s: Positive, min_template_frames: Count, threshold: Share | None
+    ) -> None:
         self.max_template_s = max_template_s
+        self.threshold = threshold
         self.min_template_frames = min_template_frames
 
     def curve(self, sound: Sound, target: Target, embedder: Embedder) -> Curve:
         band = target.band(embedder.front_end) or (0, embedder.front_end.n_mels)
         templates = [self._template(shot, band) for shot in target.shots]
-        per_shot = np.stack([correlated(sound, t_WM, band) for t_WM in templates])
-        nearest_N = per_shot.argmax(axis=0)
-        score_N = per_shot.max(axis=0)
+        score_N = correlated(sound, templates[0], band)
+        nearest_N = np.zeros(len(score_N), dtype=np.int32)
+        for k, t_WM in enumerate(templates[1:], start=1):
+            other_N = correlated(sound, t_WM, band)
+            nearest_N[other_N > score_N] = k
+            np.maximum(score_N, other_N, out=score_N)
         length_K = target.duration_K
         negative_G, at_G = self._negatives(target, templates, band)
         return Curve(
@@ -54,6 +61,7 @@ class TemplateScorer(Scorer):
             reach_s=float(np.median(length_K)),
             distance_N=1 - score_N,
             nearest_N=nearest_N,
+            threshold=self.threshold,
             length_N=length_K[nearest_N],
         )
 

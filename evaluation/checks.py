@@ -23,6 +23,8 @@ from preprocessing.events import Corpus
 # rounding does, batch statistics move them by a hundred times as much.
 TOLERANCE = 1e-3
 
+QUERIES_INDEPENDENT = "queries independent"
+
 
 class ProtocolError(UserError):
     """A check of the test protocol failed; the message names it."""
@@ -172,7 +174,7 @@ def check_model(
                 "when other queries leave the batch; a layer or the distance uses statistics of "
                 "the batch"
             )
-    return ["eval mode", "queries independent"]
+    return ["eval mode", QUERIES_INDEPENDENT]
 
 
 def _same(a: Tensor, b: Tensor) -> bool:

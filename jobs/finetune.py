@@ -7,10 +7,12 @@ from pathlib import Path
 from conf.compose import composed
 from conf.nodes import read_section, refuse_foreign
 from conf.validate import resolve
+from evaluation.per_class import recall_figure, told
 from jobs.setup import quiet
+from preprocessing.atomic import atomic_path
 from preprocessing.progress import track
 from tracking.checkpoints import g5_version, git_revision
-from tracking.folders import claim
+from tracking.folders import RunFolder, claim
 from tracking.mlflow_logger import MLflowLogger
 from transfer.encoders import load_encoder, save_encoder
 from transfer.finetune import FinetuneSettings, FineTuning, read_clips
@@ -49,10 +51,12 @@ def finetune(
                 tracking_uri=config["logger"]["tracking_uri"],
                 system_metrics=config["logger"]["system_metrics"],
             )  # fmt: skip
+        shown: list[Path] = []
         encoder_file, head_file = folder.checkpoints / "tuned.ckpt", folder.path / "tuned.head"
         if logger is None:
             _train(tuning, settings, None)
             _save(tuning, encoder_file, head_file, encoder, settings, clips.classes)
+            shown = _recalls(tuning, settings, folder)
         else:
             with logger:
                 logger.log_config({**about, "labels": str(labels)})
@@ -62,6 +66,8 @@ def finetune(
                 _save(tuning, encoder_file, head_file, encoder, settings, clips.classes)
                 logger.log_artifact(encoder_file, "checkpoints")
                 logger.log_artifact(head_file)
+                for file in (shown := _recalls(tuning, settings, folder)):
+                    logger.log_artifact(file, "figures" if file.suffix == ".png" else None)
     frozen, best = tuning.frozen["val/score"], tuning.best["val/score"]
     print(
         f"head alone {frozen:.3f}, fine-tuned {best:.3f} on the held-back sources (epoch "
@@ -69,6 +75,8 @@ def finetune(
     )
     if len(clips.y) < 1000:
         print(f"note: {len(clips.y)} labels; under 1,000, fine-tuning rarely pays: trust a test")
+    for file in shown:
+        print(f"recalls: {file}")
     print(f"encoder: {encoder_file}\nhead: {head_file}    (g5 predict {head_file} recordings/ ...)")
     return encoder_file
 
@@ -85,6 +93,19 @@ def _train(tuning: FineTuning, settings: FinetuneSettings, logger: MLflowLogger 
         )
         if logger is not None:
             logger.log_metrics(metrics, step=epoch + 1)
+
+
+def _recalls(tuning: FineTuning, settings: FinetuneSettings, folder: RunFolder) -> list[Path]:
+    """Print the recall of each class, and write it as a CSV and a figure; of single labels only."""
+    if settings.task != "single":
+        return []
+    table = tuning.recalls()
+    print(f"\nrecall of each class on the held-back sources, the rarest first\n\n{told(table)}\n")
+    numbers, figure = folder.path / "recalls.csv", folder.figures / "recalls.png"
+    with atomic_path(numbers) as temporary:
+        table.to_csv(temporary, index=False, float_format="%.6g")
+    title = f"Held-back sources: weights {settings.weights}, sampling {settings.sampling}"
+    return [numbers, recall_figure(table, figure, title=title)]
 
 
 def _save(tuning, encoder_file, head_file, encoder, settings, classes) -> None:

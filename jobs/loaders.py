@@ -52,7 +52,7 @@ class EpisodeLoaders(pl.LightningDataModule):
         seed: of the episodes.
 
     Attributes:
-        train_classes: how many classes labelled batches have; 0 where there are none.
+        train_counts: calls of each class of the labelled batches; empty where there are none.
         notes: what the samplers could not keep, a line each.
         val_labels: the classes of validation, by class id; empty where there is no such split.
     """
@@ -73,16 +73,22 @@ class EpisodeLoaders(pl.LightningDataModule):
             material.corpus.split("train"), seed=seed, split="train", clips=train_reader, **size
         )
         self.train_set: Dataset = EpisodeDataset(
-            train_sampler, train_reader, shift=episodes["shift"]
-        )
+            train_sampler, train_reader,
+            shift=episodes["shift"], negatives=episodes["negatives"],
+        )  # fmt: skip
         pretrain = pretraining_epochs(training)
-        self.train_classes = len(material.corpus.labels("train")) if pretrain else 0
+        self.train_counts: list[int] = []
         if pretrain:
+            events = material.corpus.split("train")
             labelled = LabelledDataset(
-                material.corpus.split("train"), train_reader,
+                events, train_reader,
                 batch_size=size["n_way"] * (size["k_shot"] + size["n_query"]),
                 seed=seed, split="train", shift=episodes["shift"],
+                sampling=training["pretrain_sampling"],
+                calls=2 if training["pretrain_loss"] == "supcon" else 1,
+                individuals=training["pretrain_labels"] == "individuals",
             )  # fmt: skip
+            self.train_counts = labelled.counts
             self.train_set = PretrainThenEpisodes(labelled, self.train_set, pretrain)
         self.notes = list(train_sampler.notes)
         self.val_labels = material.corpus.labels("val")

@@ -13,6 +13,7 @@ from archs.module import FewShotModule
 from archs.protonet import ProtoNet
 from conf.build import build
 from conf.changes import OF_A_RUN, differences
+from conf.compose import completed
 from conf.parts import data_of, front_end_of, material_of, normalize_of, raw_material_of, root_of
 from conf.validate import validate
 from evaluation.calibration import calibrate
@@ -224,7 +225,7 @@ class Training:
             augmentation=self.augmentation,
             training=self.config["arch"]["training"],
             seed=self.config["seed"],
-            train_classes=loaders.train_classes,
+            train_counts=loaders.train_counts,
             val_classes=len(loaders.val_labels),
             payload=self._payload,
             compile_model=self.config["trainer"]["compile"],
@@ -246,7 +247,11 @@ class Training:
 
     def _trainer(self, folder: RunFolder, logger: Any) -> pl.Trainer:
         settings, training = self.config["trainer"], self.config["arch"]["training"]
-        callbacks = training_callbacks(self.config["callbacks"], checkpoints=folder.checkpoints)
+        callbacks = training_callbacks(
+            self.config["callbacks"],
+            checkpoints=folder.checkpoints,
+            ema_decay=training["ema_decay"],
+        )
         try:
             return pl.Trainer(
                 accelerator=settings["accelerator"],
@@ -307,7 +312,7 @@ class Training:
             header = load(path)["g5"]
         except UserError as error:
             raise UserError(f"{error}; remove it, and resume=true goes on from another") from error
-        changed = differences(header["config"], self.config, OF_A_RUN)
+        changed = differences(completed(header["config"]), self.config, OF_A_RUN)
         if changed:
             raise UserError(
                 f"{changed[0]}: differs from the run in {folder.path}, which resume=true would go "

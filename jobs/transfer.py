@@ -9,12 +9,14 @@ import numpy as np
 import pandas as pd
 
 from conf.nodes import read_section, refuse_foreign
+from evaluation.per_class import recall_figure, told
 from preprocessing.atomic import atomic_path
 from preprocessing.errors import UserError
 from transfer.compare import ClassifySettings, compare, folds_of, notes, table
 from transfer.embedding import EmbedSettings, embed_recordings, find_recordings
 from transfer.encoders import load_encoder
 from transfer.labels import examples, read_labels
+from transfer.remedies import effect_of_remedies
 from transfer.saved import SUFFIX, SavedHead, fit_head, load_head, make_head, save_head
 from transfer.vectors import VectorStore
 
@@ -27,12 +29,16 @@ def embed(
     output: Path,
     overrides: Sequence[str],
     audio_root: Path | None = None,
+    *,
+    check: bool = False,
 ) -> VectorStore:
-    """Embed recordings into a store, and say how many."""
+    """Embed recordings into a store, and say how many; ``check`` drops what is corrupt first."""
     refuse_foreign(overrides, ("encoder", "embed"))
     settings = EmbedSettings(**read_section("embed", EmbedSettings, overrides))
     found_root, files = find_recordings(recordings)
     encoder = load_encoder(encoder_name, overrides)
+    if check:
+        mend(output)
     store = VectorStore.create(
         output, encoder.facts(), audio_root=audio_root or _root(output, found_root)
     )
@@ -53,6 +59,17 @@ def embed(
     return store
 
 
+def mend(path: Path) -> None:
+    """Drop what is corrupt in a store, and say what it was."""
+    faults = VectorStore.mend(path)
+    for line in faults[:PROBLEMS_NAMED]:
+        print(f"dropped: {line}")
+    if len(faults) > PROBLEMS_NAMED:
+        print(f"dropped: and {len(faults) - PROBLEMS_NAMED} more")
+    if not faults:
+        print(f"{path}: nothing is corrupt")
+
+
 def _root(output: Path, found: Path) -> Path:
     """The root that a store has already, where the recordings lie below it."""
     if (output / "settings.json").is_file():
@@ -63,11 +80,21 @@ def _root(output: Path, found: Path) -> Path:
 
 
 def classify(
-    stores: Sequence[Path], labels: Path, output: Path | None, overrides: Sequence[str]
+    stores: Sequence[Path],
+    labels: Path,
+    output: Path | None,
+    overrides: Sequence[str],
+    *,
+    balance: bool = False,
 ) -> Path:
-    """Compare heads on stores by cross-validation, print the table, save the best head."""
+    """Compare heads on stores by cross-validation, print the table, save the best head.
+
+    With ``balance`` show, too, what every remedy for imbalance does to each class under it.
+    """
     refuse_foreign(overrides, ("classify", "head"))
     settings = ClassifySettings(**read_section("classify", ClassifySettings, overrides))
+    if balance and settings.task != "single":
+        raise UserError(f"--balance: task={settings.task} has no single class for each example")
     opened = [VectorStore.open(path) for path in stores]
     label_table = read_labels(labels)
     sets = [
@@ -103,7 +130,22 @@ def classify(
     print(f"best: {best.head} on {best.store}, {best.verdict}; trained on all labels, in {path}")
     if len(rows) > 1:
         print(f"(the best of {len(rows)} on the same folds: its score flatters it a little)")
+    if balance:
+        effect = effect_of_remedies(best.head, one, folds, overrides, seed=settings.seed)
+        _show_balance(effect, f"{best.head} on {best.store}", path)
     return path
+
+
+def _show_balance(effect: pd.DataFrame, what: str, head_path: Path) -> None:
+    """Recall of each class under each remedy: printed, as a CSV and as a figure."""
+    title = f"What helps rare classes: {what}"
+    print(f"\n{title}\nrecall of each class over the folds, the rarest first\n\n{told(effect)}\n")
+    table, figure = (head_path.with_suffix(f".balance{suffix}") for suffix in (".csv", ".png"))
+    with atomic_path(table) as temporary:
+        effect.to_csv(temporary, index=False, float_format="%.6g")
+    recall_figure(effect, figure, title=title)
+    print(f"table   {table}\nfigure  {figure}")
+    print("(the saved head has what head.* says: head.weights, head.class_weight, head.sampling)")
 
 
 def _of_what(classes: Sequence[str], task: str) -> str:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from preprocessing.errors import UserError
+from preprocessing.events import ANCHORS
 
 # Adaptive clips have one of a few lengths, half an octave apart, so that episodes of equal
 # length share their batches and what is compiled for them.
@@ -33,9 +34,9 @@ class FeatureStore(Protocol):
 class ClipReader:
     """Turns rows of a split's events table into clips.
 
-    A clip is centred on its call. A call that is longer than the clip is cut at its centre, or
-    at its loudest stretch. A window that leaves the recording is shifted inside, and a recording
-    shorter than the clip is repeated.
+    A clip is centred on its call. A call that is longer than the clip is cut at its centre, at its
+    loudest stretch, or at its onset. A window that leaves the recording is shifted inside, and a
+    recording shorter than the clip is repeated.
 
     Args:
         store: features by recording, time first: ``get(key) -> (rows, M)`` fp16; ``meta`` has
@@ -46,8 +47,9 @@ class ClipReader:
         clip_s: seconds of a fixed clip.
         min_clip_s: seconds of the shortest adaptive clip.
         max_clip_s: seconds of the longest adaptive clip.
-        anchor: where calls longer than the clip are cut: ``"centre"`` or ``"loudest"``, the
-            window whose mean feature, over bands and time, is largest (the first, if several).
+        anchor: where calls longer than the clip are cut: ``"centre"``, ``"onset"`` (the clip
+            begins with the call) or ``"loudest"``, the window whose mean feature, over bands
+            and time, is largest (the first, if several).
 
     Attributes:
         lengths: every number of frames a clip can have, ascending; one if ``clip`` is fixed.
@@ -69,8 +71,8 @@ class ClipReader:
         max_clip_s: float,
         anchor: str,
     ) -> None:
-        if anchor not in ("centre", "loudest"):
-            raise UserError(f"data.anchor={anchor}: choose centre or loudest")
+        if anchor not in ANCHORS:
+            raise UserError(f"data.anchor={anchor}: choose one of {', '.join(ANCHORS)}")
         self.lengths = clip_lengths(
             frame_rate_hz=frame_rate_hz,
             clip=clip,
@@ -84,6 +86,7 @@ class ClipReader:
 
         keys, recording_E = np.unique(events["sha256"].to_numpy(str), return_inverse=True)
         self._recording_E = recording_E
+        self._file_E = events["file" if "file" in events else "sha256"].to_numpy(str)
         self._features, stats_R2 = _recordings(store, keys.tolist(), events, recording_E)
         self._stats_E2 = stats_R2[recording_E]
         rows_R = np.array([len(features) for features in self._features], dtype=np.int64)
@@ -91,6 +94,7 @@ class ClipReader:
         self._start_E = events["start_s"].to_numpy(float) * frame_rate_hz
         self._end_E = events["end_s"].to_numpy(float) * frame_rate_hz
         self._first: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._free: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         self.n_mels = self._features[0].shape[1] if self._features else 0
 
     def __len__(self) -> int:
@@ -136,10 +140,19 @@ class ClipReader:
             as doing it here.
         """
         rows = np.asarray(rows, dtype=np.int64)
-        first = self._first_frames(rows, n_frames)
+        return self._read(rows, self._first_frames(rows, n_frames), n_frames, shift_frames)
+
+    def _read(
+        self,
+        rows: np.ndarray,
+        first: np.ndarray,
+        n_frames: int,
+        shift_frames: np.ndarray | Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
+        """Clips that start at ``first`` frames of the rows' recordings, as `gather` gives them."""
         room = self._rows_E[rows] - n_frames
-        if shift_frames is not None:
-            first = np.clip(first + np.asarray(shift_frames), 0, np.maximum(room, 0))
+        shift = 0 if shift_frames is None else np.asarray(shift_frames)
+        first = np.clip(first + shift, 0, np.maximum(room, 0))
         clips = [
             self._features[recording][start : start + n_frames]
             for recording, start in zip(
@@ -155,16 +168,70 @@ class ClipReader:
             torch._foreach_copy_(x_BTM.unbind(0), clips)  # pyright: ignore[reportPrivateImportUsage]
         return x_BTM.transpose(1, 2).unsqueeze(1), torch.from_numpy(self._stats_E2[rows])
 
+    def background(
+        self, rng: np.random.Generator, rows: np.ndarray, n_frames: int
+    ) -> tuple[Tensor, Tensor]:
+        """Read clips in which no call of the table sounds, one from each row's recording.
+
+        Where a recording has no stretch as long as that, calls reach into it from both sides: it
+        is the middle of the longest pause.
+
+        Args:
+            rng: chooses among all such stretches.
+            rows: ``(B,)`` rows of the events table.
+            n_frames: T.
+
+        Returns:
+            As `gather`.
+        """
+        firsts = []
+        for recording in self._recording_E[rows].tolist():
+            begin_G, room_G = self._pauses(recording)
+            choices_G = np.maximum(room_G - n_frames + 1, 0)
+            if not choices_G.any():
+                longest = int(np.argmax(room_G))
+                firsts.append(int(begin_G[longest] + (room_G[longest] - n_frames) // 2))
+                continue
+            at = int(rng.integers(choices_G.sum()))
+            gap = int(np.searchsorted(np.cumsum(choices_G), at, side="right"))
+            firsts.append(int(begin_G[gap]) + at - int(choices_G[:gap].sum()))
+        return self._read(rows, np.array(firsts, dtype=np.int64), n_frames, None)
+
+    def check_pauses(self) -> None:
+        """Raise `UserError` for the first recording that is all calls."""
+        for recording, row in zip(*np.unique(self._recording_E, return_index=True), strict=True):
+            if not self._pauses(int(recording))[1].any():
+                raise UserError(
+                    f"arch.episodes.negatives=true: {self._file_E[row]} has no stretch without a "
+                    "call; set it to false"
+                )
+
+    def _pauses(self, recording: int) -> tuple[np.ndarray, np.ndarray]:
+        """First frames and lengths of a recording's stretches without calls; at least one."""
+        if recording not in self._free:
+            here_E = self._recording_E == recording
+            order = np.argsort(self._start_E[here_E], kind="stable")
+            end_E = np.maximum.accumulate(np.ceil(self._end_E[here_E][order]))
+            begin_G = np.concatenate([[0.0], end_E])
+            stop_G = np.concatenate([
+                np.floor(self._start_E[here_E][order]), [len(self._features[recording])]
+            ])  # fmt: skip
+            room_G = np.maximum(stop_G - begin_G, 0)
+            self._free[recording] = begin_G.astype(np.int64), room_G.astype(np.int64)
+        return self._free[recording]
+
     def _first_frames(self, rows: np.ndarray, n_frames: int) -> np.ndarray:
         """The first frame of each row's window, inside the recording; 0 where that is shorter."""
         if n_frames not in self._first:
             # Frame t is centred on second t / frame_rate_hz.
             middle_E = (self._start_E + self._end_E) / 2
             first_E = np.floor(middle_E - (n_frames - 1) / 2 + 0.5).astype(np.int64)
-            np.clip(first_E, 0, np.maximum(self._rows_E - n_frames, 0), out=first_E)
             # A call is searched for its loudest stretch when it is first asked for.
-            unsearched_E = self._end_E - self._start_E > n_frames + 0.5
-            self._first[n_frames] = first_E, unsearched_E & (self.anchor == "loudest")
+            longer_E = self._end_E - self._start_E > n_frames + 0.5
+            if self.anchor == "onset":
+                first_E[longer_E] = np.floor(self._start_E[longer_E] + 0.5).astype(np.int64)
+            np.clip(first_E, 0, np.maximum(self._rows_E - n_frames, 0), out=first_E)
+            self._first[n_frames] = first_E, longer_E & (self.anchor == "loudest")
         first_E, unsearched_E = self._first[n_frames]
         if unsearched_E[rows].any():
             for row in np.unique(rows[unsearched_E[rows]]).tolist():

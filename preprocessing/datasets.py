@@ -24,12 +24,10 @@ from preprocessing.annotations import (
 )
 from preprocessing.draft import Draft
 from preprocessing.errors import UserError
-from preprocessing.events import Corpus, Problem
+from preprocessing.events import ANCHORS, Corpus, Problem
 from preprocessing.progress import track
 from preprocessing.recordings import Listing, base_name, is_audio, walk
 from preprocessing.splits import FOLD, fold_numbers, read_list, split_hash_of
-
-ANCHORS = ("centre", "loudest")
 
 
 class _AnnotatedFolders(ABC):

@@ -25,8 +25,9 @@ from preprocessing.events import SPLITS
 # of what an episode's index means: another number gives other episodes.
 EPISODES_PER_DRAW = 64
 
-# The stream of an episode's random numbers that moves its clips.
-SHIFTS = 1
+# The streams of an episode's random numbers that move its clips and choose its background; 2 is
+# that of labelled batches.
+SHIFTS, BACKGROUND = 1, 3
 
 # Labels that a note spells out before it counts the rest.
 LABELS_SHOWN = 8
@@ -67,7 +68,7 @@ class EpisodeBatch:
     Attributes:
         x: ``(B, 1, M, T)`` fp32, all support clips and then all query clips, class by class.
         stats: ``(B, 2)`` fp32, mean and standard deviation of each clip's recording.
-        class_ids: ``(N,)`` int64.
+        class_ids: ``(N,)`` int64; -1 is background.
         n_way, k_shot, n_query: N, K and Q.
         epoch, index: which episode it is.
     """
@@ -346,12 +347,20 @@ class EpisodeDataset(Dataset[EpisodeBatch]):
         clips: reads the clips.
         shift: each clip's window is moved at random by up to this share of its length, drawn
             from the episode's seed; 0 for none.
+        negatives: a last class of every episode is background, from the recordings of its calls.
+
+    Raises:
+        UserError: an impossible shift, or negatives where a recording is all calls.
     """
 
-    def __init__(self, sampler: EpisodeSampler, clips: ClipReader, *, shift: float) -> None:
+    def __init__(
+        self, sampler: EpisodeSampler, clips: ClipReader, *, shift: float, negatives: bool
+    ) -> None:
         if not 0 <= shift <= 1:
             raise UserError(f"arch.episodes.shift={shift}: must be between 0 and 1")
-        self.sampler, self.clips, self.shift = sampler, clips, shift
+        self.sampler, self.clips, self.shift, self.negatives = sampler, clips, shift, negatives
+        if negatives:
+            clips.check_pauses()
 
     def __getitem__(self, at: tuple[int, int]) -> EpisodeBatch:
         epoch, index = at
@@ -359,10 +368,14 @@ class EpisodeDataset(Dataset[EpisodeBatch]):
         n_way, k_shot = episode.support.shape
         rows = np.concatenate([episode.support.numpy().ravel(), episode.query.numpy().ravel()])
         x, stats = self.clips.gather(rows, episode.n_frames, self._shifts(episode, len(rows)))
+        class_ids = episode.class_ids
+        if self.negatives:
+            x, stats = self._with_background(episode, rows, x, stats)
+            class_ids, n_way = torch.cat([class_ids, torch.tensor([-1])]), n_way + 1
         return EpisodeBatch(
             x=x,
             stats=stats,
-            class_ids=episode.class_ids,
+            class_ids=class_ids,
             n_way=n_way,
             k_shot=k_shot,
             n_query=episode.query.shape[1],
@@ -370,15 +383,30 @@ class EpisodeDataset(Dataset[EpisodeBatch]):
             index=index,
         )
 
+    def _with_background(
+        self, episode: Episode, rows: np.ndarray, x: Tensor, stats: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """One class more: K clips after the support, Q after the queries."""
+        n_support, k_shot = episode.support.numel(), episode.support.shape[1]
+        rng = self._generator(episode, BACKGROUND)
+        chosen = rng.choice(rows, k_shot + episode.query.shape[1])
+        parts = zip((x, stats), self.clips.background(rng, chosen, episode.n_frames), strict=True)
+        x, stats = (
+            torch.cat([own[:n_support], more[:k_shot], own[n_support:], more[k_shot:]])
+            for own, more in parts
+        )
+        return x, stats
+
     def _shifts(self, episode: Episode, count: int) -> np.ndarray | None:
         most = int(self.shift * episode.n_frames)
         if most == 0:
             return None
+        return self._generator(episode, SHIFTS).integers(-most, most, count, endpoint=True)
+
+    def _generator(self, episode: Episode, stream: int) -> np.random.Generator:
         sampler = self.sampler
-        rng = generator(
-            sampler.seed, SPLITS.index(sampler.split), episode.epoch, episode.index, stream=SHIFTS
-        )
-        return rng.integers(-most, most, count, endpoint=True)
+        split = SPLITS.index(sampler.split)
+        return generator(sampler.seed, split, episode.epoch, episode.index, stream=stream)
 
 
 @dataclass(frozen=True, eq=False)

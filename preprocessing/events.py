@@ -17,6 +17,8 @@ RECORDING_COLUMNS = [
 ]  # fmt: skip
 STATUSES = ("POS", "UNK", "NEG")
 SPLITS = ("train", "val", "test")
+# Where a call that is longer than a clip is cut.
+ANCHORS = ("centre", "loudest", "onset")
 # How many problems an error spells out before it sends the reader to `g5 data check`, and how
 # many rows a problem names before it counts the rest.
 PROBLEMS_SHOWN = 3

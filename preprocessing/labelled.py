@@ -2,10 +2,13 @@
 
 Like an episode, a batch is drawn from (seed, split, epoch, index) and from nothing else.
 
-Shape suffixes: B clips, 1 channel, M mel bands, T frames, C classes.
+Shape suffixes: B clips, 1 channel, M mel bands, T frames, C classes, E calls of the table, R calls
+of an epoch.
 """
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from preprocessing.balance import Balance, balanced_rows
 from preprocessing.clips import ClipReader
 from preprocessing.episodes import generator
 from preprocessing.errors import UserError
@@ -20,6 +24,7 @@ from preprocessing.events import SPLITS
 
 # The stream of a batch's random numbers, beside those of an episode (0) and its shifts (1).
 CALLS = 2
+POOL = 3  # of an epoch: the calls that its batches draw from
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,11 +63,21 @@ class LabelledBatch:
         )
 
 
-class LabelledDataset(Dataset[LabelledBatch]):
-    """``dataset[epoch, index]`` is a batch in which every class is as likely as any other.
+class _Pool(NamedTuple):
+    """Rows sorted by class; of each class its id, where it starts and how many there are."""
 
-    Classes are drawn without repetition as long as there are enough of them, and of each one
-    call: rare classes count as much as common ones.
+    row_R: np.ndarray
+    first_C: np.ndarray
+    count_C: np.ndarray
+
+
+class LabelledDataset(Dataset[LabelledBatch]):
+    """``dataset[epoch, index]`` is a batch of calls, classes as ``sampling`` says.
+
+    ``"none"``: classes as often as they are. Otherwise classes are drawn without repetition as
+    long as there are enough of them: rare classes count as much as common ones. ``"over"`` draws
+    from all calls; ``"under"`` and ``"both"`` thin the common classes out to the size of the
+    smallest or to the mean size, in every epoch anew (`balanced_rows`).
 
     Args:
         events: a split's table with ``class_id``.
@@ -71,6 +86,13 @@ class LabelledDataset(Dataset[LabelledBatch]):
         seed: of all draws; 0 or more.
         split: ``"train"``, ``"val"`` or ``"test"``.
         shift: each clip's window is moved at random by up to this share of its length.
+        sampling: how classes are balanced.
+        calls: how many of a class come together; they are of one individual or of several.
+        individuals: each class's recordings are classes of their own: in most collections a
+            recording is one individual's.
+
+    Attributes:
+        counts: calls of each of the classes.
     """
 
     def __init__(
@@ -82,28 +104,50 @@ class LabelledDataset(Dataset[LabelledBatch]):
         seed: int,
         split: str,
         shift: float,
+        sampling: Balance,
+        calls: int = 1,
+        individuals: bool = False,
     ) -> None:
         if not 0 <= shift <= 1:
             raise UserError(f"arch.episodes.shift={shift}: must be between 0 and 1")
         self.clips, self.batch_size, self.seed, self.shift = clips, batch_size, seed, shift
         self._split_id = SPLITS.index(split)
-        class_E = events["class_id"].to_numpy()
-        self._row = np.argsort(class_E, kind="stable")
-        self._class_C, self._first_C, self._count_C = np.unique(
-            class_E[self._row], return_index=True, return_counts=True
-        )
+        self.calls, self._sampling = calls, sampling
+        self._class_E = events["class_id"].to_numpy()
+        if individuals:
+            self._class_E = events.groupby(["class_id", "source"]).ngroup().to_numpy()
+        self.counts: list[int] = np.bincount(self._class_E).tolist()
+        self._pool = lru_cache(maxsize=1)(self._pool_of)
+
+    def _pool_of(self, epoch: int) -> _Pool:
+        """The calls that an epoch draws from."""
+        rows = np.arange(len(self._class_E))
+        if self._sampling in ("under", "both"):
+            seed = int(generator(self.seed, self._split_id, epoch, stream=POOL).integers(2**63))
+            rows = balanced_rows(self._class_E, self._sampling, seed=seed)
+        rows = rows[np.argsort(self._class_E[rows], kind="stable")]
+        _, first_C, count_C = np.unique(self._class_E[rows], return_index=True, return_counts=True)
+        return _Pool(rows, first_C, count_C)
+
+    def _rows(self, rng: np.random.Generator, epoch: int) -> np.ndarray:
+        """(B,) rows of the table."""
+        pool = self._pool(epoch)
+        classes, groups = len(pool.count_C), -(-self.batch_size // self.calls)
+        if self._sampling == "none":
+            chosen = rng.choice(classes, size=groups, p=pool.count_C / pool.count_C.sum())
+        else:
+            rounds = -(-groups // classes)
+            chosen = np.concatenate([rng.permutation(classes) for _ in range(rounds)])[:groups]
+        chosen = chosen.repeat(self.calls)[: self.batch_size]
+        return pool.row_R[pool.first_C[chosen] + rng.integers(pool.count_C[chosen])]
 
     def __getitem__(self, at: tuple[int, int]) -> LabelledBatch:
         epoch, index = at
         rng = generator(self.seed, self._split_id, epoch, index, stream=CALLS)
-        classes = len(self._class_C)
-        rounds = -(-self.batch_size // classes)
-        chosen = np.concatenate([rng.permutation(classes) for _ in range(rounds)])
-        chosen = chosen[: self.batch_size]
-        rows = self._row[self._first_C[chosen] + rng.integers(self._count_C[chosen])]
+        rows = self._rows(rng, epoch)
         n_frames = self.clips.episode_frames(rows)
         most = int(self.shift * n_frames)
         shifts = rng.integers(-most, most, len(rows), endpoint=True) if most else None
         x, stats = self.clips.gather(rows, n_frames, shifts)
-        class_ids = torch.from_numpy(self._class_C[chosen].astype(np.int64))
+        class_ids = torch.from_numpy(self._class_E[rows].astype(np.int64))
         return LabelledBatch(x=x, stats=stats, class_ids=class_ids, epoch=epoch, index=index)

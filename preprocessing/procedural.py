@@ -19,6 +19,7 @@ import soundfile
 
 from preprocessing.atomic import atomic_path
 from preprocessing.errors import UserError
+from preprocessing.events import ANCHORS
 from preprocessing.progress import track
 from preprocessing.recipe import SPLITS, Settings, check, make_recording
 
@@ -90,8 +91,8 @@ class ProceduralData:
     ) -> None:
         self.settings = Settings.of(locals())
         check(self.settings)
-        if anchor not in ("centre", "loudest"):
-            raise UserError(f"data.anchor: {anchor!r} is neither centre nor loudest")
+        if anchor not in ANCHORS:
+            raise UserError(f"data.anchor: {anchor!r} is none of {', '.join(ANCHORS)}")
         if workers != "auto" and (not isinstance(workers, int) or workers < 1):
             raise UserError(f"data.workers: {workers!r} is neither auto nor a number from 1 up")
         self.anchor = anchor

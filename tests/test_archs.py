@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from archs.protonet import ProtoNet
 from archs.prototypes import cosine_logits, euclidean_logits, prototypes
-from archs.v2.arch import LearnableDistanceMetric, TemporalAttention
+from archs.v2.arch import ChannelAttention, LearnableDistanceMetric, TemporalAttention
 from conf.build import build
 from preprocessing.errors import UserError
 
@@ -349,6 +349,14 @@ def test_v2_halves_both_axes_in_each_block():
     assert shapes == [(32, 64, 44), (64, 32, 22), (128, 16, 11), (256, 8, 6)]
 
 
+def test_v2_without_attention_of_either_kind():
+    model = make("v2", se_reduction=0, attention_heads=0).eval()
+    kinds = {type(part) for part in model.modules()}
+    assert not kinds & {ChannelAttention, TemporalAttention}
+    with torch.no_grad():
+        assert model(clips(2)).isfinite().all()
+
+
 @pytest.mark.parametrize("channels", [[16], [8, 24], [128, 256, 512, 1024], [8, 8, 16, 16, 32, 32]])
 def test_v2_takes_any_number_of_blocks(channels: list[int]):
     model = make("v2", channels=channels).eval()
@@ -361,8 +369,8 @@ def test_v2_takes_any_number_of_blocks(channels: list[int]):
     [
         ("channels", []),
         ("channels", [8, 0]),
-        ("se_reduction", 0),
-        ("attention_heads", 0),
+        ("se_reduction", -1),
+        ("attention_heads", -1),
         ("attention_heads", 7),
         ("embedding_dim", 0),
         ("frequency_bins", 0),

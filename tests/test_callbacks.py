@@ -497,10 +497,10 @@ def test_the_group_decides_which_callbacks_there_are(tmp_path: Path) -> None:
         },
         "progress_bar": False,
     }  # fmt: skip
-    kinds = [type(c) for c in training_callbacks(settings, checkpoints=tmp_path)]
+    kinds = [type(c) for c in training_callbacks(settings, checkpoints=tmp_path, ema_decay=0.0)]
     assert kinds == [TrainingMonitor, EpochCheckpoints]
     settings["early_stopping"]["enabled"] = settings["progress_bar"] = True
-    kinds = [type(c) for c in training_callbacks(settings, checkpoints=tmp_path)]
+    kinds = [type(c) for c in training_callbacks(settings, checkpoints=tmp_path, ema_decay=0.0)]
     assert kinds == [TrainingMonitor, StopEarly, EpochLines, EpochCheckpoints]
 
 

@@ -149,7 +149,7 @@ def frames_are(clips: ClipReader, expected_TM: torch.Tensor) -> bool:
     n_frames=st.integers(1, 40),
     shift=st.integers(-50, 50),
     seed=st.integers(0, 99),
-    anchor=st.sampled_from(["centre", "loudest"]),
+    anchor=st.sampled_from(["centre", "loudest", "onset"]),
 )
 def test_gather_is_a_naive_cut(rows, start, duration, n_frames, shift, seed, anchor):
     features = torch.from_numpy(np.random.default_rng(seed).integers(0, 9, (rows, 2))).half()
@@ -168,6 +168,8 @@ def test_gather_is_a_naive_cut(rows, start, duration, n_frames, shift, seed, anc
             first = max(starts, key=lambda t: (features[t : t + n_frames].float().sum(), -t))
         else:
             first = inside[0] if inside else (0 if start < 0 else rows)
+    if anchor == "onset" and duration * RATE_HZ > n_frames + 0.5:
+        first = int(np.floor(start * RATE_HZ + 0.5))
     first = min(max(min(max(first, 0), rows - n_frames) + shift, 0), rows - n_frames)
     assert x_MT.T.tolist() == features[first : first + n_frames].tolist()
 

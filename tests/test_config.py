@@ -93,6 +93,9 @@ def test_a_wrong_key_or_value_is_one_line_that_names_it(override, words):
 
 
 def test_modes_that_contradict_each_other():
+    words = "arch.training.pretrain_mixup: only for pretrain_loss=classes"
+    with pytest.raises(UserError, match=words):
+        validate(config("arch.training.pretrain_mixup=0.4", "arch.training.pretrain_loss=supcon"))
     with pytest.raises(UserError, match="nothing to do"):
         validate(config("train=false", "test=false"))
     with pytest.raises(UserError, match="load_weight_from"):
@@ -163,6 +166,10 @@ def test_a_checkpoint_fixes_its_model_and_front_end():
     ):  # fmt: skip
         with pytest.raises(UserError, match=f"{override.split('=')[0]}: fixed by the checkpoint"):
             on_checkpoint(stored, [override], {})
+    older = config("arch=v1")
+    del older["arch"]["training"]["ema_decay"], older["detection"]
+    today = on_checkpoint(older, [], {})
+    assert today == stored, "what an older g5 had not got is as by default"
     for override in ("train=true", "resume=true", "debug=fast"):
         with pytest.raises(UserError, match=f"{override.split('=')[0]}: for training runs"):
             on_checkpoint(stored, [override], {})

@@ -159,6 +159,12 @@ OTHER: dict[str, Any] = {
     "arch.training.scheduler": "cosine",
     "arch.training.warmup_epochs": 1,
     "arch.training.pretrain": (0.5, 0.0),
+    "arch.training.pretrain_sampling": "none",
+    "arch.training.pretrain_weights": "inverse_frequency",
+    "arch.training.pretrain_beta": 0.1,
+    "arch.training.pretrain_loss": "supcon",
+    "arch.training.pretrain_labels": "individuals",
+    "arch.training.batch_norm": "apart",
     "arch.training.gradient_clip_val": 1e-3,
     "arch.training.load_weight_from": "{world}/trained.ckpt",
     "trainer.accelerator": "gpu",
@@ -190,6 +196,7 @@ OTHER: dict[str, Any] = {
     "detection.adapt_max_s": 1e-9,
     "detection=template detection.max_template_s": 0.05,
     "detection=template detection.min_template_frames": 40,
+    "detection=template detection.threshold": 0.99,
     "detection=energy detection.low_hz": 1500,
     "detection=energy detection.smooth_s": 0.5,
     "detection=energy detection.threshold": 0.5,
@@ -210,6 +217,17 @@ TOGETHER_WITH: dict[str, dict[str, Any]] = {
     "features.max_clip_s": {"features.clip": "adaptive", "features.min_clip_s": 0.05},
     "arch.model.cosine_scale": {"arch.model.distance": "cosine"},
     "arch.training.momentum": {"arch.training.optimizer": "sgd"},
+    "arch.training.pretrain_sampling": {"arch.training.pretrain": 0.5},
+    "arch.training.pretrain_weights": {
+        "arch.training.pretrain": 0.5, "path.train_dir": "{world}/uneven",
+    },
+    "arch.training.pretrain_beta": {
+        "arch.training.pretrain": 0.5, "path.train_dir": "{world}/uneven",
+        "arch.training.pretrain_weights": "effective_number",
+    },
+    "arch.training.pretrain_loss": {"arch.training.pretrain": 0.5},
+    "arch.training.pretrain_labels": {"arch.training.pretrain": 0.5},
+    "arch.training.pretrain_mixup": {"arch.training.pretrain": 0.5},
     "arch.training.scheduler_gamma": {"arch.training.scheduler_step_size": 1},
     "arch.training.scheduler_step_size": {"arch.training.scheduler_step_size": 1},
     "arch.training.warmup_epochs": {
@@ -219,6 +237,7 @@ TOGETHER_WITH: dict[str, dict[str, Any]] = {
     "detection.max_scales": {"detection.max_scales": 3, "detection.min_window_s": 0.03},
     "detection.adapt_steps": {"detection.adapt": "head"},
     "detection.adapt_rate": {"detection.adapt": "head"},
+    "detection.adapt_block_rate": {"detection.adapt": "finetune", "detection.adapt_steps": 2},
     "detection.adapt_seed": {"detection.adapt": "head"},
     "detection.adapt_max_s": {"detection.adapt": "head"},
     "detection.adapt_weight": {"detection.adapt": "transductive"},
@@ -242,7 +261,9 @@ EXPERIMENTS_ONLY = {"path.real_dir"}
 INERT: dict[str, dict[str, Any]] = {
     "arch.training.momentum": {"arch.training.optimizer": "adam"},
     "arch.training.warmup_epochs": {"arch.training.scheduler": "cosine"},
+    "arch.training.pretrain_sampling": {"arch.training.pretrain": 0.0},
     "arch.model.cosine_scale": {"arch.model.distance": "euclidean"},
+    "arch.training.pretrain_mixup": {"arch.training.pretrain": 0.0},
     "features.max_clip_s": {"features.clip": "fixed"},
     "data=procedural data.reverb_s": {"data.reverb": 0.0},
     "data=clips data.val_classes": {"data.split": "test"},
@@ -443,6 +464,8 @@ def world(tmp_path_factory) -> World:
     for split, labels in LABELS.items():
         write_dcase(path / split, labels)
     write_dcase(path / "one", LABELS["train"], recordings=1)
+    write_dcase(path / "uneven", LABELS["train"])
+    write_dcase(path / "uneven", LABELS["train"][:2], recordings=1)  # over the first of the two
     write_q(path / "val")
     write_raven(path / "raven", "ab")
     write_raven(path / "raven_val", "cd")
@@ -545,7 +568,7 @@ def see_second_run(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch
     return see_run(config, here, patch)
 
 
-NO_VALIDATION: Any = SimpleNamespace(val_labels=[], train_classes=0)
+NO_VALIDATION: Any = SimpleNamespace(val_labels=[], train_counts=[])
 
 
 def see_encoder(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) -> Any:
@@ -594,7 +617,7 @@ def see_test(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) -> A
     restored = restore(config["arch"]["training"]["load_weight_from"])
     patch.setattr(jobs.test, "_write", lambda *_: {})
     result = jobs.test.evaluate(config, restored, material(config), RunFolder(here), None)
-    return len(result.scores.accuracy_E), result.interval
+    return len(result.scores.accuracy_E), result.interval, digest(result.scores.logits_AN.tobytes())
 
 
 def see_clips(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) -> Any:
@@ -658,7 +681,7 @@ def see_detection(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch)
         seen.append((one.batch, one.workers, one.stride, sound.slow, len(target.shots)))
         seen.append([repr(gap[1:]) for gap in target.gaps()])
         seen.append(digest(found.curve.score_N.tobytes(), repr(found.calibration)))
-        seen.append(found.events.to_csv())
+        seen.append(found.events.to_csv() + detector.candidates(sound, found).to_csv())
         return found
 
     def spied_report(page: Any, path: Path) -> Path:
@@ -754,8 +777,9 @@ PROBES: dict[str, Probe] = {
     "arch.augmentation": Probe(see_encoder),
     "arch.episodes.": Probe(see_episodes, share=True),
     "arch.episodes.episodes_per_batch": RUN,
-    "arch.episodes.test_episodes": Probe(
-        see_test, {"arch.training.load_weight_from": "{world}/trained.ckpt"}, share=True
+    **dict.fromkeys(
+        ("arch.episodes.test_episodes", "arch.episodes.test_views", "arch.episodes.test_refine"),
+        Probe(see_test, {"arch.training.load_weight_from": "{world}/trained.ckpt"}, share=True),
     ),
     "arch.training.": RUN,
     "detection.": Probe(see_detection, {"arch.training.load_weight_from": "{world}/trained.ckpt"}),

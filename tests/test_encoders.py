@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from archs.blocks import blocks_of
 from archs.encoders.handcrafted import Handcrafted
 from preprocessing.errors import UserError
 from tests.conftest import run_g5
-from transfer.blocks import blocks_of
 from transfer.encoders import load_encoder, save_encoder
 from transfer.promises import check_encoder, check_head, checkpointed, chunked
 

@@ -4,15 +4,16 @@ import csv
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 import torch
 
+from archs.blocks import blocks_of
 from conf.nodes import read_section
 from preprocessing.errors import UserError
 from tests.conftest import run_g5
 from tests.test_encoders import small_onnx
-from transfer.blocks import blocks_of
 from transfer.encoders import load_encoder
 from transfer.finetune import FinetuneSettings, FineTuning, read_clips
 from transfer.labels import read_labels
@@ -87,11 +88,16 @@ def test_batch_norm_keeps_its_statistics(calls):
 
 def test_the_verb(calls, place, capsys):
     command = ["finetune", ENCODER, "--labels", str(calls / "labels.csv"), *SHORT]
-    assert run_g5(command) == 0
+    assert run_g5([*command, "finetune.sampling=over", "finetune.weights=effective_number"]) == 0
     out = capsys.readouterr().out
     assert "frozen" in out
     assert "head alone" in out
+    assert "recall of each class on the held-back sources" in out
     home = Path("outputs/finetune/finetune")
+    assert list(pd.read_csv(home / "recalls.csv").columns) == [
+        "label", "trained_on", "queries", "head alone", "fine-tuned",
+    ]  # fmt: skip
+    assert (home / "figures" / "recalls.png").exists()
     assert run_g5(["embed", str(home / "checkpoints/tuned.ckpt"), str(calls), "-o", "t.store"]) == 0
     assert run_g5(["predict", str(home / "tuned.head"), "t.store", "-o", "p.csv"]) == 0
     import mlflow

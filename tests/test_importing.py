@@ -86,6 +86,8 @@ def make_hoplite(folder):
                 database.execute(
                     "INSERT INTO annotations VALUES (1, 1, ?, 'owl', 1, 'me')", (offsets,)
                 )
+        elsewhere = np.array([6.0, 7.0], "<f8").tobytes()
+        database.execute("INSERT INTO annotations VALUES (2, 1, ?, 'owl', 1, 'me')", (elsewhere,))
 
 
 def test_hoplite(tmp_path):
@@ -100,6 +102,7 @@ def test_hoplite(tmp_path):
         "file": "x.wav", "start_s": 5.0, "end_s": 10.0, "label": "owl", "source": "north",
         "date": "2026-05-01",
     }  # fmt: skip
+    assert found.notes == ["1 annotations are of no window and are left out"]
 
 
 def test_hoplite_with_the_vectors_in_sqlite(tmp_path):

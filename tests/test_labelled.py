@@ -13,7 +13,8 @@ EVENTS = table([40], [3], [2], [5], [1])  # one common class among rare ones
 
 
 def dataset(**changes) -> LabelledDataset:
-    settings = {"batch_size": 4, "seed": 0, "split": "train", "shift": 0.0} | changes
+    settings = {"batch_size": 4, "seed": 0, "split": "train", "shift": 0.0, "sampling": "over"}
+    settings |= changes
     return LabelledDataset(EVENTS, reader(EVENTS), **settings)
 
 
@@ -25,10 +26,50 @@ def test_rare_classes_come_as_often_as_common_ones():
     assert all(len(set(batch.class_ids.tolist())) == 4 for batch in batches)
 
 
+def test_without_sampling_classes_come_as_often_as_they_are():
+    seen = Counter(
+        int(c) for i in range(300) for c in dataset(sampling="none")[0, i].class_ids
+    )  # of 51 calls 40 are of class 0
+    assert 0.7 < seen[0] / sum(seen.values()) < 0.87
+
+
+@pytest.mark.parametrize(("sampling", "calls"), [("over", 40), ("under", 1), ("both", 10)])
+def test_an_epoch_has_only_so_many_calls_of_a_common_class(sampling, calls, monkeypatch):
+    data, rows = dataset(sampling=sampling), []
+    gather = data.clips.gather
+    monkeypatch.setattr(data.clips, "gather", lambda r, *more: rows.extend(r) or gather(r, *more))
+
+    def drawn(epoch: int) -> set[int]:
+        rows.clear()
+        batches = [data[epoch, i] for i in range(400)]
+        assert {len(set(b.class_ids.tolist())) for b in batches} == {4}  # classes alike
+        return {row for row in rows if EVENTS.class_id[row] == 0}
+
+    first, second = drawn(0), drawn(1)
+    assert len(first) == len(second) == calls
+    assert (first == second) == (sampling == "over")
+
+
 def test_more_clips_than_classes_repeat_classes_evenly():
     counts = Counter(dataset(batch_size=12)[0, 0].class_ids.tolist())
     assert sum(counts.values()) == 12
     assert set(counts.values()) == {2, 3}
+
+
+def test_several_calls_of_a_class_come_together():
+    batch = dataset(calls=2, batch_size=5)[0, 0].class_ids.tolist()
+    assert batch[0] == batch[1] != batch[2] == batch[3] != batch[4]
+
+
+def test_individuals_are_the_recordings_of_a_class():
+    events = table([2, 3], [3, 1], [2, 2])
+    settings = {"batch_size": 30, "seed": 0, "split": "train", "shift": 0.0, "sampling": "over"}
+    part = LabelledDataset(events, reader(events), individuals=True, **settings)
+    pairs = sorted(set(zip(events.class_id, events.source, strict=True)))
+    assert len(part.counts) == len(pairs) == 6
+    batch = part[0, 0]
+    for x_1MT, class_id in zip(batch.x, batch.class_ids.tolist(), strict=True):
+        assert f"r{int(x_1MT[0, 0, 0])}" == str(pairs[class_id][1])
 
 
 def test_a_batch_depends_on_seed_epoch_and_index_alone():

@@ -11,6 +11,7 @@ import time
 import urllib.request
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import soundfile
@@ -19,6 +20,8 @@ from preprocessing.annotations import write_events
 from preprocessing.datasets import DcaseData
 from preprocessing.events import SPLITS
 from tests.conftest import ROOT, run_g5, run_train
+from transfer.journal import Entry, Journal, clip_of
+from transfer.vectors import VectorStore
 
 SETS = {"train": "Training_Set", "val": "Validation_Set", "test": "Evaluation_Set"}
 CUTS = ("debug=fast", "logger=none", "arch.training.max_epochs=1")
@@ -28,7 +31,10 @@ CUTS = ("debug=fast", "logger=none", "arch.training.max_epochs=1")
 FETCH = "g5 data fetch dcase2024 -o dcase2024"
 ELSEWHERE = ("make demo", "make test", ". .venv/bin/activate", "mlflow ui --port 5000", FETCH)
 
-ON_EMBEDDINGS = ("embed", "classify", "predict", "encoders")
+ON_EMBEDDINGS = ("embed", "classify", "predict", "encoders", "import", "search", "cluster")
+ON_EMBEDDINGS += ("map", "explain", "label")
+# The page is driven by tests/test_label_browser.py; here it is one label in the journal.
+LABEL = "g5 label birds.store --classes classes.txt"
 
 
 def commands() -> list[str]:
@@ -56,6 +62,7 @@ def workplace(place, calls, tiny_home) -> Path:
     write_night(place, calls)
     write_truth(place, calls)
     write_labelled(place)
+    shutil.copy(ROOT / "examples" / "hello_world.py", place / "my_models.py")
     return place
 
 
@@ -77,6 +84,10 @@ def write_labelled(place: Path) -> None:
         (place / "recordings" / Path(file).name).symlink_to(place / file)
     names = [Path(file).name for file in chosen["file"]]
     chosen.assign(file=names)[["file", "label"]].to_csv(place / "labels.csv", index=False)
+    (place / "classes.txt").write_text("\n".join(map(str, most)))
+    vectors = [",".join(map(str, row)) for row in np.eye(len(names), 8)]
+    birdnet = pd.DataFrame({"file": names, "start_s": 0.0, "end_s": 3.0, "embedding": vectors})
+    birdnet.to_csv(place / "birdnet_embeddings.csv", index=False)
 
 
 def write_raven(place: Path, calls: pd.DataFrame) -> None:
@@ -143,6 +154,12 @@ def run(command: str) -> None:
         assert run_g5([*words[1:3], *CUTS[:1], *words[3:]]) == 0
     elif words[:2] == ["g5", "finetune"]:
         assert run_g5([*words[1:], "finetune.epochs=1", "logger=none"]) == 0
+    elif command == LABEL:
+        one = VectorStore.open("birds.store").index.iloc[0]
+        clip = clip_of(one["file"], one["start_s"], one["end_s"])
+        Journal(Path("birds.store")).add(Entry("1", clip, "label", "call", 1.0))
+    elif "--simulate" in words:
+        assert run_g5([*words[1:], "simulate.first=4", "simulate.step=4", "simulate.seeds=2"]) == 0
     elif words[0] == "g5" and words[1] in ON_EMBEDDINGS:
         assert run_g5(words[1:]) == 0
     elif words[0] == "g5":

@@ -16,19 +16,25 @@ from pytorch_lightning.plugins.io import CheckpointIO
 from pytorch_lightning.trainer.states import TrainerFn
 
 from preprocessing.errors import UserError
+from tracking.averaging import AveragedWeights
 from tracking.checkpoints import BEST, EPOCH_FILE, LAST, epoch_file, link, load, save
 
 ACCURACY = "val/acc"
 
 
-def training_callbacks(settings: Mapping[str, Any], *, checkpoints: Path) -> list[pl.Callback]:
+def training_callbacks(
+    settings: Mapping[str, Any], *, checkpoints: Path, ema_decay: float
+) -> list[pl.Callback]:
     """The callbacks that the `callbacks` group asks for.
 
     Args:
         settings: the group, in plain containers.
         checkpoints: the folder of checkpoints.
+        ema_decay: `arch.training.ema_decay`; 0: weights are not averaged.
     """
     callbacks: list[pl.Callback] = [TrainingMonitor()]
+    if ema_decay:
+        callbacks.append(AveragedWeights(decay=ema_decay))
     if settings["early_stopping"]["enabled"]:
         early = {
             key: value for key, value in settings["early_stopping"].items() if key != "enabled"

@@ -15,9 +15,9 @@ from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 from conf.check import Count, NotNegative, Seed, Share
 from preprocessing.errors import UserError
 from preprocessing.progress import track
-from transfer.estimator import ZERO
+from transfer.estimator import NETWORKS, ZERO
 from transfer.labels import Examples
-from transfer.saved import fit_head, make_head
+from transfer.saved import fit_head, is_own, make_head
 
 Verdict = Literal["overfitting", "underfitting", "fine"]
 
@@ -184,4 +184,4 @@ def table(rows: Sequence[Row], settings: ClassifySettings) -> str:
 
 
 def _is_network(name: str) -> bool:
-    return name in ("linear", "projection", "mlp", "deep", "residual") or "." in name or ":" in name
+    return name in NETWORKS or is_own(name)

@@ -4,7 +4,7 @@ Shapes: N examples, D embedding width, C classes, labels or ratings, B a batch.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 import torch
@@ -13,7 +13,8 @@ from sklearn.metrics import accuracy_score, f1_score, r2_score
 from torch import Tensor, nn
 
 from archs.heads import EmbeddingClassifier, LinearHead, MLPHead, ResidualHead
-from archs.losses import ClassWeights, bce_with_logits, class_weights, cross_entropy, mse
+from archs.losses import ClassWeights, bce_with_logits, class_weights, cross_entropy, mae, mse
+from preprocessing.balance import Balance, balanced_rows
 from preprocessing.errors import UserError
 from transfer.head_training import train
 from transfer.user_classes import build_head
@@ -21,6 +22,8 @@ from transfer.user_classes import build_head
 Task = Literal["single", "multi", "rating"]
 NETWORKS = ("linear", "projection", "mlp", "deep", "residual")
 TASKS = ("single", "multi", "rating")
+WEIGHTS, SAMPLINGS = get_args(ClassWeights), get_args(Balance)
+ERRORS = {"mse": mse, "mae": mae}
 # Fewer than this many examples in the held-back part decide nothing.
 SMALLEST_HELD_BACK = 20
 SMALLEST_STD = 1e-6
@@ -53,7 +56,10 @@ class EmbeddingHead(BaseEstimator):
         validation_share: of the training set, held back for early stopping; 0 holds back none.
         weights: class weights: ``none``, ``inverse_frequency`` or ``effective_number``.
         beta: of the effective number.
+        sampling: ``none``, or how often an epoch has the examples of each class
+            (`preprocessing.balance`); for ``single``.
         label_smoothing: share of the target that is spread over all classes.
+        rating_loss: ``mse`` or ``mae``, of ``rating``.
         standardize: False takes the embeddings as they are.
         seed: of weights, dropout, batches and the held-back part.
         device: ``cpu`` or ``cuda``.
@@ -81,7 +87,9 @@ class EmbeddingHead(BaseEstimator):
         validation_share: float = 0.15,
         weights: ClassWeights = "none",
         beta: float = 0.99,
+        sampling: Balance = "none",
         label_smoothing: float = 0.0,
+        rating_loss: Literal["mse", "mae"] = "mse",
         standardize: bool = True,
         seed: int = 0,
         device: str = "cpu",
@@ -99,7 +107,9 @@ class EmbeddingHead(BaseEstimator):
         self.validation_share = validation_share
         self.weights = weights
         self.beta = beta
+        self.sampling: Balance = sampling
         self.label_smoothing = label_smoothing
+        self.rating_loss = rating_loss
         self.standardize = standardize
         self.seed = seed
         self.device = device
@@ -132,7 +142,7 @@ class EmbeddingHead(BaseEstimator):
             UserError: NaNs, lengths that differ, a single class, ratings outside [0, 1], or a
                 network of your own that does not keep its promises.
         """
-        _check_settings(self)
+        check_settings(self)
         x_ND = checked_embeddings(X)
         target = self.targets(y, len(x_ND))
         device = torch.device(self.device)
@@ -294,6 +304,13 @@ class EmbeddingHead(BaseEstimator):
             # A feature that never changes says nothing, and is not blown up.
             self.std_D = torch.where(std_D > SMALLEST_STD, std_D, 1.0)
 
+    def epoch_order(self, target: Tensor, epoch: int) -> Tensor:
+        """The examples that an epoch takes, in order; its own where classes are sampled."""
+        if self.sampling == "none":
+            return torch.randperm(len(target))
+        rows = balanced_rows(target.cpu().numpy(), self.sampling, seed=self.seed + epoch)
+        return torch.from_numpy(rows)
+
     def loss_for(self, target: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
         """The loss of raw outputs (B, C) and targets, weighted for these training targets."""
         smoothing = self.label_smoothing
@@ -307,7 +324,8 @@ class EmbeddingHead(BaseEstimator):
         if self.task == "rating":
             # A network of one's own gives ratings; those of the house give their logits.
             own = self.network not in NETWORKS
-            return lambda out, y: mse(out, y) if own else mse(out.sigmoid(), y)
+            error = ERRORS[self.rating_loss]
+            return lambda out, y: error(out if own else out.sigmoid(), y)
         positives_C = target.sum(dim=0)
         weights_C = None
         if self.weights != "none":
@@ -356,13 +374,21 @@ def checked_embeddings(X: Any) -> np.ndarray:
     return x_ND
 
 
-def _check_settings(head: EmbeddingHead) -> None:
+def check_settings(head: EmbeddingHead) -> None:
+    """Raise `UserError` for a value that cannot be, naming it."""
     if head.task not in TASKS:
         raise UserError(f"task={head.task}: must be one of {', '.join(TASKS)}")
     if head.network not in NETWORKS and "." not in head.network and ":" not in head.network:
         raise UserError(
             f"network={head.network}: must be one of {', '.join(NETWORKS)}, or an import path"
         )
+    for name, known in (("weights", WEIGHTS), ("sampling", SAMPLINGS), ("rating_loss", ERRORS)):
+        if getattr(head, name) not in known:
+            raise UserError(f"{name}={getattr(head, name)}: must be one of {', '.join(known)}")
+    if head.sampling != "none" and head.task != "single":
+        raise UserError(f"sampling={head.sampling}: examples have one class in task=single only")
+    if not 0 <= head.beta < 1:
+        raise UserError(f"beta={head.beta}: must be at least 0 and below 1")
     for name in ("max_epochs", "batch_size", "patience", "n_layers"):
         if getattr(head, name) < 1:
             raise UserError(f"{name}={getattr(head, name)}: must be at least 1")

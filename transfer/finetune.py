@@ -20,19 +20,23 @@ import torch
 from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold
 from torch import Tensor
 
-from conf.check import Count, NotNegative, Positive, Seed, Share
+from archs.blocks import blocks_of
+from conf.check import BelowOne, Count, NotNegative, Positive, Seed, Share
+from evaluation.per_class import recall_table
 from preprocessing import audio
+from preprocessing.balance import Balance
 from preprocessing.errors import UserError
 from preprocessing.progress import track
-from transfer.blocks import blocks_of
 from transfer.compare import score
 from transfer.embedding import source_of
 from transfer.encoders import LoadedEncoder
-from transfer.estimator import EmbeddingHead
+from transfer.estimator import EmbeddingHead, check_settings
 from transfer.labels import label_targets, named_by_class
 from transfer.promises import checkpointed
 from transfer.saved import make_head
 from transfer.windows import window_starts
+
+ALONE, TUNED = "head alone", "fine-tuned"  # the epochs that `FineTuning.answers` knows
 
 
 @dataclass
@@ -53,6 +57,9 @@ class FinetuneSettings:
     checkpointing: bool
     label_smoothing: Share
     weights: Literal["none", "inverse_frequency", "effective_number"]
+    beta: BelowOne
+    sampling: Balance
+    rating_loss: Literal["mse", "mae"]
     seed: Seed
 
 
@@ -158,6 +165,7 @@ class FineTuning:
         head: trained beside the encoder.
         best: metrics of the epoch whose weights are kept.
         frozen: metrics of the best epoch with the encoder frozen.
+        answers: true and predicted labels of what is held back, of those two epochs.
     """
 
     def __init__(self, encoder: LoadedEncoder, clips: Clips, settings: FinetuneSettings) -> None:
@@ -176,14 +184,24 @@ class FineTuning:
         head = make_head(settings.head, settings.task, seed=settings.seed)
         if not isinstance(head, EmbeddingHead):
             raise UserError(f"finetune.head={settings.head}: must be a network; no gradient passes")
-        head.set_params(weights=settings.weights, label_smoothing=settings.label_smoothing)
+        shared = ("weights", "beta", "sampling", "label_smoothing", "rating_loss")
+        head.set_params(**{name: getattr(settings, name) for name in shared})
+        check_settings(head)
         self.head = head
         self.best: dict[str, float] = {}
         self.frozen: dict[str, float] = {}
+        self.answers: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         self._best_state: Any = None
         self._blocks = blocks_of(encoder.module)
         if settings.checkpointing:
             checkpointed(encoder.module)
+
+    def recalls(self) -> pd.DataFrame:
+        """Of every class, on the held-back sources (`evaluation.per_class.recall_table`)."""
+        labels, counts = np.unique(self._clips.y[self._labels["train"]], return_counts=True)
+        trained_on = dict(zip(labels, counts.tolist(), strict=True))
+        answers = {name: self.answers[name] for name in (ALONE, TUNED)}
+        return recall_table(answers, trained_on=trained_on)
 
     def run(self) -> Iterator[dict[str, float]]:
         """Train; the best weights are in place afterwards."""
@@ -202,14 +220,16 @@ class FineTuning:
         ]
         optimizer = torch.optim.AdamW(groups, weight_decay=settings.weight_decay)
         for epoch in range(settings.frozen_epochs):
-            loss = self._epoch(optimizer, lambda rows: z_ND[rows])
+            loss = self._epoch(epoch, optimizer, lambda rows: z_ND[rows])
             yield self._note(epoch, loss, z_ND, 0)
         self.frozen = dict(self.best)
+        self.answers[ALONE] = self.answers[TUNED]
         for epoch in range(settings.epochs):
             free = min(1 + epoch // settings.unfreeze_every, len(self._blocks))
             self._free(optimizer, free)
-            loss = self._epoch(optimizer, lambda rows: self._forward(rows))
-            yield self._note(settings.frozen_epochs + epoch, loss, self._embed(), free)
+            number = settings.frozen_epochs + epoch
+            loss = self._epoch(number, optimizer, lambda rows: self._forward(rows))
+            yield self._note(number, loss, self._embed(), free)
         module_state, head_state = self._best_state
         module.load_state_dict(module_state)
         self.head.module_.load_state_dict(head_state)
@@ -239,11 +259,11 @@ class FineTuning:
             optimizer.add_param_group({"params": parameters, "lr": rate})
 
     def _epoch(
-        self, optimizer: torch.optim.Optimizer, embed: Callable[[np.ndarray], Tensor]
+        self, number: int, optimizer: torch.optim.Optimizer, embed: Callable[[np.ndarray], Tensor]
     ) -> float:
         self.head.module_.train()
         rows_N, total = self._rows["train"], 0.0
-        order = rows_N[torch.randperm(len(rows_N)).numpy()]
+        order = rows_N[self.head.epoch_order(self._target[rows_N], number).numpy()]
         for first in range(0, len(order), self._settings.batch_size):
             rows = order[first : first + self._settings.batch_size]
             z = (embed(rows) - self.head.mean_D) / self.head.std_D
@@ -272,6 +292,8 @@ class FineTuning:
         better = (metrics["val/score"], -metrics["val/loss"])
         if not self.best or better > (self.best["val/score"], -self.best["val/loss"]):
             self.best = {**metrics, "epoch": float(epoch + 1)}
+            held = self._labels["val"]
+            self.answers[TUNED] = (self._clips.y[held], self.head.predict(z_LD[held]))
             self._best_state = copy.deepcopy(
                 (self._encoder.module.state_dict(), self.head.module_.state_dict())
             )

@@ -45,7 +45,8 @@ def train(
     parameters = [p for p in module.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=head.learning_rate, weight_decay=head.weight_decay)
     size = min(head.batch_size, max(math.ceil(len(x_ND) / STEPS), SMALLEST_BATCH))
-    steps = head.max_epochs * math.ceil(len(x_ND) / size)
+    length = len(x_ND) if head.sampling == "none" else len(head.epoch_order(y, 0))
+    steps = head.max_epochs * math.ceil(length / size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     stopping = EarlyStopping(
         module, monitor="loss", mode="min", patience=head.patience, min_delta=1e-3
@@ -54,14 +55,14 @@ def train(
     for epoch in range(head.max_epochs):
         module.train()
         total = 0.0
-        for rows in torch.randperm(len(x_ND)).split(size):
+        for rows in head.epoch_order(y, epoch).split(size):
             value = _loss_of(head, loss, x_ND[rows], y[rows], epoch)
             optimizer.zero_grad(set_to_none=True)
             value.backward()
             optimizer.step()
             schedule.step()
             total += value.item() * len(rows)
-        entry = {"train": total / len(x_ND)}
+        entry = {"train": total / length}
         if held is not None:
             module.eval()
             with torch.no_grad():

@@ -4,8 +4,6 @@ Shapes: N vectors, D their width; F files and S segments of BirdNET's npz.
 """
 
 import re
-import sqlite3
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from preprocessing.errors import UserError
+from transfer.hoplite import read_hoplite
 from transfer.vectors import INDEX_COLUMNS
 
 # What others call our columns, casefolded.
@@ -30,7 +29,6 @@ NAMES = {
 VECTOR_NAMES = ("embedding", "embeddings", "vector", "vectors", "features", "emb")
 # A numbered column: e0, emb_12, 511, feature-3.
 NUMBERED = re.compile(r"^(?P<stem>.*?)[ _.-]?(?P<number>\d+)$")
-SQLITE_FILE, INDEX_FILE = "hoplite.sqlite", "usearch.index"
 SEPARATORS = re.compile(r"[\s,;]+")
 
 
@@ -67,7 +65,7 @@ def read_embeddings(path: Path, table: Path | None = None) -> Imported:
         raise UserError(f"{path}: there is no such file")
     suffix = path.suffix.casefold()
     if path.is_dir() or suffix in (".sqlite", ".db", ".sqlite3"):
-        found = _hoplite(path)
+        found = Imported(*read_hoplite(path))
     elif suffix == ".npz":
         found = _npz(path)
     elif suffix == ".npy":
@@ -315,123 +313,6 @@ def _birdnet_npz(path: Path, arrays: dict[str, Any], x_FSD: np.ndarray) -> Impor
         }
     )
     return Imported(x_FSD[file_N, segment_N], index)
-
-
-# --- hoplite ------------------------------------------------------------------------------------
-
-
-def _hoplite(path: Path) -> Imported:
-    """A hoplite database of any of its three schemas; perch-hoplite's current one has `windows`."""
-    file = path / SQLITE_FILE if path.is_dir() else path
-    if not file.is_file():
-        raise UserError(f"{path}: is a folder without {SQLITE_FILE}; give embeddings or a database")
-    try:
-        with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)) as database:
-            tables = {
-                row[0]: {column[1] for column in database.execute(f"PRAGMA table_info({row[0]})")}
-                for row in database.execute("SELECT name FROM sqlite_master WHERE type='table'")
-                if str(row[0]).isidentifier()
-            }
-            if "windows" in tables:
-                return _hoplite_windows(file, database)
-            if "hoplite_embeddings" in tables:
-                return _hoplite_embeddings(file, database, tables)
-    except sqlite3.Error as error:
-        raise UserError(f"{file}: cannot be read as a database ({error})") from error
-    raise UserError(f"{file}: is no hoplite database (its tables: {_some(tables)})")
-
-
-def _hoplite_windows(file: Path, database: sqlite3.Connection) -> Imported:
-    rows = database.execute(
-        "SELECT w.id, w.offsets, r.filename, r.datetime, d.name FROM windows w "
-        "JOIN recordings r ON w.recording_id = r.id "
-        "LEFT JOIN deployments d ON r.deployment_id = d.id ORDER BY w.id"
-    ).fetchall()
-    labels = database.execute(
-        "SELECT r.filename, a.offsets, a.label FROM annotations a "
-        "JOIN recordings r ON a.recording_id = r.id WHERE a.label_type = 1"
-    ).fetchall()
-    said = {(name, bytes(offsets)): label for name, offsets, label in labels}
-    index = pd.DataFrame(
-        [
-            (name, *_offsets(offsets, "<f8"), said.get((name, bytes(offsets)), ""), site or "",
-             (when or "")[:10])
-            for _, offsets, name, when, site in rows
-        ],
-        columns=["file", "start_s", "end_s", "label", "source", "date"],
-    )  # fmt: skip
-    return Imported(_usearch_vectors(file, [row[0] for row in rows]), index)
-
-
-def _hoplite_embeddings(
-    file: Path, database: sqlite3.Connection, tables: dict[str, set[str]]
-) -> Imported:
-    columns = tables["hoplite_embeddings"]
-    if "source_idx" not in columns:
-        raise UserError(f"{file}: is of hoplite's first schema; open it with perch-hoplite once")
-    blob = "e.embedding" if "embedding" in columns else "NULL"
-    rows = database.execute(
-        f"SELECT e.id, e.offsets, s.dataset, s.source, {blob} FROM hoplite_embeddings e "
-        "JOIN hoplite_sources s ON e.source_idx = s.id ORDER BY e.id"
-    ).fetchall()
-    labels: dict[int, str] = {}
-    if "hoplite_labels" in tables:
-        labels = dict(
-            database.execute("SELECT embedding_id, label FROM hoplite_labels WHERE type = 1")
-        )
-    if "embedding" in columns:
-        x_ND = np.stack([_floats(row[4]) for row in rows]) if rows else np.zeros((0, 0))
-    else:
-        x_ND = _usearch_vectors(file, [row[0] for row in rows])
-    index = pd.DataFrame(
-        [
-            (str(source), *_offsets(offsets, "<f2"), labels.get(key, ""), str(dataset))
-            for key, offsets, dataset, source, _ in rows
-        ],
-        columns=["file", "start_s", "end_s", "label", "source"],
-    )
-    return Imported(x_ND, index)
-
-
-def _offsets(blob: bytes, small: str) -> tuple[float, float]:
-    """Start and end, seconds; one value is a start. The width says the type but for 4 bytes."""
-    kinds = {2: "<f2", 16: "<f8"}
-    kind = kinds.get(len(blob), "<f4" if len(blob) == 8 and small == "<f2" else small)
-    values = np.frombuffer(blob, kind).astype(np.float64)
-    return float(values[0]), float(values[1]) if len(values) > 1 else float("nan")
-
-
-def _floats(blob: bytes) -> np.ndarray:
-    """A blob of fp32 or fp16, whichever makes finite numbers of usual size."""
-    if len(blob) % 4 == 0:
-        values = np.frombuffer(blob, "<f4")
-        if np.isfinite(values).all() and (np.abs(values) < 1e6).all() and values.any():
-            size = np.abs(values[values != 0])
-            if np.median(size) > 1e-6:
-                return values
-    return np.frombuffer(blob, "<f2").astype(np.float32)
-
-
-def _usearch_vectors(file: Path, keys: list[int]) -> np.ndarray:
-    place = file.with_name(INDEX_FILE)
-    if not place.is_file():
-        raise UserError(f"{place}: is missing; hoplite keeps its vectors there")
-    try:
-        from usearch.index import Index
-    except ImportError as error:
-        raise UserError(f"{place}: needs usearch to be read: pip install usearch") from error
-    index = Index.restore(str(place), view=True)
-    if index is None:
-        raise UserError(f"{place}: cannot be read as an index")
-    if not len(keys):
-        return np.zeros((0, index.ndim), np.float32)
-    wanted = np.array(keys, np.uint64)
-    absent = ~np.asarray(index.contains(wanted))
-    if absent.any():
-        raise UserError(
-            f"{place}: lacks {absent.sum()} of the {len(keys)} vectors that {file} names"
-        )
-    return np.asarray(index.get(wanted), np.float32)
 
 
 def _number(text: str) -> float | None:

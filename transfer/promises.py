@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from archs.blocks import blocks_of
 from preprocessing.errors import UserError
-from transfer.blocks import blocks_of
 from transfer.encoders import LoadedEncoder
 from transfer.user_classes import build_head
 

@@ -20,8 +20,9 @@ from sklearn.preprocessing import StandardScaler
 from conf.check import unknown_key
 from conf.nodes import read_node
 from preprocessing.atomic import atomic_path
+from preprocessing.balance import Balance, balanced_rows
 from preprocessing.errors import UserError
-from transfer.estimator import EmbeddingHead
+from transfer.estimator import SAMPLINGS, EmbeddingHead
 from transfer.prototype import PrototypeHead
 from transfer.user_classes import import_class
 from transfer.vectors import EncoderFacts, VectorStore
@@ -61,18 +62,29 @@ class SavedHead:
             )
 
 
+def is_own(name: str) -> bool:
+    """Whether a head's name is an import path, and not one of `conf/head/`."""
+    return "." in name or ":" in name
+
+
 def make_head(name: str, task: str, *, seed: int, overrides: Any = (), device: str = "cpu") -> Any:
     """An unfitted head of `conf/head/`, or around an ``nn.Module`` by import path.
 
     Raises:
         UserError: there is none of that name, a mistyped key, or it cannot do this task.
     """
-    if "." in name or ":" in name:
-        base = {k: v for k, v in read_node("head", "linear").items() if k != "_target_"}
+    if is_own(name):
+        node = read_node("head", "linear", overrides)
+        base = {k: v for k, v in node.items() if k != "_target_"}
         return EmbeddingHead(**{**base, "network": name}, task=task, seed=seed, device=device)  # type: ignore[arg-type]
     node = read_node("head", name, overrides)
+    sampling = node.get("sampling", "none")
     cls = import_class(node.pop("_target_"), "head")
     known = list(cls._get_param_names())
+    if cls is not EmbeddingHead:
+        del node["sampling"]
+        if sampling not in SAMPLINGS:
+            raise UserError(f"head.sampling={sampling}: must be one of {', '.join(SAMPLINGS)}")
     for key in node:
         if key not in known:
             raise unknown_key(key, known, "head")
@@ -83,11 +95,24 @@ def make_head(name: str, task: str, *, seed: int, overrides: Any = (), device: s
     if "random_state" in known:
         node["random_state"] = seed
     model = cls(**node)
-    return make_pipeline(StandardScaler(), model) if name in SCALED else model
+    model = make_pipeline(StandardScaler(), model) if name in SCALED else model
+    return model if sampling == "none" else Sampled(model, sampling, seed)
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """An unfitted model of scikit-learn that `fit_head` gives a balanced table."""
+
+    model: Any
+    sampling: Balance
+    seed: int
 
 
 def fit_head(model: Any, x_ND: np.ndarray, y: np.ndarray) -> Any:
     """A fitted copy; a k-NN has no more neighbours than there are examples."""
+    if isinstance(model, Sampled):
+        rows = balanced_rows(y, model.sampling, seed=model.seed)
+        model, x_ND, y = model.model, x_ND[rows], y[rows]
     fitted: Any = clone(model)
     neighbours = getattr(fitted, "n_neighbors", None)
     if neighbours is not None:
@@ -139,7 +164,7 @@ def load_head(path: str | os.PathLike[str]) -> SavedHead:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise UserError(f"{path}: cannot be read as a head ({_short(error)})") from error
+        raise UserError(f"{path}: is no head, or damaged; g5 classify makes one") from error
     if not isinstance(content, Mapping) or content.get("g5_head") != FORMAT:
         raise UserError(f"{path}: is no head of g5 (or of another version)")
     try:

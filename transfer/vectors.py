@@ -137,6 +137,8 @@ class VectorStore:
             UserError: there is none, or it holds something else.
         """
         store = Store.at(path, command=f"{COMMAND} {path}")
+        if str(store.settings.get("encoder_hash")).startswith("imported"):
+            store = Store.at(path, command=f"g5 import FILES -o {path}")
         if store.settings.get("kind") != KIND:
             raise UserError(f"{path}: is a store of something else than embeddings")
         return cls(store)
@@ -174,6 +176,18 @@ class VectorStore:
         if audio_root is not None:
             self._keep_root(Path(audio_root))
         return self
+
+    @classmethod
+    def mend(cls, path: str | os.PathLike[str]) -> list[str]:
+        """Read a whole store and drop what is corrupt in it; a line for each fault.
+
+        Raises:
+            UserError: there is no store of embeddings, or it cannot be written.
+        """
+        store = cls.open(path)._store
+        faults = store.faults()
+        store.drop_corrupt(faults)
+        return [str(fault) for fault in faults]
 
     def __len__(self) -> int:
         return len(self.index)

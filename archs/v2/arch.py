@@ -65,7 +65,7 @@ class ResNetBlock(nn.Module):
             nn.ReLU(inplace=True),
             nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False),
             nn.BatchNorm2d(out_channels),
-            ChannelAttention(out_channels, se_reduction),
+            ChannelAttention(out_channels, se_reduction) if se_reduction else nn.Identity(),
             nn.Dropout(dropout),
         )
         # ceil_mode: an odd axis keeps its last row, and one frame remains one.
@@ -167,7 +167,9 @@ class ResNetAttentionEncoder(Encoder):
         self.blocks = nn.Sequential(
             *(ResNetBlock(a, b, se_reduction, dropout) for a, b in neighbours([1, *channels]))
         )
-        self.attention = TemporalAttention(channels[-1], attention_heads, dropout)
+        self.attention = nn.Identity()
+        if attention_heads:
+            self.attention = TemporalAttention(channels[-1], attention_heads, dropout)
         self.frequency = nn.Identity()
         if frequency_bins > 1:
             self.frequency = nn.Linear(frequency_bins * channels[-1], channels[-1], bias=False)
@@ -190,12 +192,14 @@ class ResNetAttentionEncoder(Encoder):
         x_BTC = self.attention(self.frequency(x_BCFT.flatten(1, 2).transpose(1, 2)))
         # bf16 would leave three digits of an embedding.
         with torch.autocast(x_BTC.device.type, enabled=False):
-            x_BTC = x_BTC.float()
-            pooled_BC = torch.cat([x_BTC.mean(dim=1), x_BTC.amax(dim=1)], dim=1)
-            pooled_BC = self.pooled_norm(pooled_BC)
+            pooled_BC = self.pooled_norm(self.pool(x_BTC.float()))
             if self.statistics is not None:
                 pooled_BC = torch.cat([pooled_BC, self.statistics(x_B1MT)], dim=1)
             return self.scale * self.projection(pooled_BC)
+
+    def pool(self, x_BTC: Tensor) -> Tensor:
+        """Dual pooling, mean and maximum over the frames: ``(B, T, C) -> (B, 2 * C)``."""
+        return torch.cat([x_BTC.mean(dim=1), x_BTC.amax(dim=1)], dim=1)
 
 
 class LearnableDistanceMetric(nn.Module):
@@ -240,8 +244,9 @@ class ProtoNetV2(ProtoNet):
 
     Args:
         channels: of the residual blocks, one or more; each block halves both axes.
-        se_reduction: bottleneck of squeeze-and-excitation: channels are divided by it.
-        attention_heads: heads of the temporal attention; must divide the last of ``channels``.
+        se_reduction: bottleneck of squeeze-and-excitation: channels are divided by it; 0: none.
+        attention_heads: heads of the temporal attention, which divide the last of ``channels``;
+            0: no attention.
         dropout: in residual blocks and attention, in [0, 1).
         embedding_dim: width D of the embedding.
         frequency_bins: coarse frequencies that pooling keeps apart; 1: the mean over all bands.
@@ -257,6 +262,7 @@ class ProtoNetV2(ProtoNet):
     """
 
     distances: ClassVar[tuple[str, ...]] = ("learnable", "euclidean", "cosine")
+    encoder_class: ClassVar[type[ResNetAttentionEncoder]] = ResNetAttentionEncoder
 
     def __init__(
         self,
@@ -278,17 +284,17 @@ class ProtoNetV2(ProtoNet):
         whole = "must be whole numbers above 0"
         check(len(widths) > 0 and min(widths) > 0, "channels", widths, f"{whole}, at least one")
         check(min(hidden, default=1) > 0, "distance_hidden", hidden, whole)
-        check(se_reduction > 0, "se_reduction", se_reduction, "must be above 0")
+        check(se_reduction >= 0, "se_reduction", se_reduction, "must be 0 or more")
         check(embedding_dim > 0, "embedding_dim", embedding_dim, "must be above 0")
         check(frequency_bins > 0, "frequency_bins", frequency_bins, "must be above 0")
         check(band_statistics >= 0, "band_statistics", band_statistics, "must be 0 or more")
         rule = "must be above 0 and below 1"
         check(0 < distance_share < 1, "distance_share", distance_share, rule)
         check(0 <= dropout < 1, "dropout", dropout, "must be in [0, 1)")
-        rule = f"must divide the last of arch.model.channels ({widths[-1]})"
+        rule = f"must be 0 or divide the last of arch.model.channels ({widths[-1]})"
         divides = attention_heads > 0 and widths[-1] % attention_heads == 0
-        check(divides, "attention_heads", attention_heads, rule)
-        encoder = ResNetAttentionEncoder(
+        check(divides or attention_heads == 0, "attention_heads", attention_heads, rule)
+        encoder = self.encoder_class(
             channels=widths,
             se_reduction=se_reduction,
             attention_heads=attention_heads,
