@@ -1,7 +1,7 @@
 """From prototypes to scores, and what may be learnt from the shots before they are used.
 
-`none` and `transductive` score by the model's own distance; `head` and `finetune` train a small
-network on the stored embeddings, the shots against the negatives, for some seconds at most.
+`head` trains a linear head on the embeddings, the shots against the negatives; all else scores by
+the model's own distance, `finetune` with an encoder that has been trained before.
 
 Shapes: N windows, D embedding width, C negative prototypes, P windows of shots, G negatives.
 """
@@ -66,28 +66,23 @@ def adapted(
     max_s: float,
 ) -> Space:
     """The space that scores, after what ``kind`` says has been learnt."""
-    if kind in ("none", "transductive"):
+    if kind != "head":
         return Space(positive_D, negative_CD, model)
     head = _trained(
-        kind, shots_PD, negatives_GD, positive_D, negative_CD,
+        shots_PD, negatives_GD, positive_D, negative_CD,
         steps=steps, rate=rate, seed=seed, max_s=max_s,
     )  # fmt: skip
     return Space(positive_D, negative_CD, model, head)
 
 
 class _Head(nn.Module):
-    """Standardise, and a linear layer that starts between the two means; perhaps more."""
+    """Standardise, and a linear layer that starts between the two means."""
 
-    def __init__(self, x_ND: Tensor, positive_D: Tensor, negative_D: Tensor, deep: bool) -> None:
+    def __init__(self, x_ND: Tensor, positive_D: Tensor, negative_D: Tensor) -> None:
         super().__init__()
         self.mean_D = x_ND.mean(dim=0)
         self.scale = x_ND.std(dim=0).mean().clamp(min=1e-6)
         self.linear = nn.Linear(x_ND.shape[1], 1)
-        last = nn.Linear(64, 1)
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
-        self.deep = nn.Sequential(nn.Linear(x_ND.shape[1], 64), nn.ReLU(), last)
-        self.is_deep = deep
         with torch.no_grad():
             a, b = self._standard(positive_D), self._standard(negative_D)
             weight = (a - b) / (a - b).square().sum().clamp(min=1e-6) * 4
@@ -98,13 +93,12 @@ class _Head(nn.Module):
         return (z_ND - self.mean_D) / self.scale
 
     def forward(self, z_ND: Tensor) -> Tensor:
-        x_ND = self._standard(z_ND)
-        return self.linear(x_ND) + (self.deep(x_ND) if self.is_deep else 0)
+        return self.linear(self._standard(z_ND))
 
 
 def _trained(
-    kind: str, shots_PD: Tensor, negatives_GD: Tensor, positive_D: Tensor, negative_CD: Tensor,
-    *, steps: int, rate: float, seed: int, max_s: float,
+    shots_PD: Tensor, negatives_GD: Tensor, positive_D: Tensor, negative_CD: Tensor, *,
+    steps: int, rate: float, seed: int, max_s: float,
 ) -> nn.Module:  # fmt: skip
     """A head on the shots against the negatives: both sides weigh the same."""
     start = time.monotonic()
@@ -116,7 +110,7 @@ def _trained(
             target_N > 0, 0.5 / max(len(shots_PD), 1), 0.5 / max(len(negatives_GD), 1)
         )
         mean_D = negative_CD.mean(dim=0)
-        head = _Head(x_ND, positive_D.clone(), mean_D.clone(), kind == "finetune")
+        head = _Head(x_ND, positive_D.clone(), mean_D.clone())
         optimizer = torch.optim.AdamW(head.parameters(), lr=rate, weight_decay=0.01)
         spread = NOISE * x_ND.std(dim=0)
         for _ in range(steps):

@@ -3,7 +3,8 @@
 This is how DCASE Task 5 asks: everything after the last support call is to be found.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,13 @@ from conf.build import build
 from detection.detector import Detector, Found
 from detection.embed import Embedder, cores
 from detection.scorer import Scorer
-from detection.sound import Sounds
+from detection.sound import Sound, Sounds
 from detection.support import targets_of
 from evaluation.ground_truth import TRUTH_COLUMNS, Truth
+from preprocessing.errors import UserError
 from preprocessing.events import Corpus
 from preprocessing.progress import track
 from tracking.restore import Restored
-
-# How far below the own threshold an oracle may look, log-odds.
-ORACLE_LOGITS = 4.0
 
 
 @dataclass(frozen=True)
@@ -75,8 +74,9 @@ def detector_of(
 
 
 def detect_corpus(
-    detector: Detector, sounds: Sounds, corpus: Corpus, split: str, *, shots: int
-) -> Iterator[Task]:
+    detector: Detector, sounds: Sounds, corpus: Corpus, split: str, *, shots: int,
+    problem: Callable[[str], None] | None = None,
+) -> Iterator[Task]:  # fmt: skip
     """Find every class in every recording of a split that has more than ``shots`` calls of it.
 
     Args:
@@ -85,6 +85,7 @@ def detect_corpus(
         corpus: recordings and events.
         split: "train", "val" or "test".
         shots: support calls.
+        problem: told of recordings that cannot be used, which are left out; None: they raise.
     """
     if split == "test" and corpus.test_is_val:
         split = "val"
@@ -97,43 +98,77 @@ def detect_corpus(
         for (file, label), rows in positive.groupby(["file", "label"], sort=True)
         if len(rows) > shots
     ]
+    unusable: set[str] = set()
     for file, label, rows in track(groups, total=len(groups), label="detection", unit="tasks"):
-        sound = sounds.open(Path(file), hashes[file])
-        support = rows.iloc[:shots]
+        if file in unusable:
+            continue
         unknown = table.loc[
             (table["file"] == file) & (table["label"] == label) & (table["status"] == "UNK")
         ]
-        marked = pd.concat([support, unknown.loc[unknown["start_s"] < support["end_s"].max()]])
-        (target,) = targets_of(
-            marked, lambda _, sound=sound: sound, shots=shots, negatives="head", problem=_refuse
-        )
-        truth = pd.concat([rows, unknown]).sort_values(["start_s", "end_s"], kind="stable")
-        found = detector.detect(sound, target)
-        candidates = detector.candidates(sound, found, ORACLE_LOGITS)
-        yield Task(file, label, truth, support, found, candidates)
+        try:
+            sound = sounds.open(Path(file), hashes[file])
+            task = _task(detector, sound, label, rows, unknown, shots)
+        except UserError as error:
+            if problem is None:
+                raise
+            unusable.add(file)
+            problem(f"{file}: {str(error).removeprefix(f'{file}: ')}")
+            continue
+        yield task
 
 
-def truth_of(tasks: Sequence[Task], subset: str) -> Truth:
-    """The tasks' calls as the scorer takes them."""
-    rows = [
-        task.truth.loc[:, ["start_s", "end_s", "status"]].assign(
-            name=Path(task.file).stem, label=task.label
-        )
-        for task in tasks
-    ]
-    events = pd.concat(rows, ignore_index=True).loc[:, TRUTH_COLUMNS]
-    return Truth(events, {Path(task.file).stem: subset for task in tasks}, {})
+def _task(
+    detector: Detector, sound: Sound, label: str, rows: pd.DataFrame, unknown: pd.DataFrame,
+    shots: int,
+) -> Task:  # fmt: skip
+    support = rows.iloc[:shots]
+    marked = pd.concat([support, unknown.loc[unknown["start_s"] < support["end_s"].max()]])
+    (target,) = targets_of(marked, lambda _: sound, shots=shots, negatives="head", problem=_refuse)
+    truth = pd.concat([rows, unknown]).sort_values(["start_s", "end_s"], kind="stable")
+    found = detector.detect(sound, target)
+    candidates = detector.candidates(sound, found)
+    return Task(str(rows["file"].iloc[0]), label, truth, support, found, candidates)
+
+
+def truth_of(
+    tasks: Sequence[Task], subset: str | None = None,
+    durations_s: Mapping[str, float] | None = None,
+) -> Truth:  # fmt: skip
+    """The tasks' calls as the scorer takes them; a recording's ``name`` is its path.
+
+    Args:
+        tasks: at least one.
+        subset: of all recordings; None: their folders are the subsets.
+        durations_s: of the recordings, by path, where they are known.
+    """
+    events = pd.concat([task.truth.assign(name=task.file) for task in tasks], ignore_index=True)
+    files = sorted({task.file for task in tasks})
+    root = Path(os.path.commonpath([Path(file).parent for file in files]))
+    places = {file: Path(file).parent.relative_to(root).as_posix() for file in files}
+    return Truth(
+        events.loc[:, TRUTH_COLUMNS],
+        {file: subset or (root.name if name == "." else name) for file, name in places.items()},
+        {file: durations_s[file] for file in files} if durations_s else {},
+    )
 
 
 def predictions_of(tasks: Sequence[Task], *, candidates: bool = False) -> pd.DataFrame:
-    """What was found, as the scorer takes it: ``name, label, start_s, end_s, score``."""
-    rows = [
+    """What was found, as an events table with the recording's path as its ``name``, too.
+
+    Args:
+        tasks: what was detected.
+        candidates: what would be found with lower thresholds, instead.
+    """
+    columns = ["name", "file", "start_s", "end_s", "label", "status", "score"]
+    parts = [
         (task.candidates if candidates else task.found.events)
-        .loc[:, ["start_s", "end_s", "label", "score"]]
-        .assign(name=Path(task.file).stem)
+        .loc[:, ["start_s", "end_s", "score"]]
+        .assign(name=task.file, file=task.file, label=task.label, status="POS")
         for task in tasks
     ]
-    return pd.concat(rows, ignore_index=True)
+    filled = [part for part in parts if len(part)] or [pd.DataFrame(columns=columns)]
+    table = pd.concat(filled, ignore_index=True).loc[:, columns]
+    return table.astype(dict.fromkeys(("start_s", "end_s", "score"), float))
 
 
 def _refuse(text: str) -> None:

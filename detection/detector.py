@@ -6,6 +6,7 @@ Shapes: N points of a curve, E events.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
@@ -52,7 +53,7 @@ class Detector:
         self.scorer = scorer
         self.embedder = embedder
         self.settings = settings
-        self._outlines: dict[int, Outline] = {}
+        self._outlines: WeakKeyDictionary[Target, Outline] = WeakKeyDictionary()
 
     def detect(self, sound: Sound, target: Target) -> Found:
         """One species in one recording.
@@ -78,12 +79,12 @@ class Detector:
             prior_spread=settings["prior_spread"], lean=settings["lean"],
         )  # fmt: skip
 
-    def candidates(self, sound: Sound, found: Found, below: float) -> pd.DataFrame:
-        """The events there would be with a threshold that is ``below`` the own one in log-odds.
+    def candidates(self, sound: Sound, found: Found) -> pd.DataFrame:
+        """The events there would be with a threshold that lies lower, as `candidates` says.
 
         Their scores are the calibrated ones: for an oracle, which looks at other thresholds.
         """
-        own = found.calibration
+        own, below = found.calibration, self.settings["candidates"]
         lower = Calibration(own.threshold - below * own.scale, own.scale, own.expected_f)
         events = self.events(sound, found.target, found.curve, lower)
         peak_E = events["peak_s"].to_numpy(float)
@@ -142,7 +143,9 @@ class Detector:
         regions: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
         """Every peak's call, its ends looked for in the frames around it."""
-        outline = self._outlines.setdefault(id(target), self._outline(target))
+        if target not in self._outlines:
+            self._outlines[target] = self._outline(target)
+        outline = self._outlines[target]
         middle_s = float(np.median(target.duration_K))
         longest_s = self.settings["max_duration"] * float(target.duration_K.max())
         step_s = float(time_N[1] - time_N[0]) if len(time_N) > 1 else middle_s

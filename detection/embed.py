@@ -30,6 +30,7 @@ from tracking.restore import Restored
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Band = tuple[int, int]  # first mel band, and the one after the last
+Piece = tuple[Sound, np.ndarray]  # a recording, and the first frames (N,) of windows in it
 # Output frames that a shared block adds, and the windows whose frames are pooled at once.
 SHARED_FRAMES = 64
 
@@ -50,6 +51,7 @@ class Embedder:
         self, restored: Restored, store_dir: Path, *, device: torch.device, batch: int,
         workers: int, share: bool,
     ) -> None:  # fmt: skip
+        self.restored = restored
         self.front_end = restored.front_end
         self.encoder = restored.model.encoder.to(device).eval()
         self.model = restored.model.to(device).eval()
@@ -61,6 +63,13 @@ class Embedder:
         self.store_dir = store_dir
         self.identity = encoder_identity(restored)
         self._stores: dict[str, Store] = {}
+
+    def of(self, restored: Restored) -> "Embedder":
+        """As this one, with another encoder."""
+        return Embedder(
+            restored, self.store_dir, device=self.device, batch=self.batch, workers=self.workers,
+            share=self.share,
+        )  # fmt: skip
 
     @property
     def stride(self) -> int:
@@ -91,9 +100,7 @@ class Embedder:
         starts_N = np.arange(scale.count(sound.n_frames)) * scale.hop
         yield from self._cut([sound], np.zeros_like(starts_N), starts_N, scale.width, band)
 
-    def cut(
-        self, pieces: Sequence[tuple[Sound, np.ndarray]], width: int, band: Band | None
-    ) -> list[Tensor]:
+    def cut(self, pieces: Sequence[Piece], width: int, band: Band | None) -> list[Tensor]:
         """Embeddings of windows that start at any frames, cut one by one: (N, D) fp32 per piece.
 
         Windows that leave the recording are moved inside; a recording shorter than a window is
@@ -106,14 +113,21 @@ class Embedder:
         """
         lengths = [len(starts) for _, starts in pieces]
         which_N = np.repeat(np.arange(len(pieces)), lengths)
-        starts = [
-            np.clip(starts, 0, max(sound.n_frames - width, 0)).astype(np.int64)
-            for sound, starts in pieces
-        ]
+        starts = [_inside(sound, starts, width) for sound, starts in pieces]
         starts_N = np.concatenate([np.zeros(0, np.int64), *starts])
         parts = list(self._cut([sound for sound, _ in pieces], which_N, starts_N, width, band))
         z_ND = torch.cat([torch.zeros(0, self.encoder.embedding_dim), *parts])
         return list(z_ND.split(lengths))
+
+    def windows(self, pieces: Sequence[Piece], width: int, band: Band | None) -> Tensor:
+        """The windows of `cut` as the encoder takes them, all of them in memory: (N, 1, M, T)."""
+        parts = [torch.zeros(0, 1, self.front_end.n_mels, width)]
+        for sound, starts in pieces:
+            clips = [sound.clip(s, width).float() for s in _inside(sound, starts, width).tolist()]
+            if clips:
+                x_BTM = torch.stack(clips).to(self.device)
+                parts.append(self.normalised(x_BTM, [sound] * len(clips), band).cpu())
+        return torch.cat(parts)
 
     def _cut(
         self, sounds: Sequence[Sound], which_N: np.ndarray, starts_N: np.ndarray, width: int,
@@ -237,6 +251,11 @@ class Embedder:
                 self.store_dir, settings, create=True, command="g5 detect"
             )
         return self._stores[name]
+
+
+def _inside(sound: Sound, starts_N: np.ndarray, width: int) -> np.ndarray:
+    """Windows that leave the recording, moved inside."""
+    return np.clip(starts_N, 0, max(sound.n_frames - width, 0)).astype(np.int64)
 
 
 def encoder_identity(restored: Restored) -> str:

@@ -16,6 +16,8 @@ from preprocessing.atomic import atomic_path
 
 DONE, SKIPPED, CORRUPT = "done", "skipped", "corrupt"
 LEDGER = "ledger.csv"
+# Suffixes of a file's events, and of those that lower thresholds would find.
+EVENTS, CANDIDATES = ".parquet", ".candidates.parquet"
 
 
 @dataclass(frozen=True)
@@ -58,19 +60,22 @@ class Ledger:
             entry = Entry(**json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             return None
-        there = entry.status != DONE or path.with_suffix(".parquet").is_file()
+        parts = [path.with_suffix(suffix).is_file() for suffix in (EVENTS, CANDIDATES)]
+        there = entry.status != DONE or all(parts)
         if entry.key != key or not there:
             return None
         self.entries[str(file)] = entry
         return entry
 
     def done(
-        self, file: Path, key: str, events: pd.DataFrame, *, duration_s: float, reason: str = ""
-    ) -> None:
-        """Enter a file that is finished, with its events; they are written first."""
+        self, file: Path, key: str, events: pd.DataFrame, candidates: pd.DataFrame, *,
+        duration_s: float, reason: str = "",
+    ) -> None:  # fmt: skip
+        """Enter a file that is finished, with its events and candidates; they are written first."""
         part = self._part(file)
-        with atomic_path(part.with_suffix(".parquet")) as temporary:
-            events.to_parquet(temporary, index=False)
+        for suffix, table in ((EVENTS, events), (CANDIDATES, candidates)):
+            with atomic_path(part.with_suffix(suffix)) as temporary:
+                table.to_parquet(temporary, index=False)
         self._enter(Entry(str(file), DONE, reason, len(events), float(duration_s), key))
 
     def failed(
@@ -84,9 +89,9 @@ class Ledger:
         with atomic_path(self._part(Path(entry.file))) as temporary:
             temporary.write_text(json.dumps(asdict(entry), indent=1), encoding="utf-8")
 
-    def events_of(self, file: str) -> pd.DataFrame:
-        """What was found in a file that is done."""
-        return pd.read_parquet(self._part(Path(file)).with_suffix(".parquet"))
+    def events_of(self, file: str, which: str = EVENTS) -> pd.DataFrame:
+        """What was found in a file that is done; ``which`` is `EVENTS` or `CANDIDATES`."""
+        return pd.read_parquet(self._part(Path(file)).with_suffix(which))
 
     def table(self) -> pd.DataFrame:
         """An entry per row, sorted by file."""

@@ -47,7 +47,7 @@ class Shot:
         return (self.start_s + self.end_s) / 2 * self.sound.frame_rate_hz
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Target:
     """One species that is looked for.
 

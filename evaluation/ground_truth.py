@@ -18,6 +18,8 @@ from preprocessing.recordings import base_name, is_audio, walk
 TABLES = (".csv", ".txt", ".tsv", ".parquet")
 TRUTH_COLUMNS = ["name", "label", "start_s", "end_s", "status"]
 CALL = "call"
+# What `g5 detect` writes: events, and those that lower thresholds would find.
+PREDICTIONS, CANDIDATES_CSV = "predictions.csv", "candidates.csv"
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,6 +170,14 @@ def read_predictions(path: str | Path, truth: Truth) -> tuple[pd.DataFrame, list
         problems.append(Problem("no-truth", at, message, False))
     events = events.assign(name=names).loc[~strange]
     return _labelled(events, truth, path), problems
+
+
+def read_candidates(predictions: Path, truth: Truth) -> pd.DataFrame | None:
+    """What `g5 detect` wrote beside its predictions, as `read_predictions`; None: nothing."""
+    path = predictions.with_name(CANDIDATES_CSV)
+    if predictions.name != PREDICTIONS or not path.is_file():
+        return None
+    return read_predictions(path, truth)[0]
 
 
 def _labelled(events: pd.DataFrame, truth: Truth, path: Path) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 import hashlib
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +15,11 @@ from conf.validate import resolve, validate
 from detection.corpus import detector_of
 from detection.detector import Found, without_rivals
 from detection.diagnose import Diagnosis, of_scores, of_sound
-from detection.ledger import CORRUPT, DONE, SKIPPED, Ledger, key_of
+from detection.ledger import CANDIDATES, CORRUPT, DONE, EVENTS, SKIPPED, Ledger, key_of
 from detection.picture import Report, draw
 from detection.sound import Sound
 from detection.support import Target, targets_of
+from evaluation.ground_truth import CANDIDATES_CSV, PREDICTIONS
 from jobs.setup import device_of, prepare_torch, set_matmul_precision
 from preprocessing.annotations import SUFFIXES, format_of, read_events, write_events
 from preprocessing.audio import content_hash, info
@@ -32,7 +33,6 @@ from tracking.restore import restore
 FREE = ("detection", "trainer", "path.root_dir", "seed", "deterministic")
 # Settings that no event depends on.
 NOT_OF_EVENTS = ("workers", "pictures", "snippets")
-PREDICTIONS = "predictions.csv"
 # Written by their reader's name, but not by ours.
 LIKE = {"birdnet": "csv"}
 
@@ -194,9 +194,12 @@ class Job:
             self._diagnose(one)
         if self.config["detection"]["pictures"]:
             draw(sound, found, self.restored.front_end, self._picture(file))
+        low = without_rivals(
+            [replace(one, events=self.detector.candidates(sound, one)) for one in found]
+        )
         ledger.done(
-            file, key, self._rows(events, file), duration_s=sound.duration_s,
-            reason="; ".join(notes),
+            file, key, self._rows(events, file), self._rows(low, file),
+            duration_s=sound.duration_s, reason="; ".join(notes),
         )  # fmt: skip
 
     def _picture(self, file: Path) -> Path:
@@ -252,14 +255,9 @@ class Job:
 
     def _write(self, ledger: Ledger) -> tuple[pd.DataFrame, list[Path]]:
         """All events, and the files with them in every format asked for; the ledger."""
-        done = [e.file for e in ledger.entries.values() if e.status == DONE]
-        tables = [ledger.events_of(file) for file in sorted(done)]
-        empty = pd.DataFrame({
-            "file": [], "start_s": [], "end_s": [], "label": [], "status": [], "score": [],
-        })  # fmt: skip
-        filled = [table for table in tables if len(table)]
-        events = pd.concat(filled, ignore_index=True) if filled else empty
+        events = _all(ledger, EVENTS)
         written = [ledger.write(), write_events(events, self.out / PREDICTIONS, "csv")]
+        write_events(_all(ledger, CANDIDATES), self.out / CANDIDATES_CSV, "csv")
         for name in self.formats_:
             if name == "csv":
                 continue
@@ -306,6 +304,15 @@ class Job:
         if more:
             shown = ", ".join(more[:3]) + (f" and {len(more) - 3} more" if len(more) > 3 else "")
             print(f"           {shown}")
+
+
+def _all(ledger: Ledger, which: str) -> pd.DataFrame:
+    """The events of all files that are done, or their candidates."""
+    done = [e.file for e in ledger.entries.values() if e.status == DONE]
+    tables = [ledger.events_of(file, which) for file in sorted(done)]
+    filled = [table for table in tables if len(table)]
+    columns = ["file", "start_s", "end_s", "label", "status", "score"]
+    return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=columns)
 
 
 def _checked(overrides: Sequence[str]) -> list[str]:

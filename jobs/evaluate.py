@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.event_report import evaluate_events, event_summary, write_event_report
-from evaluation.ground_truth import read_predictions, read_truth
+from evaluation.ground_truth import read_candidates, read_predictions, read_truth
 from evaluation.summary import printable
 from preprocessing.atomic import atomic_path
 
@@ -39,7 +39,8 @@ def evaluate_files(
     notes = [str(problem) for problem in (*problems, *found)]
     for note in notes:
         print(f"warning: {note}", file=sys.stderr)
-    result = evaluate_events(events, truth, mode=mode)
+    candidates = read_candidates(predictions, truth)
+    result = evaluate_events(events, truth, mode=mode, candidates=candidates)
     print(printable(event_summary(result), sys.stdout.encoding))
     if json_path is not None:
         _write_json(json_path, result.chosen.plain())

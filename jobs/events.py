@@ -1,19 +1,14 @@
 """Event scores of a checkpoint beside its episodes: `g5 test` on data with a time axis."""
 
 import json
-import os
 import sys
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-import pandas as pd
-
 from conf.parts import root_of
-from detection.corpus import Task, detect_corpus, detector_of
+from detection.corpus import detect_corpus, detector_of, predictions_of, truth_of
 from evaluation.event_report import Evaluation, evaluate_events, event_summary
 from evaluation.events import FAIR, N_SHOTS
-from evaluation.ground_truth import TRUTH_COLUMNS, Truth
 from evaluation.summary import printable
 from jobs.setup import device_of
 from preprocessing.annotations import write_events
@@ -50,12 +45,23 @@ def event_scores(
             device=device_of(config),
             block_s=config["features"]["block_s"],
         )
-        tasks = list(detect_corpus(detector, sounds, corpus, "test", shots=N_SHOTS))
     except UserError as error:
-        print(f"warning: no event scores: {error}", file=sys.stderr)
+        _warn("no event scores", error)
         return None
+    tasks = list(
+        detect_corpus(
+            detector, sounds, corpus, "test", shots=N_SHOTS,
+            problem=lambda text: _warn("left out of the event scores", text),
+        )
+    )  # fmt: skip
+    if not tasks:
+        return None
+    lengths = dict(zip(corpus.recordings["file"], corpus.recordings["duration_s"], strict=True))
     found = predictions_of(tasks)
-    result = evaluate_events(found, truth_of(tasks, corpus), mode=FAIR)
+    result = evaluate_events(
+        found, truth_of(tasks, durations_s=lengths), mode=FAIR,
+        candidates=predictions_of(tasks, candidates=True),
+    )  # fmt: skip
     files = [folder.path / "event_scores.json", folder.path / "events.csv"]
     with atomic_path(files[0]) as temporary:
         text = json.dumps(result.chosen.plain(), indent=2, ensure_ascii=False)
@@ -74,29 +80,5 @@ def _has_tasks(corpus: Corpus) -> bool:
     return bool((calls > N_SHOTS).any())
 
 
-def predictions_of(tasks: Sequence[Task]) -> pd.DataFrame:
-    """What was found, as an events table with the recording's path as its ``name``."""
-    columns = ["name", "file", "start_s", "end_s", "label", "status", "score"]
-    parts = [pd.DataFrame(columns=columns)] + [
-        task.found.events.loc[:, ["start_s", "end_s", "score"]].assign(
-            name=task.file, file=task.file, label=task.label, status="POS"
-        )
-        for task in tasks
-        if len(task.found.events)
-    ]
-    table = pd.concat(parts[1:] or parts, ignore_index=True).loc[:, columns]
-    return table.astype(dict.fromkeys(("start_s", "end_s", "score"), float))
-
-
-def truth_of(tasks: Sequence[Task], corpus: Corpus) -> Truth:
-    """The annotations of what was detected; subsets are the folders of the recordings."""
-    events = pd.concat([task.truth.assign(name=task.file) for task in tasks], ignore_index=True)
-    files = sorted({task.file for task in tasks})
-    root = Path(os.path.commonpath([Path(file).parent for file in files]))
-    subsets = {file: Path(file).parent.relative_to(root).as_posix() for file in files}
-    lengths = dict(zip(corpus.recordings["file"], corpus.recordings["duration_s"], strict=True))
-    return Truth(
-        events.loc[:, TRUTH_COLUMNS],
-        {file: root.name if name == "." else name for file, name in subsets.items()},
-        {file: float(lengths[file]) for file in files},
-    )
+def _warn(what: str, why: object) -> None:
+    print(f"warning: {what}: {why}", file=sys.stderr)

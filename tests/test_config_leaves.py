@@ -237,6 +237,7 @@ TOGETHER_WITH: dict[str, dict[str, Any]] = {
     "detection.max_scales": {"detection.max_scales": 3, "detection.min_window_s": 0.03},
     "detection.adapt_steps": {"detection.adapt": "head"},
     "detection.adapt_rate": {"detection.adapt": "head"},
+    "detection.adapt_block_rate": {"detection.adapt": "finetune", "detection.adapt_steps": 2},
     "detection.adapt_seed": {"detection.adapt": "head"},
     "detection.adapt_max_s": {"detection.adapt": "head"},
     "detection.adapt_weight": {"detection.adapt": "transductive"},
@@ -616,7 +617,7 @@ def see_test(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) -> A
     restored = restore(config["arch"]["training"]["load_weight_from"])
     patch.setattr(jobs.test, "_write", lambda *_: {})
     result = jobs.test.evaluate(config, restored, material(config), RunFolder(here), None)
-    return len(result.scores.accuracy_E), result.interval
+    return len(result.scores.accuracy_E), result.interval, digest(result.scores.logits_AN.tobytes())
 
 
 def see_clips(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) -> Any:
@@ -680,7 +681,7 @@ def see_detection(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch)
         seen.append((one.batch, one.workers, one.stride, sound.slow, len(target.shots)))
         seen.append([repr(gap[1:]) for gap in target.gaps()])
         seen.append(digest(found.curve.score_N.tobytes(), repr(found.calibration)))
-        seen.append(found.events.to_csv())
+        seen.append(found.events.to_csv() + detector.candidates(sound, found).to_csv())
         return found
 
     def spied_report(page: Any, path: Path) -> Path:
@@ -776,8 +777,9 @@ PROBES: dict[str, Probe] = {
     "arch.augmentation": Probe(see_encoder),
     "arch.episodes.": Probe(see_episodes, share=True),
     "arch.episodes.episodes_per_batch": RUN,
-    "arch.episodes.test_episodes": Probe(
-        see_test, {"arch.training.load_weight_from": "{world}/trained.ckpt"}, share=True
+    **dict.fromkeys(
+        ("arch.episodes.test_episodes", "arch.episodes.test_views", "arch.episodes.test_refine"),
+        Probe(see_test, {"arch.training.load_weight_from": "{world}/trained.ckpt"}, share=True),
     ),
     "arch.training.": RUN,
     "detection.": Probe(see_detection, {"arch.training.load_weight_from": "{world}/trained.ckpt"}),

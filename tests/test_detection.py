@@ -13,6 +13,7 @@ from archs.v1.arch import ProtoNetV1
 from archs.v2.arch import ProtoNetV2
 from detection.curve import Shape, crossing, hysteresis, joined, maxima, smoothed
 from detection.embed import Embedder, in_order
+from detection.finetune import finetuned
 from detection.prototypes import clusters, refined
 from detection.scorer import cross_scored, peaks
 from detection.sound import Sound, Sounds
@@ -312,6 +313,70 @@ def test_template_correlation_equals_the_definition(night, tmp_path):
     assert score[0] == -1
 
 
+# --- fine-tuning ---------------------------------------------------------------------------------
+
+
+def tune(one: Embedder, sound: Sound, **changes) -> Embedder:
+    def windows(starts: list[float]) -> torch.Tensor:
+        first_N = np.array([round(s * sound.frame_rate_hz) for s in starts])
+        return one.windows([(sound, first_N)], 19, None)
+
+    settings = {"steps": 20, "rate": 1e-2, "seed": 0, "max_s": 60.0, **changes}
+    cluster = torch.tensor([0] * 4 + [1] * 3)
+    return finetuned(one, windows(CALLS_S[:5]), windows([*OTHERS_S[:4], 4, 10, 14]), cluster,
+                     **settings)  # fmt: skip
+
+
+@pytest.mark.parametrize("arch", ["v1", "v2"])
+def test_finetuning_trains_the_last_block_alone_and_repeats_itself(arch, night, tmp_path):
+    sound, one = opened(night, tmp_path), embedder(arch, tmp_path)
+    before = {name: value.clone() for name, value in one.model.state_dict().items()}
+    tuned = tune(one, sound)
+    after = tuned.model.state_dict()
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    first = "blocks.0." if arch == "v1" else "blocks.0.residual.0."
+    assert moved
+    assert not any(name.startswith(f"encoder.{first}") for name in moved)
+    assert not any("running" in name or "num_batches" in name for name in moved)
+    assert all(torch.equal(value, one.model.state_dict()[name]) for name, value in before.items())
+    assert tuned.identity != one.identity
+    # Whatever the threads, and another seed is another encoder.
+    torch.set_num_threads(2)
+    again = tune(one, sound).identity
+    torch.set_num_threads(1)
+    assert again == tuned.identity
+    assert tune(one, sound, seed=1).identity != tuned.identity
+    assert tune(one, sound, max_s=0.0).identity == one.identity
+
+
+def test_finetuning_takes_the_augmentations_of_training(night, tmp_path, monkeypatch):
+    seen = []
+
+    class Spied(torch.nn.Module):
+        def forward(self, x_B1MT, label_B):
+            seen.append((self.training, sorted(label_B.bincount().tolist())))
+            return x_B1MT
+
+    one = embedder("v1", tmp_path)
+    one.restored.config["arch"]["augmentation"] = {"_target_": "spied"}
+    monkeypatch.setattr("detection.finetune.build", lambda *_, **__: Spied())
+    tune(one, opened(night, tmp_path), steps=2)
+    assert seen == [(True, [5] * 6)] * 2
+
+
+def test_finetuning_brings_the_calls_nearer_than_the_rest(night, tmp_path):
+    sound, one = opened(night, tmp_path), embedder("v2", tmp_path)
+    starts = np.array([round(s * sound.frame_rate_hz) for s in [*CALLS_S, *OTHERS_S]])
+    tuned = tune(one, sound, steps=60)
+
+    def apart(one: Embedder) -> float:
+        (z_ND,) = one.cut([(sound, starts)], 19, None)
+        distance_N = (z_ND - z_ND[:5].mean(dim=0)).norm(dim=1)
+        return float(distance_N[10:].min() / distance_N[5:10].max())
+
+    assert apart(tuned) > apart(one)
+
+
 # --- the support --------------------------------------------------------------------------------
 
 
@@ -453,7 +518,7 @@ def test_adaptation_is_seeded(adapt, job, tmp_path):
     seen = []
     for out in ("a", "b"):
         arguments = ["night.wav", "--support", "calls.txt", "-o", out, f"detection.adapt={adapt}"]
-        assert job(*arguments, "detection.pictures=false", "detection.adapt_steps=20") == 0
+        assert job(*arguments, "detection.pictures=false", "detection.adapt_steps=4") == 0
         seen.append((tmp_path / out / "predictions.csv").read_text())
     assert seen[0] == seen[1]
 

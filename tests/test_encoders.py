@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from archs.blocks import blocks_of
 from archs.encoders.handcrafted import Handcrafted
 from preprocessing.errors import UserError
 from tests.conftest import run_g5
-from transfer.encoders import blocks_of, load_encoder, save_encoder
+from transfer.encoders import load_encoder, save_encoder
 from transfer.promises import check_encoder, check_head, checkpointed, chunked
 
 WAV2VEC2 = (

@@ -9,11 +9,12 @@ import pytest
 import soundfile
 import torch
 
+from archs.blocks import blocks_of
 from conf.nodes import read_section
 from preprocessing.errors import UserError
 from tests.conftest import run_g5
 from tests.test_encoders import small_onnx
-from transfer.encoders import blocks_of, load_encoder
+from transfer.encoders import load_encoder
 from transfer.finetune import FinetuneSettings, FineTuning, read_clips
 from transfer.labels import read_labels
 

@@ -6,7 +6,7 @@ Shapes: B windows, S samples, M mel bands, T frames, D embedding width.
 import hashlib
 import inspect
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from conf.nodes import overridden, read_node
 from preprocessing.errors import UserError
 from preprocessing.frontend import FrontEnd
 from preprocessing.normalize import Normalize, scalar_stats
-from transfer.estimator import import_class
+from transfer.user_classes import import_class
 from transfer.vectors import EncoderFacts
 
 # What of an encoder's group is not for its constructor.
@@ -369,30 +369,6 @@ def embedding_width(name: str, module: nn.Module, said: Any = None) -> int:
             "class, or say encoder.embedding_dim=WIDTH"
         )
     return width
-
-
-def blocks_of(module: nn.Module) -> list[nn.Module]:
-    """The parts of a module that are frozen and freed together, from input to output.
-
-    A chain of single children is followed to where there is a choice.
-    """
-    here: nn.Module = module
-    while True:
-        parts = [part for part in here.children() if any(True for _ in part.parameters())]
-        if len(parts) != 1:
-            break
-        here = parts[0]
-    flat = list(_layers(parts)) if parts else [module]
-    return flat or [module]
-
-
-def _layers(parts: Sequence[nn.Module]) -> Iterator[nn.Module]:
-    """Sequences are opened, everything else stays whole; layers without weights are left out."""
-    for part in parts:
-        if isinstance(part, nn.Sequential | nn.ModuleList):
-            yield from _layers([p for p in part if any(True for _ in p.parameters())])
-        else:
-            yield part
 
 
 def _first(module: nn.Module, names: Sequence[str]) -> Any:

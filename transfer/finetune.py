@@ -21,6 +21,7 @@ import torch
 from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold
 from torch import Tensor
 
+from archs.blocks import blocks_of
 from conf.check import BelowOne, Count, NotNegative, Positive, Seed, Share
 from evaluation.per_class import recall_table
 from preprocessing import audio
@@ -29,7 +30,7 @@ from preprocessing.errors import UserError
 from preprocessing.progress import track
 from transfer.compare import score
 from transfer.embedding import source_of
-from transfer.encoders import LoadedEncoder, blocks_of
+from transfer.encoders import LoadedEncoder
 from transfer.estimator import EmbeddingHead, check_settings
 from transfer.labels import label_targets, named_by_class
 from transfer.promises import checkpointed

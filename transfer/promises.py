@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from archs.blocks import blocks_of
 from preprocessing.errors import UserError
-from transfer.encoders import LoadedEncoder, blocks_of
-from transfer.estimator import build_head
+from transfer.encoders import LoadedEncoder
+from transfer.user_classes import build_head
 
 BATCH = 4
 LONG_S = 30.0
