@@ -3,7 +3,7 @@
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -77,7 +77,7 @@ def _dataset(config: dict) -> EpisodeDataset:
     return EpisodeDataset(sampler, reader, shift=0.0, negatives=False)
 
 
-def _module(config: dict) -> FewShotModule:
+def module_of(config: dict, train_counts: Sequence[int] = ()) -> FewShotModule:
     torch.manual_seed(0)
     augmentation = config["arch"]["augmentation"]
     return FewShotModule(
@@ -89,11 +89,16 @@ def _module(config: dict) -> FewShotModule:
         and build(augmentation, expect=torch.nn.Module, where="arch.augmentation"),
         training=config["arch"]["training"],
         seed=0,
-        train_counts=[],
+        train_counts=train_counts,
         val_classes=0,
         payload=dict,
         compile_model=False,
     )
+
+
+def episode_of(config: dict) -> EpisodeBatch:
+    """An episode of the default size."""
+    return _dataset(config)[0, 0]
 
 
 class _Clock(pl.Callback):
@@ -122,12 +127,12 @@ def _loop_s(config: dict) -> float:
             log_every_n_steps=config["trainer"]["log_every_n_steps"],
             callbacks=[TrainingMonitor(), clock], default_root_dir=Path(folder),
         )  # fmt: skip
-        trainer.fit(_module(config), loader)
+        trainer.fit(module_of(config), loader)
     return clock.seconds
 
 
 def _bare_s(config: dict) -> float:
-    module = _module(config).train()
+    module = module_of(config).train()
     optimizer = make_optimizer(module.model, config["arch"]["training"])
     batches: list[EpisodeBatch] = [_dataset(config)[0, index] for index in range(EPISODES)]
     clip = config["arch"]["training"]["gradient_clip_val"]

@@ -61,6 +61,8 @@ class Episodes:
     episodes_per_epoch: Count
     val_episodes: Count
     test_episodes: Count
+    test_views: Count
+    test_refine: Annotated[int, Range(at_least=0)]
     episodes_per_batch: Count
     cross_source: bool
     shift: Share

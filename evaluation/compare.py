@@ -51,6 +51,15 @@ class Group:
         return mean_interval(np.concatenate([run.accuracy_E for run in self.runs.values()]))
 
     @property
+    def answers(self) -> tuple[np.ndarray, np.ndarray]:
+        """True and predicted labels of all its runs."""
+        true_A, predicted_A = (
+            np.concatenate([run.answers[name].to_numpy(str) for run in self.runs.values()])
+            for name in ("label", "predicted")
+        )
+        return true_A, predicted_A
+
+    @property
     def resampled(self) -> Interval:
         """Over resampled classes and sources of all its runs."""
         answers = pd.concat([run.answers.assign(hit=run.hit_A) for run in self.runs.values()])

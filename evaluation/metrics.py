@@ -4,7 +4,6 @@ Shapes: A answers (queries of all episodes), C classes, N ways (columns of a pro
 E episodes, U queries of unknown classes, B bins.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -231,29 +230,3 @@ def open_set_auroc(known_EA: Tensor, unknown_EU: Tensor) -> np.ndarray:
     """
     gap_EAU = known_EA[:, :, None] - unknown_EU[:, None, :]
     return ((gap_EAU > 0).double() + 0.5 * (gap_EAU == 0).double()).mean((1, 2)).numpy()
-
-
-def per_class_change(
-    before: ClassScores, after: ClassScores, labels: Sequence[str], *, trained_on: Sequence[int]
-) -> pd.DataFrame:
-    """What a remedy for imbalance did to each class, the rarest in training first.
-
-    Args:
-        before, after: scores of the same questions without and with the remedy.
-        labels: C names.
-        trained_on: (C,) training examples of each class.
-    Returns:
-        ``label, trained_on, queries, before, after, change``; accuracies are the classes' recalls,
-        NaN for a class that was not asked. The mean of ``change`` is that of balanced accuracy.
-    """
-    table = pd.DataFrame(
-        {
-            "label": list(labels),
-            "trained_on": list(trained_on),
-            "queries": after.support_C,
-            "before": before.accuracy_C,
-            "after": after.accuracy_C,
-            "change": after.accuracy_C - before.accuracy_C,
-        }
-    )
-    return table.sort_values("trained_on", kind="stable", ignore_index=True)

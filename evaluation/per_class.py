@@ -23,7 +23,7 @@ MEAN = "mean"
 def recall_table(
     answers: Mapping[str, tuple[np.ndarray, np.ndarray]],
     *,
-    trained_on: Mapping[str, int] | None = None,
+    trained_on: Mapping[Any, int] | None = None,
 ) -> pd.DataFrame:
     """The recall of every class under each of several ways to answer.
 

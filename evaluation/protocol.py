@@ -5,6 +5,7 @@ Shape suffixes: P clips of a plan, A answers (all queries of all episodes).
 
 import hashlib
 from collections.abc import Callable, Collection, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ import torch
 
 from archs.protonet import ProtoNet
 from evaluation.checks import (
+    QUERIES_INDEPENDENT,
     check_disjoint,
     check_leaks,
     check_model,
@@ -21,6 +23,7 @@ from evaluation.checks import (
 from evaluation.intervals import resampled_interval
 from evaluation.mistakes import ClipEmbeddings, confident_mistakes
 from evaluation.raw_features import RawStatistics, raw_feature_scores
+from evaluation.refinement import Refined
 from evaluation.result import ProtocolFacts, TestResult
 from evaluation.scoring import embed_plan, evaluate_episodes
 from preprocessing.clips import ClipReader
@@ -53,6 +56,8 @@ def run_test(
     batch_size: int,
     device: torch.device,
     temperature: float | None,
+    views: int,
+    refine: int,
 ) -> TestResult:
     """Test a model on the episodes (seed, split, epoch 0, 0..episodes-1) of a corpus.
 
@@ -66,6 +71,8 @@ def run_test(
         cross_source: support and query of a class come from different sources where they can.
         batch_size: clips that go through the encoder together.
         temperature: of the probabilities, fitted on validation; None where none was.
+        views: of each support clip, whose mean embedding counts; 1: the clip itself.
+        refine: rounds in which queries move the prototypes (`Refined`); 0: they do not.
     Returns:
         The result; the model is left in the mode it came in, on ``device``.
     Raises:
@@ -94,10 +101,16 @@ def run_test(
     normalize.to(device)
     checks += check_model(model, normalize, plan, reader, device=device)
 
-    z_PD = embed_plan(model, normalize, plan, reader, batch_size=batch_size, device=device)
+    settings: dict[str, Any] = {"batch_size": batch_size, "device": device}
+    z_PD = embed_plan(model, normalize, plan, reader, **settings)
+    support_PD = None
+    if views > 1:
+        support_PD = embed_plan(model, normalize, plan, reader, **settings, views=views)
     scores = evaluate_episodes(
-        model, z_PD, plan, labels, temperature=temperature or 1.0, open_set=True
-    )
+        Refined(model, refine) if refine else model, z_PD, plan, labels,
+        # Queries of no class of the episode would move its prototypes, too.
+        temperature=temperature or 1.0, open_set=not refine, support=support_PD,
+    )  # fmt: skip
     raw = raw_feature_scores(
         plan, raw_reader_for(split), labels, statistics=raw_statistics, batch_size=batch_size
     )
@@ -105,7 +118,13 @@ def run_test(
         notes.append("no training statistics: the raw-feature row z-scored by them is left out")
     if temperature is None:
         notes.append("not calibrated (no validation, or an older checkpoint): temperature 1")
-    if scores.open_set_E is None:
+    if refine:
+        checks.remove(QUERIES_INDEPENDENT)  # the model is; such a test is not
+        notes.append(
+            f"transductive (arch.episodes.test_refine={refine}): an episode's queries answer "
+            "together; not to be compared with tests that see one query at a time"
+        )
+    elif scores.open_set_E is None:
         notes.append("no open-set AUROC: every episode holds every class of its clip length")
     notes += _cautions(corpus, labels, trained_labels, split, episodes)
     source_A = events["source"].to_numpy()[scores.row_A]

@@ -18,15 +18,23 @@ from evaluation.compare import (
 )
 from evaluation.compare_figures import critical_difference, overlaid_curves
 from evaluation.intervals import Interval
+from evaluation.per_class import recall_figure, recall_table, told
 from evaluation.runs import find_runs
 from preprocessing.atomic import atomic_path
 from preprocessing.errors import UserError
+from tracking.mlflow_files import record_files
 
 KEYS_SHOWN = 40
+CLASSES_SHOWN = 12
 
 
-def compare_runs(references: Sequence[str], *, folds: bool, output: Path | None) -> None:
-    """Compare the runs that ``references`` mean, print it, and write figures and a JSON."""
+def compare_runs(
+    references: Sequence[str], *, folds: bool, output: Path | None, mlflow: bool
+) -> None:
+    """Compare the runs that ``references`` mean, print it, and write figures and tables.
+
+    With ``mlflow`` they are recorded there, too, where there is one.
+    """
     root = Path.cwd()
     runs = [run for reference in references for run in find_runs(reference, root)]
     groups = grouped(runs, folds=folds)
@@ -41,11 +49,31 @@ def compare_runs(references: Sequence[str], *, folds: bool, output: Path | None)
     for item in differences:
         print("\n" + "\n".join(_told(item)))
     table = config_differences(groups, folds=folds)
+    classes = recall_table({group.name: group.answers for group in groups})
     if len(groups) > 1:
         print("\n" + _settings(table))
+        print(f"\nrecall of the classes that differ most\n{told(classes, CLASSES_SHOWN)}")
     folder = output or root / "outputs" / "compare" / _key(groups)
-    files = _write(folder, groups, differences, table)
+    files = _write(folder, groups, differences, table, classes)
     print("\n" + "\n".join(f"written  {file}" for file in files))
+    if mlflow:
+        _record(files, root, groups, differences)
+
+
+def _record(
+    files: Sequence[Path], root: Path, groups: Sequence[Group], differences: Sequence[Difference]
+) -> None:
+    metrics = {f"acc/{group.name}": group.accuracy.mean for group in groups}
+    for item in differences:
+        metrics[f"difference/{item.first} - {item.second}"] = item.episodes.mean
+        metrics[f"p_holm/{item.first} - {item.second}"] = item.p_holm
+    names = ", ".join(group.name for group in groups)
+    tags = {"runs": ", ".join(run.name for group in groups for run in group.runs.values())}
+    place = record_files(
+        files, root=root, job="compare", name=names[:200], tags=tags, metrics=metrics
+    )
+    if place:
+        print(f"MLflow   {place}")
 
 
 def _accuracies(groups: Sequence[Group]) -> list[str]:
@@ -113,10 +141,20 @@ def _settings(table: pd.DataFrame) -> str:
 
 
 def _write(
-    folder: Path, groups: Sequence[Group], differences: Sequence[Difference], table: pd.DataFrame
+    folder: Path,
+    groups: Sequence[Group],
+    differences: Sequence[Difference],
+    table: pd.DataFrame,
+    classes: pd.DataFrame,
 ) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     files = []
+    if len(groups) > 1:
+        title = "Recall of each class, over all runs of a configuration"
+        files.append(recall_figure(classes, folder / "classes.png", title=title))
+    with atomic_path(folder / "classes.csv") as temporary:
+        classes.to_csv(temporary, index=False, float_format="%.6g")
+    files.append(folder / "classes.csv")
     if curves := overlaid_curves(groups, folder / "curves.png"):
         files.append(curves)
     if len(groups) >= 3:

@@ -5,15 +5,24 @@ from pathlib import Path
 
 import numpy as np
 
+from jobs.transfer import mend
 from preprocessing.errors import UserError
 from transfer.importing import read_embeddings
 from transfer.vectors import EncoderFacts, VectorStore
 
 
 def import_embeddings(
-    files: Sequence[Path], out: Path, table: Path | None, encoder: str, audio_root: Path | None
+    files: Sequence[Path],
+    out: Path,
+    table: Path | None,
+    encoder: str,
+    audio_root: Path | None,
+    *,
+    check: bool = False,
 ) -> int:
     """Read each file and add its vectors; what fails leaves the others' in place."""
+    if check:
+        mend(out)
     failed = []
     for file in files:
         try:

@@ -2,40 +2,44 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from evaluation.split_figure import split_figure
 from preprocessing.splits import FILE, FOLD, LABEL, distribution, make_splits, read_list
+from tracking.mlflow_files import record_files
 
 ROWS_SHOWN = 40  # classes in the printed table; the figure has all
 
 
-def split_clips(
-    source: Path,
-    target: Path,
-    *,
-    by: str | None,
-    stratify: bool,
-    val: float,
-    test: float,
-    folds: int | None,
-    seed: int,
-) -> None:
-    """Part the clips of ``source``, and write ``target`` with a figure beside it."""
+def split_clips(source: Path, target: Path, *, mlflow: bool, **how: Any) -> None:
+    """Part the clips of ``source``, and write ``target`` with a figure beside it.
+
+    Args:
+        mlflow: record both there, too, where there is one.
+        how: as `preprocessing.splits.make_splits` takes it.
+    """
     table = _moved(read_list(source), source.parent, target.parent)
-    splits = make_splits(
-        table, by=by, stratify=stratify, val=val, test=test, folds=folds, seed=seed
-    )
+    splits = make_splits(table, **how)
     counts = [("Hold-out", distribution(splits.table))]
     if FOLD in splits.table:
         counts.append(("Folds", distribution(splits.table, FOLD)))
     splits.write(target)
-    figure = split_figure(counts, target.with_suffix(".png"), mark_missing=by != LABEL)
+    figure = split_figure(counts, target.with_suffix(".png"), mark_missing=how["by"] != LABEL)
     print(_printed(pd.concat([part for _, part in counts], axis=1)))
     for line in splits.warnings:
         print(f"warning: {line}")
     print(f"\nsplit   {target}    (split_hash {splits.hash})\nfigure  {figure}")
+    if mlflow:
+        tags = {**how, "split_file": splits.hash, "warnings": len(splits.warnings)}
+        sizes = {f"clips/{name}": float(n) for name, n in counts[0][1].sum().items()}
+        place = record_files(
+            [target, figure], root=Path.cwd(), job="split", name=target.name, tags=tags,
+            metrics=sizes,
+        )  # fmt: skip
+        if place:
+            print(f"MLflow  {place}")
 
 
 def _moved(table: pd.DataFrame, old: Path, new: Path) -> pd.DataFrame:

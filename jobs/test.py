@@ -1,5 +1,6 @@
 """Test a checkpoint: `g5 test`, `train=false`, and the end of every training run."""
 
+import filecmp
 import hashlib
 import json
 import shlex
@@ -27,9 +28,8 @@ from jobs.events import event_scores
 from jobs.record import how_to_open, recording
 from jobs.setup import device_of, prepare_torch, set_matmul_precision
 from preprocessing.errors import UserError
-from preprocessing.events import Corpus
 from preprocessing.material import Material
-from tracking.checkpoints import find
+from tracking.checkpoints import BEST, find
 from tracking.folders import RunFolder, claim
 from tracking.mlflow_logger import MLflowLogger
 from tracking.restore import Restored, restore
@@ -109,23 +109,42 @@ def on_checkpoint_of(
     corpus = data_of(config).load()
     corpus.raise_if_fatal()
     material = material_of(config, corpus, restored.front_end)
-    with claim(
-        root_of(config), config["name"], config["exp_name"], training=False, resume=False, job=job
-    ) as folder:
-        own = corpus.data_hash == restored.header["data_hash"] and not differences(
+    root, names = root_of(config), (config["name"], config["exp_name"])
+    if job is None:
+        job = _job_of(path, root / "outputs" / names[0] / names[1])
+    with claim(root, *names, training=False, resume=False, job=job) as folder:
+        other = corpus.data_hash != restored.header["data_hash"] or differences(
             restored.config, config, OF_A_TEST
         )
+        facts = [config["seed"], config["arch"]["episodes"], config["features"], corpus.data_hash]
+        if not _is_best(path, folder):
+            with path.open("rb") as file:
+                other, facts = True, [*facts, hashlib.file_digest(file, "sha256").hexdigest()]
         # Another test than the run's own has a folder and an MLflow run of its own.
-        home = folder if own else RunFolder(folder.path / f"test-{_test_key(config, corpus)}")
+        own = not other
+        home = folder if own else RunFolder(folder.path / f"test-{_key(facts)}")
         home.path.mkdir(exist_ok=True)
-        name = config["exp_name"] if own else f"{config['exp_name']}/{home.path.name}"
+        name = "/".join(
+            [names[1], *([] if job is None else [str(job)]), *([] if own else [home.path.name])]
+        )
         with recording(config, home, corpus, name=name, resume=True) as logger:
             yield Tested(config, restored, material, home, logger)
 
 
-def _test_key(config: Mapping[str, Any], corpus: Corpus) -> str:
+def _job_of(path: Path, folder: Path) -> int | None:
+    """The number of the multirun's job under ``folder`` that a checkpoint lies in."""
+    run = path.resolve().parent.parent
+    return int(run.name) if run.parent == folder and run.name.isdigit() else None
+
+
+def _is_best(path: Path, folder: RunFolder) -> bool:
+    """Whether a checkpoint is the run's best, whose test is the run's; or there is no other."""
+    best = folder.checkpoints / BEST
+    return not best.exists() or filecmp.cmp(path, best, shallow=False)
+
+
+def _key(facts: Sequence[Any]) -> str:
     """Eight hex digits for what makes a test another test."""
-    facts = [config["seed"], config["arch"]["episodes"], config["features"], corpus.data_hash]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
 
 
@@ -167,6 +186,8 @@ def evaluate(
         batch_size=episodes["n_way"] * (episodes["k_shot"] + episodes["n_query"]),
         device=device_of(config),
         temperature=restored.temperature,
+        views=episodes["test_views"],
+        refine=episodes["test_refine"],
     )
     places: dict[str, str | Path] = {"checkpoint": restored.path.resolve()}
     places |= _write(result, config, restored, material, folder, logger)

@@ -29,12 +29,16 @@ def embed(
     output: Path,
     overrides: Sequence[str],
     audio_root: Path | None = None,
+    *,
+    check: bool = False,
 ) -> VectorStore:
-    """Embed recordings into a store, and say how many."""
+    """Embed recordings into a store, and say how many; ``check`` drops what is corrupt first."""
     refuse_foreign(overrides, ("encoder", "embed"))
     settings = EmbedSettings(**read_section("embed", EmbedSettings, overrides))
     found_root, files = find_recordings(recordings)
     encoder = load_encoder(encoder_name, overrides)
+    if check:
+        mend(output)
     store = VectorStore.create(
         output, encoder.facts(), audio_root=audio_root or _root(output, found_root)
     )
@@ -53,6 +57,17 @@ def embed(
     if not added and problems and not len(store):
         raise UserError(f"none of {len(files)} recordings could be embedded")
     return store
+
+
+def mend(path: Path) -> None:
+    """Drop what is corrupt in a store, and say what it was."""
+    faults = VectorStore.mend(path)
+    for line in faults[:PROBLEMS_NAMED]:
+        print(f"dropped: {line}")
+    if len(faults) > PROBLEMS_NAMED:
+        print(f"dropped: and {len(faults) - PROBLEMS_NAMED} more")
+    if not faults:
+        print(f"{path}: nothing is corrupt")
 
 
 def _root(output: Path, found: Path) -> Path:

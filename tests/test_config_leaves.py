@@ -617,7 +617,7 @@ def see_test(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) -> A
     restored = restore(config["arch"]["training"]["load_weight_from"])
     patch.setattr(jobs.test, "_write", lambda *_: {})
     result = jobs.test.evaluate(config, restored, material(config), RunFolder(here), None)
-    return len(result.scores.accuracy_E), result.interval
+    return len(result.scores.accuracy_E), result.interval, digest(result.scores.logits_AN.tobytes())
 
 
 def see_clips(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) -> Any:
@@ -777,8 +777,9 @@ PROBES: dict[str, Probe] = {
     "arch.augmentation": Probe(see_encoder),
     "arch.episodes.": Probe(see_episodes, share=True),
     "arch.episodes.episodes_per_batch": RUN,
-    "arch.episodes.test_episodes": Probe(
-        see_test, {"arch.training.load_weight_from": "{world}/trained.ckpt"}, share=True
+    **dict.fromkeys(
+        ("arch.episodes.test_episodes", "arch.episodes.test_views", "arch.episodes.test_refine"),
+        Probe(see_test, {"arch.training.load_weight_from": "{world}/trained.ckpt"}, share=True),
     ),
     "arch.training.": RUN,
     "detection.": Probe(see_detection, {"arch.training.load_weight_from": "{world}/trained.ckpt"}),

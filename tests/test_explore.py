@@ -51,6 +51,17 @@ def test_strategies_pick_distinct_clips(strategy):
     picks = choose(strategy, pool, size=20, rng=np.random.default_rng(0))
     assert len(set(picks.tolist())) == 20
     assert choose(strategy, pool, size=999, rng=np.random.default_rng(0)).shape == (250,)
+    first = Pool(z[:250], z[:0], None)
+    assert len(set(choose(strategy, first, size=20, rng=np.random.default_rng(0)).tolist())) == 20
+
+
+def test_the_first_labels_are_typical_ones():
+    """Three heaps and an outlier: one of each heap, the largest first."""
+    rng = np.random.default_rng(0)
+    heaps = np.repeat(np.eye(3, 8), [30, 20, 10], axis=0) + 0.02 * rng.standard_normal((60, 8))
+    z = unit(np.concatenate([heaps, np.full((1, 8), 0.5)]))
+    picks = choose("batch", Pool(z, z[:0], None), size=3, rng=np.random.default_rng(1))
+    assert [int(np.searchsorted([30, 50, 60], pick, side="right")) for pick in picks] == [0, 1, 2]
 
 
 def test_clusters_are_found(tmp_path):

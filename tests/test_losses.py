@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from archs import losses
-from evaluation.metrics import class_scores, per_class_change
+from evaluation.per_class import recall_table
 from preprocessing.balance import balanced_rows
 
 COUNTS = torch.tensor([900, 90, 10])
@@ -166,12 +166,12 @@ def test_each_remedy_helps_the_rare_class_at_the_common_ones_cost(remedy):
         rows = balanced_rows(labels, "none", seed=0)
         weights = losses.class_weights(remedy, COUNTS, beta=0.999)
         after = trained_predictions(rows, weights)
-    table = per_class_change(
-        class_scores(true, plain, 3), class_scores(true, after, 3), ["common", "some", "rare"],
-        trained_on=COUNTS.tolist(),
-    )  # fmt: skip
-    change = dict(zip(table["label"].tolist(), table["change"].tolist(), strict=True))
-    assert table["label"].tolist() == ["rare", "some", "common"]  # by examples trained on
+    table = recall_table(
+        {"before": (true, plain), "after": (true, after)},
+        trained_on=dict(enumerate(COUNTS.tolist())),
+    )
+    assert table["label"].tolist() == [2, 1, 0]  # by examples trained on
+    change = dict(zip(("rare", "some", "common"), table["after"] - table["before"], strict=True))
     assert change["rare"] > 0.3
     assert change["common"] < 0
     assert sum(change.values()) > 0.15  # balanced accuracy gains

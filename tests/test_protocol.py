@@ -13,7 +13,8 @@ from archs.protonet import Encoder, ProtoNet
 from evaluation.checks import ProtocolError, check_disjoint, check_model, check_sources
 from evaluation.protocol import run_test
 from evaluation.raw_features import training_statistics
-from evaluation.scoring import embed_plan, evaluate_episodes
+from evaluation.refinement import Refined
+from evaluation.scoring import embed_plan, episode_logits, evaluate_episodes
 from evaluation.summary import printable, summary_text
 from preprocessing.clips import ClipReader
 from preprocessing.episodes import EpisodeSampler, plan_clips
@@ -97,7 +98,7 @@ class World:
             "trained_labels": self.corpus.labels("train"),
             "trained_recordings": self.corpus.recordings_of("train"), "split": "test",
             "n_way": 4, "k_shot": 3, "n_query": 2, "episodes": 30, "cross_source": True, "seed": 1,
-            "batch_size": 16, "device": CPU, "temperature": 2.0,
+            "batch_size": 16, "device": CPU, "temperature": 2.0, "views": 1, "refine": 0,
         }  # fmt: skip
         return run_test(**(settings | changes))
 
@@ -156,6 +157,20 @@ def test_each_clip_is_embedded_once_and_in_its_place(clip):
         torch.testing.assert_close(z_PD[position], x_11MT[0, 0].mean(1))
 
 
+def test_a_shot_of_several_views_is_their_mean(world):
+    plan, reader = world.plan(3)
+    model = make_model()
+    model.encoder.forward = lambda x_B1MT: x_B1MT[:, 0, :, 0]  # the first frame alone
+    z_PD = embed_plan(model, NONE, plan, reader, batch_size=5, device=CPU, views=2)
+    x_11MT, _ = reader.gather(plan.rows[:1], int(plan.n_frames[0]))
+    frames = x_11MT.shape[3]
+    expected = (x_11MT[0, 0, :, 0] + x_11MT[0, 0, :, frames - frames // 2]) / 2
+    torch.testing.assert_close(z_PD[0], expected)
+    one_D = torch.ones(N_MELS)
+    logits = episode_logits(model, torch.zeros_like(z_PD), plan.episodes[0], one_D.expand_as(z_PD))
+    torch.testing.assert_close(logits, torch.full_like(logits, -float(N_MELS)))
+
+
 def test_eval_mode_inside_and_the_old_mode_outside(world):
     plan, reader = world.plan(3)
     dropout, norm = nn.Dropout(0.9), nn.BatchNorm1d(N_MELS)
@@ -186,6 +201,33 @@ class Skewed(ProtoNet):
 
     def prototype_logits(self, proto_ND, query_QD):
         return query_QD @ proto_ND.T + proto_ND[:, 0]
+
+
+def test_refined_prototypes_are_one_round_of_soft_k_means():
+    support_NKD = torch.tensor([[[0.0], [2.0]], [[6.0], [6.0]]])
+    query_QD = torch.tensor([[1.0], [3.4], [3.6], [5.0]])
+    model = make_model()
+    share = torch.softmax(-torch.stack([(query_QD[:, 0] - p) ** 2 for p in (1.0, 6.0)]), 0)
+    expected = [
+        (float(support_NKD[n].sum()) + float(share[n] @ query_QD[:, 0]))
+        / (2 + float(share[n].sum()))
+        for n in (0, 1)
+    ]
+    logits = Refined(model, 1).logits(support_NKD, query_QD)
+    for n in (0, 1):
+        torch.testing.assert_close(logits[:, n], -((query_QD[:, 0] - expected[n]) ** 2))
+    torch.testing.assert_close(
+        Refined(model, 0).logits(support_NKD, query_QD), model.logits(support_NKD, query_QD)
+    )
+
+
+def test_a_transductive_test_says_so_and_asks_no_unknown_queries(world):
+    plain, refined = (world.test(make_model(), refine=rounds) for rounds in (0, 3))
+    assert any("transductive" in note for note in refined.notes)
+    assert refined.scores.open_set_E is None
+    assert set(plain.checks) - set(refined.checks) == {"queries independent"}
+    assert not any("transductive" in note for note in plain.notes)
+    assert plain.protocol == refined.protocol, "the episodes are the same"
 
 
 @pytest.mark.parametrize("kind", [ProtoNet, Skewed])

@@ -129,6 +129,37 @@ def test_the_same_checkpoint_gives_the_same_numbers_wherever_it_is_tested(
     assert json.loads((elsewhere / RUN / "v1_debug" / "test_scores.json").read_text()) == again
 
 
+def test_a_test_of_another_epoch_leaves_the_runs_own_alone(place, capsys):
+    """So does one of another run of that name, and one of another protocol."""
+    run_train(["arch=v1", *FAST, "logger=none"])
+    folder = place / RUN / "v1_debug"
+    own = ("test_scores.json", "report.html", "checkpoints/MODEL_CARD.md")
+    before = [(folder / name).read_bytes() for name in own]
+    best = (folder / "checkpoints" / "best_checkpoint.ckpt").read_bytes()
+    epochs = (folder / "checkpoints").glob("epoch_*.ckpt")
+    (other,) = [path for path in epochs if path.read_bytes() != best]
+    assert run_g5(["test", str(other), "logger=none"]) == 0
+    assert run_g5(["test", str(other), "logger=none", "arch.episodes.k_shot=1"]) == 0
+    assert [(folder / name).read_bytes() for name in own] == before
+    homes = list(folder.glob("test-*"))
+    assert len(homes) == 2
+    assert all((home / "MODEL_CARD.md").exists() for home in homes)
+    # The best by its epoch's name is the run's own.
+    (same,) = [p for p in (folder / "checkpoints").glob("epoch_*.ckpt") if p.read_bytes() == best]
+    assert run_g5(["test", str(same), "logger=none"]) == 0
+    assert len(list(folder.glob("test-*"))) == 2
+
+
+def test_a_multiruns_job_is_tested_in_its_own_folder(place):
+    assert run_g5(["train", "v1", "-m", "seed=1,2", *FAST, "logger=none", "exp_name=many"]) == 0
+    job = place / RUN / "many" / "1"
+    before = (job / "test_scores.json").read_text()
+    (job / "test_scores.json").unlink()
+    assert run_g5(["test", str(job / "checkpoints" / "best_checkpoint.ckpt"), "logger=none"]) == 0
+    assert (job / "test_scores.json").read_text() == before
+    assert not (place / RUN / "many" / "test_scores.json").exists()
+
+
 @pytest.mark.parametrize("arch", ["v1", "v2"])
 def test_a_killed_run_continues_to_the_same_weights(arch, place, start_train):
     command = [

@@ -1,5 +1,7 @@
 """The experiment v2_vs_v1: paired differences, procedural sets of clips, answers that are kept."""
 
+from itertools import chain
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -60,6 +62,17 @@ def test_the_tables_say_what_the_rows_hold():
     assert tables.difference_table(pairs, sets.REAL).count("| v2 - raw |") == 4
 
 
+def test_gaps_are_those_to_the_mean_of_the_seeds():
+    full = {s.key: tables.Row([answers(0.8, 1), answers(0.82, 2)]) for s in sets.ABLATION_SETS}
+    less = {s.key: tables.Row([answers(0.6, 3)]) for s in sets.ABLATION_SETS}
+    text = tables.gap_table({"v2": full, "less": less}, "v2", sets.ABLATION_SETS).splitlines()
+    assert [line.split(" | ")[0] for line in text[2:]] == [
+        "| v2, mean of 2 seeds", "| v2, seed 1", "| v2, seed 2", "| less",
+    ]  # fmt: skip
+    gap = less["field5"].interval.mean - full["field5"].interval.mean
+    assert f"{100 * less['field5'].interval.mean:.1f} | {100 * gap:+.1f} ± " in text[-1]
+
+
 def test_procedural_sets_are_clips_with_labels_and_sources(tmp_path, monkeypatch):
     small = {"recording_s": 4.0, "test_species": 2, "recordings_per_species": 2}
     monkeypatch.setattr(worlds, "FIELD", {**worlds.FIELD, **small})
@@ -89,16 +102,28 @@ def test_looks_at_real_sets_are_counted(tmp_path):
 
 def test_a_recipe_is_a_valid_configuration():
     from conf.validate import validate
-    from experiments.v2_vs_v1.ablation import ABLATION, FULL
+    from experiments.v2_vs_v1.ablation import ABLATION, FULL, SIZES
 
-    for recipe in (runs.V1, runs.V1_LONG, runs.V2, FULL, *ABLATION):
+    recipes = (runs.V1, runs.V1_LONG, runs.V2, FULL, *ABLATION, *chain(*SIZES.values()))
+    for recipe in recipes:
         validate(runs.config_of(recipe, 1, ()))
-    assert len({recipe.name for recipe in ABLATION}) == len(ABLATION)
+    assert len({recipe.name for recipe in recipes}) == len(recipes)
+
+
+def test_rows_of_the_ablation_are_chosen_by_name():
+    assert [r.name for r in command.rows_named(["v1", "classes"])] == [
+        "ablation_classes", "ablation_v1",
+    ]  # fmt: skip
+    assert len(command.rows_named([])) > 30
 
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
-    [(["nosuch"], "nosuch: there is no such table"), (["main"], "path.real_dir: say where")],
+    [
+        (["nosuch"], "nosuch: there is no such table"),
+        (["main"], "path.real_dir: say where"),
+        (["ablation", "depht"], "depht: the ablation has no such row"),
+    ],
 )
 def test_what_is_missing_is_said(arguments, says, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)

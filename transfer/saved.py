@@ -22,8 +22,9 @@ from conf.nodes import read_node
 from preprocessing.atomic import atomic_path
 from preprocessing.balance import Balance, balanced_rows
 from preprocessing.errors import UserError
-from transfer.estimator import SAMPLINGS, EmbeddingHead, import_class
+from transfer.estimator import SAMPLINGS, EmbeddingHead
 from transfer.prototype import PrototypeHead
+from transfer.user_classes import import_class
 from transfer.vectors import EncoderFacts, VectorStore
 
 FORMAT = 1
@@ -163,7 +164,7 @@ def load_head(path: str | os.PathLike[str]) -> SavedHead:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise UserError(f"{path}: cannot be read as a head ({_short(error)})") from error
+        raise UserError(f"{path}: is no head, or damaged; g5 classify makes one") from error
     if not isinstance(content, Mapping) or content.get("g5_head") != FORMAT:
         raise UserError(f"{path}: is no head of g5 (or of another version)")
     try:

@@ -50,7 +50,7 @@ def simulate(
     """Play every strategy through with every seed: `COLUMNS`, one row per round.
 
     A seed fixes the test part (by source, the same for all strategies), which is never chosen
-    from; accuracy is on it. The first round is random for all.
+    from; accuracy is on it. The first round is what the strategy chooses with nothing labelled.
 
     Args:
         strategies: names of `transfer.strategies.STRATEGIES`.
@@ -106,7 +106,7 @@ def _play(
     """Numbers of labels and accuracies of one strategy and seed."""
     pool_U, test = np.flatnonzero(~test_N), np.flatnonzero(test_N)
     rng = np.random.default_rng((seed, 1))
-    labelled = rng.choice(pool_U, min(rounds[0], len(pool_U)), replace=False)
+    labelled = pool_U[_next(material, pool_U[:0], pool_U, strategy, rounds[0], rng, None)]
     curve: list[tuple[int, float]] = []
     for wanted in (*rounds[1:], 0):
         model = Classifier(material.z_ND[labelled], material.labels[labelled], regularisation)
@@ -128,14 +128,14 @@ def _next(
     strategy: str,
     wanted: int,
     rng: np.random.Generator,
-    model: "Classifier",
+    model: "Classifier | None",
 ) -> np.ndarray:
     z_UD = material.z_ND[left]
     dates = None if material.dates is None else material.dates[left]
     pool = Pool(
         z_UD=z_UD,
         z_LD=material.z_ND[labelled],
-        p_UC=model.probabilities(z_UD),
+        p_UC=None if model is None else model.probabilities(z_UD),
         recordings=list(material.sources[left]),
         dates=None if dates is None else list(dates),
     )

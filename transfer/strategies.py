@@ -43,7 +43,7 @@ class Pool:
 def choose(strategy: str, pool: Pool, *, size: int, rng: np.random.Generator) -> np.ndarray:
     """``size`` of the unlabelled (fewer where there are fewer), the best first, (S,).
 
-    While there are no probabilities, the uncertainty strategies choose as ``k_centre`` does.
+    While there are no probabilities, the uncertainty strategies choose `typical` clips.
 
     Raises:
         UserError: an unknown strategy.
@@ -58,8 +58,10 @@ def choose(strategy: str, pool: Pool, *, size: int, rng: np.random.Generator) ->
         return rng.choice(n, size, replace=False)
     if strategy == "novelty" and len(pool.z_LD):
         return _top(novelty(pool.z_UD, pool.z_LD), size, rng)
-    if strategy in ("k_centre", "novelty") or pool.p_UC is None:
+    if strategy in ("k_centre", "novelty"):
         return k_centre(pool.z_UD, pool.z_LD, size=size, rng=rng)
+    if pool.p_UC is None:
+        return typical(pool.z_UD, size=size, rng=rng)
     if strategy == "batch":
         return batch(pool, size=size, rng=rng)
     score = {"least_confidence": least_confidence, "margin": margin, "entropy": entropy}[strategy]
@@ -111,6 +113,22 @@ def k_centre(
     return np.array(picks)
 
 
+def typical(z_UD: np.ndarray, *, size: int, rng: np.random.Generator) -> np.ndarray:
+    """The clip nearest to the centre of each of ``size`` clusters, the largest first.
+
+    To begin with, what is typical teaches more than what is random or far out (Hacohen, Dekel
+    and Weinshall 2022, who take the densest clip of each cluster).
+    """
+    distance_US, cluster_U = _clusters(z_UD, size, rng, None)
+    counts_S = np.bincount(cluster_U, minlength=size)
+    picks: list[int] = []
+    for cluster in np.argsort(-counts_S, kind="stable"):
+        away_U = distance_US[:, cluster].copy()
+        away_U[picks] = np.inf
+        picks.append(int(away_U.argmin()))
+    return np.array(picks)
+
+
 def batch(pool: Pool, *, size: int, rng: np.random.Generator) -> np.ndarray:
     """Uncertain and unlike each other, spread over recordings and dates.
 
@@ -119,8 +137,6 @@ def batch(pool: Pool, *, size: int, rng: np.random.Generator) -> np.ndarray:
     most uncertain first, comes the clip with the largest margin score, halved for each pick of
     the same recording and cut by a fifth for each of the same date.
     """
-    from sklearn.cluster import KMeans
-
     assert pool.p_UC is not None
     score_U = margin(pool.p_UC)
     among = _top(score_U, min(POOL * size, len(score_U)), rng)
@@ -130,9 +146,7 @@ def batch(pool: Pool, *, size: int, rng: np.random.Generator) -> np.ndarray:
         for names, factor in ((pool.recordings, REPEAT_RECORDING), (pool.dates, REPEAT_DATE))
         if names is not None
     ]
-    starts: Any = 1
-    model = KMeans(size, n_init=starts, max_iter=20, random_state=int(rng.integers(2**31)))
-    cluster_A = model.fit_predict(z_AD, sample_weight=score_A)
+    _, cluster_A = _clusters(z_AD, size, rng, score_A)
     worth_A = np.ones(len(among))
     # Clusters by their most uncertain clip: `among` is sorted.
     turns = list(dict.fromkeys(cluster_A.tolist()))
@@ -154,6 +168,18 @@ def unit(z_ND: np.ndarray) -> np.ndarray:
     """Vectors at unit length, fp32."""
     z_ND = np.asarray(z_ND, np.float32)
     return z_ND / np.maximum(np.linalg.norm(z_ND, axis=1, keepdims=True), 1e-12)
+
+
+def _clusters(
+    z_UD: np.ndarray, size: int, rng: np.random.Generator, weight_U: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Distance to each of ``size`` centres (U, S), and the nearest (U,), by k-means."""
+    from sklearn.cluster import KMeans
+
+    starts: Any = 1
+    model = KMeans(size, n_init=starts, max_iter=20, random_state=int(rng.integers(2**31)))
+    cluster_U = model.fit_predict(z_UD, sample_weight=weight_U)
+    return model.transform(z_UD), cluster_U
 
 
 def _top(score_U: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:

@@ -78,7 +78,8 @@ def data_check(strict: bool, overrides: tuple[str, ...]) -> None:
 @click.option("--folds", type=int, help="Number of folds, each of which is tested once.")
 @click.option("--seed", default=0, show_default=True, help="Of the draws.")
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), metavar="FILE.csv")
-def data_split(clips: Path, output: Path, by: str | None, stratified: bool, **numbers: Any) -> None:
+@click.option("--mlflow/--no-mlflow", default=True, help="Record it where there is an MLflow.")
+def data_split(clips: Path, output: Path, stratified: bool, **how: Any) -> None:
     """Part a list of clips (file,label,...) into train, val and test, and into folds.
 
     \b
@@ -88,7 +89,7 @@ def data_split(clips: Path, output: Path, by: str | None, stratified: bool, **nu
     """
     from jobs.split import split_clips
 
-    split_clips(clips, output, by=by, stratify=stratified, **numbers)
+    split_clips(clips, output, stratify=stratified, **how)
 
 
 VERBS = (features, data)

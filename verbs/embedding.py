@@ -2,10 +2,16 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
 from verbs.shared import OVERRIDES, PASS_THROUGH, paths_and_overrides
+
+CHECK: dict[str, Any] = {
+    "is_flag": True,
+    "help": "Read the store first and drop what is corrupt in it, so that it is made again.",
+}
 
 
 @click.command(context_settings=PASS_THROUGH)
@@ -19,7 +25,14 @@ from verbs.shared import OVERRIDES, PASS_THROUGH, paths_and_overrides
     "--audio-root", type=click.Path(path_type=Path), metavar="DIR",
     help="What file names in the store are relative to.  [default: the recordings' folder]",
 )  # fmt: skip
-def embed(encoder: str, recordings: tuple[str, ...], output: Path, audio_root: Path | None) -> None:
+@click.option("--check", **CHECK)
+def embed(
+    encoder: str,
+    recordings: tuple[str, ...],
+    output: Path,
+    audio_root: Path | None,
+    check: bool,
+) -> None:
     """Turn recordings (files or folders) into embeddings; goes on where it was stopped.
 
     ENCODER is a .ckpt or .onnx file, a name that `g5 encoders` lists, or the import path of a
@@ -33,7 +46,7 @@ def embed(encoder: str, recordings: tuple[str, ...], output: Path, audio_root: P
     from jobs.transfer import embed as run
 
     paths, overrides = paths_and_overrides(recordings)
-    run(encoder, paths, output, overrides, audio_root)
+    run(encoder, paths, output, overrides, audio_root, check=check)
 
 
 @click.command(context_settings=PASS_THROUGH)
@@ -137,12 +150,14 @@ def finetune(
     "--audio-root", type=click.Path(path_type=Path), metavar="DIR",
     help="What the file names are relative to.",
 )  # fmt: skip
+@click.option("--check", **CHECK)
 def import_(
     files: tuple[Path, ...],
     output: Path,
     index: Path | None,
     encoder: str,
     audio_root: Path | None,
+    check: bool,
 ) -> None:
     """Import embeddings of BirdNET, Perch and others: CSV, npz, npy + CSV, Parquet, hoplite.
 
@@ -153,7 +168,7 @@ def import_(
     """
     from jobs.importing import import_embeddings
 
-    sys.exit(import_embeddings(files, output, index, encoder, audio_root))
+    sys.exit(import_embeddings(files, output, index, encoder, audio_root, check=check))
 
 
 @click.group(invoke_without_command=True)

@@ -79,7 +79,8 @@ def shots(checkpoint: Path, overrides: tuple[str, ...]) -> None:
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...")
 @click.option("--folds", is_flag=True, help="Runs of data.fold=0,1,... are one cross-validation.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder of the figures.")
-def compare(runs: tuple[str, ...], folds: bool, output: Path | None) -> None:
+@click.option("--mlflow/--no-mlflow", default=True, help="Record it where there is an MLflow.")
+def compare(runs: tuple[str, ...], folds: bool, output: Path | None, mlflow: bool) -> None:
     """Say whether tested runs differ, paired over the same test episodes.
 
     A RUN is a run's folder, a multirun's folder (all its jobs), a run's name or an MLflow run id.
@@ -91,7 +92,7 @@ def compare(runs: tuple[str, ...], folds: bool, output: Path | None) -> None:
     """
     from jobs.compare import compare_runs
 
-    compare_runs(runs, folds=folds, output=output)
+    compare_runs(runs, folds=folds, output=output, mlflow=mlflow)
 
 
 @click.command(context_settings=PASS_THROUGH)

@@ -1,100 +1,169 @@
 """How many labels active learning saves on FSDD, and who is speaking: equal error rates.
 
-    python -m experiments.transfer.active path.real_dir=DIR encoder=CKPT [seeds=5]
+    python -m experiments.transfer.active path.real_dir=DIR [encoder=CKPT] [key=value ...]
 
-FSDD's 60 labels (6 speakers x 10 digits) on the frozen encoder of a checkpoint trained on
-procedural species only. See README.md beside this file for what DIR holds.
+What is looked at FSDD with, the embedding and the strategy, is chosen on procedural individuals
+first, by the fewest labels; then FSDD is looked at once. See README.md beside this file.
 """
 
-import os
-from collections.abc import Sequence
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
+from conf.compose import composed
+from conf.parts import root_of
+from conf.validate import resolve
 from evaluation.intervals import Interval
 from experiments import run_as_command
+from experiments.real_clips.__main__ import real_dir
+from experiments.transfer.encoders import Embedded, embedded, encoders_of, joined, split
+from experiments.v2_vs_v1.worlds import settings_of_training, voices, write
 from jobs.label import curve_text
-from preprocessing import audio
-from preprocessing.errors import UserError
-from preprocessing.progress import track
-from tracking.restore import restore
+from tracking.checkpoints import git_revision
 from transfer.projection import Whitening
 from transfer.settings import Simulate, section
 from transfer.simulate import Material, curve_table, labels_needed, seed_interval, simulate
 from transfer.strategies import unit
-from transfer.verification import verification, verification_pairs
+from transfer.verification import Pairs, verification, verification_pairs
 
 ROUNDS = range(60, 601, 30)
-# Half a second is the median length of these recordings.
-CLIP_S = 0.5
+# Two sets as large as FSDD: 60 individuals with some 50 calls each, of species no training has.
+INDIVIDUALS = {
+    "test_species": 30, "recordings_per_species": 2, "species_per_recording": 10,
+    "calls_per_recording": 50, "recording_s": 600.0,
+}  # fmt: skip
+SEEDS = (777, 778)
+CHOOSING_SEEDS = 2
 PAIRS = 5000
 
 
-def embed(checkpoint: str, files: Sequence[Path]) -> np.ndarray:
-    """The middle `CLIP_S` of every recording, (N, D)."""
-    restored = restore(checkpoint)
-    size, waves, out = round(CLIP_S * restored.front_end.sr), [], []
-    for file in track(files, total=len(files), label="reading", unit="recordings"):
-        x_T = audio.read(file, rate_hz=restored.front_end.sr)
-        skip = max(0, len(x_T) - size) // 2
-        x_T = x_T[skip : skip + size]
-        waves.append(np.pad(x_T, (0, size - len(x_T))))
-    for start in range(0, len(waves), 128):
-        out.append(restored.embed(torch.from_numpy(np.stack(waves[start : start + 128]))).numpy())
-    return np.concatenate(out)
-
-
 def main(arguments: Sequence[str]) -> None:
-    """Print accuracy by number of labels, the labels each strategy needs, and error rates."""
-    given: dict[str, str] = dict(text.split("=", 1) for text in arguments if "=" in text)
-    real = given.get("path.real_dir") or os.environ.get("G5_REAL_DATA")
-    if not real or not (Path(real) / "fsdd" / "clips.csv").is_file():
-        raise UserError("path.real_dir: say where fsdd/clips.csv lies, or set G5_REAL_DATA")
-    if "encoder" not in given:
-        raise UserError("encoder=CKPT: a checkpoint of g5 train v1 experiment=real_clips")
-    table = pd.read_csv(Path(real) / "fsdd" / "clips.csv")
-    z_ND = embed(given["encoder"], [Path(real) / "fsdd" / file for file in table["file"]])
-    config = section("simulate", Simulate, [])
-    seeds = int(given["seeds"]) if "seeds" in given else config["seeds"]
-    active(z_ND, table, config, seeds)
-    speakers(z_ND, table)
-
-
-def active(z_ND: np.ndarray, table: pd.DataFrame, config: dict[str, Any], seeds: int) -> None:
-    """Every strategy from 60 to 600 labels."""
-    z_ND = Whitening(z_ND, config["components"])(z_ND)
-    files = table["file"].to_numpy().astype(str)
-    material = Material(z_ND, table["label"].to_numpy().astype(str), files)
-    results = simulate(
-        material, strategies=config["strategies"], rounds=list(ROUNDS), seeds=seeds,
-        test_share=config["test_share"], seconds_per_label=config["seconds_per_label"],
-        regularisation=config["regularisation"],
-    )  # fmt: skip
+    """Choose on procedural individuals, print FSDD's curve and shares, and error rates."""
+    config = resolve(composed(split(arguments)[1]))
+    folder, place = real_dir(config) / "fsdd", root_of(config) / "outputs" / "transfer"
+    kinds = {name: found[0] for name, found in encoders_of(arguments).items()}
+    encoder = "v2" if "v2" in kinds else "given"
+    asked = ((encoder,), (encoder, "raw", "handcrafted"))
+    settings = section("simulate", Simulate, [])
+    worlds = [
+        {name: embedded(kinds[name], world, place) for name in asked[1]} for world in made(place)
+    ]
+    names, strategy = chosen(worlds, asked, settings)
+    note_look(place / "looks.csv", f"{' + '.join(names)}, {strategy}")
+    sets = {name: embedded(one, folder, place) for name, one in kinds.items()}
+    print(f"\nFSDD, {' + '.join(names)}, {strategy}")
+    results = played(sets, names, [strategy], settings, settings["seeds"])
     print(curve_text(curve_table(results), list(ROUNDS)))
-    final = results[(results["strategy"] == "random") & (results["labels"] == ROUNDS[-1])]
-    aims = final.set_index("seed")["accuracy"].to_dict()
-    print(f"\nlabels that reach random's accuracy at {ROUNDS[-1]}, mean of {seeds} seeds")
-    for name in config["strategies"]:
-        needed = np.array(list(labels_needed(results, name, aims.__getitem__).values()))
-        if not np.isfinite(needed).all():
-            print(f"  {name:<17} not reached by all seeds")
-            continue
-        share = seed_interval(needed / ROUNDS[-1])
-        print(f"  {name:<17} {needed.mean():5.0f} = {_percent(share)}")
+    print(f"labels that reach random's accuracy at {ROUNDS[-1]}, {settings['seeds']} seeds")
+    for name in ("random", strategy):
+        share = seed_interval(shares(results, name))
+        print(f"  {name:<17} {share.mean * ROUNDS[-1]:5.0f} = {_percent(share)}")
+    speakers({**sets, "side by side": None}, asked[1], settings["components"])
 
 
-def speakers(z_ND: np.ndarray, table: pd.DataFrame) -> None:
-    """Equal error rate of `PAIRS` pairs of one speaker against pairs of two, digits mixed."""
-    pairs = verification_pairs(
+def made(place: Path) -> list[Path]:
+    """The sets of procedural individuals, made where they are missing."""
+    folders = []
+    for seed in SEEDS:
+        folders.append(place / f"individuals-{seed}")
+        if not (folders[-1] / "clips.csv").is_file():
+            settings = replace(settings_of_training(), seed=seed, **INDIVIDUALS)
+            write(folders[-1] / "clips.csv", voices(settings), settings)
+    return folders
+
+
+def chosen(
+    worlds: Sequence[Mapping[str, Embedded]],
+    asked: Sequence[tuple[str, ...]],
+    settings: Mapping[str, Any],
+) -> tuple[tuple[str, ...], str]:
+    """The encoders and the strategy that need the smallest share of labels; prints all."""
+    strategies = [name for name in settings["strategies"] if name != "random"]
+    print(f"procedural individuals, share of {ROUNDS[-1]} labels, {CHOOSING_SEEDS} seeds each")
+    print(f"{'':<25}" + "".join(name.rjust(17) for name in strategies))
+    needed: dict[tuple[tuple[str, ...], str], float] = {}
+    for names in asked:
+        for sets in worlds:
+            results = played(sets, names, strategies, settings, CHOOSING_SEEDS)
+            for name in strategies:
+                part = float(shares(results, name).mean()) / len(worlds)
+                needed[names, name] = needed.get((names, name), 0.0) + part
+        cells = "".join(f"{needed[names, name]:17.1%}" for name in strategies)
+        print(f"{' + '.join(names):<25}{cells}", flush=True)
+    return min(needed, key=lambda key: needed[key])
+
+
+def played(
+    sets: Mapping[str, Embedded], names: Sequence[str], strategies: Sequence[str],
+    settings: Mapping[str, Any], seeds: int,
+) -> pd.DataFrame:  # fmt: skip
+    """Random and the strategies from 60 to 600 labels."""
+    table = sets[names[0]].table
+    files = table["file"].to_numpy().astype(str)
+    z_ND = joined(sets, names, settings["components"])
+    return simulate(
+        Material(z_ND, table["label"].to_numpy().astype(str), files),
+        strategies=["random", *strategies], rounds=list(ROUNDS), seeds=seeds,
+        test_share=settings["test_share"], seconds_per_label=settings["seconds_per_label"],
+        regularisation=settings["regularisation"],
+    )  # fmt: skip
+
+
+def shares(results: pd.DataFrame, strategy: str) -> np.ndarray:
+    """Of each seed, the share of labels that reaches random's accuracy with all; 1 where never."""
+    last = results[(results["strategy"] == "random") & (results["labels"] == ROUNDS[-1])]
+    aims = last.set_index("seed")["accuracy"].to_dict()
+    needed = np.array(list(labels_needed(results, strategy, aims.__getitem__).values()))
+    return np.minimum(needed / ROUNDS[-1], 1.0)
+
+
+def speakers(sets: Mapping[str, Embedded | None], together: Sequence[str], components: int) -> None:
+    """Equal error rates of pairs of one speaker against pairs of two."""
+    known = {name: one for name, one in sets.items() if one is not None}
+    table = next(iter(known.values())).table
+    both = (verification_pairs(
         table["speaker"].tolist(), n=PAIRS, seed=0, sources=table["file"].tolist()
-    )
-    print(f"\nspeaker verification, {PAIRS} + {PAIRS} pairs, equal error rate (chance 50 %)")
-    for name, vectors in (("cosine", unit(z_ND)), ("cosine, whitened", Whitening(z_ND, 100)(z_ND))):
-        print(f"  {name:<17} {_percent(verification(vectors, pairs, seed=0))}")
+    ), same_digit(table))  # fmt: skip
+    print(f"\nspeaker verification, {PAIRS:,} + {PAIRS:,} pairs, equal error rate (chance 50 %)\n")
+    print("| embedding | any digits | whitened | one digit | whitened |")
+    print("| --- | ---: | ---: | ---: | ---: |")
+    for name, one in sets.items():
+        if one is None:
+            white = joined(known, together, components)
+            plain = white
+        else:
+            white = Whitening(one.examples.x_ND, components)(one.examples.x_ND)
+            plain = unit(one.examples.x_ND)
+        rates = [verification(z, pairs, seed=0) for pairs in both for z in (plain, white)]
+        print(f"| {name} | {' | '.join(map(_percent, rates))} |", flush=True)
+
+
+def same_digit(table: pd.DataFrame) -> Pairs:
+    """As many pairs, but both recordings of a pair say the same digit."""
+    digits = table["digit"].to_numpy()
+    parts = []
+    for number, digit in enumerate(np.unique(digits)):
+        rows = np.flatnonzero(digits == digit)
+        names = table["speaker"].iloc[rows].tolist()
+        pairs = verification_pairs(names, n=PAIRS // len(np.unique(digits)), seed=number)
+        parts.append((rows[pairs.first_P], rows[pairs.second_P], pairs.same_P))
+    return Pairs(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+
+
+def note_look(path: Path, what: str) -> None:
+    """Count a look at FSDD before it is taken."""
+    new = not path.exists()
+    with open(path, "a", newline="") as handle:
+        writer = csv.writer(handle)
+        if new:
+            writer.writerow(["date", "what", "revision"])
+        writer.writerow([date.today(), what, git_revision() or ""])
 
 
 def _percent(interval: Interval) -> str:

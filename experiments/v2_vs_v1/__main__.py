@@ -2,7 +2,7 @@
 
     python -m experiments.v2_vs_v1 TABLE path.real_dir=DIR [key=value ...]
 
-TABLE is one of main (the default), course, ablation; README.md beside this file says
+TABLE is one of main (the default), course, ablation, sizes; README.md beside this file says
 what each is. Only main needs real recordings.
 """
 
@@ -23,10 +23,10 @@ from conf.parts import root_of
 from conf.validate import resolve
 from evaluation.history import read_history
 from experiments import run_as_command
-from experiments.v2_vs_v1.ablation import ABLATION, FULL
+from experiments.v2_vs_v1.ablation import ABLATION, FULL, PREFIX, SIZES
 from experiments.v2_vs_v1.easy import easyfsl_v1
 from experiments.v2_vs_v1.runs import SEEDS, V1, V1_LONG, V2, Recipe, Run, trained
-from experiments.v2_vs_v1.sets import ABLATION_SETS, PROCEDURAL, REAL, Scores, TestSet
+from experiments.v2_vs_v1.sets import ABLATION_SETS, AT_TEST, PROCEDURAL, REAL, Scores, TestSet
 from experiments.v2_vs_v1.tables import (
     Difference,
     Row,
@@ -34,6 +34,7 @@ from experiments.v2_vs_v1.tables import (
     difference,
     difference_table,
     gap_table,
+    percent,
 )
 from experiments.v2_vs_v1.worlds import make_worlds
 from jobs.setup import prepare_torch
@@ -169,6 +170,7 @@ def course_table(arguments: Sequence[str]) -> str:
         f"| | batches of 100 clips | CPU min | validation, 10-way 5-shot | {names} |",
         f"| --- | ---: | ---: | ---: | {' | '.join('---:' for _ in sets)} |",
     ]
+    kept = []
     for recipe in (V1, V2):
         run = work.trained(recipe, seed)
         history = read_history(run.folder / "history.csv")
@@ -182,26 +184,59 @@ def course_table(arguments: Sequence[str]) -> str:
                 f"| {recipe.says} | {batches:,} | {run.cpu_min * epoch / epochs:.1f} "
                 f"| {100 * history['val/acc'].iloc[epoch - 1]:.1f} | {cells} |"
             )
-    return "\n\n".join([header(work), "\n".join(lines)])
+        best, last = 100 * history["val/acc"].max(), 100 * history["val/acc"].iloc[-1]
+        kept.append(f"{recipe.says} {last:.1f} after the last epoch, {best:.1f} at best")
+    said = f"Procedural validation, seed {seed}: {'; '.join(kept)}."
+    return "\n\n".join([header(work), "\n".join(lines), said])
 
 
 def ablation_table(arguments: Sequence[str]) -> str:
-    """What each part is worth, on procedural sets: one seed, beside three of the full recipe."""
-    work = bench(arguments, real=False)
-    full = work.row(
-        {f"{FULL.name}_seed{s}": restore(work.trained(FULL, s).best) for s in SEEDS}, ABLATION_SETS
-    )
-    rows = {FULL.says: full}
-    for recipe in ABLATION:
+    """What each part is worth, on procedural sets: one seed, beside three of the full recipe.
+
+    Words without ``=`` among the arguments are names of rows; without any there are all.
+    """
+    chosen = rows_named([word for word in arguments if "=" not in word])
+    work = bench([word for word in arguments if "=" in word], real=False)
+    models = {f"{FULL.name}_seed{s}": restore(work.trained(FULL, s).best) for s in SEEDS}
+    rows = {FULL.says: work.row(models, ABLATION_SETS)}
+    for says, changes in AT_TEST.items():
+        rows[says] = work.row(models, [replace(s, **changes) for s in ABLATION_SETS])
+    for recipe in chosen:
         name, run = f"{recipe.name}_seed{SEEDS[0]}", work.trained(recipe, SEEDS[0])
         rows[recipe.says] = work.row({name: restore(run.best)}, ABLATION_SETS)
     return "\n\n".join([header(work), gap_table(rows, FULL.says, ABLATION_SETS)])
+
+
+def rows_named(names: Sequence[str]) -> list[Recipe]:
+    """The rows of the ablation of these names, in the table's order; all for none."""
+    known = {recipe.name.removeprefix(PREFIX): recipe for recipe in ABLATION}
+    if unknown := sorted(set(names) - set(known)):
+        raise UserError(f"{unknown[0]}: the ablation has no such row; choose of {', '.join(known)}")
+    return [recipe for name, recipe in known.items() if not names or name in names]
+
+
+def sizes_table(arguments: Sequence[str]) -> str:
+    """Whether recipes rank alike at the size of `main` and at the default one."""
+    work = bench(arguments, real=False)
+    names = " | ".join(s.name for s in ABLATION_SETS)
+    lines = [
+        f"| bands x frames | | CPU min | {names} |",
+        f"| --- | --- | ---: | {' | '.join('---:' for _ in ABLATION_SETS)} |",
+    ]
+    for size, recipes in SIZES.items():
+        for recipe in recipes:
+            run = work.trained(recipe, SEEDS[0])
+            row = work.row({f"{recipe.name}_seed{SEEDS[0]}": restore(run.best)}, ABLATION_SETS)
+            cells = " | ".join(percent(row[s.key].interval) for s in ABLATION_SETS)
+            lines.append(f"| {size} | {recipe.says} | {run.cpu_min:.1f} | {cells} |")
+    return "\n\n".join([header(work), "\n".join(lines)])
 
 
 TABLES: dict[str, Callable[[Sequence[str]], str]] = {
     "main": main_table,
     "course": course_table,
     "ablation": ablation_table,
+    "sizes": sizes_table,
 }
 
 

@@ -8,9 +8,11 @@ SHORT = "arch.training.max_epochs=6"
 # The learned correction changes no answer here (see `main`) and takes most of the scoring time.
 EUCLIDEAN = "arch.model.distance=euclidean"
 
+PREFIX = "ablation_"  # of the runs' names
+
 
 def _v2(name: str, says: str, *changes: str) -> Recipe:
-    return Recipe(f"ablation_{name}", "v2", (SHORT, EUCLIDEAN, *changes), says)
+    return Recipe(f"{PREFIX}{name}", "v2", (SHORT, EUCLIDEAN, *changes), says)
 
 
 # Trained with every seed: how far its own seeds lie apart says which gaps are noise.
@@ -19,7 +21,7 @@ FULL = _v2("full", "v2")
 ABLATION = (
     _v2("episodes", "no pretraining: episodes only", "arch.training.pretrain=0.0"),
     _v2("classes", "no episodes: classification only", "arch.training.pretrain=1.0"),
-    replace(V1, name="ablation_v1", changes=(SHORT,)),
+    replace(V1, name=f"{PREFIX}v1", changes=(SHORT,)),
     _v2("nose", "no squeeze-and-excitation", "arch.model.se_reduction=0"),
     _v2("noattention", "no temporal attention", "arch.model.attention_heads=0"),
     _v2("individuals", "pretraining on individuals, not species",
@@ -66,7 +68,7 @@ ABLATION = (
         "arch.model.frequency_bins=1", "arch.model.band_statistics=0"),
     _v2("learnable", "the learned distance", "arch.model.distance=learnable"),
     _v2("crossed", "support and query of one recording", "arch.episodes.cross_source=false"),
-    Recipe("ablation_v1_pretrained", "v1",
+    Recipe(f"{PREFIX}v1_pretrained", "v1",
         (SHORT, "arch.model.normalize=cl2n", "arch.training.pretrain=0.5",
          "arch.episodes.shift=0.2", "arch.training.label_smoothing=0.1"),
         "v1 with v2's pretraining and geometry"),
@@ -80,3 +82,22 @@ ABLATION = (
     _v2("nobands", "no band statistics", "arch.model.band_statistics=0"),
     _v2("clip05", "training clips of 0.5 s", "features.clip_s=0.5"),
 )  # fmt: skip
+
+# A hundred batches, half of them pretraining where there is any, at both sizes.
+_FEW = "arch.training.max_epochs=2"
+_RECIPES = {
+    "v1": ("v1", ()),
+    "v2": ("v2", (EUCLIDEAN,)),
+    "v2, episodes only": ("v2", (EUCLIDEAN, "arch.training.pretrain=0.0")),
+    "v2, classification only": ("v2", (EUCLIDEAN, "arch.training.pretrain=1.0")),
+}
+SIZES = {
+    size: [
+        Recipe(f"{size.replace(' ', '')}_{i}", arch, (_FEW, *changes, *of_size), says)
+        for i, (says, (arch, changes)) in enumerate(_RECIPES.items())
+    ]
+    for size, of_size in {
+        "64 x 43": (),
+        "128 x 87": ("features.n_mels=128", "features.hop_mel=256"),
+    }.items()
+}

@@ -36,6 +36,7 @@ class TestSet:
         name: in a table.
         table: the CSV, under ``path.real_dir`` or among the procedural worlds.
         real: whether looking at it has to be counted.
+        views, refine: what else a test may do with shots and queries (`evaluation.protocol`).
     """
 
     __test__ = False  # not a test case
@@ -48,6 +49,8 @@ class TestSet:
     n_way: int
     k_shot: int
     n_query: int
+    views: int = 1
+    refine: int = 0
 
 
 # ESC-10's sounds may be anywhere in their five seconds; half a second is FSDD's median length.
@@ -67,6 +70,11 @@ ABLATION_SETS = (
     *PROCEDURAL[:2],
     TestSet("voices20", "voices 20-way 1-shot", "voices/clips.csv", False, 0.5, 20, 1, 2),
 )
+# What a test may do beside: by name, more views of a shot or rounds of refinement.
+AT_TEST = {
+    "at test: four views of a shot": {"views": 4},
+    "at test: three rounds of transductive refinement": {"refine": 3},
+}
 
 
 @dataclass(frozen=True)
@@ -114,7 +122,10 @@ class Scores:
 
     def of(self, name: str, restored: Restored, test_set: TestSet) -> Answers:
         """The answers of a model, from an earlier call where there was one of the same weights."""
-        path = self.folder / "answers" / f"{name}-{test_set.key}.npz"
+        beside = f"-{test_set.views}-{test_set.refine}" * (
+            test_set.views > 1 or test_set.refine > 0
+        )
+        path = self.folder / "answers" / f"{name}-{test_set.key}{beside}.npz"
         weights = fingerprint(restored)
         if path.is_file():
             with np.load(path) as kept:
@@ -144,6 +155,7 @@ class Scores:
             n_way=test_set.n_way, k_shot=test_set.k_shot, n_query=test_set.n_query,
             episodes=EPISODES, cross_source=True, seed=TEST_SEED, batch_size=50,
             device=torch.device("cpu"), temperature=restored.temperature,
+            views=test_set.views, refine=test_set.refine,
         )  # fmt: skip
 
     def _note_look(self, name: str, test_set: TestSet) -> None:

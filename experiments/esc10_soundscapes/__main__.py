@@ -1,0 +1,127 @@
+"""Soundscapes of ESC-10, species-trained encoders: F by class, distractors hit, recall by SNR.
+
+    python -m experiments.esc10_soundscapes path.real_dir=DIR [key=value ...]
+
+Everything that is chosen is chosen on soundscapes of invented species. Trainings are those of
+experiments/procedural_detection, resumed; a second call only detects.
+"""
+
+import csv
+from collections.abc import Mapping, Sequence
+from datetime import date
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from conf.compose import composed
+from conf.parts import root_of
+from conf.validate import resolve
+from detection.corpus import predictions_of
+from evaluation.ground_truth import Truth
+from experiments import run_as_command
+from experiments.esc10_soundscapes.banks import SEED, esc10, invented
+from experiments.esc10_soundscapes.soundscapes import SNR_DB, corpus, make
+from experiments.procedural_detection.detectors import Bench, Result, compared, group, scored
+from experiments.procedural_detection.tables import difference_table, table
+from experiments.v2_vs_v1.__main__ import real_dir
+from preprocessing.events import Corpus
+from tracking.checkpoints import git_revision
+
+BANDS_DB = np.linspace(*SNR_DB, 5)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Make the soundscapes, train what is not trained yet, detect, print the tables."""
+    config = resolve(composed(["experiment=procedural_detection", *arguments]))
+    home = real_dir(config)
+    folder = root_of(config) / "outputs" / "esc10_soundscapes"
+    tables = {
+        "val": make(folder / "invented", invented, seed=SEED),
+        "test": make(folder / "esc10", lambda: esc10(home), seed=SEED),
+    }
+    store_dir = root_of(config) / "outputs" / "store"
+    bench = Bench(corpus(tables, store_dir), group("prototypes", {}), store_dir)
+    note_look(folder / "looks.csv")
+    found = compared(bench, arguments)
+    print(f"\n{table(found)}\n\n{difference_table(found, 'v2')}\n\n{class_table(found)}")
+    print(f"\n{other_table(found, bench.corpus, tables['test'])}")
+
+
+def note_look(path: Path) -> None:
+    """Count a look at the real soundscapes before it is taken."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = not path.exists()
+    with open(path, "a", newline="") as handle:
+        writer = csv.writer(handle)
+        if new:
+            writer.writerow(["date", "revision"])
+        writer.writerow([date.today(), git_revision() or ""])
+
+
+def class_table(found: Mapping[str, Sequence[Result]]) -> str:
+    """F of each class, means over training seeds."""
+    labels = sorted({task.label for results in found.values() for task in results[0].tasks})
+    lines = [f"| F | {' | '.join(labels)} |", f"| --- | {' | '.join('---:' for _ in labels)} |"]
+    for name, results in found.items():
+        cells = [f"{np.mean([class_f(r, label) for r in results]):.3f}" for label in labels]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def class_f(result: Result, label: str) -> float:
+    """F over the recordings in which a class is looked for."""
+    predictions, events = predictions_of(result.tasks), result.truth.events
+    truth = Truth(events.loc[events["label"] == label], result.truth.subset_of, {})
+    return scored(predictions.loc[predictions["label"] == label], truth).overall.fmeasure
+
+
+def other_table(found: Mapping[str, Sequence[Result]], corpus: Corpus, calls: pd.DataFrame) -> str:
+    """What F hides: the share of distractors that were hit, and recall by SNR."""
+    bands = [f"{a:g}-{b:g} dB" for a, b in pairwise(BANDS_DB)]
+    lines = [
+        f"| | distractors hit | recall at {' | '.join(bands)} |",
+        f"| --- | {' | '.join('---:' for _ in range(1 + len(bands)))} |",
+    ]
+    for name, results in found.items():
+        hit = np.mean([distractors_hit(r, corpus.events) for r in results])
+        recalls = np.mean([recall_by_snr(r, calls) for r in results], axis=0)
+        cells = " | ".join(f"{recall:.2f}" for recall in recalls)
+        lines.append(f"| {name} | {hit:.1%} | {cells} |")
+    return "\n".join(lines)
+
+
+def distractors_hit(result: Result, events: pd.DataFrame) -> float:
+    """Share of other classes' calls after the support that an event overlaps by half of either."""
+    hits = []
+    for task in result.tasks:
+        others = events.loc[
+            (events["file"] == task.file) & (events["label"] != task.label)
+            & (events["start_s"] > task.support_end_s)
+        ]  # fmt: skip
+        said = task.found.events
+        start_D1, end_D1 = (others[[key]].to_numpy() for key in ("start_s", "end_s"))
+        start_P, end_P = (said[key].to_numpy() for key in ("start_s", "end_s"))
+        shared_DP = np.minimum(end_D1, end_P) - np.maximum(start_D1, start_P)
+        shorter_DP = np.minimum(end_D1 - start_D1, end_P - start_P)
+        hits.append((shared_DP >= shorter_DP / 2).any(axis=1))
+    return float(np.concatenate(hits).mean())
+
+
+def recall_by_snr(result: Result, calls: pd.DataFrame) -> np.ndarray:
+    """Share of the calls after the support that were found, by their ratio to the background."""
+    snr_of = {
+        (Path(file).stem, round(start, 3)): snr
+        for file, start, snr in zip(calls["file"], calls["start_s"], calls["snr_db"], strict=True)
+    }
+    snr, found = [], []
+    for unit in result.scores.units:
+        snr += [snr_of[unit.name, round(start, 3)] for start in unit.reference.positive_T2[:, 0]]
+        found += unit.outcome.found_T.tolist()
+    band = np.digitize(snr, BANDS_DB[1:-1])
+    return np.array([np.mean(np.array(found)[band == i]) for i in range(len(BANDS_DB) - 1)])
+
+
+if __name__ == "__main__":
+    run_as_command(main)

@@ -1,0 +1,88 @@
+"""Where soundscapes' clips come from: ESC-10, or invented species for what is to be chosen."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from conf.compose import composed
+from conf.validate import resolve
+from experiments.esc10_soundscapes.soundscapes import SR, Background, Bank, Clip, joined
+from preprocessing import audio
+from preprocessing.progress import track
+from preprocessing.recipe import Settings, make_recording, members, species_name
+from preprocessing.soundscape import background, random_channel
+
+EVENTS = ("dog_bark", "rooster", "person_sneeze", "baby_cry")
+BACKGROUNDS = ("rain", "sea_waves", "fire_crackling", "helicopter")
+SEED = 31337  # of the invented species; training sets have 0
+SPECIES = 20
+TOGETHER = 4  # as many as ESC-10 has
+CLIPS = 16  # of a species
+SPLIT = "val"
+# Clips like those of a field collection: 5 s, another individual, place and recorder each.
+CLIP = {
+    "val_species": SPECIES, "recordings_per_species": CLIPS, "species_per_recording": 1,
+    "recording_s": 5.0, "snr_db": [20.0, 40.0], "distractors": 0.0, "wind": 0.0, "rain": 0.0,
+}  # fmt: skip
+CALLS_PER_CLIP = (1, 3)  # species call once in a clip, or several times
+
+
+def esc10(home: Path) -> Bank:
+    """ESC-10's four kinds of events over four kinds of background.
+
+    Args:
+        home: holds ``esc10/clips.csv`` (``file, label, source``) and its recordings.
+    """
+    table = pd.read_csv(home / "esc10" / "clips.csv", dtype={"source": "str"})
+    table = table.loc[table["label"].isin([*EVENTS, *BACKGROUNDS])]
+    clips: dict[str, list[Clip]] = {}
+    for row in track(table.to_dict("records"), total=len(table), label="ESC-10", unit="clips"):
+        samples = audio.read(home / "esc10" / row["file"], rate_hz=SR)
+        clips.setdefault(row["label"], []).append(Clip(samples, row["source"]))
+    events = {label: clips[label] for label in EVENTS}
+    return Bank([events], {label: joined(clips[label]) for label in BACKGROUNDS}, repeats=1)
+
+
+def invented() -> Bank:
+    """Species that no training set has, each clip another individual; a background of its own."""
+    base = Settings.of({**resolve(composed(["data=procedural"]))["data"], **CLIP})
+    base = replace(base, seed=SEED, sr=SR)
+    of_species: dict[str, list[Clip]] = {}
+    count = base.recordings(SPLIT)
+    for index in track(range(count), total=count, label="invented clips", unit="clips"):
+        number = _species_of(base, index)
+        calls = CALLS_PER_CLIP[number % len(CALLS_PER_CLIP)]
+        samples, events = make_recording(replace(base, calls_per_recording=calls), SPLIT, index)
+        # Their noise may be louder than what `sounding` takes for silence.
+        first_s, last_s = events["start_s"].to_numpy()[0], events["end_s"].to_numpy().max()
+        samples = samples[int(first_s * SR) : int(last_s * SR) + 1]
+        label = species_name(base, SPLIT, number)
+        clip = Clip(samples.astype(np.float32) / 32768, f"{index:04d}")
+        of_species.setdefault(label, []).append(clip)
+    labels = sorted(of_species, key=lambda label: label.rsplit("_", 1)[-1])
+    groups = [
+        {label: of_species[label] for label in labels[first : first + TOGETHER]}
+        for first in range(0, SPECIES, TOGETHER)
+    ]
+    return Bank(groups, {"place": _place(base)}, repeats=1)
+
+
+def _species_of(settings: Settings, index: int) -> int:
+    (number,) = members(settings, SPLIT, index)
+    return number
+
+
+def _place(settings: Settings) -> Background:
+    """Another place each time, with the default generator's wind and rain."""
+    usual = resolve(composed(["data=procedural"]))["data"]
+
+    def place(rng: np.random.Generator, n: int) -> np.ndarray:
+        channel = random_channel(rng, eq_db=settings.eq_db, lowest_top_hz=8000.0, sr=SR)
+        return background(
+            rng, n, sr=SR, channel=channel, level_db=-26.0,
+            wind=usual["wind"], rain=usual["rain"], hum=usual["hum"],
+        )  # fmt: skip
+
+    return place

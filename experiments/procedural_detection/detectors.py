@@ -1,0 +1,177 @@
+"""What both detection experiments do: detect a split in some way, score it, choose a rival.
+
+A rival's settings are chosen on validation recordings with the answers in hand; ours come from the
+support.
+"""
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from conf.compose import composed
+from conf.parts import root_of
+from conf.validate import resolve
+from detection.corpus import Task, detect_corpus, detector_of, predictions_of, truth_of
+from detection.detector import Detector
+from evaluation.event_scores import EventScores, oracle, score_events
+from evaluation.ground_truth import Truth
+from experiments.v2_vs_v1.__main__ import euclidean
+from jobs.train import run
+from preprocessing.events import Corpus
+from tracking.checkpoints import BEST
+from tracking.restore import Restored, restore
+
+SHOTS = 5
+SEEDS = (1, 2, 3)
+# What the energy detector may be.
+BANDS_HZ = ((100, 11025), (500, 11025), (1000, 11025), (500, 4000), (2000, 11025))
+SMOOTH_S = (0.05, 0.1, 0.3, 1.0)
+LEVELS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0)
+# Correlations that template matching may cut at.
+CORRELATIONS = (0.7, 0.8, 0.85, 0.9, 0.92, 0.94, 0.96, 0.97, 0.98, 0.99)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What everything is detected on.
+
+    Attributes:
+        corpus: recordings and calls.
+        detection: the `detection` group where nothing else is asked for.
+        store_dir: folder of stores.
+    """
+
+    corpus: Corpus
+    detection: Mapping[str, Any]
+    store_dir: Path
+
+    def detected(
+        self, restored: Restored, split: str, detection: Mapping[str, Any] | None = None, *,
+        judge: Restored | None = None,
+    ) -> "Result":  # fmt: skip
+        """Every class of a split in every recording, as ``detection`` (or the usual) finds it.
+
+        ``judge`` compares the embeddings of ``restored``, whose encoder it shares.
+        """
+        _, tasks = self._tasks(restored, split, detection or self.detection, judge)
+        return Result(tasks, split)
+
+    def _tasks(
+        self, restored: Restored, split: str, detection: Mapping[str, Any],
+        judge: Restored | None = None,
+    ) -> tuple[Detector, list[Task]]:  # fmt: skip
+        detector, sounds = detector_of(
+            restored, detection, self.store_dir, device=torch.device("cpu"), block_s=30.0
+        )
+        if judge is not None:
+            detector.embedder.model = judge.model
+        return detector, list(detect_corpus(detector, sounds, self.corpus, split, shots=SHOTS))
+
+    def chosen(self, restored: Restored, choice: str) -> tuple[dict[str, Any], float]:
+        """The settings of a rival with the best F on validation recordings, and that F."""
+        best: tuple[float, dict[str, Any]] = (-1.0, {})
+        for values, thresholds in candidates(choice):
+            node = group(choice, {**values, "threshold": thresholds[0]})
+            detector, tasks = self._tasks(restored, "val", node)
+            truth = truth_of(tasks, "val")
+            for threshold in thresholds:
+                found = []
+                for task in tasks:
+                    curve = replace(task.found.curve, threshold=threshold)
+                    target = task.found.target
+                    sound = target.shots[0].sound  # the support is of the same recording
+                    events = detector.events(sound, target, curve, detector.calibration(curve))
+                    found.append(replace(task, found=replace(task.found, events=events)))
+                f = scored(predictions_of(found), truth).overall.fmeasure
+                if f > best[0]:
+                    best = f, {**values, "threshold": threshold}
+        return best[1], best[0]
+
+
+def candidates(choice: str) -> Iterable[tuple[dict[str, Any], Sequence[float]]]:
+    """What a rival may be, and the thresholds to try with each."""
+    if choice == "template":
+        yield {}, CORRELATIONS
+        return
+    for (low, high), smooth_s in itertools.product(BANDS_HZ, SMOOTH_S):
+        yield {"low_hz": low, "high_hz": high, "smooth_s": smooth_s}, LEVELS
+
+
+def group(choice: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """A `detection` group with some values changed."""
+    return {**resolve(composed([f"detection={choice}"]))["detection"], **values}
+
+
+def scored(predictions: pd.DataFrame, truth: Truth) -> EventScores:
+    """Fair scores."""
+    return score_events(predictions, truth, mode="fair", n_shots=SHOTS)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a way to detect has found in a split."""
+
+    tasks: Sequence[Task]
+    split: str
+
+    @cached_property
+    def truth(self) -> Truth:
+        return truth_of(self.tasks, self.split)
+
+    @cached_property
+    def scores(self) -> EventScores:
+        return scored(predictions_of(self.tasks), self.truth)
+
+    @cached_property
+    def oracle(self) -> float:
+        """The F of the best threshold, chosen with the answers in hand."""
+        best = oracle(
+            predictions_of(self.tasks, candidates=True), self.truth, mode="fair", n_shots=SHOTS
+        )
+        return best[0] if best else float("nan")
+
+
+def trained(arch: str, seed: int, arguments: Sequence[str], *changes: str) -> Restored:
+    """An encoder of `conf/experiment/procedural_detection.yaml`, trained where it is not yet."""
+    overrides = [f"arch={arch}", "experiment=procedural_detection", f"seed={seed}"]
+    config = resolve(composed([*overrides, *changes, *arguments]))
+    folder = root_of(config) / "outputs" / config["name"] / config["exp_name"]
+    done = folder / "trained"
+    if not done.is_file():
+        run(config)
+        done.touch()
+    return restore(folder / "checkpoints" / BEST)
+
+
+def compared(bench: Bench, arguments: Sequence[str]) -> dict[str, list[Result]]:
+    """The test recordings by every way to detect, a result for each training seed."""
+    found: dict[str, list[Result]] = {}
+
+    def add(name: str, result: Result) -> None:
+        found.setdefault(name, []).append(result)
+        total = result.scores.overall
+        print(
+            f"{name}: F {total.fmeasure:.3f}, precision {total.precision:.3f}, recall "
+            f"{total.recall:.3f}, oracle {result.oracle:.3f}", flush=True,
+        )  # fmt: skip
+
+    for seed in SEEDS:
+        v2 = trained("v2", seed, arguments)
+        add("v2", bench.detected(v2, "test"))
+        add("v2, Euclidean distance", bench.detected(v2, "test", judge=euclidean(v2)))
+    # These need no encoder: any checkpoint lends its front end.
+    lent = trained("v2", SEEDS[0], arguments)
+    add("template matching", bench.detected(lent, "test", group("template", {})))
+    for choice, name in (("template", "template matching"), ("energy", "energy detector")):
+        values, f = bench.chosen(lent, choice)
+        print(f"{name}: {values}, F {f:.3f} on validation recordings", flush=True)
+        add(f"{name}, chosen", bench.detected(lent, "test", group(choice, values)))
+    for seed in SEEDS:
+        add("v1", bench.detected(trained("v1", seed, arguments), "test"))
+    return found

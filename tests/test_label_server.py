@@ -1,0 +1,92 @@
+"""The labelling server without a browser: who may speak, and a browser that vanishes mid-save."""
+
+import http.client
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from conf.nodes import read_section
+from tests.labelled_store import CLASSES, make_store
+from transfer.journal import Journal
+from transfer.label_server import LabelServer
+from transfer.labelling import Session, Settings
+from transfer.settings import Label
+
+
+@pytest.fixture
+def server(tmp_path) -> Iterator[LabelServer]:
+    config = read_section("label", Label, [])
+    points = config.pop("map_points")
+    session = Session(make_store(tmp_path, recordings=4), list(CLASSES), Settings(**config))
+    with LabelServer(session, port=0, map_points=points) as running:
+        session.start()
+        thread = threading.Thread(target=running.serve_forever, daemon=True)
+        thread.start()
+        yield running
+        running.shutdown()
+        session.stop()
+
+
+def request(server: LabelServer, method: str, path: str, said: Any = None, **headers: str) -> Any:
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=20)
+    body = None if said is None else json.dumps(said)
+    connection.request(method, path, body, {"X-Token": server.token, **headers})
+    answer = connection.getresponse()
+    return answer.status, json.loads(answer.read())
+
+
+def answer(row: int) -> dict[str, Any]:
+    return {"tab": "t", "row": row, "kind": "label", "label": "low", "id": "1", "seconds": 2}
+
+
+def spoken(server: LabelServer, said: dict[str, Any], share: float) -> None:
+    """Say a share of an answer and go away without listening."""
+    body = json.dumps(said).encode()
+    port = server.server_address[1]
+    head = (
+        f"POST /api/answer HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nX-Token: {server.token}\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    ).encode()
+    with socket.create_connection(("127.0.0.1", port)) as line:
+        line.sendall(head + body[: round(share * len(body))])
+
+
+def labels(server: LabelServer) -> list[str]:
+    return [entry.label for entry in Journal(server.session.store.path).entries.values()]
+
+
+def test_only_this_session_and_this_host_may_speak(server):
+    assert request(server, "GET", "/api/state", **{"X-Token": "guess"})[0] == 403
+    assert request(server, "GET", "/api/state", Host="evil.example")[0] == 403
+    assert request(server, "GET", "/api/nothing")[0] == 404
+    status, content = request(server, "POST", "/api/answer", {"tab": "t"})
+    assert status == 400
+    assert "incomplete" in content["error"]
+    assert request(server, "POST", "/api/answer", answer(999))[0] == 422
+    assert labels(server) == []
+
+
+def test_a_browser_that_vanishes_mid_save_loses_at_most_what_it_did_not_say(server):
+    row = request(server, "GET", "/api/next?tab=t")[1]["clip"]["row"]
+    spoken(server, answer(row), 0.6)
+    # The server lives, and shows the clip again: nothing was written of half an answer.
+    assert request(server, "GET", "/api/next?tab=t")[1]["clip"]["row"] == row
+    assert labels(server) == []
+    # All was said, and nobody waited for the answer: it is on the disk.
+    spoken(server, answer(row), 1.0)
+    for _ in range(200):
+        if labels(server):
+            break
+        request(server, "GET", "/api/state")
+    assert labels(server) == ["low"]
+    # The browser does not know, and says it again.
+    status, content = request(server, "POST", "/api/answer", answer(row))
+    assert (status, content["message"]) == (200, "")
+    assert content["clip"]["row"] != row
+    assert labels(server) == ["low"]
+    assert request(server, "POST", "/api/undo", {"tab": "t"})[1]["clip"]["row"] == row
+    assert labels(server) == []
