@@ -717,7 +717,7 @@ def test_calls_of_any_length_at_any_rate(seconds, rate, call_s, more, job, tmp_p
     top = min(rate / 5, 60_000)
     call = 0.5 * np.sin(2 * np.pi * (0.4 * top * t + 0.3 * top * t**2 / call_s))
     starts = np.linspace(0.05, 0.95, 8) * (seconds - call_s)
-    x: np.ndarray = 0.01 * np.random.default_rng(0).standard_normal(round(seconds * rate))
+    x = np.random.default_rng(0).normal(0, 0.01, round(seconds * rate))
     for start in starts:
         first = round(start * rate)
         x[first : first + len(call)] += call
