@@ -92,6 +92,10 @@ def test_invented_clips_are_many_individuals_of_some_species(monkeypatch):
 def test_where_the_sound_is():
     x = tone(1000, 0.5, before_s=1.0)
     assert len(soundscapes.sounding(x)) / SR == pytest.approx(0.5, abs=0.05)
+    quieter = 0.5 * tone(1000, 0.3, before_s=0.2)  # after a pause: another call
+    call = soundscapes.sounding(np.concatenate([quieter, x, quieter]))
+    assert len(call) / SR == pytest.approx(0.5, abs=0.05)
+    assert np.abs(call).max() > 0.9
     joined = soundscapes.joined([Clip(np.ones(SR, np.float32), "a")])
     assert len(joined(np.random.default_rng(0), 5 * SR)) == 5 * SR
 

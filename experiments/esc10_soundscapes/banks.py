@@ -42,7 +42,7 @@ def esc10(home: Path) -> Bank:
         samples = audio.read(home / "esc10" / row["file"], rate_hz=SR)
         clips.setdefault(row["label"], []).append(Clip(samples, row["source"]))
     events = {label: clips[label] for label in EVENTS}
-    return Bank([events], {label: joined(clips[label]) for label in BACKGROUNDS}, repeats=2)
+    return Bank([events], {label: joined(clips[label]) for label in BACKGROUNDS}, repeats=1)
 
 
 def invented() -> Bank:

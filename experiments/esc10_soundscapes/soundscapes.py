@@ -22,7 +22,9 @@ CALLS = 12  # of the class that is looked for; and as many of the others togethe
 SNR_DB = (0.0, 20.0)
 CALLING = 0.5  # share of a recording in which something calls
 SHORTEST_GAP_S = 0.3
-# A clip's sound lasts from the first to the last moment within so much of its loudest.
+# A clip's call is what lies around its loudest moment up to the first pause on either side: for
+# so long nothing within so much of the loudest.
+PAUSE_S = 0.3
 SOUNDING_DB = 20.0
 BLOCK_S = 0.02
 FADE_S = 0.005
@@ -176,14 +178,15 @@ def _placed(calls: Sequence[Call], rng: np.random.Generator) -> tuple[list[Call]
 
 
 def sounding(samples: np.ndarray) -> np.ndarray:
-    """A clip cut at both ends to where its sound is."""
+    """The call of a clip, cut at both ends to where its sound is."""
     width = round(BLOCK_S * SR)
-    count = max(1, len(samples) // width)
-    padded = np.zeros(count * width, np.float64)
-    padded[: len(samples)] = samples[: count * width]
-    power = np.square(padded).reshape(count, width).mean(axis=1)
+    padded = np.zeros(-(-len(samples) // width) * width)
+    padded[: len(samples)] = samples
+    power = np.square(padded).reshape(-1, width).mean(axis=1)
     heard = np.flatnonzero(power >= power.max() * 10 ** (-SOUNDING_DB / 10))
-    return samples[heard[0] * width : (heard[-1] + 1) * width]
+    stretches = np.split(heard, np.flatnonzero(np.diff(heard) > PAUSE_S / BLOCK_S) + 1)
+    call = next(blocks for blocks in stretches if power.argmax() in blocks)
+    return samples[call[0] * width : (call[-1] + 1) * width]
 
 
 def faded(samples: np.ndarray) -> np.ndarray:
