@@ -102,9 +102,10 @@ def test_looks_at_real_sets_are_counted(tmp_path):
 
 def test_a_recipe_is_a_valid_configuration():
     from conf.validate import validate
-    from experiments.v2_vs_v1.ablation import ABLATION, FULL, SIZES
+    from experiments.v2_vs_v1.ablation import ABLATION, CANDIDATES, FULL, SIZES
 
-    recipes = (runs.V1, runs.V1_LONG, runs.V2, FULL, *ABLATION, *chain(*SIZES.values()))
+    recipes = (runs.V1, runs.V1_LONG, runs.V2, FULL, *ABLATION, *CANDIDATES)
+    recipes = (*recipes, *chain(*SIZES.values()))
     for recipe in recipes:
         validate(runs.config_of(recipe, 1, ()))
     assert len({recipe.name for recipe in recipes}) == len(recipes)

@@ -2,7 +2,7 @@
 
     python -m experiments.v2_vs_v1 TABLE path.real_dir=DIR [key=value ...]
 
-TABLE is one of main (the default), course, ablation, sizes; README.md beside this file says
+TABLE is one of main (the default), course, ablation, candidates, sizes; README.md beside this file says
 what each is. Only main needs real recordings.
 """
 
@@ -23,7 +23,7 @@ from conf.parts import root_of
 from conf.validate import resolve
 from evaluation.history import read_history
 from experiments import run_as_command
-from experiments.v2_vs_v1.ablation import ABLATION, FULL, PREFIX, SIZES
+from experiments.v2_vs_v1.ablation import ABLATION, CANDIDATES, FULL, PREFIX, SIZES
 from experiments.v2_vs_v1.easy import easyfsl_v1
 from experiments.v2_vs_v1.runs import SEEDS, V1, V1_LONG, V2, Recipe, Run, trained
 from experiments.v2_vs_v1.sets import ABLATION_SETS, AT_TEST, PROCEDURAL, REAL, Scores, TestSet
@@ -215,6 +215,26 @@ def rows_named(names: Sequence[str]) -> list[Recipe]:
     return [recipe for name, recipe in known.items() if not names or name in names]
 
 
+def candidates_table(arguments: Sequence[str]) -> str:
+    """Recipes that may become the default, beside it: 600 batches, every seed, procedural sets."""
+    work = bench(arguments, real=False)
+    rows = {
+        recipe.says: work.row(
+            {f"{recipe.name}_seed{s}": restore(work.trained(recipe, s).best) for s in SEEDS},
+            ABLATION_SETS,
+        )
+        for recipe in (V2, *CANDIDATES)
+    }
+    pairs = {
+        f"{r.says} - {V2.says}": {
+            s.key: difference(rows[r.says][s.key], rows[V2.says][s.key]) for s in ABLATION_SETS
+        }
+        for r in CANDIDATES
+    }
+    tables = accuracy_table(rows, ABLATION_SETS), difference_table(pairs, ABLATION_SETS)
+    return "\n\n".join([header(work), *tables])
+
+
 def sizes_table(arguments: Sequence[str]) -> str:
     """Whether recipes rank alike at the size of `main` and at the default one."""
     work = bench(arguments, real=False)
@@ -236,6 +256,7 @@ TABLES: dict[str, Callable[[Sequence[str]], str]] = {
     "main": main_table,
     "course": course_table,
     "ablation": ablation_table,
+    "candidates": candidates_table,
     "sizes": sizes_table,
 }
 
