@@ -4,7 +4,8 @@ from dataclasses import replace
 
 from experiments.v2_vs_v1.runs import V1, Recipe
 
-SHORT = "arch.training.max_epochs=6"
+EPOCHS, FEW_EPOCHS = 6, 2
+SHORT = f"arch.training.max_epochs={EPOCHS}"
 # The learned correction changes no answer here (see `main`) and takes most of the scoring time.
 EUCLIDEAN = "arch.model.distance=euclidean"
 
@@ -86,7 +87,7 @@ ABLATION = (
 CANDIDATES = (Recipe("v2_nomasks", "v2", (EUCLIDEAN, *NO_MASKS), "v2 without SpecAugment"),)
 
 # A hundred batches, half of them pretraining where there is any, at both sizes.
-_FEW = "arch.training.max_epochs=2"
+_FEW = f"arch.training.max_epochs={FEW_EPOCHS}"
 _RECIPES = {
     "v1": ("v1", ()),
     "v2": ("v2", (EUCLIDEAN,)),
