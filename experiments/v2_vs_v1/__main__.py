@@ -272,10 +272,11 @@ TABLES: dict[str, Callable[[Sequence[str]], str]] = {
 def header(work: Bench, epochs: int | None = None) -> str:
     """When, where and how much; ``epochs`` where it is not what the configuration says."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
-    episodes, training = work.config["arch"]["episodes"], work.config["arch"]["training"]
+    batches = work.config["arch"]["episodes"]["episodes_per_epoch"]
+    epochs = epochs or work.config["arch"]["training"]["max_epochs"]
     return (
         f"{date.today()}, {platform.machine()}, {os.cpu_count()} cores, {device}; "
-        f"{epochs or training['max_epochs']} epochs of {episodes['episodes_per_epoch']} batches of 100 clips"
+        f"{epochs} epochs of {batches} batches of 100 clips"
     )
 
 
