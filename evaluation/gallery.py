@@ -11,13 +11,13 @@ from evaluation.figures import (
     confidence_histogram,
     confusion_matrix,
     embedding_map,
-    has_umap,
     per_class_accuracy,
     reliability_diagram,
     training_curves,
 )
-from evaluation.figures.maps import TITLES, Method
+from evaluation.figures.maps import TITLES
 from evaluation.history import verdict
+from evaluation.projection import Method, has_umap
 from evaluation.result import TestResult
 
 

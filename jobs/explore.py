@@ -254,8 +254,8 @@ def draw_map(
     paths: Sequence[Path], labels: Path | None, out: Path | None, overrides: Sequence[str]
 ) -> int:
     """An interactive map of one store, or of several side by side with the same clips linked."""
+    from evaluation.projection import project
     from transfer.map_page import MapData, map_page
-    from transfer.projection import project
 
     config = section("map", Map, overrides)
     stores = [VectorStore.open(path) for path in paths]

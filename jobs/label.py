@@ -111,8 +111,8 @@ def simulate_labelling(path: Path, labels: Path, out: Path | None, overrides: Se
 
     from preprocessing.atomic import atomic_path
     from transfer.labels import examples, read_labels
-    from transfer.projection import Whitening
     from transfer.simulate import Material, curve_table, labels_needed, simulate
+    from transfer.whitening import Whitening
 
     config = section("simulate", Simulate, overrides)
     store = VectorStore.open(path)

@@ -15,7 +15,6 @@ from evaluation.figures import (
     confusion_matrix,
     drawing,
     embedding_map,
-    has_umap,
     per_class_accuracy,
     reliability_diagram,
     short_names,
@@ -27,6 +26,7 @@ from evaluation.figures import (
 from evaluation.figures.curves import capacity_told
 from evaluation.history import COLUMNS, best_epoch, read_history, verdict
 from evaluation.intervals import mean_interval
+from evaluation.projection import has_umap
 from preprocessing.errors import UserError
 
 INTERVAL = mean_interval(np.linspace(0.4, 0.8, 1000))

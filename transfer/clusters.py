@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from evaluation.projection import pca
 from preprocessing.errors import UserError
-from transfer.projection import pca
 from transfer.vectors import Vectors
 
 # Silhouettes compare all pairs: so many vectors are enough to know them to two digits.

@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from evaluation.projection import pca
 from preprocessing.errors import UserError
 from transfer.journal import KINDS, LABEL, NOT_A_CALL, UNSURE, Entry, Journal, clip_of
-from transfer.projection import Whitening, pca
 from transfer.simulate import Classifier
 from transfer.strategies import STRATEGIES, Pool, choose
 from transfer.vectors import VectorStore
+from transfer.whitening import Whitening
 
 LONGEST_NAME = 80
 

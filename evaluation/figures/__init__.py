@@ -8,7 +8,7 @@ from evaluation.figures.classes import (
     worst_confusions,
 )
 from evaluation.figures.curves import capacity_curve, shot_curve, training_curves
-from evaluation.figures.maps import embedding_map, has_umap
+from evaluation.figures.maps import embedding_map
 from evaluation.figures.style import (
     BLUE,
     COLORS,
@@ -35,7 +35,6 @@ __all__ = [
     "confusion_matrix",
     "drawing",
     "embedding_map",
-    "has_umap",
     "per_class_accuracy",
     "percent",
     "reliability_diagram",

@@ -8,32 +8,21 @@ Shapes: P clips, D embedding width, C classes or sources.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from evaluation.figures.style import COLORS, GREY, MARKERS, drawing, short_names
+from evaluation.projection import Method, project
 from preprocessing.errors import UserError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Method = Literal["pca", "tsne", "umap"]
+NEIGHBOURS = {"pca": 1, "tsne": 30, "umap": 15}  # t-SNE's perplexity
 TITLES = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
 LEGEND = 21  # groups, above which names stand in the map where there is room
 MOST_CLIPS = 1000  # of a map: more only cover each other, and t-SNE takes its time
-
-
-def has_umap() -> bool:
-    """Whether the optional package is installed (`pip install umap-learn`)."""
-    from importlib import metadata
-
-    # By the name it is installed by: another package is called umap as well.
-    try:
-        metadata.version("umap-learn")
-    except metadata.PackageNotFoundError:
-        return False
-    return True
 
 
 def embedding_map(
@@ -73,7 +62,8 @@ def embedding_map(
         np.asarray(labels_P)[chosen],
         np.asarray(sources_P)[chosen],
     )
-    xy_P2 = _layout(z_PD, method, seed)
+    near = NEIGHBOURS[method]
+    xy_P2 = project(z_PD, method=method, dims=2, neighbours=near, seed=seed)
     near_P = _nearest(z_PD)
     with drawing(path, 13, 7.2) as figure:
         panels = figure.subplots(1, 2)
@@ -86,51 +76,6 @@ def embedding_map(
         figure.suptitle(f"{TITLES[method]} of {len(chosen):,}{of_all} clips", x=0.01, ha="left",
                         weight="bold", fontsize=12)  # fmt: skip
     return path
-
-
-def _layout(z_PD: np.ndarray, method: Method, seed: int) -> np.ndarray:
-    """(P, 2) places of the clips."""
-    from sklearn.decomposition import PCA
-
-    # t-SNE crashes on embeddings that have all collapsed into one.
-    if np.ptp(z_PD, axis=0).max() <= 1e-9 * np.abs(z_PD).max():
-        return np.zeros((len(z_PD), 2))
-    reduced: Any
-    width = min(*z_PD.shape, 2 if method == "pca" else 50)
-    reduced = PCA(width, random_state=seed).fit_transform(z_PD)
-    if reduced.shape[1] < 2:
-        reduced = np.pad(reduced, ((0, 0), (0, 2 - reduced.shape[1])))
-    if method == "pca":
-        return reduced
-    if method == "tsne":
-        from sklearn.manifold import TSNE
-
-        perplexity = min(30.0, (len(z_PD) - 1) / 3)
-        tsne = TSNE(2, perplexity=perplexity, init="pca", random_state=seed, max_iter=500)
-        return tsne.fit_transform(reduced)
-    if not has_umap():
-        raise UserError("a UMAP needs the package umap-learn: pip install umap-learn")
-    return _umap(reduced, seed)
-
-
-def _umap(reduced: np.ndarray, seed: int) -> np.ndarray:
-    import warnings
-
-    import torch
-    import umap  # pyright: ignore[reportMissingImports]
-
-    # numba's threads are OpenMP's, and so are PyTorch's: it leaves its own number behind.
-    threads = torch.get_num_threads()
-    try:
-        with warnings.catch_warnings():
-            # It says that a seed costs its parallelism, and what numba thinks of its code.
-            warnings.simplefilter("ignore")
-            neighbours = min(15, len(reduced) - 1)
-            start = "spectral" if len(reduced) > 10 else "random"
-            model = umap.UMAP(n_neighbors=neighbours, init=start, random_state=seed)
-            return model.fit_transform(reduced)
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _nearest(z_PD: np.ndarray) -> np.ndarray:

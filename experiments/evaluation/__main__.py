@@ -98,8 +98,10 @@ def main(arguments: Sequence[str]) -> None:
     made = report(tables, folder, trained, command)
     print(f"report  {made}")
     files = [made, *sorted(folder.glob("*.png"))]
-    metrics = {f"flattered/{name}": float(max(i.mean for i in table["flattered"]))
-               for name, table in tables.items()}  # fmt: skip
+    metrics = {
+        f"flattered/{name}": max(interval.mean for interval in table["flattered"].tolist())
+        for name, table in tables.items()
+    }
     place = record_files(
         files, root=root_of(config), job="evaluation", name=", ".join(tables), tags={},
         metrics=metrics,
@@ -239,7 +241,7 @@ def cross_validated(
 
 
 def shown(table: pd.DataFrame) -> pd.DataFrame:
-    """The table in words."""
+    """The table in words, columns without any value left out."""
     columns = {
         "task": table["task"],
         "features": table["features"],
@@ -250,13 +252,13 @@ def shown(table: pd.DataFrame) -> pd.DataFrame:
         "given folds": table["given"].map(lambda i: "" if i is None else _percent(i)),
         "random flatters by": table["flattered"].map(_points),
     }  # fmt: skip
-    return pd.DataFrame(columns)
+    words: Any = pd.DataFrame(columns)
+    return words.loc[:, (words != "").any()]
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """As Markdown, columns without any value left out."""
+    """As Markdown."""
     words = shown(table)
-    words = words.loc[:, (words != "").any()]
     lines = ["| " + " | ".join(words) + " |", "| " + " | ".join("---" for _ in words) + " |"]
     lines += ["| " + " | ".join(row) + " |" for row in words.itertuples(index=False, name=None)]
     return "\n".join(lines)
@@ -274,8 +276,7 @@ def report(
     for one in trained:
         parts.append(
             f"Trained {one.config['arch']['name']}: data={one.config['data']['_target_']}, "
-            f"{one.config['arch']['training']['max_epochs']} epochs, seed {one.config['seed']}; it "
-            "never saw these recordings."
+            f"{one.config['arch']['training']['max_epochs']} epochs, seed {one.config['seed']}."
         )
     for name, table in tables.items():
         picture = flattery(table, folder / f"{name.lower()}.png", name)

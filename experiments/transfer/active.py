@@ -26,11 +26,11 @@ from experiments.transfer.encoders import Embedded, embedded, encoders_of, joine
 from experiments.v2_vs_v1.worlds import settings_of_training, voices, write
 from jobs.label import curve_text
 from tracking.checkpoints import git_revision
-from transfer.projection import Whitening
 from transfer.settings import Simulate, section
 from transfer.simulate import Material, curve_table, labels_needed, seed_interval, simulate
 from transfer.strategies import unit
 from transfer.verification import Pairs, verification, verification_pairs
+from transfer.whitening import Whitening
 
 ROUNDS = range(60, 601, 30)
 # Two sets as large as FSDD: 60 individuals with some 50 calls each, of species no training has.

@@ -20,8 +20,8 @@ from experiments.v2_vs_v1.runs import SEEDS, V1, V2, trained
 from transfer.embedding import EmbedSettings, embed_recordings
 from transfer.encoders import LoadedEncoder, load_encoder
 from transfer.labels import Examples, examples, read_labels
-from transfer.projection import Whitening
 from transfer.vectors import VectorStore
+from transfer.whitening import Whitening
 
 PLAIN = ("raw", "handcrafted")
 

@@ -1,0 +1,100 @@
+"""Vectors on a plane or in space: PCA, t-SNE and UMAP.
+
+Shapes: N vectors, D their width, P dimensions of the map (2 or 3).
+"""
+
+from typing import Literal
+
+import numpy as np
+import torch
+
+from preprocessing.errors import UserError
+
+Method = Literal["pca", "tsne", "umap"]
+METHODS = ("pca", "tsne", "umap")
+# t-SNE and UMAP see this many principal components: the rest is mostly noise, and costs time.
+COMPONENTS = 50
+
+
+def project(
+    x_ND: np.ndarray, *, method: Method, dims: int, neighbours: int, seed: int
+) -> np.ndarray:
+    """Place vectors on a map, (N, P) float32.
+
+    Args:
+        x_ND: finite.
+        method: ``pca``, ``tsne`` (van der Maaten & Hinton 2008) or ``umap`` (McInnes et al. 2018;
+            needs umap-learn).
+        dims: 2 or 3.
+        neighbours: t-SNE's perplexity, UMAP's neighbours; cut to what so few vectors allow.
+        seed: of what is random.
+
+    Raises:
+        UserError: an unknown method, other dimensions, fewer than four vectors, no umap-learn.
+    """
+    if method not in METHODS:
+        raise UserError(f"map.method={method} is none of {', '.join(METHODS)}")
+    if dims not in (2, 3):
+        raise UserError(f"map.dims={dims}: must be 2 or 3")
+    if len(x_ND) < 3:
+        raise UserError(f"a map needs at least 3 vectors, not {len(x_ND)}")
+    x_ND = np.asarray(x_ND, np.float32)
+    # t-SNE crashes on vectors that have all collapsed into one.
+    if np.ptp(x_ND, axis=0).max() <= 1e-6 * np.abs(x_ND).max():
+        return np.zeros((len(x_ND), dims), np.float32)
+    if method == "pca":
+        return pca(x_ND, dims)
+    small = pca(x_ND, min(COMPONENTS, *x_ND.shape))
+    if method == "tsne":
+        from sklearn.manifold import TSNE
+
+        perplexity = min(float(neighbours), (len(x_ND) - 1) / 3)
+        return TSNE(dims, perplexity=perplexity, init="pca", random_state=seed).fit_transform(small)
+    if not has_umap():
+        raise UserError('a UMAP needs umap-learn: pip install "g5[umap]"; or take t-SNE (tsne)')
+    return _umap(small, dims=dims, neighbours=min(neighbours, len(x_ND) - 1), seed=seed)
+
+
+def has_umap() -> bool:
+    """Whether the optional package is installed (`pip install umap-learn`)."""
+    from importlib import metadata
+
+    # By the name it is installed by: another package is called umap as well.
+    try:
+        metadata.version("umap-learn")
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _umap(small: np.ndarray, *, dims: int, neighbours: int, seed: int) -> np.ndarray:
+    import warnings
+
+    from umap import UMAP  # pyright: ignore[reportMissingImports]
+
+    # numba's threads are OpenMP's, and so are PyTorch's: it leaves its own number behind.
+    threads = torch.get_num_threads()
+    start = "spectral" if len(small) > 10 else "random"
+    try:
+        with warnings.catch_warnings():
+            # It says that a seed costs its parallelism, and what numba thinks of its code.
+            warnings.simplefilter("ignore")
+            model = UMAP(
+                n_neighbors=neighbours, n_components=dims, init=start, random_state=seed, n_jobs=1
+            )
+            return np.asarray(model.fit_transform(small), np.float32)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def pca(x_ND: np.ndarray, dims: int) -> np.ndarray:
+    """The first principal components, (N, P); columns of zeros where there are fewer."""
+    x = torch.from_numpy(np.array(x_ND, np.float32))
+    x -= x.mean(dim=0)
+    rank = min(dims, *x.shape)
+    _, vectors = torch.linalg.eigh((x.T @ x).double())
+    out = np.zeros((len(x), dims), np.float32)
+    out[:, :rank] = (x @ vectors.flip(1)[:, :rank].float()).numpy()
+    # The sign of a component is arbitrary: take the one whose largest value is positive.
+    sign = np.sign(out[np.abs(out).argmax(axis=0), np.arange(dims)])
+    return out * np.where(sign == 0, 1, sign)
