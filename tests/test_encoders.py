@@ -224,7 +224,7 @@ def test_an_unknown_key_is_said():
 
 
 def test_wav2vec2_takes_weights_from_a_file(tmp_path):
-    def load(weights: str, *more: str):
+    def load(weights: str, *more: str) -> Any:
         return load_encoder("wav2vec2", [*WAV2VEC2[1:], f"encoder.weights={weights}", *more])
 
     def model(weights: str) -> Any:
