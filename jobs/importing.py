@@ -7,6 +7,7 @@ import numpy as np
 
 from jobs.transfer import mend
 from preprocessing.errors import UserError
+from preprocessing.recordings import is_audio, walk
 from transfer.importing import read_embeddings
 from transfer.vectors import EncoderFacts, VectorStore
 
@@ -32,6 +33,8 @@ def import_embeddings(
                 raise
             failed.append(str(error))
             continue
+        if audio_root is not None:
+            found.index["file"] = _recordings(found.index["file"].astype(str).tolist(), audio_root)
         width = found.x_ND.shape[1]
         lengths = np.asarray(found.index["end_s"] - found.index["start_s"], np.float64) \
             if {"start_s", "end_s"} <= set(found.index) else np.array([np.nan])  # fmt: skip
@@ -55,3 +58,17 @@ def import_embeddings(
     if store.audio_root is None:
         print("no --audio-root DIR: pages will find the recordings only by their paths as written")
     return int(bool(failed))
+
+
+def _recordings(names: Sequence[str], root: Path) -> list[str]:
+    """Recordings by what tables of BirdNET are called: names without suffix become those below."""
+    bare = {name for name in set(names) if not Path(name).suffix}
+    if not bare or not root.is_dir():
+        return list(names)
+    paths = [file.relative_to(root) for file in walk(root) if is_audio(file)]
+    found: dict[str, list[str]] = {}
+    for path in paths:
+        for name in {path.stem, path.with_suffix("").as_posix()} & bare:
+            found.setdefault(name, []).append(path.as_posix())
+    sure = {name: files[0] for name, files in found.items() if len(files) == 1}
+    return [sure.get(name, name) for name in names]

@@ -93,6 +93,10 @@ def classify(
     """
     refuse_foreign(overrides, ("classify", "head"))
     settings = ClassifySettings(**read_section("classify", ClassifySettings, overrides))
+    # A head of one's own, compared beside the others.
+    own = [text.partition("=")[2] for text in overrides if text.startswith("head._target_=")]
+    settings.heads = [*settings.heads, *own]
+    overrides = [text for text in overrides if not text.startswith("head._target_=")]
     if balance and settings.task != "single":
         raise UserError(f"--balance: task={settings.task} has no single class for each example")
     opened = [VectorStore.open(path) for path in stores]

@@ -254,6 +254,13 @@ def test_ratings_and_several_labels(field, capsys):
     assert "forest" not in capsys.readouterr().out
     assert run_g5(["predict", "rating.head", "birds.store", "-o", "r.csv", "--top", "3"]) == 0
     assert pd.read_csv("r.csv")["rating"].between(0, 1).all()
+    capsys.readouterr()
+    rated[-1] = "classify.heads=[linear]"
+    assert run_g5([*rated, "head._target_=tests.user_encoders.GoodHead", "-o", "own.head"]) == 0
+    assert "user_encoders.GoodHead" in capsys.readouterr().out
+    for name, words in (("Nobody", "has no class Nobody"), ("FlatHead", "(8, 1) is needed")):
+        assert run_g5([*rated, f"head._target_=tests.user_encoders.{name}", "-o", "x.head"]) == 1
+        assert words in capsys.readouterr().err
     table = pd.read_csv("labels.csv")
     table["label"] = [{"a": "a", "b": "a;b", "c": ""}[label] for label in table["label"]]
     table.to_csv("several.csv", index=False)

@@ -7,6 +7,7 @@ from preprocessing.errors import UserError
 from tests.labelled_store import make_store
 from transfer.clusters import cluster_vectors
 from transfer.journal import Entry, Journal
+from transfer.projection import Whitening
 from transfer.search import novelty, search
 from transfer.strategies import STRATEGIES, Pool, choose, unit
 from transfer.verification import equal_error_rate
@@ -93,3 +94,10 @@ def test_equal_error_rate_of_worked_cases():
     same = np.array([True] * 4 + [False] * 4)
     assert equal_error_rate(np.array([9, 8, 7, 6, 1, 2, 3, 4.0]), same)[0] == 0
     assert equal_error_rate(np.array([9, 8, 7, 2, 1, 3, 0, 4.0]), same)[0] == pytest.approx(0.25)
+
+
+def test_few_clips_are_whitened_to_few_components():
+    """As many components as clips would make every clip as far from every other."""
+    assert Whitening(X, 100)(X).shape == (300, 16)
+    assert Whitening(X[:60], 100)(X).shape == (300, 6)
+    assert Whitening(X[:5], 100)(X).shape == (300, 2)

@@ -1,6 +1,7 @@
 """Embeddings of other programs: every format comes out the same, and faults are named."""
 
 import sqlite3
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -180,3 +181,17 @@ def test_the_verb_adds_and_refuses_to_mix(tmp_path, monkeypatch, capsys):
     assert "dim" in capsys.readouterr().err
     assert run_g5(["search", "b.store", "--like", "y.wav", "-k", "2"]) == 0
     assert len(VectorStore.open("b.store")) == 3
+
+
+def test_tables_of_birdnet_find_their_recordings(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("north", "south"):
+        (tmp_path / "rec" / folder).mkdir(parents=True)
+    for name in ("north/one.wav", "north/two.wav", "south/two.wav"):
+        (tmp_path / "rec" / name).touch()
+    for name in ("one", "two", "gone"):
+        Path(f"{name}.birdnet.embeddings.txt").write_text("0.0\t3.0\t1,2,3\n")
+    tables = sorted(map(str, Path().glob("*.txt")))
+    assert run_g5(["import", *tables, "-o", "b.store", "--audio-root", "rec"]) == 0
+    files = VectorStore.open("b.store").index["file"].astype(str).tolist()
+    assert files == ["gone", "north/one.wav", "two"]  # which of the two is not known

@@ -71,6 +71,7 @@ def classify(stores: tuple[str, ...], labels: Path, output: Path | None, balance
     g5 classify birds.store other.store --labels labels.csv -o owls.head
     g5 classify birds.store --labels labels.csv --balance head.sampling=over
     g5 classify birds.store --labels ratings.csv classify.task=rating classify.heads=[linear,mlp]
+    g5 classify birds.store --labels labels.csv head._target_=my_pkg.models.MyHead
     """
     from jobs.transfer import classify as run
 
