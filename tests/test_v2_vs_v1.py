@@ -67,7 +67,8 @@ def test_gaps_are_those_to_the_mean_of_the_seeds():
     less = {s.key: tables.Row([answers(0.6, 3)]) for s in sets.ABLATION_SETS}
     text = tables.gap_table({"v2": full, "less": less}, "v2", sets.ABLATION_SETS).splitlines()
     assert [line.split(" | ")[0] for line in text[2:]] == [
-        "| v2, mean of 2 seeds", "| v2, seed 1", "| v2, seed 2", "| less",
+        "| v2, mean of 2 seeds", "| raw features, the best of three", "| v2, seed 1",
+        "| v2, seed 2", "| less",
     ]  # fmt: skip
     gap = less["field5"].interval.mean - full["field5"].interval.mean
     assert f"{100 * less['field5'].interval.mean:.1f} | {100 * gap:+.1f} ± " in text[-1]
@@ -102,9 +103,10 @@ def test_looks_at_real_sets_are_counted(tmp_path):
 
 def test_a_recipe_is_a_valid_configuration():
     from conf.validate import validate
-    from experiments.v2_vs_v1.ablation import ABLATION, FULL, SIZES
+    from experiments.v2_vs_v1.ablation import ABLATION, CANDIDATES, FULL, SIZES
 
-    recipes = (runs.V1, runs.V1_LONG, runs.V2, FULL, *ABLATION, *chain(*SIZES.values()))
+    recipes = (runs.V1, runs.V1_LONG, runs.V2, FULL, *ABLATION, *CANDIDATES)
+    recipes = (*recipes, *chain(*SIZES.values()))
     for recipe in recipes:
         validate(runs.config_of(recipe, 1, ()))
     assert len({recipe.name for recipe in recipes}) == len(recipes)

@@ -98,7 +98,7 @@ def main(arguments: Sequence[str]) -> None:
     made = report(tables, folder, trained, command)
     print(f"report  {made}")
     files = [made, *sorted(folder.glob("*.png"))]
-    metrics = {f"flattered/{name}": table["flattered"].map(lambda i: i.mean).max()
+    metrics = {f"flattered/{name}": float(max(i.mean for i in table["flattered"]))
                for name, table in tables.items()}  # fmt: skip
     place = record_files(
         files, root=root_of(config), job="evaluation", name=", ".join(tables), tags={},

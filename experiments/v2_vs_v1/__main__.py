@@ -2,8 +2,8 @@
 
     python -m experiments.v2_vs_v1 TABLE path.real_dir=DIR [key=value ...]
 
-TABLE is one of main (the default), course, ablation, sizes; README.md beside this file says
-what each is. Only main needs real recordings.
+TABLE is one of main (the default), course, ablation, candidates, sizes; README.md beside this file
+says what each is. Only main needs real recordings.
 """
 
 import os
@@ -23,7 +23,15 @@ from conf.parts import root_of
 from conf.validate import resolve
 from evaluation.history import read_history
 from experiments import run_as_command
-from experiments.v2_vs_v1.ablation import ABLATION, FULL, PREFIX, SIZES
+from experiments.v2_vs_v1.ablation import (
+    ABLATION,
+    CANDIDATES,
+    EPOCHS,
+    FEW_EPOCHS,
+    FULL,
+    PREFIX,
+    SIZES,
+)
 from experiments.v2_vs_v1.easy import easyfsl_v1
 from experiments.v2_vs_v1.runs import SEEDS, V1, V1_LONG, V2, Recipe, Run, trained
 from experiments.v2_vs_v1.sets import ABLATION_SETS, AT_TEST, PROCEDURAL, REAL, Scores, TestSet
@@ -204,7 +212,7 @@ def ablation_table(arguments: Sequence[str]) -> str:
     for recipe in chosen:
         name, run = f"{recipe.name}_seed{SEEDS[0]}", work.trained(recipe, SEEDS[0])
         rows[recipe.says] = work.row({name: restore(run.best)}, ABLATION_SETS)
-    return "\n\n".join([header(work), gap_table(rows, FULL.says, ABLATION_SETS)])
+    return "\n\n".join([header(work, EPOCHS), gap_table(rows, FULL.says, ABLATION_SETS)])
 
 
 def rows_named(names: Sequence[str]) -> list[Recipe]:
@@ -213,6 +221,26 @@ def rows_named(names: Sequence[str]) -> list[Recipe]:
     if unknown := sorted(set(names) - set(known)):
         raise UserError(f"{unknown[0]}: the ablation has no such row; choose of {', '.join(known)}")
     return [recipe for name, recipe in known.items() if not names or name in names]
+
+
+def candidates_table(arguments: Sequence[str]) -> str:
+    """Recipes that may become the default, beside it: 600 batches, every seed, procedural sets."""
+    work = bench(arguments, real=False)
+    rows = {
+        recipe.says: work.row(
+            {f"{recipe.name}_seed{s}": restore(work.trained(recipe, s).best) for s in SEEDS},
+            ABLATION_SETS,
+        )
+        for recipe in (V2, *CANDIDATES)
+    }
+    pairs = {
+        f"{r.says} - {V2.says}": {
+            s.key: difference(rows[r.says][s.key], rows[V2.says][s.key]) for s in ABLATION_SETS
+        }
+        for r in CANDIDATES
+    }
+    tables = accuracy_table(rows, ABLATION_SETS), difference_table(pairs, ABLATION_SETS)
+    return "\n\n".join([header(work), *tables])
 
 
 def sizes_table(arguments: Sequence[str]) -> str:
@@ -229,24 +257,26 @@ def sizes_table(arguments: Sequence[str]) -> str:
             row = work.row({f"{recipe.name}_seed{SEEDS[0]}": restore(run.best)}, ABLATION_SETS)
             cells = " | ".join(percent(row[s.key].interval) for s in ABLATION_SETS)
             lines.append(f"| {size} | {recipe.says} | {run.cpu_min:.1f} | {cells} |")
-    return "\n\n".join([header(work), "\n".join(lines)])
+    return "\n\n".join([header(work, FEW_EPOCHS), "\n".join(lines)])
 
 
 TABLES: dict[str, Callable[[Sequence[str]], str]] = {
     "main": main_table,
     "course": course_table,
     "ablation": ablation_table,
+    "candidates": candidates_table,
     "sizes": sizes_table,
 }
 
 
-def header(work: Bench) -> str:
-    """When, where and how much."""
+def header(work: Bench, epochs: int | None = None) -> str:
+    """When, where and how much; ``epochs`` where it is not what the configuration says."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
-    episodes, training = work.config["arch"]["episodes"], work.config["arch"]["training"]
+    batches = work.config["arch"]["episodes"]["episodes_per_epoch"]
+    epochs = epochs or work.config["arch"]["training"]["max_epochs"]
     return (
         f"{date.today()}, {platform.machine()}, {os.cpu_count()} cores, {device}; "
-        f"{training['max_epochs']} epochs of {episodes['episodes_per_epoch']} batches of 100 clips"
+        f"{epochs} epochs of {batches} batches of 100 clips"
     )
 
 

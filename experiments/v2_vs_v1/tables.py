@@ -134,6 +134,10 @@ def gap_table(rows: Mapping[str, Mapping[str, Row]], first: str, sets: Sequence[
         f"| {first}, mean of {len(full[sets[0].key].answers)} seeds "
         f"| {' | '.join(f'{percent(full[s.key].interval)} |' for s in sets)} |",
     ]
+    raw = [mean_interval(per_episode(full[s.key].raw()[1])) for s in sets]
+    lines.append(
+        f"| raw features, the best of three | {' | '.join(f'{percent(x)} |' for x in raw)} |"
+    )
     singles = {
         f"{first}, seed {i + 1}": {s.key: Row([full[s.key].answers[i]]) for s in sets}
         for i in range(len(full[sets[0].key].answers))
