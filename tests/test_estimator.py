@@ -186,7 +186,7 @@ def test_what_is_no_head_is_refused(tmp_path):
     with pytest.raises(UserError, match="no such head"):
         load_head(tmp_path / "none.head")
     (tmp_path / "text.head").write_text("hello")
-    with pytest.raises(UserError, match="cannot be read as a head"):
+    with pytest.raises(UserError, match="is no head, or damaged"):
         load_head(tmp_path / "text.head")
     torch.save({"g5": 1}, tmp_path / "other.head")
     with pytest.raises(UserError, match="is no head"):
