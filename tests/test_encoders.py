@@ -180,6 +180,22 @@ def test_classes_of_ones_own():
     assert silent.embedding_dim == 6
 
 
+def test_what_a_name_means_in_order(tmp_path, monkeypatch):
+    """A path, then a name of conf/encoder/, then an import path; the current directory counts."""
+    monkeypatch.chdir(tmp_path)
+    source = (Path(__file__).parent / "user_encoders.py").read_text()
+    (tmp_path / "lately").mkdir()
+    for name in ("mine_alone.py", "mel_cnn.py", "lately/models.py"):
+        (tmp_path / name).write_text(source)
+    for name in ("mine_alone.Good", "mine_alone:Good", "lately.models.Good", "lately.models:Good"):
+        assert load_encoder(name).embedding_dim == 6
+    assert load_encoder("mel_cnn").embedding_dim == 256
+    path = small_onnx(tmp_path / "mel_cnn.onnx", metadata={"sr": "8000", "window_s": "0.5"})
+    assert load_encoder(path.name).kind == "onnx"
+    with pytest.raises(UserError, match="no such file"):
+        load_encoder("mine_alone.onnx")
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [
@@ -208,15 +224,16 @@ def test_an_unknown_key_is_said():
 
 
 def test_wav2vec2_takes_weights_from_a_file(tmp_path):
-    def load(weights: str, *more: str):
+    def load(weights: str, *more: str) -> Any:
         return load_encoder("wav2vec2", [*WAV2VEC2[1:], f"encoder.weights={weights}", *more])
 
-    made, file = load("random"), tmp_path / "w.pt"
-    torch.save({key: 2 * value for key, value in made.module.model.state_dict().items()}, file)
-    for (name, mine), theirs in zip(
-        made.module.model.named_parameters(), load(str(file)).module.model.parameters(), strict=True
-    ):
-        assert torch.equal(2 * mine, theirs), name
+    def model(weights: str) -> Any:
+        return load(weights).module.model
+
+    file = tmp_path / "w.pt"
+    torch.save({key: 2 * value for key, value in model("random").state_dict().items()}, file)
+    theirs = model(str(file)).state_dict()
+    assert all(torch.equal(theirs[k], 2 * v) for k, v in model("random").state_dict().items())
     with pytest.raises(UserError, match=r"no state dict .*encoder\.n_layers.* Missing key"):
         load(str(file), "encoder.n_layers=2")
     (tmp_path / "text.pt").write_text("hello")

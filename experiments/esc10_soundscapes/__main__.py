@@ -117,7 +117,8 @@ def recall_by_snr(result: Result, calls: pd.DataFrame) -> np.ndarray:
     }
     snr, found = [], []
     for unit in result.scores.units:
-        snr += [snr_of[unit.name, round(start, 3)] for start in unit.reference.positive_T2[:, 0]]
+        name, start_T = Path(unit.name).stem, unit.reference.positive_T2[:, 0]
+        snr += [snr_of[name, round(start, 3)] for start in start_T]
         found += unit.outcome.found_T.tolist()
     band = np.digitize(snr, BANDS_DB[1:-1])
     return np.array([np.mean(np.array(found)[band == i]) for i in range(len(BANDS_DB) - 1)])
