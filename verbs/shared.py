@@ -44,7 +44,8 @@ class Verbs(click.Group):
             sys.exit(1)
         except KeyboardInterrupt:
             click.echo(
-                "stopped; what was finished is kept, and training goes on with resume=true",
+                "stopped; what was finished is kept, and the same command goes on from there "
+                "(a training with resume=true)",
                 err=True,
             )
             sys.exit(130)
