@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
 from typing import Any
 
 from hydra import compose, initialize_config_module
@@ -15,7 +14,6 @@ from omegaconf.errors import OmegaConfBaseException
 
 from conf.check import unknown_key
 from conf.overrides import readable
-from conf.schema import Episodes, Training
 from conf.validate import resolve
 from preprocessing.errors import UserError
 
@@ -134,18 +132,21 @@ def on_checkpoint(
 
 def completed(stored: Mapping[str, Any]) -> dict[str, Any]:
     """A checkpoint's configuration; what its g5 had not got yet is as it is by default."""
-    groups = [group for group in FREE_GROUPS if group not in stored]
-    arch = dict(stored["arch"])
-    keys = {
-        name: [field.name for field in fields(schema) if field.name not in arch[name]]
-        for name, schema in (("episodes", Episodes), ("training", Training))
-    }
-    if not groups and not any(keys.values()):
-        return dict(stored)
     today = resolve(composed([]))
-    for name, absent in keys.items():
-        arch[name] = {**arch[name], **{key: today["arch"][name][key] for key in absent}}
-    return {**stored, "arch": arch, **{group: today[group] for group in groups}}
+    arch = dict(stored["arch"])
+    for name in ("episodes", "training"):
+        arch[name] = {**arch[name], **_absent(arch[name], today["arch"][name])}
+    groups = {}
+    for name in FREE_GROUPS:
+        own = stored.get(name, {})
+        # Another class has other keys.
+        same = not own or own.get("_target_") == today[name].get("_target_")
+        groups[name] = {**own, **(_absent(own, today[name]) if same else {})}
+    return {**stored, "arch": arch, **groups}
+
+
+def _absent(own: Mapping[str, Any], today: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in today.items() if key not in own}
 
 
 def _with_data_paths(config: DictConfig, values: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ frames differ from those between them (a linear discriminant with a diagonal cov
 Shapes: T frames, M mel bands.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -32,6 +32,7 @@ class Outline:
         merge_s: the longest pause within a shot.
         early_s, late_s: by how much marks begin before and end after the crossing, on average.
         level: where an event ends, as a share of its height.
+        least_s: shortest event: a frame, or a shot where that is shorter.
     """
 
     weight_M: np.ndarray
@@ -40,6 +41,7 @@ class Outline:
     early_s: float
     late_s: float
     level: float
+    least_s: float
 
     @classmethod
     def of(cls, target: Target, front_end: FrontEnd, level: float) -> "Outline":
@@ -61,11 +63,15 @@ class Outline:
             weight_M[: band[0]] = 0.0
             weight_M[band[1] :] = 0.0
         weight_M = weight_M / max(float(difference_M @ weight_M), 1e-9)
-        outline = cls(weight_M, -float(out_TM.mean(axis=0) @ weight_M), 0.0, 0.0, 0.0, level)
-        return outline._fitted(target)
+        rate_hz = target.shots[0].sound.frame_rate_hz
+        outline = cls(
+            weight_M, -float(out_TM.mean(axis=0) @ weight_M), 0.0, 0.0, 0.0, level,
+            min(1 / rate_hz, float(np.median(target.duration_K))),
+        )  # fmt: skip
+        return outline._fitted(target, front_end.n_fft / front_end.hop_mel / 2 / rate_hz)
 
-    def _fitted(self, target: Target) -> "Outline":
-        """Pauses and marks' habits, from the shots."""
+    def _fitted(self, target: Target, smear_s: float) -> "Outline":
+        """Pauses and marks' habits, from the shots; a frame hears ``smear_s`` around it."""
         merge: list[float] = []
         early: list[float] = []
         late: list[float] = []
@@ -74,18 +80,18 @@ class Outline:
             above = runs(weight_T >= self.level * weight_T.max())
             gaps = [time_T[b[0]] - time_T[a[1] - 1] for a, b in pairwise(above)]
             merge.append(float(max(gaps, default=0.0)))
-        plain = Outline(self.weight_M, self.offset, float(np.median(merge)), 0.0, 0.0, self.level)
+        plain = replace(self, merge_s=float(np.median(merge)))
         for shot in target.shots:
             longest = max(1.5 * shot.duration_s, shot.duration_s + 0.1)
             a, b = plain.ends(shot.sound, shot.start_s, shot.end_s, longest)
             early.append(a - shot.start_s)
             late.append(shot.end_s - b)
-        half = float(np.median(target.duration_K)) / 2
-        return Outline(
-            self.weight_M, self.offset, plain.merge_s,
-            float(np.clip(np.median(early), -half, half)),
-            float(np.clip(np.median(late), -half, half)), self.level,
-        )  # fmt: skip
+        half = max(float(np.median(target.duration_K)) / 2, smear_s)
+        return replace(
+            plain,
+            early_s=float(np.clip(np.median(early), -half, half)),
+            late_s=float(np.clip(np.median(late), -half, half)),
+        )
 
     def weights(self, sound: Sound, start_s: float, end_s: float) -> tuple[np.ndarray, np.ndarray]:
         """Seconds and weights of the frames of a stretch, (T,) each."""
@@ -96,7 +102,7 @@ class Outline:
     def ends(
         self, sound: Sound, start_s: float, end_s: float, longest_s: float
     ) -> tuple[float, float]:
-        """Begin and end of the call that is loudest within a stretch."""
+        """Begin and end of the call that is loudest within a stretch, at most ``longest_s``."""
         room = max((longest_s - (end_s - start_s)) / 2, 0.0) + 2 / sound.frame_rate_hz
         time_T, weight_T = self.weights(sound, start_s - room, end_s + room)
         core = (time_T >= start_s) & (time_T <= end_s)
@@ -109,11 +115,11 @@ class Outline:
         first, last = _grown(time_T, runs(weight_T >= level), peak, self.merge_s)
         begin = crossing(time_T, weight_T, first, first - 1, level) - self.early_s
         end = crossing(time_T, weight_T, last, last + 1, level) + self.late_s
-        # A frame is no shorter than its hop.
-        least = 0.5 / sound.frame_rate_hz
-        if end - begin < 2 * least:
-            middle = (begin + end) / 2
-            begin, end = middle - least, middle + least
+        length = float(np.clip(end - begin, self.least_s, longest_s))
+        if length != end - begin:
+            reach = max(longest_s / 2, 2 / sound.frame_rate_hz)
+            middle = float(np.clip((begin + end) / 2, time_T[peak] - reach, time_T[peak] + reach))
+            begin, end = middle - length / 2, middle + length / 2
         return max(begin, 0.0), min(end, sound.duration_s)
 
 

@@ -156,11 +156,8 @@ class Detector:
                 if logit_N[peak] < 0:
                     continue
                 at = float(time_N[peak])
-                start, end = outline.ends(sound, at - core_s, at + core_s, longest_s)
-                if end - start > longest_s:
-                    start, end = at - longest_s / 2, at + longest_s / 2
                 peaks.append(peak)
-                ends.append((start, end))
+                ends.append(outline.ends(sound, at - core_s, at + core_s, longest_s))
         return np.array(peaks, dtype=int), np.array(ends).reshape(-1, 2)
 
     def _outline(self, target: Target) -> Outline:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from detection.scorer import Curve
+from detection.sound import CLIPPED_SHARE, FULL_SCALE
 from detection.support import Shot, Target
 from detection.threshold import Calibration, calibrate
 from preprocessing import audio
@@ -13,8 +14,6 @@ from preprocessing import audio
 ODD = 3.0
 # Longer or shorter than the median by more than this factor.
 ODD_DURATION = 4.0
-FULL_SCALE = 0.999
-CLIPPED_SHARE = 0.001
 SILENT_DB = -90.0
 
 

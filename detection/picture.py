@@ -44,7 +44,7 @@ SHOT_COLOUR, EVENT_COLOUR, TRUTH_COLOUR = "#56b4e9", "#e69f00", "#009e73"
 
 
 def draw(
-    sound: Sound, found: Sequence[Found], front_end: FrontEnd, path: Path,
+    sound: Sound, found: Sequence[Found], events: pd.DataFrame, front_end: FrontEnd, path: Path,
     truth: pd.DataFrame | None = None,
 ) -> Path:  # fmt: skip
     """Draw a recording's spectrogram with support, detections, scores and, where known, truth.
@@ -52,6 +52,7 @@ def draw(
     Args:
         sound: the recording.
         found: of every species.
+        events: what of it stays, rivals left out: ``start_s, end_s``.
         front_end: whose bands the spectrogram shows.
         path: the PNG.
         truth: ``start_s, end_s`` of the calls that there are.
@@ -59,24 +60,22 @@ def draw(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    canvas = Figure(figsize=(13, 4.2 + 1.1 * len(found)), layout="constrained")
-    FigureCanvasAgg(canvas)
-    ratios = [3.0] + [1.0] * len(found)
-    axes = canvas.subplots(len(ratios), 1, sharex=True, height_ratios=ratios, squeeze=False)[:, 0]
-    _spectrogram(axes[0], sound, front_end)
-    rows = [(SHOT_COLOUR, "support", _shots_in(sound, found))]
-    rows += [(EVENT_COLOUR, "found", np.concatenate([
-        one.events[["start_s", "end_s"]].to_numpy(float).reshape(-1, 2) for one in found
-    ]))]  # fmt: skip
+    rows = [
+        (SHOT_COLOUR, "support", _shots_in(sound, found)),
+        (EVENT_COLOUR, "found", _spans(events)),
+    ]
     if truth is not None:
-        rows.append((TRUTH_COLOUR, "truth", truth[["start_s", "end_s"]].to_numpy(float)))
-    for height, (colour, name, spans_E2) in enumerate(rows):
-        _bars(axes[0], spans_E2, 1.01 + 0.045 * height, colour, name)
-    axes[0].legend(loc="upper right", fontsize=8)
-    for axis, one in zip(axes[1:], found, strict=True):
+        rows.append((TRUTH_COLOUR, "truth", _spans(truth)))
+    ratios = [0.18 * len(rows), 3.0] + [1.0] * len(found)
+    canvas = Figure(figsize=(13, 1.4 * sum(ratios)), layout="constrained")
+    FigureCanvasAgg(canvas)
+    axes = canvas.subplots(len(ratios), 1, sharex=True, height_ratios=ratios, squeeze=False)[:, 0]
+    _bars(axes[0], sound.duration_s, rows)
+    _spectrogram(axes[1], sound, front_end)
+    for axis, one in zip(axes[2:], found, strict=True):
         _curve(axis, one)
     axes[-1].set_xlabel("time (s)")
-    axes[0].set_title(sound.path.name, fontsize=10, pad=18)
+    canvas.suptitle(sound.path.name, fontsize=10)
     with atomic_path(path) as temporary:
         canvas.savefig(temporary, dpi=110)
     return path
@@ -97,14 +96,21 @@ def _spectrogram(axis, sound: Sound, front_end: FrontEnd) -> None:
     axis.set_ylabel("kHz")
 
 
-def _bars(axis, spans_E2: np.ndarray, height: float, colour: str, name: str) -> None:
-    """Bars above the spectrogram, at least so wide that they are seen."""
-    least = 0.001 * np.diff(axis.get_xlim())[0]
-    bars = [(a, max(b - a, least)) for a, b in spans_E2]
-    axis.broken_barh(
-        bars, (height, 0.035), facecolors=colour, transform=axis.get_xaxis_transform(),
-        clip_on=False, label=f"{name} ({len(bars)})",
-    )  # fmt: skip
+def _bars(axis, duration_s: float, rows: Sequence[tuple[str, str, np.ndarray]]) -> None:
+    """A row of bars each, from the top, at least so wide that they are seen."""
+    least = 0.001 * duration_s
+    for height, (colour, _, spans_E2) in enumerate(reversed(rows)):
+        bars = [(a, max(b - a, least)) for a, b in spans_E2]
+        axis.broken_barh(bars, (height + 0.15, 0.7), facecolors=colour)
+    names = [f"{name} ({len(spans_E2)})" for _, name, spans_E2 in reversed(rows)]
+    axis.set_yticks(np.arange(len(rows)) + 0.5, names, fontsize=8)
+    axis.set_ylim(0, len(rows))
+    axis.tick_params(length=0)
+    axis.spines[:].set_visible(False)
+
+
+def _spans(events: pd.DataFrame) -> np.ndarray:
+    return events[["start_s", "end_s"]].to_numpy(float).reshape(-1, 2)
 
 
 def _shots_in(sound: Sound, found: Sequence[Found]) -> np.ndarray:

@@ -132,6 +132,8 @@ class PrototypeScorer(Scorer):
 
     def _one_scale(self, sound: Sound, target: Target, scale: Scale, embedder: Embedder) -> Curve:
         fit, notes = self._fit(sound, target, scale, embedder)
+        if sound.n_frames < scale.width:
+            notes = (*notes, "is shorter than a window, and repeated to fill one")
         score_N, distance_N, nearest_N = fit.scores(
             fit.all.embedder.grid(sound, scale, fit.marked.band)
         )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,6 +19,8 @@ from preprocessing.store import Store
 # Recordings whose rate is this far from the checkpoint's are played slower or faster, where
 # `sr` is auto: resampling would throw most of their band away, or leave most of it empty.
 FAR_RATE = 4.0
+# Samples from which on, and the share of them, that sound is taken for clipped.
+FULL_SCALE, CLIPPED_SHARE = 0.999, 0.001
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,34 @@ class Sound:
         return clip_TM
 
 
+@dataclass
+class Level:
+    """What a recording's samples tell of how it was made, gathered block by block."""
+
+    count: int = 0
+    clipped: int = 0
+    total: float = 0.0
+    squares: float = 0.0
+
+    def update(self, x_T: np.ndarray) -> None:
+        """Take the next samples."""
+        self.count += len(x_T)
+        self.clipped += int((np.abs(x_T) >= FULL_SCALE).sum())
+        self.total += float(x_T.sum(dtype=np.float64))
+        self.squares += float(np.vdot(x_T, x_T))
+
+    @property
+    def note(self) -> str:
+        """What is odd; "" if nothing."""
+        notes = []
+        if self.clipped > CLIPPED_SHARE * self.count:
+            notes.append(f"is clipped ({self.clipped / self.count:.1%} of its samples)")
+        mean = self.total / max(self.count, 1)
+        if mean**2 * self.count > 0.5 * self.squares:
+            notes.append(f"has a DC offset of {mean:.2g}")
+        return "; ".join(notes)
+
+
 class Sounds:
     """Opens recordings: features are taken from the store, and made and stored where missing.
 
@@ -82,9 +113,13 @@ class Sounds:
         self.store = Store.open(store_dir, front_end.settings(), create=True, command="g5 detect")
         meta = self.store.meta
         self._stats: dict[str, tuple[float, float]] = {}
+        self._notes: dict[str, str] = {}
         if "mean" in meta:
             values = zip(meta["key"], meta["mean"], meta["std"], strict=True)
             self._stats = {key: (float(mean), float(std)) for key, mean, std in values}
+        if "level" in meta:
+            told = meta.loc[meta["level"].notna()]
+            self._notes = dict(zip(told["key"], told["level"], strict=True))
 
     def played_hz(self, rate_hz: int) -> int:
         """The rate a recording is read at; the front end takes it for its own."""
@@ -117,24 +152,28 @@ class Sounds:
             slow=slow,
             rate_hz=head.rate_hz,
             duration_s=head.duration_s,
-            notes=(head.note,) if head.note else (),
+            notes=tuple(note for note in (head.note, self._notes.get(key, "")) if note),
         )
 
     def _extract(self, path: Path, key: str, asked_hz: int) -> None:
-        moments = Moments()
+        moments, level = Moments(), Level()
         with self.store.writer() as writer:
             writer.add_blocks(
                 key,
-                self._features(path, asked_hz, moments),
-                lambda: {"file": str(path), **moments.meta()},
+                self._features(path, asked_hz, moments, level),
+                lambda: {"file": str(path), "level": level.note, **moments.meta()},
             )
         meta = moments.meta()
+        self._notes[key] = level.note
         self._stats[key] = float(meta["mean"]), float(meta["std"])
 
     @torch.inference_mode()
-    def _features(self, path: Path, asked_hz: int, moments: Moments) -> Iterator[Tensor]:
+    def _features(
+        self, path: Path, asked_hz: int, moments: Moments, level: Level
+    ) -> Iterator[Tensor]:
         stream = self.front_end.stream()
         for samples in audio.blocks(path, block_s=self.block_s, rate_hz=asked_hz, to_end=True):
+            level.update(samples)
             features_TM = stream.push(samples).T
             moments.update(features_TM)
             yield features_TM

@@ -1,12 +1,12 @@
 """`g5 detect`: five calls in, every call in some recordings out."""
 
 import hashlib
+import json
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from conf.compose import composed
@@ -15,13 +15,15 @@ from conf.validate import resolve, validate
 from detection.corpus import detector_of
 from detection.detector import Found, without_rivals
 from detection.diagnose import Diagnosis, of_scores, of_sound
-from detection.ledger import CANDIDATES, CORRUPT, DONE, EVENTS, SKIPPED, Ledger, key_of
+from detection.ledger import CORRUPT, DONE, SKIPPED, Ledger, key_of
 from detection.picture import Report, draw
 from detection.sound import Sound
-from detection.support import Target, targets_of
-from evaluation.ground_truth import CANDIDATES_CSV, PREDICTIONS
+from detection.support import targets_of
+from evaluation.ground_truth import CALL, PREDICTIONS, TABLES, recording_name
+from jobs.detected import place_of, rows_of, write_results
 from jobs.setup import device_of, prepare_torch, set_matmul_precision
-from preprocessing.annotations import SUFFIXES, format_of, read_events, write_events
+from preprocessing.annotations import SUFFIXES, format_of, read_events
+from preprocessing.atomic import atomic_path
 from preprocessing.audio import content_hash, info
 from preprocessing.errors import UserError
 from preprocessing.progress import track
@@ -44,9 +46,10 @@ def detect(
     out: Path,
     formats: str | None,
     overrides: Sequence[str],
+    truth: Path | None = None,
 ) -> int:
     """Find the calls of the support's species; the exit code, 1 if any recording failed."""
-    job = Job(checkpoint, target, support, out, formats, overrides)
+    job = Job(checkpoint, target, support, out, formats, overrides, truth)
     return job.run()
 
 
@@ -60,6 +63,7 @@ class Job:
     out: Path
     formats: str | None
     overrides: Sequence[str]
+    truth: Path | None = None
     notes: list[str] = field(default_factory=list)
     diagnoses: dict[str, Diagnosis] = field(default_factory=dict)
 
@@ -68,8 +72,10 @@ class Job:
         self._prepare()
         files, hashes, broken = self._recordings()
         self._open_support(files, hashes)
+        self.known = None if self.truth is None else self._annotations(self.truth)
         self.out.mkdir(parents=True, exist_ok=True)
         ledger = Ledger(self.out)
+        self._recall_diagnoses()
         for file, message in broken.items():
             ledger.failed(Path(file), "", CORRUPT, message)
         good = [file for file in files if str(file) in hashes]
@@ -78,7 +84,7 @@ class Job:
                 self._one(file, hashes[str(file)], ledger)
         finally:
             # Ctrl-C, too: what is done is told.
-            events, written = self._write(ledger)
+            events, written = write_results(ledger, self.out, self.formats_, self.targets)
         self._page(ledger, events)
         self._tell(ledger, written)
         return int(any(entry.status == CORRUPT for entry in ledger.entries.values()))
@@ -158,7 +164,14 @@ class Job:
         supports = sorted({s.sound.key for t in self.targets for s in t.shots})
         lasting = {key: value for key, value in settings.items() if key not in NOT_OF_EVENTS}
         encoder = self.detector.embedder.identity, self.restored.front_end.settings()
-        self.job_key = key_of(1, *encoder, self.support_key, supports, lasting)
+        self.job_key = key_of(2, *encoder, self.support_key, supports, lasting, self._truth_key())
+
+    def _truth_key(self) -> list[str]:
+        """What pictures show beside what is found: another truth, another picture."""
+        if self.truth is None:
+            return []
+        files = walk(self.truth) if self.truth.is_dir() else [self.truth]
+        return [content_hash(f) for f in files if f.suffix.lower() in TABLES or f == self.truth]
 
     def _sound(self, path: Path, hashes: dict[str, str]) -> Sound:
         if str(path) not in hashes:
@@ -193,19 +206,39 @@ class Job:
         for one in found:
             self._diagnose(one)
         if self.config["detection"]["pictures"]:
-            draw(sound, found, self.restored.front_end, self._picture(file))
+            self._draw(file, sound, found, events)
         low = without_rivals(
             [replace(one, events=self.detector.candidates(sound, one)) for one in found]
         )
         ledger.done(
-            file, key, self._rows(events, file), self._rows(low, file),
+            file, key, rows_of(events, file, self.targets), rows_of(low, file, self.targets),
             duration_s=sound.duration_s, reason="; ".join(notes),
         )  # fmt: skip
 
+    def _draw(self, file: Path, sound: Sound, found: Sequence[Found], events: pd.DataFrame) -> None:
+        truth = None
+        if self.known is not None:
+            labels = [one.target.label for one in found]
+            # A table of one class without a name is of what is looked for.
+            wanted = self.known["label"].isin([*labels, CALL]) | (len(labels) == 1)
+            here = self.known["name"] == file.stem
+            truth = self.known.loc[here & wanted & (self.known["status"] == "POS")]
+        draw(sound, found, events, self.restored.front_end, self._picture(file), truth)
+
     def _picture(self, file: Path) -> Path:
         """Where a recording's picture lies: by its name, told apart by its place."""
-        place = hashlib.sha256(str(file.parent).encode("utf-8", "surrogateescape")).hexdigest()[:6]
-        return self.out / "pictures" / f"{file.stem}.{place}.png"
+        return self.out / "pictures" / f"{file.stem}.{place_of(file)}.png"
+
+    def _annotations(self, path: Path) -> pd.DataFrame:
+        """All calls that a table or a folder of tables tells of, with the recordings' names."""
+        tables = [path]
+        if path.is_dir():
+            tables = [file for file in walk(path) if file.suffix.lower() in TABLES]
+        parts = [read_events(table)[0] for table in tables]
+        if not sum(map(len, parts)):
+            raise UserError(f"{path}: --truth has no annotations in it")
+        known = pd.concat(parts, ignore_index=True)
+        return known.assign(name=[recording_name(str(file)) for file in known["file"]])
 
     def _page(self, ledger: Ledger, events: pd.DataFrame) -> None:
         if not self.config["detection"]["pictures"]:
@@ -234,59 +267,26 @@ class Job:
         )  # fmt: skip
         for note in self.diagnoses[label].notes:
             self._note(note)
+        facts = {name: asdict(diagnosis) for name, diagnosis in self.diagnoses.items()}
+        with atomic_path(self._diagnoses_file) as temporary:
+            temporary.write_text(json.dumps(facts), encoding="utf-8")
 
-    def _rows(self, events: pd.DataFrame, file: Path) -> pd.DataFrame:
-        """As the events table: which file, and the band of the species' boxes."""
-        bands = {t.label: _band(t) for t in self.targets}
-        table = pd.DataFrame({
-            "file": str(file),
-            "start_s": events["start_s"], "end_s": events["end_s"], "label": events["label"],
-            "status": "POS",
-            "low_hz": [bands[label][0] for label in events["label"]],
-            "high_hz": [bands[label][1] for label in events["label"]],
-            "score": events["score"], "distance": events["distance"].astype(float),
-            "nearest": events["nearest"],
-        })  # fmt: skip
-        if bool(table[["low_hz", "high_hz"]].isna().to_numpy().all()):
-            table = table.drop(columns=["low_hz", "high_hz"])
-        return table
+    @property
+    def _diagnoses_file(self) -> Path:
+        return self.out / ".parts" / f"{self.job_key}.diagnoses"
+
+    def _recall_diagnoses(self) -> None:
+        """What an earlier job with this key has found out about the support."""
+        if not self._diagnoses_file.is_file():
+            return
+        facts = json.loads(self._diagnoses_file.read_text(encoding="utf-8"))
+        for label, values in facts.items():
+            left_out = tuple(tuple(row) for row in values["left_out"])
+            self.diagnoses[label] = Diagnosis(label, tuple(values["notes"]), left_out)
+            for note in values["notes"]:
+                self._note(note)
 
     # --- results ------------------------------------------------------------------------------
-
-    def _write(self, ledger: Ledger) -> tuple[pd.DataFrame, list[Path]]:
-        """All events, and the files with them in every format asked for; the ledger."""
-        events = _all(ledger, EVENTS)
-        written = [ledger.write(), write_events(events, self.out / PREDICTIONS, "csv")]
-        write_events(_all(ledger, CANDIDATES), self.out / CANDIDATES_CSV, "csv")
-        for name in self.formats_:
-            if name == "csv":
-                continue
-            if name in ("raven", "audacity"):
-                for file, rows in events.groupby("file", sort=True):
-                    stem = Path(str(file)).stem
-                    written.append(write_events(rows, self.out / f"{stem}{SUFFIXES[name]}", name))
-            elif name == "dcase":
-                written.append(
-                    write_events(
-                        self._after_support(events), self.out / "predictions_dcase.csv", name
-                    )
-                )
-            else:
-                written.append(
-                    write_events(events, self.out / f"predictions{SUFFIXES[name]}", name)
-                )
-        return events, written
-
-    def _after_support(self, events: pd.DataFrame) -> pd.DataFrame:
-        """What the challenge asks for: nothing that ends before the last support call does."""
-        last: dict[tuple[str, str], float] = {}
-        for target in self.targets:
-            for shot in target.shots:
-                key = (str(shot.sound.path), target.label)
-                last[key] = max(last.get(key, 0.0), shot.end_s)
-        keys = zip(events["file"], events["label"], strict=True)
-        ends = np.array([last.get(key, -np.inf) for key in keys])
-        return events.loc[events["end_s"].to_numpy(float) > ends]
 
     def _tell(self, ledger: Ledger, written: list[Path]) -> None:
         table = ledger.table()
@@ -304,15 +304,6 @@ class Job:
         if more:
             shown = ", ".join(more[:3]) + (f" and {len(more) - 3} more" if len(more) > 3 else "")
             print(f"           {shown}")
-
-
-def _all(ledger: Ledger, which: str) -> pd.DataFrame:
-    """The events of all files that are done, or their candidates."""
-    done = [e.file for e in ledger.entries.values() if e.status == DONE]
-    tables = [ledger.events_of(file, which) for file in sorted(done)]
-    filled = [table for table in tables if len(table)]
-    columns = ["file", "start_s", "end_s", "label", "status", "score"]
-    return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=columns)
 
 
 def _checked(overrides: Sequence[str]) -> list[str]:
@@ -359,11 +350,3 @@ def _found(name: str, own: Listing, near: Listing, single: Path | None, support:
         # A table that names no recording belongs to the one it is given with.
         return single
     raise UserError(f"there is no recording {name} beside {support} or among those given")
-
-
-def _band(target: Target) -> tuple[float, float]:
-    low = [shot.low_hz for shot in target.shots]
-    high = [shot.high_hz for shot in target.shots]
-    if np.isnan(low).any() or np.isnan(high).any():
-        return float("nan"), float("nan")
-    return float(min(low)), float(max(high))

@@ -120,7 +120,7 @@ def _stored(
     mine = ((names == file) | names.str.endswith("/" + file)).to_numpy()
     if end_s is not None:
         ends = index["end_s"].fillna(np.inf).to_numpy()
-        mine &= (index["start_s"].to_numpy() < end_s) & (ends > start_s)
+        mine = mine & (index["start_s"].to_numpy() < end_s) & (ends > start_s)
     if not mine.any():
         raise UserError(
             f"--like {text}: is no clip of {store.path}, whose vectors were imported: what made "

@@ -129,7 +129,13 @@ def simulate_labelling(path: Path, labels: Path, out: Path | None, overrides: Se
             f"{len(material.labels)} labelled clips are too few for rounds of {first}, "
             f"{first + step}, ...; lower first and step"
         )
-    results = simulate(material, rounds=rounds, **config)
+    results: Any = simulate(material, rounds=rounds, **config)
+    # Recordings are held back whole, so that a seed may leave fewer clips than the share says.
+    runs = results.groupby("labels").size()
+    rounds = [n for n in rounds if runs.get(n, 0) == runs.max()]
+    if not rounds:
+        raise UserError(f"too few clips are left to label; lower simulate.first, now {first}")
+    results = results[results["labels"].isin(rounds)]
     print(
         f"{len(material.labels)} clips, {len(set(material.labels))} classes, accuracy on "
         f"held-back recordings, mean of {config['seeds']} seeds [95 % interval]"

@@ -1,6 +1,7 @@
 """Comparing runs: by hand, how often it is wrong, what it refuses, and the command on real runs."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -199,7 +200,11 @@ def test_the_command(runs, capsys):
     out = capsys.readouterr().out
     for words in ("120 paired episodes", "by training seed", "learning_rate", "after Holm"):
         assert words in out
-    assert {path.name for path in (runs / "made").iterdir()} == {"curves.png", "compare.json"}
+    made = {path.name for path in (runs / "made").iterdir()}
+    assert made == {"curves.png", "compare.json", "classes.csv", "classes.png"}
+    assert "recall of the classes that differ most" in out
+    assert "MLflow   experiment compare in mlflow.db" in out
+    check_recorded(runs, made)
     found = json.loads((runs / "made" / "compare.json").read_text())
     (item,) = found["differences"]
     means = [entry["accuracy"]["mean"] for entry in found["runs"].values()]
@@ -207,11 +212,26 @@ def test_the_command(runs, capsys):
 
     # The same run read back from MLflow is the same run.
     (runs / OUTPUTS / "one").rename(runs / "moved")
-    assert run_g5(["compare", "one", "two", "-o", "mlflow"]) == 0
-    assert "60 paired episodes" in capsys.readouterr().out
+    assert run_g5(["compare", "one", "two", "-o", "mlflow", "--no-mlflow"]) == 0
+    assert "60 paired episodes" in (out := capsys.readouterr().out)
+    assert "experiment compare" not in out
     assert (runs / "mlflow" / "curves.png").exists()
 
     check_refusals(runs, capsys)
+
+
+def check_recorded(place, files):
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{place}/mlflow.db")
+    experiment = client.get_experiment_by_name("compare")
+    assert experiment is not None
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.info.status == "FINISHED"
+    assert any(key.startswith("p_holm/") for key in run.data.metrics)
+    there = {item.path for item in client.list_artifacts(run.info.run_id)}
+    there |= {Path(i.path).name for i in client.list_artifacts(run.info.run_id, "figures")}
+    assert there == {*files, "figures"}
 
 
 def check_refusals(place, capsys):

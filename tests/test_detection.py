@@ -531,6 +531,7 @@ def test_a_folder_is_accounted_for_and_resumed(job, tmp_path, night, capsys, mon
     soundfile.write(folder / "silent.wav", np.zeros(RATE * 3), RATE)
     soundfile.write(folder / "tiny.wav", soundscape(0.02, {}), RATE)
     soundfile.write(folder / "dc.wav", np.full(RATE * 3, 0.5), RATE)
+    soundfile.write(folder / "offset.wav", 0.4 + 0.3 * soundscape(3, {1.0: UP}), RATE)
     soundfile.write(folder / "loud.wav", np.clip(9 * soundscape(3, {1.0: UP}), -1, 1), RATE)
     whole = folder / "cut.flac"
     soundfile.write(whole, soundscape(20, {}), RATE)
@@ -544,7 +545,11 @@ def test_a_folder_is_accounted_for_and_resumed(job, tmp_path, night, capsys, mon
     assert job(*arguments) == 1, "some files are corrupt"
     ledger = pd.read_csv(tmp_path / "found/ledger.csv").set_index("file")
     ledger.index = [Path(file).name for file in ledger.index]
-    assert len(ledger) == 9
+    assert len(ledger) == 10
+    reason = ledger["reason"].to_dict()
+    assert "shorter than a window" in reason["tiny.wav"]
+    assert "clipped" in reason["loud.wav"]
+    assert "DC offset" in reason["offset.wav"]
     status = ledger["status"].to_dict()
     assert {status[name] for name in ("night.wav", "second.wav", "tiny.wav", "loud.wav")} == {
         "done"
@@ -621,3 +626,130 @@ def test_a_test_on_data_with_a_time_axis_scores_events(checkpoints, place, capsy
     assert "mode fair" in capsys.readouterr().out
     (path,) = place.rglob("event_scores.json")
     assert 0 <= json.loads(path.read_text())["overall"]["fmeasure"] <= 100
+
+
+def test_a_checkpoint_without_front_end_is_one_clear_line(checkpoints, job, tmp_path, capsys):
+    content = torch.load(checkpoints["v1"], weights_only=True)
+    del content["g5"]["front_end"]
+    torch.save(content, tmp_path / "deaf.ckpt")
+    audacity(tmp_path / "calls.txt", {"up": CALLS_S[:5]})
+    assert run_g5(["detect", "deaf.ckpt", "night.wav", "--support", "calls.txt"]) == 1
+    error = capsys.readouterr().err
+    assert "deaf.ckpt: a checkpoint without front_end" in error
+    assert error.count("\n") == 1
+
+
+def test_a_resumed_job_remembers_what_was_odd_and_draws_the_truth(job, tmp_path, capsys):
+    # Two shots of another call, which disagree with the others.
+    audacity(tmp_path / "calls.txt", {"up": [*CALLS_S[:4], *OTHERS_S[:1]]})
+    audacity(tmp_path / "truth.txt", {"up": CALLS_S, "down": OTHERS_S})
+    arguments = ["night.wav", "--support", "calls.txt"]
+    assert job(*arguments) == 0
+    page = (tmp_path / "found/report.html").read_text()
+    assert "What leaving each shot out would do" in page
+    first = capsys.readouterr().err
+    assert job(*arguments) == 0
+    assert (tmp_path / "found/report.html").read_text() == page
+    again = capsys.readouterr().err
+    assert [x for x in first.splitlines() if "note" in x] == [
+        x for x in again.splitlines() if "note" in x
+    ]
+    (picture,) = (tmp_path / "found/pictures").iterdir()
+    before = picture.read_bytes()
+    assert job(*arguments, "--truth", "truth.txt") == 0
+    assert picture.read_bytes() != before, "the truth is drawn, too"
+    (tmp_path / "nothing").mkdir()
+    assert job(*arguments, "--truth", "nothing") == 1
+    assert "has no annotations" in capsys.readouterr().err
+
+
+def test_recordings_of_one_name_keep_their_results_apart(job, tmp_path, night):
+    for place in ("a", "b"):
+        (tmp_path / "all" / place).mkdir(parents=True)
+        (tmp_path / "all" / place / "same.wav").symlink_to(night)
+    rows = "".join(f"{night},{a},{a + 0.3},up\n" for a in CALLS_S[:5])
+    (tmp_path / "library.csv").write_text("file,start_s,end_s,label\n" + rows)
+    assert job("all", "--support", "library.csv", "--format", "raven") == 0
+    tables = sorted((tmp_path / "found").glob("same.*.selections.txt"))
+    assert len(tables) == 2
+    assert len(list((tmp_path / "found/pictures").iterdir())) == 2
+
+
+def test_candidates_are_what_lower_thresholds_find(job, tmp_path, capsys):
+    audacity(tmp_path / "calls.txt", {"up": CALLS_S[:5]})
+    arguments = ["night.wav", "--support", "calls.txt", "detection.pictures=false"]
+    assert job(*arguments) == 0
+    found = predictions(tmp_path / "found")
+    low = pd.read_csv(tmp_path / "found/candidates.csv")
+    assert len(low) >= len(found)
+    assert low["score"].min() >= 1 / (1 + np.exp(4.0)) - 1e-9
+    assert set(found["score"].round(9)) <= set(low["score"].round(9))
+    (tmp_path / "truth").mkdir()
+    audacity(tmp_path / "truth/night.txt", {"up": CALLS_S})
+    capsys.readouterr()
+    assert run_g5(["evaluate", "found/predictions.csv", "truth"]) == 0
+    assert "looks only above" not in capsys.readouterr().out
+    (tmp_path / "found/candidates.csv").unlink()
+    assert run_g5(["evaluate", "found/predictions.csv", "truth"]) == 0
+    assert "looks only above" in capsys.readouterr().out
+
+
+def test_output_is_identical_for_any_number_of_workers(job, tmp_path):
+    audacity(tmp_path / "both.txt", {"up": CALLS_S[:5], "down": OTHERS_S[:3]})
+    seen = []
+    for workers in (1, 3):
+        out = f"found{workers}"
+        more = [f"detection.workers={workers}", f"path.root_dir=home{workers}"]
+        assert job("night.wav", "--support", "both.txt", "-o", out, *more) == 0
+        seen.append([(tmp_path / out / name).read_bytes()
+                     for name in ("predictions.csv", "candidates.csv", "night.txt")])  # fmt: skip
+    assert seen[0] == seen[1]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "rate", "call_s", "more"),
+    [
+        (20.0, 22050, 0.005, []),
+        (20.0, 4000, 0.3, []),
+        (4.0, 500_000, 0.01, []),
+        (4.0, 250_000, 0.03, ["detection.time_expansion=10"]),
+        (400.0, 4000, 30.0, []),
+    ],
+)
+def test_calls_of_any_length_at_any_rate(seconds, rate, call_s, more, job, tmp_path, night):
+    """Clicks of 5 ms, songs of 30 s, elephants at 4 kHz, bats at 500 kHz."""
+    t = np.arange(round(call_s * rate)) / rate
+    top = min(rate / 5, 60_000)
+    call = 0.5 * np.sin(2 * np.pi * (0.4 * top * t + 0.3 * top * t**2 / call_s))
+    starts = np.linspace(0.05, 0.95, 8) * (seconds - call_s)
+    samples: int = round(seconds * rate)
+    x = 0.01 * np.random.default_rng(0).standard_normal(samples)
+    for start in starts:
+        first = round(start * rate)
+        x[first : first + len(call)] += call
+    soundfile.write(tmp_path / "x.wav", x, rate)
+    audacity(tmp_path / "x.txt", {"up": starts[:5].tolist()}, call_s)
+    more = [*more, "detection.pictures=false"]
+    assert job("x.wav", "--support", "x.txt", *more, arch="v1") == 0
+    found = predictions(tmp_path / "found")
+    near = 0.01 if call_s < 0.05 else 0.0  # a frame of the front end
+    assert overlap(found, (starts[5:] - near).tolist(), call_s + 2 * near) >= 2
+    assert len(found) <= 12
+    lengths = found["end_s"] - found["start_s"]
+    assert 0.2 * call_s < lengths.median() < 2.5 * call_s
+
+
+@pytest.mark.parametrize("suffix", ["wav", "rf64"])
+def test_rf64_is_read_to_its_end(suffix, tmp_path):
+    path = tmp_path / f"x.{suffix}"
+    x = soundscape(2, {0.5: UP})
+    soundfile.write(path, x, RATE, format="RF64", subtype="FLOAT")
+    assert audio.info(path, to_end=True).note == ""
+    assert np.array_equal(audio.read(path, to_end=True), x)
+    data = bytearray(path.read_bytes())
+    at = data.index(b"ds64") + 16
+    # The length in ds64 is more than there is: the recorder was stopped.
+    data[at : at + 8] = (10**10).to_bytes(8, "little")
+    path.write_bytes(data)
+    assert "end of the file" in audio.info(path, to_end=True).note
+    assert np.array_equal(audio.read(path, to_end=True), x)

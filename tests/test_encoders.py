@@ -1,6 +1,7 @@
 """Encoders: what a name means, what each gives, and what `g5 encoders check` finds."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -139,6 +140,25 @@ def test_onnx(tmp_path):
         load_encoder(str(path))
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_an_exported_encoder_gives_what_it_gave(tmp_path):
+    import onnx
+
+    ours = load_encoder("waveform_cnn")
+    x, file = 0.1 * torch.randn(2, ours.window_samples), str(tmp_path / "ours.onnx")
+    axes = {"wave": {0: "batch", 1: "samples"}, "embedding": {0: "batch"}}
+    names: Any = {"input_names": ["wave"], "output_names": ["embedding"], "dynamic_axes": axes}
+    torch.onnx.export(ours.module, (x,), file, dynamo=False, **names)
+    model = onnx.load(file)
+    onnx.helper.set_model_props(model, {"sample_rate": str(ours.sr), "window_s": "1.0"})
+    onnx.save(model, file)
+    back = load_encoder(file)
+    assert (back.sr, back.window_s, back.embedding_dim) == (ours.sr, 1.0, ours.embedding_dim)
+    with torch.no_grad():
+        for wave_BS in (x, x[:1, :9000]):
+            torch.testing.assert_close(back.forward(wave_BS), ours.forward(wave_BS))
+
+
 def test_bad_onnx_is_said(tmp_path):
     two = small_onnx(tmp_path / "two.onnx", inputs=2)
     with pytest.raises(UserError, match=r"has 2 inputs \(wave, more_0\)"):
@@ -158,6 +178,22 @@ def test_classes_of_ones_own():
     assert said.sr == 16000
     silent = load_encoder(f"{USERS}.Silent", ["encoder.embedding_dim=6"])
     assert silent.embedding_dim == 6
+
+
+def test_what_a_name_means_in_order(tmp_path, monkeypatch):
+    """A path, then a name of conf/encoder/, then an import path; the current directory counts."""
+    monkeypatch.chdir(tmp_path)
+    source = (Path(__file__).parent / "user_encoders.py").read_text()
+    (tmp_path / "lately").mkdir()
+    for name in ("mine_alone.py", "mel_cnn.py", "lately/models.py"):
+        (tmp_path / name).write_text(source)
+    for name in ("mine_alone.Good", "mine_alone:Good", "lately.models.Good", "lately.models:Good"):
+        assert load_encoder(name).embedding_dim == 6
+    assert load_encoder("mel_cnn").embedding_dim == 256
+    path = small_onnx(tmp_path / "mel_cnn.onnx", metadata={"sr": "8000", "window_s": "0.5"})
+    assert load_encoder(path.name).kind == "onnx"
+    with pytest.raises(UserError, match="no such file"):
+        load_encoder("mine_alone.onnx")
 
 
 @pytest.mark.parametrize(
@@ -185,8 +221,26 @@ def test_an_unknown_key_is_said():
         load_encoder(f"{USERS}.Good", ["encoder.depth=3"])
     with pytest.raises(UserError, match=r"torchaudio.pipelines has none"):
         load_encoder("wav2vec2", ["encoder.bundle=NOTHING"])
+
+
+def test_wav2vec2_takes_weights_from_a_file(tmp_path):
+    def load(weights: str, *more: str) -> Any:
+        return load_encoder("wav2vec2", [*WAV2VEC2[1:], f"encoder.weights={weights}", *more])
+
+    def model(weights: str) -> Any:
+        return load(weights).module.model
+
+    file = tmp_path / "w.pt"
+    torch.save({key: 2 * value for key, value in model("random").state_dict().items()}, file)
+    theirs = model(str(file)).state_dict()
+    assert all(torch.equal(theirs[k], 2 * v) for k, v in model("random").state_dict().items())
+    with pytest.raises(UserError, match=r"no state dict .*encoder\.n_layers.* Missing key"):
+        load(str(file), "encoder.n_layers=2")
+    (tmp_path / "text.pt").write_text("hello")
     with pytest.raises(UserError, match="is no state dict"):
-        load_encoder("wav2vec2", [*WAV2VEC2[1:], "encoder.weights=nowhere.pt"])
+        load(str(tmp_path / "text.pt"))
+    with pytest.raises(UserError, match=r"is no state dict \(No such file"):
+        load("nowhere.pt")
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,8 @@ def write_set(root: Path, names: str) -> None:
 
 def test_event_scores_beside_episode_accuracy(place, capsys):
     write_set(Path("eval"), "abcd")
+    silent = Path("eval/PB/c.wav")
+    soundfile.write(silent, np.zeros(10 * RATE), RATE)
     run_train(["arch=v1", "debug=fast", "logger=none", "test=false"])
     (checkpoint,) = Path("outputs").glob("*/v1_debug/checkpoints/best*.ckpt")
     capsys.readouterr()
@@ -40,8 +42,10 @@ def test_event_scores_beside_episode_accuracy(place, capsys):
                    "path.eval_dir=eval", "arch.episodes.n_way=2", "arch.episodes.k_shot=1",
                    "arch.episodes.n_query=2", "arch.episodes.test_episodes=20",
                    "logger=mlflow"]) == 0  # fmt: skip
-    out = capsys.readouterr().out
-    assert "events in 4 recordings of 2 subsets, mode fair" in out
+    out, error = capsys.readouterr()
+    assert "events in 3 recordings of 2 subsets, mode fair" in out
+    assert f"left out of the event scores: {silent.absolute()}: is silent" in error
+    assert "looks only above" not in out, "the oracle knows what lower thresholds would find"
     (file,) = Path("outputs").glob("*/v1_debug/test-*/event_scores.json")
     scores = json.loads(file.read_text())
     assert set(scores["subsets"]) == {"HB", "PB"}

@@ -70,16 +70,18 @@ def draw_answers(rng, n_classes, n_sources, n_queries):
     return rng.random(len(class_ids)) < of_source.repeat(n_queries), class_ids, sources
 
 
-def test_resampled_interval_covers_new_classes_where_the_plain_one_does_not():
+@pytest.mark.parametrize(("n_classes", "n_sources"), [(5, 3), (10, 10), (20, 5)])
+def test_resampled_interval_covers_new_classes_where_the_plain_one_does_not(n_classes, n_sources):
+    """Nominally 95 %; of 1,000 repetitions 93.7, 92.9 and 95.0 % (docs/DECISIONS.md)."""
     rng = np.random.default_rng(4)
     covered, covered_plain = [], []
-    for seed in range(300):
-        hits, class_ids, sources = draw_answers(rng, 20, 5, 40)
-        interval = resampled_interval(hits, class_ids, sources, seed=seed, resamples=500)
+    for seed in range(400):
+        hits, class_ids, sources = draw_answers(rng, n_classes, n_sources, 40)
+        interval = resampled_interval(hits, class_ids, sources, seed=seed, resamples=300)
         covered.append(interval.low <= 0.6 <= interval.high)
         plain = mean_interval(hits.astype(float))
         covered_plain.append(plain.low <= 0.6 <= plain.high)
-    assert 0.91 <= np.mean(covered) <= 0.99
+    assert 0.90 <= np.mean(covered) <= 0.98
     assert np.mean(covered_plain) < 0.7
 
 

@@ -157,3 +157,56 @@ def test_two_tabs_do_not_clobber_each_other(folder, browser):
         assert sorted(e.label for e in entries(folder).values()) == ["high", "low"]
     finally:
         server.kill()
+
+
+def until(page, expression: str) -> None:
+    """`wait_for_function`, which the page's content policy forbids."""
+    for _ in range(200):
+        if page.evaluate(expression):
+            return
+        page.wait_for_timeout(100)
+    raise AssertionError(expression)
+
+
+def test_keys_zoom_and_play(folder, browser):
+    server = Server(folder)
+    try:
+        page = browser.new_page()
+        page.goto(server.url)
+        label(page, 6, done=0)
+        until(page, "state.curve.length > 0 && points !== null")
+        source = "document.getElementById('tile').src"
+        before = page.evaluate(source)
+        page.keyboard.press("+")
+        assert "zoom=1&" in page.evaluate(source) != before
+        page.keyboard.press("f")
+        assert "band=0.5" in page.evaluate(source)
+        page.keyboard.press("Space")
+        until(page, "document.getElementById('audio').currentTime > 0")
+        legend, panel = (page.locator(name).bounding_box() for name in ("#legend", "#map"))
+        assert legend["x"] + legend["width"] <= panel["x"] + panel["width"] + 1
+    finally:
+        server.kill()
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_a_map_shows_and_plays_what_is_under_the_mouse(folder, browser, monkeypatch, dims):
+    monkeypatch.chdir(folder)
+    command = ["map", "birds.store", "--beside", "birds.store", "-o", "map.html"]
+    assert run_g5([*command, f"map.dims={dims}", "map.tiles=60"]) == 0
+    page = browser.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto((folder / "map.html").as_uri())
+    page.evaluate("HTMLMediaElement.prototype.play = async function() { window.heard = this.src }")
+    x, y = page.evaluate(
+        "() => { const v = views[1], box = v.canvas.getBoundingClientRect();"
+        " return [box.left + v.x[7], box.top + v.y[7]]; }"
+    )
+    page.mouse.move(x, y)
+    assert page.locator("#tip").is_visible()
+    assert "rec" in page.locator("#tip div").inner_text()
+    page.locator("#tip img").evaluate("image => image.decode()")  # raises if it is no picture
+    page.mouse.click(x, y)
+    assert page.evaluate("window.heard").startswith("data:audio/mpeg;base64,")
+    assert errors == []

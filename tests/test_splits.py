@@ -174,6 +174,31 @@ def test_the_verb_writes_a_file_that_g5_reads(listed, capsys):
         load(listed / "made" / "split.csv", fold=3)
 
 
+def test_a_split_is_recorded_where_there_is_an_mlflow(listed, monkeypatch, capsys):
+    from mlflow import MlflowClient
+
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    command = ["data", "split", "audio/clips.csv", "-o", "split.csv"]
+    assert run_g5(command) == 0
+    assert not (listed / "mlflow.db").exists()
+    client = MlflowClient(f"sqlite:///{listed}/mlflow.db")
+    client.search_experiments()  # makes it
+    assert run_g5([*command, "--no-mlflow"]) == 0
+    assert client.get_experiment_by_name("split") is None
+    assert run_g5(command) == 0
+    assert "MLflow  experiment split in mlflow.db" in capsys.readouterr().out
+    experiment = client.get_experiment_by_name("split")
+    assert experiment is not None
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.data.tags["split_file"] == split_hash_of(listed / "split.csv")
+    assert run.data.metrics["clips/train"] > 0
+    assert {i.path for i in client.list_artifacts(run.info.run_id)} == {"split.csv", "figures"}
+    # What MLflow refuses costs nothing but its record.
+    (listed / "mlflow.db").write_text("no database")
+    assert run_g5(command) == 0
+    assert "cannot be used" in capsys.readouterr().err
+
+
 def test_folds_without_a_split_file_are_by_class(listed):
     tested = []
     for fold in range(3):

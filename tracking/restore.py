@@ -68,6 +68,12 @@ def restore(path: str | os.PathLike[str]) -> Restored:
     path = Path(path)
     content = load(path)
     header, state = content["g5"], content["state_dict"]
+    for key in ("config", "front_end", "normalize", "label_map"):
+        if key not in header:
+            raise UserError(
+                f"{path}: a checkpoint without {key}: how it hears cannot be known; "
+                "give one that g5 train wrote"
+            )
     config = header["config"]
     try:
         model = build(config["arch"]["model"], expect=ProtoNet, where="arch.model")

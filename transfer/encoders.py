@@ -22,7 +22,7 @@ from conf.nodes import overridden, read_node
 from preprocessing.errors import UserError
 from preprocessing.frontend import FrontEnd
 from preprocessing.normalize import Normalize, scalar_stats
-from transfer.estimator import import_class
+from transfer.user_classes import import_class
 from transfer.vectors import EncoderFacts
 
 # What of an encoder's group is not for its constructor.

@@ -3,10 +3,7 @@
 Shapes: N examples, D embedding width, C classes, labels or ratings, B a batch.
 """
 
-import importlib
-import inspect
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, cast, get_args
 
 import numpy as np
@@ -17,23 +14,19 @@ from torch import Tensor, nn
 
 from archs.heads import EmbeddingClassifier, LinearHead, MLPHead, ResidualHead
 from archs.losses import ClassWeights, bce_with_logits, class_weights, cross_entropy, mae, mse
-from archs.stopping import EarlyStopping
 from preprocessing.balance import Balance, balanced_rows
 from preprocessing.errors import UserError
+from transfer.head_training import train
+from transfer.user_classes import build_head
 
 Task = Literal["single", "multi", "rating"]
 NETWORKS = ("linear", "projection", "mlp", "deep", "residual")
 TASKS = ("single", "multi", "rating")
 WEIGHTS, SAMPLINGS = get_args(ClassWeights), get_args(Balance)
 ERRORS = {"mse": mse, "mae": mae}
-# Of a head's widths and outputs, as others call them.
-INPUT_NAMES = ("input_dim", "embedding_dim", "in_features", "in_dim")
-OUTPUT_NAMES = ("n_outputs", "num_classes", "n_classes", "out_features", "output_dim")
 # Fewer than this many examples in the held-back part decide nothing.
 SMALLEST_HELD_BACK = 20
 SMALLEST_STD = 1e-6
-# Of an epoch, at least, in batches of at least so many.
-STEPS, SMALLEST_BATCH = 8, 8
 # Of a label that is never there nor predicted.
 ZERO: Any = 0
 
@@ -166,7 +159,7 @@ class EmbeddingHead(BaseEstimator):
             threads = torch.get_num_threads()
             torch.set_num_threads(1)
             try:
-                _Training(self, self.loss_for(data[1])).run(data, held)
+                self.history_ = train(self, self.loss_for(data[1]), data, held)
             finally:
                 torch.set_num_threads(threads)
         self.module_.eval()
@@ -362,130 +355,6 @@ class EmbeddingHead(BaseEstimator):
         return out_NC.reshape(len(out_NC)) if one else out_NC
 
 
-class _Training:
-    """The loop: AdamW, a cosine, early stopping."""
-
-    def __init__(self, head: EmbeddingHead, loss: Callable[[Tensor, Tensor], Tensor]) -> None:
-        self._head = head
-        self._module = head.module_
-        self._loss = loss
-
-    def run(self, data: tuple[Tensor, Tensor], held: tuple[Tensor, Tensor] | None) -> None:
-        head, (x, y) = self._head, data
-        parameters = [p for p in self._module.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW(
-            parameters, lr=head.learning_rate, weight_decay=head.weight_decay
-        )
-        size = min(head.batch_size, max(math.ceil(len(x) / STEPS), SMALLEST_BATCH))
-        length = len(x) if head.sampling == "none" else len(head.epoch_order(y, 0))
-        steps = head.max_epochs * math.ceil(length / size)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-        stopping = EarlyStopping(
-            self._module, monitor="loss", mode="min", patience=head.patience, min_delta=1e-3
-        )
-        history: list[dict[str, float]] = []
-        head.history_ = history
-        for epoch in range(head.max_epochs):
-            self._module.train()
-            total = 0.0
-            for rows in head.epoch_order(y, epoch).split(size):
-                loss = self._step(x[rows], y[rows], epoch)
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                optimizer.step()
-                schedule.step()
-                total += loss.item() * len(rows)
-            entry = {"train": total / length}
-            if held is not None:
-                entry["val"] = self._evaluate(held)
-            history.append(entry)
-            if stopping.update({"loss": entry.get("val", entry["train"])}):
-                break
-        stopping.restore()
-
-    def _step(self, x: Tensor, y: Tensor, epoch: int) -> Tensor:
-        out = self._module(x)
-        wanted = (len(x), self._head.n_outputs_)
-        if out.shape != wanted:
-            raise UserError(
-                f"{self._head.network}: gives {tuple(out.shape)} for {len(x)} embeddings, where "
-                f"{wanted} is needed"
-            )
-        loss = self._loss(out, y)
-        if not torch.isfinite(loss):
-            raise UserError(
-                f"the loss is {loss.item():g} in epoch {epoch + 1}; lower learning_rate="
-                f"{self._head.learning_rate:g}"
-            )
-        return loss
-
-    @torch.no_grad()
-    def _evaluate(self, held: tuple[Tensor, Tensor]) -> float:
-        self._module.eval()
-        return self._loss(self._module(held[0]), held[1]).item()
-
-
-def build_head(dotted: str, input_dim: int, n_outputs: int) -> nn.Module:
-    """A head of the user's by import path ``pkg.mod.Class`` or ``pkg.mod:Class``.
-
-    Its constructor takes the width of the embeddings under one of `INPUT_NAMES`, and may take the
-    number of outputs under one of `OUTPUT_NAMES`.
-
-    Raises:
-        UserError: there is none, or its constructor takes no width.
-    """
-    cls = import_class(dotted, "head")
-    names = list(inspect.signature(cls).parameters)
-    width = next((name for name in INPUT_NAMES if name in names), None)
-    if width is None:
-        raise UserError(
-            f"{dotted}: its constructor takes ({', '.join(names)}); the width of the embeddings "
-            f"must be among them, as {' or '.join(INPUT_NAMES[:2])}"
-        )
-    outputs = next((name for name in OUTPUT_NAMES if name in names), None)
-    values = {width: input_dim} | ({outputs: n_outputs} if outputs else {})
-    try:
-        module = cls(**values)
-    except Exception as error:
-        raise UserError(f"{dotted}: cannot be made: {_told(error)}") from error
-    if not isinstance(module, nn.Module):
-        raise UserError(f"{dotted}: is no nn.Module")
-    return module
-
-
-def import_class(dotted: str, what: str) -> type[Any]:
-    """The class at ``pkg.mod.Class`` or ``pkg.mod:Class``; the current directory is importable.
-
-    Raises:
-        UserError: there is no such module or class, or importing it fails.
-    """
-    import os
-    import sys
-
-    module_name, _, name = dotted.rpartition(":" if ":" in dotted else ".")
-    if not module_name or not name:
-        raise UserError(f"{what} {dotted!r}: no import path like my_pkg.models.MyClass")
-    here = os.getcwd()
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name and (module_name + ".").startswith(error.name + "."):
-            raise UserError(
-                f"{what} {dotted}: there is no module {error.name} (looked in {here}, too)"
-            ) from error
-        raise UserError(f"{what} {dotted}: {module_name} needs {error.name}: install it") from error
-    except Exception as error:
-        raise UserError(
-            f"{what} {dotted}: importing {module_name} fails: {_told(error)}"
-        ) from error
-    found = getattr(module, name, None)
-    if not isinstance(found, type):
-        raise UserError(f"{what} {dotted}: {module_name} has no class {name}")
-    return found
-
-
 def checked_embeddings(X: Any) -> np.ndarray:
     """Embeddings (N, D) as contiguous float32.
 
@@ -527,17 +396,3 @@ def check_settings(head: EmbeddingHead) -> None:
         raise UserError(f"learning_rate={head.learning_rate}: must be above 0")
     if not 0 <= head.validation_share < 1:
         raise UserError(f"validation_share={head.validation_share}: must be in [0, 1)")
-
-
-def _told(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'}"
-
-
-def multi_hot(labels: Sequence[str], classes: Sequence[str], separator: str = ";") -> np.ndarray:
-    """Labels like ``"owl;wren"`` as a 0/1 matrix (N, C)."""
-    number = {name: column for column, name in enumerate(classes)}
-    out = np.zeros((len(labels), len(classes)), np.int64)
-    for row, text in enumerate(labels):
-        for name in filter(None, (part.strip() for part in text.split(separator))):
-            out[row, number[name]] = 1
-    return cast("np.ndarray", out)

@@ -9,6 +9,7 @@ Shapes: N windows, L labels, S samples, D embedding width, C classes.
 """
 
 import copy
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,7 +148,10 @@ def held_back(clips: Clips, settings: FinetuneSettings) -> tuple[np.ndarray, np.
         n_splits = max(2, round(1 / max(settings.validation_share, 1e-3)))
         n_splits = min(n_splits, len(np.unique(clips.groups)))
         splitter = StratifiedGroupKFold(n_splits, shuffle=True, random_state=settings.seed)
-        train, val = next(iter(splitter.split(nothing, clips.y, clips.groups)))
+        with warnings.catch_warnings():
+            # Of classes with few labels: the job says what their few labels are worth.
+            warnings.simplefilter("ignore", UserWarning)
+            train, val = next(iter(splitter.split(nothing, clips.y, clips.groups)))
     else:
         splitter = GroupShuffleSplit(
             1, test_size=settings.validation_share, random_state=settings.seed

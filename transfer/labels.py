@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from preprocessing.errors import UserError
-from transfer.estimator import Task, multi_hot
+from transfer.estimator import Task
 from transfer.vectors import VectorStore
 
 SEPARATOR = ";"
@@ -170,7 +170,7 @@ def label_targets(
         classes = sorted({part.strip() for text in labels for part in text.split(SEPARATOR)} - {""})
         if not classes:
             raise UserError(f"{where}: every label is empty")
-        return multi_hot(labels, classes, SEPARATOR), classes
+        return _multi_hot(labels, classes), classes
     if "" in labels:
         raise UserError(f"{where}, row {rows[labels.index('')]}: the label is empty")
     classes = sorted(set(labels))
@@ -257,3 +257,13 @@ def rows_of_labels(
     if not found:
         raise UserError(f"{where}: no label falls on a clip of {store.path}")
     return found
+
+
+def _multi_hot(labels: Sequence[str], classes: Sequence[str]) -> np.ndarray:
+    """Labels like ````"owl;wren"`` as a 0/1 matrix (N, C)."""
+    number = {name: column for column, name in enumerate(classes)}
+    out = np.zeros((len(labels), len(classes)), np.int64)
+    for row, text in enumerate(labels):
+        for name in filter(None, (part.strip() for part in text.split(SEPARATOR))):
+            out[row, number[name]] = 1
+    return out

@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from archs.blocks import blocks_of
 from preprocessing.errors import UserError
 from transfer.encoders import LoadedEncoder
-from transfer.estimator import build_head
+from transfer.user_classes import build_head
 
 BATCH = 4
 LONG_S = 30.0

@@ -22,8 +22,9 @@ from conf.nodes import read_node
 from preprocessing.atomic import atomic_path
 from preprocessing.balance import Balance, balanced_rows
 from preprocessing.errors import UserError
-from transfer.estimator import SAMPLINGS, EmbeddingHead, import_class
+from transfer.estimator import SAMPLINGS, EmbeddingHead
 from transfer.prototype import PrototypeHead
+from transfer.user_classes import import_class
 from transfer.vectors import EncoderFacts, VectorStore
 
 FORMAT = 1

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from preprocessing.errors import UserError
-from transfer.vectors import Vectors
+from transfer.blocks import Vectors
 
 Metric = Literal["cosine", "dot", "euclidean"]
 METRICS = ("cosine", "dot", "euclidean")

@@ -31,6 +31,11 @@ from verbs.shared import OVERRIDES, PASS_THROUGH
     metavar="NAMES",
     help="raven, audacity, csv, dcase, parquet, with commas; by default the support's own.",
 )
+@click.option(
+    "--truth",
+    type=click.Path(exists=True, path_type=Path),
+    help="Where known: a table, or a folder of them, to draw beside what was found.",
+)
 @click.argument("overrides", **OVERRIDES)
 def detect(
     checkpoint: Path,
@@ -38,6 +43,7 @@ def detect(
     support: Path,
     out: Path,
     formats: str | None,
+    truth: Path | None,
     overrides: tuple[str, ...],
 ) -> None:
     """Find every call like a few marked ones, in one recording or a folder of them.
@@ -52,7 +58,7 @@ def detect(
     """
     from jobs.detect import detect as find
 
-    sys.exit(find(checkpoint, recordings, support, out, formats, list(overrides)))
+    sys.exit(find(checkpoint, recordings, support, out, formats, list(overrides), truth))
 
 
 @click.command()

@@ -113,8 +113,12 @@ def _load(model: nn.Module, path: Path) -> None:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         model.load_state_dict(state)
-    except (OSError, RuntimeError, AttributeError, TypeError, EOFError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    except OSError as error:
+        raise UserError(f"encoder.weights={path}: is no state dict ({error.strerror})") from error
+    except Exception as error:  # torch raises many kinds for what is no file of its own
+        lines = [line.strip() for line in str(error).splitlines()] or [type(error).__name__]
+        reason = " ".join(lines[:2])[:160]
         raise UserError(
-            f"encoder.weights={path}: is no state dict of this model ({reason})"
+            f"encoder.weights={path}: is no state dict of a model with encoder.n_layers, "
+            f"encoder.width and encoder.n_heads as they are ({reason})"
         ) from error

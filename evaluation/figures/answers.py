@@ -121,7 +121,7 @@ def confidence_histogram(
         axes.yaxis.set_major_formatter(lambda share, _: f"{100 * abs(share):.3g}%")
         axes.set_xlabel("confidence of an answer")
         axes.set_ylabel("of all answers")
-        axes.legend(loc="best")
+        figure.legend(loc="outside lower center", ncols=3)
         figure.suptitle(_sure_and_wrong(confidence_A, hit_A), x=0.01, ha="left", weight="bold",
                         fontsize=12)  # fmt: skip
     return path

@@ -187,7 +187,10 @@ def _panel(axes: "Axes", xy_P2: np.ndarray, groups: np.ndarray) -> None:
 def _names_in_map(
     axes: "Axes", xy_P2: np.ndarray, group_P: np.ndarray, names: Sequence[str]
 ) -> None:
-    """Names at the middle of their groups, the tightest groups first, where none covers another."""
+    """Names at the middle of their groups, the tightest groups first, where none covers another.
+
+    A clip on its own is no group, and has no name.
+    """
     from matplotlib.patheffects import withStroke
 
     middle_C2 = np.stack([np.median(xy_P2[group_P == c], axis=0) for c in range(len(names))])
@@ -195,7 +198,9 @@ def _names_in_map(
     count_C = np.bincount(group_P)
     span_2 = np.ptp(xy_P2, axis=0)
     taken: list[tuple[float, float, float]] = []
-    for c in np.lexsort((spread_C, count_C < 2)):
+    for c in np.argsort(spread_C, kind="stable"):
+        if count_C[c] < 2:
+            continue
         x, y = (middle_C2[c] - xy_P2.min(0)) / np.where(span_2 > 0, span_2, 1)
         half = 0.0058 * len(names[c])  # of the panel's width, in this size of letters
         if any(abs(y - b) < 0.022 and abs(x - a) < half + h for a, b, h in taken):

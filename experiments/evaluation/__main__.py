@@ -1,8 +1,9 @@
 """The same classifiers under random, grouped and given splits of ESC-10 and FSDD.
 
-    python -m experiments.evaluation path.real_dir=DIR [esc10|fsdd] [key=value ...]
+    python -m experiments.evaluation path.real_dir=DIR [esc10|fsdd] [CKPT] [key=value ...]
 
-See README.md beside this file for what DIR holds. Prints a table a set and writes a report.
+See README.md beside this file for what DIR holds and which checkpoint. Prints a table a set and
+writes a report.
 
 Shapes: R clips, F features.
 """
@@ -20,8 +21,9 @@ import numpy as np
 import pandas as pd
 import torch
 
+from archs.protonet import ProtoNet
 from conf.build import build
-from conf.compose import composed
+from conf.compose import composed, on_checkpoint
 from conf.parts import data_of, front_end_of, material_of, root_of
 from conf.validate import resolve
 from evaluation import page
@@ -37,6 +39,9 @@ from preprocessing.normalize import Normalize
 from preprocessing.progress import track
 from preprocessing.seeds import seed_all
 from preprocessing.splits import fold_numbers
+from tracking.checkpoints import find
+from tracking.mlflow_files import record_files
+from tracking.restore import Restored, restore
 
 SEEDS = 3  # repetitions of the drawn splits
 RESAMPLES = 2000
@@ -78,19 +83,36 @@ SETS = {
 def main(arguments: Sequence[str]) -> None:
     """Evaluate, print and report."""
     names = [word for word in arguments if word in SETS] or list(SETS)
-    overrides = [word for word in arguments if word not in SETS]
+    trained = [restore(find(word)[0]) for word in arguments if word.endswith(".ckpt")]
+    overrides = [word for word in arguments if word not in SETS and not word.endswith(".ckpt")]
     config = resolve(composed(["experiment=real_clips", "arch=v1", *overrides]))
     root = real_dir(config)
-    tables = {SETS[name].name: evaluated(SETS[name], root, overrides) for name in names}
+    tables = {SETS[name].name: evaluated(SETS[name], root, trained, overrides) for name in names}
     for name, table in tables.items():
         print(f"\n{name}\n\n{markdown(table)}")
     print(f"\n{hardware()}")
-    print(f"report  {report(tables, root_of(config) / 'outputs' / 'evaluation')}")
+    folder = root_of(config) / "outputs" / "evaluation"
+    command = "python -m experiments.evaluation path.real_dir=DIR " + " ".join(
+        [*names, *("CKPT" for _ in trained), *(o for o in overrides if not o.startswith("path."))]
+    )
+    made = report(tables, folder, trained, command)
+    print(f"report  {made}")
+    files = [made, *sorted(folder.glob("*.png"))]
+    metrics = {f"flattered/{name}": table["flattered"].map(lambda i: i.mean).max()
+               for name, table in tables.items()}  # fmt: skip
+    place = record_files(
+        files, root=root_of(config), job="evaluation", name=", ".join(tables), tags={},
+        metrics=metrics,
+    )  # fmt: skip
+    if place:
+        print(f"MLflow  {place}")
 
 
-def evaluated(real_set: RealSet, root: Path, overrides: Sequence[str]) -> pd.DataFrame:
+def evaluated(
+    real_set: RealSet, root: Path, trained: Sequence[Restored], overrides: Sequence[str]
+) -> pd.DataFrame:
     """Every task, kind of features and classifier of a set, one row each."""
-    clips, features = clips_and_features(real_set, root, overrides)
+    clips, features = clips_and_features(real_set, root, trained, overrides)
     rows = []
     for task in real_set.tasks:
         for kind, x_RF in features.items():
@@ -100,7 +122,7 @@ def evaluated(real_set: RealSet, root: Path, overrides: Sequence[str]) -> pd.Dat
 
 
 def clips_and_features(
-    real_set: RealSet, root: Path, overrides: Sequence[str]
+    real_set: RealSet, root: Path, trained: Sequence[Restored], overrides: Sequence[str]
 ) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
     """The set's clips with all columns of its list, and their features."""
     settings = ["experiment=real_clips", "arch=v1", "data=clips", "data.split=test",
@@ -115,10 +137,17 @@ def clips_and_features(
     listed["file"] = [os.path.abspath(home / name) for name in listed["file"]]
     clips = events[["file"]].merge(listed, on="file", how="left", validate="many_to_one")
     reader = material_of(plain, corpus, front_end_of(plain)).reader("test")
-    return clips, {
-        "raw": raw_of(reader),
-        "untrained v1": untrained(plain, reader),
-    }
+    kinds = {"raw": raw_of(reader), "untrained v1": untrained(plain, reader)}
+    for restored in trained:
+        config = on_checkpoint(
+            restored.config,
+            ["data=clips", "data.split=test", f"features.clip_s={real_set.clip_s}", *overrides],
+            {"data.root": str(root / real_set.table)},
+        )
+        own = material_of(config, corpus, restored.front_end).reader("test")
+        z_RF = embedded(restored.model, restored.normalize, own)
+        kinds[f"trained {config['arch']['name']}"] = z_RF
+    return clips, kinds
 
 
 def plan_of(reader: ClipReader) -> ClipPlan:
@@ -133,15 +162,15 @@ def raw_of(reader: ClipReader) -> np.ndarray:
 
 def untrained(config: dict[str, Any], reader: ClipReader) -> np.ndarray:
     """Embeddings of v1 as it is before training, (R, F)."""
-    from archs.protonet import ProtoNet
-
     seed_all(config["seed"], deterministic=False)
     model = build(config["arch"]["model"], expect=ProtoNet, where="arch.model")
-    normalize = Normalize(mode="sample", n_mels=reader.n_mels)
-    device = torch.device("cpu")
-    return embed_plan(
-        model, normalize, plan_of(reader), reader, batch_size=64, device=device
-    ).numpy()
+    return embedded(model, Normalize(mode="sample", n_mels=reader.n_mels), reader)
+
+
+def embedded(model: ProtoNet, normalize: Normalize, reader: ClipReader) -> np.ndarray:
+    """(R, F)."""
+    plan, device = plan_of(reader), torch.device("cpu")
+    return embed_plan(model, normalize, plan, reader, batch_size=64, device=device).numpy()
 
 
 # --- one row ------------------------------------------------------------------------------------
@@ -233,13 +262,21 @@ def markdown(table: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def report(tables: dict[str, pd.DataFrame], folder: Path) -> Path:
+def report(
+    tables: dict[str, pd.DataFrame], folder: Path, trained: Sequence[Restored], command: str
+) -> Path:
     """One HTML file with the tables and a figure for each set."""
     parts: list[str] = [
         "The same classifier, the same clips: only what the split keeps apart differs. Intervals "
         "(95 %) are over resampled classes and groups; drawn splits are repeated "
         f"{SEEDS} times.",
     ]
+    for one in trained:
+        parts.append(
+            f"Trained {one.config['arch']['name']}: data={one.config['data']['_target_']}, "
+            f"{one.config['arch']['training']['max_epochs']} epochs, seed {one.config['seed']}; it "
+            "never saw these recordings."
+        )
     for name, table in tables.items():
         picture = flattery(table, folder / f"{name.lower()}.png", name)
         most = max(table["flattered"], key=lambda interval: interval.mean)
@@ -252,7 +289,7 @@ def report(tables: dict[str, pd.DataFrame], folder: Path) -> Path:
                 "that the classifier was trained on; the other one does not.",
             ),
         ]
-    parts += [page.heading("How it was made"), hardware(), "python -m experiments.evaluation"]
+    parts += [page.heading("How it was made"), hardware(), command]
     return page.write_page(folder / "report.html", page.page("How much a split flatters", *parts))
 
 

@@ -39,7 +39,7 @@ INDIVIDUALS = {
     "calls_per_recording": 50, "recording_s": 600.0,
 }  # fmt: skip
 SEEDS = (777, 778)
-CHOOSING_SEEDS = 3
+CHOOSING_SEEDS = 2
 PAIRS = 5000
 
 
