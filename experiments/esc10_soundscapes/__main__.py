@@ -112,13 +112,13 @@ def distractors_hit(result: Result, events: pd.DataFrame) -> float:
 def recall_by_snr(result: Result, calls: pd.DataFrame) -> np.ndarray:
     """Share of the calls after the support that were found, by their ratio to the background."""
     snr_of = {
-        (Path(file).stem, round(start, 3)): snr
+        (Path(file).stem, start): snr
         for file, start, snr in zip(calls["file"], calls["start_s"], calls["snr_db"], strict=True)
     }
     snr, found = [], []
     for unit in result.scores.units:
         name, start_T = Path(unit.name).stem, unit.reference.positive_T2[:, 0]
-        snr += [snr_of[name, round(start, 3)] for start in start_T]
+        snr += [snr_of[name, start] for start in start_T]
         found += unit.outcome.found_T.tolist()
     band = np.digitize(snr, BANDS_DB[1:-1])
     return np.array([np.mean(np.array(found)[band == i]) for i in range(len(BANDS_DB) - 1)])
