@@ -7,10 +7,10 @@ from preprocessing.errors import UserError
 from tests.labelled_store import make_store
 from transfer.clusters import cluster_vectors
 from transfer.journal import Entry, Journal
-from transfer.projection import Whitening
 from transfer.search import novelty, search
 from transfer.strategies import STRATEGIES, Pool, choose, unit
 from transfer.verification import equal_error_rate
+from transfer.whitening import Whitening
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((300, 16)).astype(np.float16)
