@@ -167,11 +167,12 @@ def test_every_leaf_of_a_head_acts(name, key, owls):
     if name in ("knn", "tree") and key in ("n_neighbors", "metric", "class_weight"):
         assert _reaches(name, key)  # on so few examples the votes may be the same
         return
-    if key == "patience":
+    if key in ("patience", "min_delta"):
+        sooner = {"patience": 1, "min_delta": 10.0}[key]
         base = ["head.learning_rate=0.3"]
         epochs = [
             len(fit_head(make_head(name, "single", seed=0, overrides=more), *owls).history_)
-            for more in (base, [*base, "head.patience=1"])
+            for more in (base, [*base, f"head.{key}={sooner}"])
         ]
         assert epochs[0] > epochs[1]
         return

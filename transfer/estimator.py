@@ -53,6 +53,7 @@ class EmbeddingHead(BaseEstimator):
         batch_size: examples in a step; of a small training set an eighth, so that an epoch is
             some steps whatever its size.
         patience: epochs without gain after which training stops.
+        min_delta: smaller gains of the loss count as none.
         validation_share: of the training set, held back for early stopping; 0 holds back none.
         weights: class weights: ``none``, ``inverse_frequency`` or ``effective_number``.
         beta: of the effective number.
@@ -84,6 +85,7 @@ class EmbeddingHead(BaseEstimator):
         max_epochs: int = 60,
         batch_size: int = 256,
         patience: int = 5,
+        min_delta: float = 1e-3,
         validation_share: float = 0.15,
         weights: ClassWeights = "none",
         beta: float = 0.99,
@@ -104,6 +106,7 @@ class EmbeddingHead(BaseEstimator):
         self.max_epochs = max_epochs
         self.batch_size = batch_size
         self.patience = patience
+        self.min_delta = min_delta
         self.validation_share = validation_share
         self.weights = weights
         self.beta = beta
@@ -394,5 +397,7 @@ def check_settings(head: EmbeddingHead) -> None:
             raise UserError(f"{name}={getattr(head, name)}: must be at least 1")
     if not head.learning_rate > 0:
         raise UserError(f"learning_rate={head.learning_rate}: must be above 0")
+    if not head.min_delta >= 0:
+        raise UserError(f"min_delta={head.min_delta}: must be at least 0")
     if not 0 <= head.validation_share < 1:
         raise UserError(f"validation_share={head.validation_share}: must be in [0, 1)")

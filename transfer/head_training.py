@@ -49,7 +49,7 @@ def train(
     steps = head.max_epochs * math.ceil(length / size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     stopping = EarlyStopping(
-        module, monitor="loss", mode="min", patience=head.patience, min_delta=1e-3
+        module, monitor="loss", mode="min", patience=head.patience, min_delta=head.min_delta
     )
     history: list[dict[str, float]] = []
     for epoch in range(head.max_epochs):
