@@ -6,7 +6,6 @@ Shapes: N vectors, D their width, P dimensions of the map (2 or 3).
 from typing import Literal
 
 import numpy as np
-import torch
 
 from preprocessing.errors import UserError
 
@@ -70,6 +69,7 @@ def has_umap() -> bool:
 def _umap(small: np.ndarray, *, dims: int, neighbours: int, seed: int) -> np.ndarray:
     import warnings
 
+    import torch
     from umap import UMAP  # pyright: ignore[reportMissingImports]
 
     # numba's threads are OpenMP's, and so are PyTorch's: it leaves its own number behind.
@@ -89,6 +89,8 @@ def _umap(small: np.ndarray, *, dims: int, neighbours: int, seed: int) -> np.nda
 
 def pca(x_ND: np.ndarray, dims: int) -> np.ndarray:
     """The first principal components, (N, P); columns of zeros where there are fewer."""
+    import torch
+
     x = torch.from_numpy(np.array(x_ND, np.float32))
     x -= x.mean(dim=0)
     rank = min(dims, *x.shape)

@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 VERSIONS = sorted(path.parent for path in (ROOT / "archs").glob("v*/arch.py"))
 # What a version may use of g5: the base class, the distances, shared heads, and the error.
 SHARED = {"archs.protonet", "archs.prototypes", "archs.heads", "preprocessing.errors"}
-ROOMS = ("archs", "conf", "evaluation", "jobs", "main", "preprocessing", "tracking")
+ROOMS = ("archs", "conf", "evaluation", "jobs", "main", "preprocessing", "tracking", "verbs")
 
 
 def imports(path: Path) -> set[str]:
@@ -38,7 +38,9 @@ def test_nothing_imports_the_command():
     for room in ROOMS:
         for path in (ROOT / room).rglob("*.py"):
             assert "main" not in imports(path), path
-            assert path.name == "train.py" or "archs.train" not in imports(path), path
+            # What starts a training: the entry point itself, and the verb that calls it.
+            starts = path.name == "train.py" or room == "verbs"
+            assert starts or "archs.train" not in imports(path), path
 
 
 def code_block(text: str, after: str) -> str:
