@@ -10,10 +10,14 @@ import torch
 
 
 def main() -> int:
-    """Print a Markdown table of the rows of every `bench_*.py`; 1 if a limit is not met."""
-    names = sys.argv[1:] or sorted(
+    """Print a Markdown table of the rows of every `bench_*.py`; 1 if a limit is not met, 2 for a wrong name."""
+    known = sorted(
         path.stem.removeprefix("bench_") for path in Path(__file__).parent.glob("bench_*.py")
     )
+    names = sys.argv[1:] or known
+    if strange := [name for name in names if name not in known]:
+        print(f"{strange[0]}: there is no such benchmark; choose from {', '.join(known)}")
+        return 2
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     print(f"{date.today()}, {platform.machine()}, {torch.get_num_threads()} threads, {device}")
     print("| what | g5 | reference | unit | ratio | limit | met | note |")
