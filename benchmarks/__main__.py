@@ -10,7 +10,7 @@ import torch
 
 
 def main() -> int:
-    """Print a Markdown table of the rows of every `bench_*.py`; 1 if a limit is not met, 2 for a wrong name."""
+    """Print a Markdown table of all rows; 1 if a limit is not met, 2 for a name that is none."""
     known = sorted(
         path.stem.removeprefix("bench_") for path in Path(__file__).parent.glob("bench_*.py")
     )
