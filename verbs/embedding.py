@@ -2,30 +2,34 @@
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
 from verbs.shared import OVERRIDES, PASS_THROUGH, paths_and_overrides
 
-CHECK: dict[str, Any] = {
-    "is_flag": True,
-    "help": "Read the store first and drop what is corrupt in it, so that it is made again.",
-}
+into_store = click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path), metavar="STORE",
+    help="The store: made, or added to.",
+)  # fmt: skip
+with_check = click.option(
+    "--check", is_flag=True,
+    help="Read the store first and drop what is corrupt in it, so that it is made again.",
+)  # fmt: skip
+with_labels = click.option(
+    "--labels", required=True, type=click.Path(path_type=Path), metavar="CSV",
+    help="Columns file and label (or rating), and perhaps start_s, end_s, source.",
+)  # fmt: skip
 
 
 @click.command(context_settings=PASS_THROUGH)
 @click.argument("encoder")
 @click.argument("recordings", nargs=-1, required=True)
-@click.option(
-    "-o", "--output", required=True, type=click.Path(path_type=Path), metavar="STORE",
-    help="The store: made, or added to.",
-)  # fmt: skip
+@into_store
 @click.option(
     "--audio-root", type=click.Path(path_type=Path), metavar="DIR",
     help="What file names in the store are relative to.  [default: the recordings' folder]",
 )  # fmt: skip
-@click.option("--check", **CHECK)
+@with_check
 def embed(
     encoder: str,
     recordings: tuple[str, ...],
@@ -51,10 +55,7 @@ def embed(
 
 @click.command(context_settings=PASS_THROUGH)
 @click.argument("stores", nargs=-1, required=True)
-@click.option(
-    "--labels", required=True, type=click.Path(path_type=Path), metavar="CSV",
-    help="Columns file and label (or rating), and perhaps start_s, end_s, source.",
-)  # fmt: skip
+@with_labels
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), metavar="HEAD",
     help="Where the best head goes.  [default: beside its store]",
@@ -105,10 +106,7 @@ def predict(head: Path, sources: tuple[str, ...], output: Path, top: int | None)
 
 @click.command(context_settings=PASS_THROUGH)
 @click.argument("encoder")
-@click.option(
-    "--labels", required=True, type=click.Path(path_type=Path), metavar="CSV",
-    help="Columns file and label (or rating), and perhaps start_s, end_s, source.",
-)  # fmt: skip
+@with_labels
 @click.option(
     "--audio-root", type=click.Path(path_type=Path), metavar="DIR",
     help="What file names in the table are relative to.  [default: the table's folder]",
@@ -135,10 +133,7 @@ def finetune(
 
 @click.command("import")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option(
-    "-o", "--output", required=True, type=click.Path(path_type=Path), metavar="STORE",
-    help="The store: made, or added to.",
-)  # fmt: skip
+@into_store
 @click.option(
     "--index", type=click.Path(path_type=Path), metavar="TABLE",
     help="What the rows of an .npy are.  [default: the table of its name beside it]",
@@ -151,7 +146,7 @@ def finetune(
     "--audio-root", type=click.Path(path_type=Path), metavar="DIR",
     help="What the file names are relative to.",
 )  # fmt: skip
-@click.option("--check", **CHECK)
+@with_check
 def import_(
     files: tuple[Path, ...],
     output: Path,
