@@ -4,7 +4,7 @@ Shape suffixes: P clips of a plan, A answers (all queries of all episodes).
 """
 
 import hashlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from evaluation.mistakes import ClipEmbeddings, confident_mistakes
 from evaluation.raw_features import RawStatistics, raw_feature_scores
 from evaluation.refinement import Refined
 from evaluation.result import ProtocolFacts, TestResult
-from evaluation.scoring import embed_plan, evaluate_episodes
+from evaluation.scoring import EpisodeScores, embed_plan, evaluate_episodes
 from preprocessing.clips import ClipReader
 from preprocessing.episodes import ClipPlan, EpisodeSampler, plan_clips
 from preprocessing.errors import UserError
@@ -114,18 +114,9 @@ def run_test(
     raw = raw_feature_scores(
         plan, raw_reader_for(split), labels, statistics=raw_statistics, batch_size=batch_size
     )
-    if raw_statistics is None:
-        notes.append("no training statistics: the raw-feature row z-scored by them is left out")
-    if temperature is None:
-        notes.append("not calibrated (no validation, or an older checkpoint): temperature 1")
     if refine:
         checks.remove(QUERIES_INDEPENDENT)  # the model is; such a test is not
-        notes.append(
-            f"transductive (arch.episodes.test_refine={refine}): an episode's queries answer "
-            "together; not to be compared with tests that see one query at a time"
-        )
-    elif scores.open_set_E is None:
-        notes.append("no open-set AUROC: every episode holds every class of its clip length")
+    notes += _left_out(scores, raw_statistics, temperature, refine)
     notes += _cautions(corpus, labels, trained_labels, split, episodes)
     source_A = events["source"].to_numpy()[scores.row_A]
     return TestResult(
@@ -146,6 +137,23 @@ def run_test(
         mistakes=confident_mistakes(scores, plan, z_PD),
         clips=ClipEmbeddings.of(plan, z_PD),
     )  # fmt: skip
+
+
+def _left_out(
+    scores: EpisodeScores, statistics: RawStatistics | None, temperature: float | None, refine: int
+) -> Iterator[str]:
+    """What the numbers are without, or not to be compared with."""
+    if statistics is None:
+        yield "no training statistics: the raw-feature row z-scored by them is left out"
+    if temperature is None:
+        yield "not calibrated (no validation, or an older checkpoint): temperature 1"
+    if refine:
+        yield (
+            f"transductive (arch.episodes.test_refine={refine}): an episode's queries answer "
+            "together; not to be compared with tests that see one query at a time"
+        )
+    elif scores.open_set_E is None:
+        yield "no open-set AUROC: every episode holds every class of its clip length"
 
 
 def _cautions(
