@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from experiments.v2_vs_v1.runs import V1, Recipe
 
-EPOCHS, FEW_EPOCHS = 6, 2
+EPOCHS, FEW_EPOCHS, LONGER_EPOCHS = 6, 2, 48
 SHORT = f"arch.training.max_epochs={EPOCHS}"
 # The learned correction changes no answer here (see `main`) and takes most of the scoring time.
 EUCLIDEAN = "arch.model.distance=euclidean"
@@ -85,6 +85,13 @@ ABLATION = (
 )  # fmt: skip
 # What the ablation liked better than the default: as long as `main` trains, and with every seed.
 CANDIDATES = (Recipe("v2_nomasks", "v2", (EUCLIDEAN, *NO_MASKS), "v2 without SpecAugment"),)
+# The same, four times as long and with one seed: does the gain last?
+_LONGER = f"arch.training.max_epochs={LONGER_EPOCHS}"
+LONGER = (
+    Recipe("v2_longer", "v2", (EUCLIDEAN, _LONGER), "v2, four times as long"),
+    Recipe("v2_nomasks_longer", "v2", (EUCLIDEAN, _LONGER, *NO_MASKS),
+           "v2 without SpecAugment, four times as long"),
+)  # fmt: skip
 
 # A hundred batches, half of them pretraining where there is any, at both sizes.
 _FEW = f"arch.training.max_epochs={FEW_EPOCHS}"
