@@ -103,6 +103,15 @@ def prepare_convolutions(module: nn.Module) -> None:
             part.weight.data = part.weight.data.contiguous(memory_format=torch.channels_last)
 
 
+def channels_last(x_B1MT: Tensor) -> Tensor:
+    """The same clips, with strides that make every layer that follows work channels last.
+
+    With one channel both layouts are the same in memory, so that PyTorch goes by the strides,
+    and would keep the first convolution's output, and all after it, channels first.
+    """
+    return x_B1MT.to(memory_format=torch.channels_last)
+
+
 def check(holds: bool, key: str, value: Any, rule: str) -> None:
     """Raise a `UserError` that names ``arch.model.<key>`` unless ``holds``."""
     if not holds:

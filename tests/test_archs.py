@@ -176,6 +176,22 @@ def test_state_dict_survives_a_file_of_plain_tensors(arch: str, distance: str):
 
 
 @pytest.mark.parametrize("arch", ARCH_YAML)
+def test_convolutions_work_channels_last_also_with_loaded_weights(arch: str):
+    model, channels_last = make(arch).eval(), []
+    model.load_state_dict({key: value.contiguous() for key, value in model.state_dict().items()})
+
+    def look(_part: nn.Module, _x: Any, y: Tensor) -> None:
+        channels_last.append(y.is_contiguous(memory_format=torch.channels_last))
+
+    for part in model.modules():
+        if isinstance(part, nn.Conv2d):
+            part.register_forward_hook(look)
+    with torch.no_grad():
+        model(clips(4, 64, 43))
+    assert channels_last and all(channels_last)
+
+
+@pytest.mark.parametrize("arch", ARCH_YAML)
 @pytest.mark.parametrize("bands", [1, 3, 64, 128])
 def test_any_number_of_bands_and_frames_will_do(arch: str, bands: int):
     model = make(arch).eval()

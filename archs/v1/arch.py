@@ -13,7 +13,7 @@ Shapes: B clips, 1 channel, M mel bands, T frames, C channels, D embedding width
 
 from torch import Tensor, nn
 
-from archs.protonet import Encoder, ProtoNet, check, prepare_convolutions
+from archs.protonet import Encoder, ProtoNet, channels_last, check, prepare_convolutions
 
 START_GAIN = 0.25  # of the last batch norm
 
@@ -49,12 +49,12 @@ class ConvEncoder(Encoder):
 
     def forward(self, x_B1MT: Tensor) -> Tensor:
         """Embed clips: ``(B, 1, M, T) -> (B, D)``."""
-        x_BCMT = self.blocks(x_B1MT)
+        x_BCMT = self.blocks(channels_last(x_B1MT))
         return x_BCMT.mean(dim=(2, 3))
 
     def frame_features(self, x_B1MT: Tensor) -> Tensor:
         """Mean over the bands: ``(B, 1, M, T) -> (B, C, T // 8)``."""
-        return self.blocks(x_B1MT).mean(dim=2)
+        return self.blocks(channels_last(x_B1MT)).mean(dim=2)
 
     def pool_frames(self, x_BCT: Tensor) -> Tensor:
         """Mean over the frames: ``(B, C, T // 8) -> (B, C)``."""

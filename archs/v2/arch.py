@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from archs.protonet import Encoder, ProtoNet, check, prepare_convolutions
+from archs.protonet import Encoder, ProtoNet, channels_last, check, prepare_convolutions
 from archs.prototypes import pairwise, squared_euclidean, unit
 
 # Length of an embedding before training: squared distances are then of the size softmax wants.
@@ -187,7 +187,7 @@ class ResNetAttentionEncoder(Encoder):
 
     def forward(self, x_B1MT: Tensor) -> Tensor:
         """Embed clips: ``(B, 1, M, T) -> (B, D)`` in fp32."""
-        x_BCMT = self.blocks(x_B1MT)
+        x_BCMT = self.blocks(channels_last(x_B1MT))
         x_BCFT = F.adaptive_avg_pool2d(x_BCMT, (self.frequency_bins, x_BCMT.shape[3]))
         x_BTC = self.attention(self.frequency(x_BCFT.flatten(1, 2).transpose(1, 2)))
         # bf16 would leave three digits of an embedding.
