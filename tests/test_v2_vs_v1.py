@@ -103,9 +103,9 @@ def test_looks_at_real_sets_are_counted(tmp_path):
 
 def test_a_recipe_is_a_valid_configuration():
     from conf.validate import validate
-    from experiments.v2_vs_v1.ablation import ABLATION, CANDIDATES, FULL, SIZES
+    from experiments.v2_vs_v1.ablation import ABLATION, CANDIDATES, FULL, LONGER, SIZES
 
-    recipes = (runs.V1, runs.V1_LONG, runs.V2, FULL, *ABLATION, *CANDIDATES)
+    recipes = (runs.V1, runs.V1_LONG, runs.V2, FULL, *ABLATION, *CANDIDATES, *LONGER)
     recipes = (*recipes, *chain(*SIZES.values()))
     for recipe in recipes:
         validate(runs.config_of(recipe, 1, ()))
@@ -124,6 +124,7 @@ def test_rows_of_the_ablation_are_chosen_by_name():
     [
         (["nosuch"], "nosuch: there is no such table"),
         (["main"], "path.real_dir: say where"),
+        (["generator"], "path.real_dir: say where"),
         (["ablation", "depht"], "depht: the ablation has no such row"),
     ],
 )

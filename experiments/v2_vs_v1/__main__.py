@@ -2,8 +2,8 @@
 
     python -m experiments.v2_vs_v1 TABLE path.real_dir=DIR [key=value ...]
 
-TABLE is one of main (the default), course, ablation, candidates, sizes; README.md beside this file
-says what each is. Only main needs real recordings.
+TABLE is one of main (the default), course, ablation, generator, candidates, sizes; README.md beside
+this file says what each is. Only main and generator need real recordings.
 """
 
 import os
@@ -29,6 +29,7 @@ from experiments.v2_vs_v1.ablation import (
     EPOCHS,
     FEW_EPOCHS,
     FULL,
+    GENERATOR,
     LONGER,
     PREFIX,
     SIZES,
@@ -206,14 +207,31 @@ def ablation_table(arguments: Sequence[str]) -> str:
     """
     chosen = rows_named([word for word in arguments if "=" not in word])
     work = bench([word for word in arguments if "=" in word], real=False)
+    return gaps(work, chosen, ABLATION_SETS, AT_TEST)
+
+
+def generator_table(arguments: Sequence[str]) -> str:
+    """The ablation's rows of the generator on real sound: which of its parts moves what counts.
+
+    Nothing is chosen by it.
+    """
+    chosen = [recipe for recipe in ABLATION if recipe.says.startswith(GENERATOR)]
+    return gaps(bench(arguments, real=True), chosen, REAL, {})
+
+
+def gaps(
+    work: Bench, chosen: Sequence[Recipe], sets: Sequence[TestSet],
+    at_test: Mapping[str, Mapping[str, int]],
+) -> str:  # fmt: skip
+    """Recipes of the ablation beside the full one, which is tested as ``at_test`` says, too."""
     models = {f"{FULL.name}_seed{s}": restore(work.trained(FULL, s).best) for s in SEEDS}
-    rows = {FULL.says: work.row(models, ABLATION_SETS)}
-    for says, changes in AT_TEST.items():
-        rows[says] = work.row(models, [replace(s, **changes) for s in ABLATION_SETS])
+    rows = {FULL.says: work.row(models, sets)}
+    for says, changes in at_test.items():
+        rows[says] = work.row(models, [replace(s, **changes) for s in sets])
     for recipe in chosen:
         name, run = f"{recipe.name}_seed{SEEDS[0]}", work.trained(recipe, SEEDS[0])
-        rows[recipe.says] = work.row({name: restore(run.best)}, ABLATION_SETS)
-    return "\n\n".join([header(work, EPOCHS), gap_table(rows, FULL.says, ABLATION_SETS)])
+        rows[recipe.says] = work.row({name: restore(run.best)}, sets)
+    return "\n\n".join([header(work, EPOCHS), gap_table(rows, FULL.says, sets)])
 
 
 def rows_named(names: Sequence[str]) -> list[Recipe]:
@@ -241,8 +259,7 @@ def candidates_table(arguments: Sequence[str]) -> str:
     }
     pairs = {
         f"{other.says} - {one.says}": {
-            s.key: difference(rows[other.says][s.key], rows[one.says][s.key])
-            for s in ABLATION_SETS
+            s.key: difference(rows[other.says][s.key], rows[one.says][s.key]) for s in ABLATION_SETS
         }
         for one, other in [*((V2, recipe) for recipe in CANDIDATES), LONGER]
     }
@@ -271,6 +288,7 @@ TABLES: dict[str, Callable[[Sequence[str]], str]] = {
     "main": main_table,
     "course": course_table,
     "ablation": ablation_table,
+    "generator": generator_table,
     "candidates": candidates_table,
     "sizes": sizes_table,
 }
