@@ -216,8 +216,6 @@ TOGETHER_WITH: dict[str, dict[str, Any]] = {
     "features.min_clip_s": {"features.clip": "adaptive"},
     "features.max_clip_s": {"features.clip": "adaptive", "features.min_clip_s": 0.05},
     "arch.model.cosine_scale": {"arch.model.distance": "cosine"},
-    "arch=v2 arch.augmentation.n_time_masks": {"arch.augmentation.time_mask_pct": 0.3},
-    "arch=v2 arch.augmentation.n_freq_masks": {"arch.augmentation.freq_mask_pct": 0.3},
     "arch.training.momentum": {"arch.training.optimizer": "sgd"},
     "arch.training.pretrain_sampling": {"arch.training.pretrain": 0.5},
     "arch.training.pretrain_weights": {

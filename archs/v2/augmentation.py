@@ -51,7 +51,7 @@ class SpecAugment(nn.Module):
 
     def forward(self, x_B1MT: Tensor) -> Tensor:
         """Mask clips ``(B, 1, M, T)``, each by its own draw."""
-        if not self.training or self.time_mask_pct == self.freq_mask_pct == 0:
+        if not self.training:
             return x_B1MT
         clips, _, bands, frames = x_B1MT.shape
         device = x_B1MT.device
