@@ -146,6 +146,9 @@ def main_table(arguments: Sequence[str]) -> str:
             f"{n}_euclidean": euclidean(m) for n, m in v2.items()
         },
         V2.says: v2,
+        LONGER[0].says: {
+            f"{LONGER[0].name}_seed{seed}": restore(work.trained(LONGER[0], seed).best)
+        },
     }
     rows = {name: work.row(of_seeds, REAL) for name, of_seeds in models.items()}
     minutes = "; ".join(
