@@ -11,58 +11,51 @@ and any number of writers may work at once: each makes shards of its own. The sa
 no harm. Nothing here knows what the arrays mean.
 """
 
-import contextlib
-import hashlib
 import json
-import math
 import os
 import threading
-import time
-import uuid
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 
-from preprocessing.atomic import atomic_path, disk_errors
+from preprocessing.atomic import disk_errors
 from preprocessing.errors import UserError
 from preprocessing.progress import track
-
-try:
-    import fcntl
-except ImportError:  # Windows: shards that a killed writer left are not removed there.
-    fcntl = None
+from preprocessing.shards import (
+    INDEX_COLUMNS,
+    Array,
+    Fault,
+    MetaValue,
+    Shard,
+    content_fault,
+    index_parts,
+    read_part,
+    remove_abandoned,
+    shard_facts,
+    to_half,
+    with_facts,
+    write_part,
+)
+from preprocessing.store_settings import (
+    SETTINGS_FILE,
+    canonical,
+    differences,
+    is_foreign,
+    no_store,
+    read_settings,
+    settings_hash,
+    write_settings,
+)
 
 # A shard is closed once it is this long: little enough to lose in a kill, and enough that a store
 # of terabytes has an index that opens at once.
 SHARD_BYTES = 64 * 2**20
-# What a writer left that died is removed by a later writer when it is this old.
-ABANDONED_S = 60.0
-SETTINGS_FILE = "settings.json"
-INDEX_COLUMNS = ["key", "row", "rows", "checksum"]
-FORMAT = 1
-
-Array = np.ndarray | torch.Tensor
-MetaValue = str | int | float | np.ndarray
-
-
-@dataclass(frozen=True)
-class Fault:
-    """One thing wrong with a store: a shard, or one array in it."""
-
-    shard: str
-    key: str | None
-    what: str
-
-    def __str__(self) -> str:
-        return f"{self.shard}.f16: {self.what}" + (f" (key {self.key})" if self.key else "")
 
 
 @dataclass(frozen=True)
@@ -114,16 +107,16 @@ class Store:
         root = Path(root)
         if root.is_file():
             raise UserError(f"{root}: is a file; a folder is needed for the store")
-        settings = json.loads(_canonical(settings))
+        settings = json.loads(canonical(settings))
         path = root if (root / SETTINGS_FILE).is_file() else root / settings_hash(settings)
         if not (path / SETTINGS_FILE).is_file():
             if not create:
-                raise UserError(_no_store(root, settings, command))
-            _write_settings(path, settings)
-        there = _read_settings(path)
+                raise UserError(no_store(root, settings, command))
+            write_settings(path, settings)
+        there = read_settings(path)
         if there != settings:
             raise UserError(
-                f"{path}: was made with other settings ({_differences(there, settings)}); "
+                f"{path}: was made with other settings ({differences(there, settings)}); "
                 f"open the right one, or make it with `{command}`"
             )
         return cls(path, settings, command)
@@ -154,10 +147,10 @@ class Store:
             if settings is None:
                 what = "is no store" if path.is_dir() else "there is no such store"
                 raise UserError(f"{path}: {what}; make one with `{command}`")
-            if path.is_dir() and any(_foreign(name) for name in os.listdir(path)):
+            if path.is_dir() and any(is_foreign(name) for name in os.listdir(path)):
                 raise UserError(f"{path}: is a folder of something else; name another for a store")
-            _write_settings(path, json.loads(_canonical(settings)))
-        return cls(path, _read_settings(path), command)
+            write_settings(path, json.loads(canonical(settings)))
+        return cls(path, read_settings(path), command)
 
     def __len__(self) -> int:
         return len(self._index)
@@ -206,14 +199,14 @@ class Store:
         """`meta` as Arrow, before keys that were written twice are dropped."""
         parts = [pa.table({name: [] for name in ["key", "shard", *INDEX_COLUMNS[1:]]})]
         for shard in self._shards:
-            part = _read_part(self.path / f"{shard}.parquet", None)
+            part = read_part(self.path / f"{shard}.parquet", None)
             if part is not None:
                 parts.append(part.add_column(1, "shard", pa.array([shard] * len(part))))
         return pa.concat_tables(parts, promote_options="permissive")
 
     def writer(self) -> "Writer":
         """A context manager that adds arrays; use one per thread."""
-        _remove_abandoned(self.path)
+        remove_abandoned(self.path)
         return Writer(self)
 
     def add(self, key: str, array: Array, meta: Mapping[str, MetaValue] | None = None) -> None:
@@ -243,7 +236,7 @@ class Store:
 
     def faults(self) -> list[Fault]:
         """What `verify` says, with the keys; ``key`` is None where an index part is unreadable."""
-        shards = [path.stem for path in _parts(self.path)]
+        shards = [path.stem for path in index_parts(self.path)]
         return [
             fault
             for shard in track(shards, total=len(shards), label="checking", unit="shards")
@@ -265,16 +258,16 @@ class Store:
     def _drop(self, shard: str, keys: set[str | None]) -> None:
         """Write a shard's index part anew without these keys; None: none of it can be kept."""
         array_path, part_path = self.path / f"{shard}.f16", self.path / f"{shard}.parquet"
-        part = None if None in keys else _read_part(part_path, None)
+        part = None if None in keys else read_part(part_path, None)
         keep = [] if part is None else [key not in keys for key in part["key"].to_pylist()]
         if part is None or not any(keep):
             with disk_errors(part_path):
                 part_path.unlink(missing_ok=True)
                 array_path.unlink(missing_ok=True)
             return
-        width, _ = _shard_facts(part)
-        kept = _with_facts(part.filter(pa.array(keep)), width, array_path.stat().st_mtime_ns)
-        _write_part(kept, part_path)
+        width, _ = shard_facts(part)
+        kept = with_facts(part.filter(pa.array(keep)), width, array_path.stat().st_mtime_ns)
+        write_part(kept, part_path)
 
     def _load(self) -> None:
         """Read the index parts that are there now."""
@@ -283,8 +276,8 @@ class Store:
         self._shards: dict[str, _ShardFacts] = {}
         self._unreadable: list[str] = []
         self._index: dict[str, tuple[str, int, int]] = {}
-        for path in _parts(self.path):
-            part = _read_part(path, ["key", "row", "rows"])
+        for path in index_parts(self.path):
+            part = read_part(path, ["key", "row", "rows"])
             if part is not None:
                 self._register(path.stem, part)
             elif path.exists():
@@ -293,7 +286,7 @@ class Store:
     def _register(self, shard: str, part: pa.Table) -> None:
         """Make the arrays of an index part known."""
         rows, lengths = part["row"].to_pylist(), part["rows"].to_pylist()
-        width, mtime_ns = _shard_facts(part)
+        width, mtime_ns = shard_facts(part)
         end = max(row + length for row, length in zip(rows, lengths, strict=True))
         with self._lock:
             self._shards[shard] = _ShardFacts(width, end, mtime_ns)
@@ -324,18 +317,18 @@ class Store:
 
     def _shard_faults(self, shard: str) -> Iterator[Fault]:
         """The arrays of a shard that are not what was written."""
-        part = _read_part(self.path / f"{shard}.parquet", INDEX_COLUMNS)
+        part = read_part(self.path / f"{shard}.parquet", INDEX_COLUMNS)
         if part is None:
             yield Fault(shard, None, "its index part cannot be read")
             return
-        size = 2 * _shard_facts(part)[0]
+        size = 2 * shard_facts(part)[0]
         path = self.path / f"{shard}.f16"
         try:
             with open(path, "rb") as handle:
                 for entry in part.to_pylist():
                     handle.seek(entry["row"] * size)
                     content = handle.read(entry["rows"] * size)
-                    what = _content_fault(content, entry["rows"] * size, entry["checksum"])
+                    what = content_fault(content, entry["rows"] * size, entry["checksum"])
                     if what:
                         yield Fault(shard, entry["key"], what)
         except OSError as error:
@@ -362,7 +355,7 @@ class Writer:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._shard: _Shard | None = None
+        self._shard: Shard | None = None
         self.broken = False
 
     def __enter__(self) -> "Writer":
@@ -448,15 +441,15 @@ class Writer:
         if part is not None:
             self._store._register(shard.name, part)
 
-    def _shard_of(self, width: int) -> "_Shard":
+    def _shard_of(self, width: int) -> Shard:
         assert not self.broken, "this writer has failed"
         if self._shard is not None and self._shard.width != width:
             self.commit()
         if self._shard is None:
-            self._shard = _Shard(self._store.path, width)
+            self._shard = Shard(self._store.path, width)
         return self._shard
 
-    def _write(self, shard: "_Shard", half: torch.Tensor) -> None:
+    def _write(self, shard: Shard, half: torch.Tensor) -> None:
         try:
             shard.write(half)
         except BaseException:
@@ -466,238 +459,3 @@ class Writer:
     def _commit_if_long(self) -> None:
         if self._shard is not None and self._shard.rows * self._shard.width * 2 >= SHARD_BYTES:
             self.commit()
-
-
-class _Shard:
-    """A shard being written: its file, locked for as long as its writer lives, and its entries."""
-
-    def __init__(self, folder: Path, width: int) -> None:
-        self.name = uuid.uuid4().hex
-        self.width = width
-        self.rows = 0  # of complete arrays
-        self._path = folder / f"{self.name}.f16"
-        self._columns: dict[str, list[Any]] = {name: [] for name in INDEX_COLUMNS}
-        with disk_errors(self._path):
-            self._file = open(self._path, "xb", buffering=0)  # noqa: SIM115  closed by commit
-            if fcntl is not None:
-                with contextlib.suppress(OSError):  # a file system without locks
-                    fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-    def write(self, half: torch.Tensor) -> None:
-        """Append rows; they count once an entry says so."""
-        rest = half.numpy().data.cast("B")
-        with disk_errors(self._path):
-            while rest:
-                rest = rest[self._file.write(rest) :]
-
-    def add_entry(self, key: str, rows: int, checksum: int, meta: Mapping[str, MetaValue]) -> None:
-        """Declare the last ``rows`` rows to be the array ``key``."""
-        values = {"key": key, "row": self.rows, "rows": rows, "checksum": checksum, **meta}
-        self._extend({name: [value] for name, value in values.items()}, 1)
-        self.rows += rows
-
-    def add_entries(
-        self,
-        keys: Sequence[str],
-        half: torch.Tensor,
-        rows: Sequence[int] | None,
-        meta: Mapping[str, Sequence[Any]],
-    ) -> None:
-        """Declare the last rows, ``half``, to be the arrays ``keys``."""
-        lengths = np.ones(len(keys), np.int64) if rows is None else np.asarray(rows, np.int64)
-        ends = np.cumsum(lengths)
-        assert len(lengths) == len(keys), "a number of rows for every key"
-        assert ends[-1] == len(half), "the rows of the keys make up the array"
-        assert lengths.min() > 0, "no array is empty"
-        content, size = half.numpy().data.cast("B"), self.width * 2
-        bounds = zip((ends - lengths).tolist(), ends.tolist(), strict=True)
-        values = {
-            "key": list(keys),
-            "row": (self.rows + ends - lengths).tolist(),
-            "rows": lengths.tolist(),
-            "checksum": [zlib.crc32(content[a * size : b * size]) for a, b in bounds],
-            **{name: list(column) for name, column in meta.items()},
-        }
-        self._extend(values, len(keys))
-        self.rows += int(ends[-1])
-
-    def forget_unfinished(self) -> None:
-        """Cut off rows that belong to no entry."""
-        with contextlib.suppress(OSError):  # what is left over does no harm: no entry names it
-            self._file.truncate(self.rows * self.width * 2)
-        self._file.seek(self.rows * self.width * 2)
-
-    def commit(self) -> pa.Table | None:
-        """Make the shard count: data first, index part last. None, and no file, if it is empty."""
-        part_path = self._path.with_suffix(".parquet")
-        try:
-            if not self.rows:
-                return None
-            with disk_errors(self._path):
-                self._file.truncate(self.rows * self.width * 2)
-                os.fsync(self._file.fileno())
-            mtime_ns = os.fstat(self._file.fileno()).st_mtime_ns
-            part = _with_facts(pa.table(self._columns), self.width, mtime_ns)
-            _write_part(part, part_path)
-            return part
-        finally:
-            if not part_path.exists():
-                self._path.unlink(missing_ok=True)
-            self._file.close()
-
-    def _extend(self, values: Mapping[str, list[Any]], count: int) -> None:
-        if not self.rows:
-            self._columns = {name: [] for name in values}
-        assert values.keys() == self._columns.keys(), "meta has the same names for all keys"
-        for name, column in values.items():
-            assert len(column) == count, f"meta {name} has a value for every key"
-            self._columns[name] += column
-
-
-def settings_hash(settings: Mapping[str, Any]) -> str:
-    """Name of the folder of these settings: 16 hex digits of their SHA-256."""
-    return hashlib.sha256(_canonical(settings).encode()).hexdigest()[:16]
-
-
-def to_half(
-    array: Array, keys: str | Sequence[str], rows: Sequence[int] | None = None
-) -> torch.Tensor:
-    """Convert (rows, width) to contiguous fp16 on the CPU; a value it cannot hold is refused.
-
-    Raises:
-        UserError: naming the key of the first row with NaN or more than 65,504.
-    """
-    values = torch.as_tensor(array).detach()
-    assert values.ndim == 2, f"(rows, width), not {tuple(values.shape)}"
-    half = values.to("cpu", torch.float16).contiguous()
-    if _all_finite(half):
-        return half
-    row = int((~half.isfinite()).any(dim=1).nonzero()[0])
-    bad = values[row][~half[row].isfinite().to(values.device)][0].item()
-    if not isinstance(keys, str):
-        ends = np.cumsum([1] * len(keys) if rows is None else rows)
-        keys = keys[int(np.searchsorted(ends, row, side="right"))]
-    why = "more than fp16 holds (65,504)" if math.isfinite(bad) else "which cannot be stored"
-    raise UserError(f"{keys}: has a value of {bad:g}, {why}; check what made it")
-
-
-def _all_finite(half: torch.Tensor) -> bool:
-    """Whether no fp16 value has the exponent of NaN and infinity; half the time of isfinite."""
-    # A piece at a time stays in the cache, which takes two thirds off.
-    pieces = half.view(torch.int16).flatten().split(2**17)
-    return all(bool(((piece & 0x7C00) != 0x7C00).all()) for piece in pieces)
-
-
-def _parts(folder: Path) -> list[Path]:
-    """Index parts, not those being written, in an order that does not change."""
-    try:
-        paths = list(folder.iterdir())
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be read ({error.strerror})") from error
-    return sorted(p for p in paths if p.suffix == ".parquet" and not p.name.startswith("."))
-
-
-def _read_part(path: Path, columns: list[str] | None) -> pa.Table | None:
-    """An index part; None if it cannot be read."""
-    try:
-        file = pq.ParquetFile(path, page_checksum_verification=True)
-        part = file.read(columns=columns, use_threads=False)
-        _shard_facts(part)
-    except (pa.ArrowException, OSError, KeyError, ValueError):
-        return None
-    return part
-
-
-def _write_part(part: pa.Table, path: Path) -> None:
-    with atomic_path(path) as temporary:
-        pq.write_table(part, temporary, write_page_checksum=True)
-
-
-def _content_fault(content: bytes, length: int, checksum: int) -> str | None:
-    """What is wrong with the bytes of an array, if anything."""
-    if len(content) < length:
-        return "is truncated"
-    if zlib.crc32(content) != checksum:
-        return "is corrupt, a checksum differs"
-    if not _all_finite(torch.from_numpy(np.frombuffer(content, np.float16).copy())):
-        return "has NaN or infinite values"
-    return None
-
-
-def _shard_facts(part: pa.Table) -> tuple[int, int]:
-    """Width of a shard, and the time of its last change when it was known to be whole, ns."""
-    metadata = part.schema.metadata or {}
-    return int(metadata[b"width"]), int(metadata[b"mtime_ns"])
-
-
-def _with_facts(part: pa.Table, width: int, mtime_ns: int) -> pa.Table:
-    return part.replace_schema_metadata({"width": str(width), "mtime_ns": str(mtime_ns)})
-
-
-def _remove_abandoned(folder: Path) -> None:
-    """Remove shards without an index part whose writer is dead, and index parts never finished."""
-    if fcntl is None or not os.access(folder, os.W_OK):
-        return
-    for path in folder.iterdir():
-        unfinished = path.name.startswith(".") and ".tmp" in path.suffixes
-        orphan = path.suffix == ".f16" and not path.with_suffix(".parquet").exists()
-        # Another process may remove it first, and another user's may not be ours to remove.
-        with contextlib.suppress(OSError):
-            if (unfinished or orphan) and time.time() - path.stat().st_mtime > ABANDONED_S:
-                with open(path, "rb") as handle:
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    # Its writer may have finished between the two looks.
-                    if not path.with_suffix(".parquet").exists() or unfinished:
-                        path.unlink()
-
-
-def _canonical(settings: Mapping[str, Any]) -> str:
-    return json.dumps(settings, sort_keys=True, allow_nan=False, separators=(",", ":"))
-
-
-def _foreign(name: str) -> bool:
-    # Another process may be making the same store at this moment.
-    return not name.startswith(".") and name != SETTINGS_FILE
-
-
-def _write_settings(path: Path, settings: Mapping[str, Any]) -> None:
-    with atomic_path(path / SETTINGS_FILE) as temporary:
-        content = json.dumps({"format": FORMAT, "settings": settings}, indent=1)
-        temporary.write_text(content + "\n", encoding="utf-8")
-
-
-def _read_settings(path: Path) -> dict[str, Any]:
-    file = path / SETTINGS_FILE
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        content_format, settings = content["format"], content["settings"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{file}: cannot be read ({error}); remove the folder {path} to start afresh"
-        ) from error
-    if content_format != FORMAT:
-        raise UserError(
-            f"{path}: is a store of format {content_format}, and this g5 reads format {FORMAT}; "
-            "use the g5 that made it, or another folder"
-        )
-    return settings
-
-
-def _no_store(root: Path, settings: Mapping[str, Any], command: str) -> str:
-    """What to say where there is no store of these settings; the nearest other one may explain."""
-    others = []
-    for file in root.glob(f"*/{SETTINGS_FILE}"):
-        with contextlib.suppress(UserError):
-            others.append(_differences(_read_settings(file.parent), settings))
-    nearest = f" (the nearest differs: {min(others, key=len)})" if others else ""
-    return f"{root}: there is no store of these settings{nearest}; run `{command}` first"
-
-
-def _differences(there: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
-    """The keys whose values differ, both values of each."""
-    absent = "nothing"
-    return ", ".join(
-        f"{key} is {there.get(key, absent)} there and {asked.get(key, absent)} here"
-        for key in sorted({*there, *asked})
-        if there.get(key, absent) != asked.get(key, absent)
-    )

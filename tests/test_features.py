@@ -15,6 +15,7 @@ import torch
 
 import preprocessing.store as store_module
 from preprocessing import audio, features
+from preprocessing.atomic import disk_errors
 from preprocessing.errors import UserError
 from preprocessing.frontend import PCEN, FrontEnd, LogMel
 from preprocessing.store import Store
@@ -192,15 +193,15 @@ def test_a_full_disk_stops_the_run_and_keeps_what_is_stored(recordings, tmp_path
     build(recordings[:2], tmp_path / "store")
     written = []
 
-    class FullShard(store_module._Shard):
+    class FullShard(store_module.Shard):
         def write(self, half):
             written.append(len(half))
             if len(written) > 1:
-                with store_module.disk_errors(self._path):
+                with disk_errors(self._path):
                     raise OSError(errno.ENOSPC, "No space left on device")
             super().write(half)
 
-    monkeypatch.setattr(store_module, "_Shard", FullShard)
+    monkeypatch.setattr(store_module, "Shard", FullShard)
     with pytest.raises(UserError, match=r"the disk is full; free some space and run again$"):
         build(recordings, tmp_path / "store", workers=1)
     assert len(written) == 2  # and the other recordings were not tried

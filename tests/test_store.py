@@ -17,9 +17,11 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+import preprocessing.shards as shards_module
 import preprocessing.store as store_module
 from preprocessing.errors import UserError
-from preprocessing.store import Store, Writer, settings_hash
+from preprocessing.store import Store, Writer
+from preprocessing.store_settings import settings_hash
 
 SETTINGS = {"_target_": "a.B", "sr": 22050, "fmin": 50.0}
 
@@ -316,7 +318,7 @@ def test_a_kill_loses_only_the_shard_being_written(tmp_path, after, monkeypatch)
     check_content(store, store.keys())
     assert store.verify() == []
     # It goes on from there, and what the dead writer left is cleared away.
-    monkeypatch.setattr(store_module, "ABANDONED_S", -1.0)
+    monkeypatch.setattr(shards_module, "ABANDONED_S", -1.0)
     with store.writer() as writer:
         for number in range(len(numbers), last + 20):
             writer.add(str(number), array(number))
@@ -327,7 +329,7 @@ def test_a_kill_loses_only_the_shard_being_written(tmp_path, after, monkeypatch)
 
 
 def test_a_living_writers_shard_is_not_cleared_away(tmp_path, monkeypatch):
-    monkeypatch.setattr(store_module, "ABANDONED_S", -1.0)
+    monkeypatch.setattr(shards_module, "ABANDONED_S", -1.0)
     store = open_store(tmp_path)
     with store.writer() as slow:
         slow.add("0", array(0))
@@ -342,7 +344,7 @@ def test_an_index_part_is_written_last(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     store = filled(tmp_path)
-    monkeypatch.setattr(store_module, "_write_part", killed)
+    monkeypatch.setattr(shards_module, "write_part", killed)
     with pytest.raises(KeyboardInterrupt):
         store.add("9", array(9))
     assert "9" not in store
@@ -370,7 +372,7 @@ def test_a_full_disk_is_one_line_and_keeps_what_is_complete(tmp_path, monkeypatc
     def full_open(path, mode, **_):
         return FullDisk(path, mode, room=200)
 
-    monkeypatch.setattr(store_module, "open", full_open, raising=False)
+    monkeypatch.setattr(shards_module, "open", full_open, raising=False)
     writer = store.writer()
 
     def write() -> None:
@@ -394,7 +396,7 @@ def test_a_disk_that_is_full_for_the_index_too(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     store = filled(tmp_path)
-    monkeypatch.setattr(store_module.pq, "write_table", full)
+    monkeypatch.setattr(shards_module.pq, "write_table", full)
     with pytest.raises(UserError, match="the disk is full"):
         store.add("6", array(6))
     assert sorted(store.keys()) == list("012345")
@@ -464,7 +466,7 @@ def test_nan_in_a_shard_is_found(tmp_path):
     part_path = path.with_suffix(".parquet")
     part = pq.read_table(part_path)
     checksums = part["checksum"].to_pylist()
-    checksums[0] = store_module.zlib.crc32(half[:40].tobytes())
+    checksums[0] = shards_module.zlib.crc32(half[:40].tobytes())
     at = part.column_names.index("checksum")
     pq.write_table(part.set_column(at, "checksum", [checksums]), part_path)
     assert open_store(tmp_path).verify() == [f"{path.name}: has NaN or infinite values (key 0)"]

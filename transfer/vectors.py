@@ -25,7 +25,8 @@ import torch
 
 from preprocessing.atomic import atomic_path
 from preprocessing.errors import UserError
-from preprocessing.store import Store, Writer, to_half
+from preprocessing.shards import to_half
+from preprocessing.store import Store, Writer
 from transfer.blocks import Vectors
 
 KIND = "embeddings"
