@@ -10,10 +10,9 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
@@ -227,12 +226,15 @@ def _embedded(
         return encoder.embed_inputs(x).cpu().numpy()
 
 
-def _index(name: str, parts: Sequence[Part]) -> pd.DataFrame:
-    """The rows of a recording's vectors."""
-    index = pd.DataFrame({"start_s": np.concatenate([part.start_s for part in parts])})
-    index["end_s"] = np.concatenate([part.end_s for part in parts])
-    index["file"], index["source"], index["date"] = name, source_of(name), date_of(name)
-    return index
+def _index(name: str, parts: Sequence[Part]) -> dict[str, Any]:
+    """The columns of a recording's vectors."""
+    rows = sum(len(part.start_s) for part in parts)
+    texts = {"file": name, "source": source_of(name), "date": date_of(name)}
+    return {
+        "start_s": np.concatenate([part.start_s for part in parts]),
+        "end_s": np.concatenate([part.end_s for part in parts]),
+        **{column: [text] * rows for column, text in texts.items()},
+    }
 
 
 def _counted(

@@ -35,6 +35,8 @@ ROOT_FILE = "audio_root.json"
 TEXTS = ("file", "label", "source", "date")
 SECONDS = ("start_s", "end_s")
 INDEX_COLUMNS = ["file", "start_s", "end_s", "label", "source", "date"]
+# Columns of an index by name: a table, or what one is made of.
+Columns = pd.DataFrame | Mapping[str, Any]
 # Rows of a table that become one block: little to lose, and a small index.
 BLOCK_ROWS = 16384
 
@@ -272,7 +274,7 @@ class VectorWriter:
         self._writer = writer
         self._facts = facts
 
-    def add(self, key: str | None, vectors: np.ndarray | torch.Tensor, index: pd.DataFrame) -> None:
+    def add(self, key: str | None, vectors: np.ndarray | torch.Tensor, index: Columns) -> None:
         """Add one block: vectors (n, D) and their rows of the index.
 
         Args:
@@ -283,21 +285,21 @@ class VectorWriter:
         Raises:
             UserError: another width, a NaN, or another number of rows.
         """
+        columns = complete_columns(index)
+        files = columns["file"]
         if vectors.ndim != 2 or vectors.shape[1] != self._facts.embedding_dim:
             raise UserError(
-                f"{_first_file(index)}: vectors of shape {tuple(vectors.shape)}, where the store "
-                f"holds (rows, {self._facts.embedding_dim}) of the encoder {self._facts.encoder}"
+                f"{files[0] if len(files) else 'the vectors'}: vectors of shape "
+                f"{tuple(vectors.shape)}, where the store holds (rows, "
+                f"{self._facts.embedding_dim}) of the encoder {self._facts.encoder}"
             )
-        if len(vectors) != len(index):
-            raise UserError(f"{len(vectors)} vectors, but {len(index)} rows that describe them")
-        if not len(index):
+        if len(vectors) != len(files):
+            raise UserError(f"{len(vectors)} vectors, but {len(files)} rows that describe them")
+        if not len(files):
             return
-        index = complete_index(index)
-        half = to_half(torch.as_tensor(vectors), _RowNames(index))
-        key = block_key(index) if key is None else key
-        meta = {name: index[name].to_numpy() for name in SECONDS}
-        meta |= {name: index[name].astype(str).tolist() for name in TEXTS}
-        self._writer.add(key, half, {**meta, "added_ns": time.time_ns()})
+        half = to_half(torch.as_tensor(vectors), _RowNames(columns))
+        key = block_key(columns) if key is None else key
+        self._writer.add(key, half, {**columns, "added_ns": time.time_ns()})
 
     def commit(self) -> None:
         """Put what was added on the disk now."""
@@ -307,15 +309,15 @@ class VectorWriter:
 class _RowNames(Sequence[str]):
     """What rows are called in an error, made only when there is one."""
 
-    def __init__(self, index: pd.DataFrame) -> None:
-        self._index = index
+    def __init__(self, columns: Mapping[str, Any]) -> None:
+        self._columns = columns
 
     def __len__(self) -> int:
-        return len(self._index)
+        return len(self._columns["file"])
 
     def __getitem__(self, row: Any) -> Any:
-        entry = self._index.iloc[row]
-        return f"{entry['file']} at {entry['start_s']:g} s (row {row + 1})"
+        start_s = self._columns["start_s"][row]
+        return f"{self._columns['file'][row]} at {start_s:g} s (row {row + 1})"
 
 
 def load(path: str | os.PathLike[str]) -> tuple[Vectors, pd.DataFrame]:
@@ -324,29 +326,41 @@ def load(path: str | os.PathLike[str]) -> tuple[Vectors, pd.DataFrame]:
     return store.vectors, store.index
 
 
-def complete_index(index: pd.DataFrame) -> pd.DataFrame:
-    """``index`` with `INDEX_COLUMNS`, unknown texts as "" and unknown times as 0 and NaN.
+def complete_columns(index: Columns) -> dict[str, Any]:
+    """`INDEX_COLUMNS` of ``index``: times as float64, texts as lists of str.
+
+    Unknown texts are "" and unknown times 0 and NaN.
 
     Raises:
         UserError: it has no ``file``.
     """
     if "file" not in index:
         raise UserError("the index of vectors needs a column `file`")
-    filled = pd.DataFrame(index=range(len(index)))
+    rows = len(index["file"])
+    columns: dict[str, Any] = {}
     for name in INDEX_COLUMNS:
-        if name in index:
-            values = index[name].to_numpy()
-            filled[name] = values if name in SECONDS else pd.Series(values).fillna("").to_numpy()
+        if name not in index:
+            unknown = 0.0 if name == "start_s" else np.nan
+            columns[name] = [""] * rows if name in TEXTS else np.full(rows, unknown)
+        elif name in SECONDS:
+            columns[name] = np.asarray(index[name], np.float64)
         else:
-            filled[name] = "" if name in TEXTS else (0.0 if name == "start_s" else np.nan)
-    return filled.astype(dict.fromkeys(SECONDS, "float64"))
+            values = np.array(index[name], object)
+            values[pd.isna(values)] = ""
+            columns[name] = [str(value) for value in values.tolist()]
+    return columns
 
 
-def block_key(index: pd.DataFrame) -> str:
+def complete_index(index: Columns) -> pd.DataFrame:
+    """`complete_columns` as a table."""
+    return pd.DataFrame(complete_columns(index))
+
+
+def block_key(columns: Mapping[str, Any]) -> str:
     """Name of a block: a hash of its files and times."""
-    digest = hashlib.sha256("\n".join(index["file"].astype(str)).encode())
+    digest = hashlib.sha256("\n".join(columns["file"]).encode())
     for name in SECONDS:
-        digest.update(index[name].to_numpy(np.float64).tobytes())
+        digest.update(np.asarray(columns[name], np.float64).tobytes())
     return digest.hexdigest()[:32]
 
 
@@ -367,10 +381,6 @@ def _flat_index(table: pa.Table) -> pd.DataFrame:
 
 def _categories() -> dict[str, str]:
     return dict.fromkeys(TEXTS, "category")
-
-
-def _first_file(index: pd.DataFrame) -> str:
-    return str(index["file"].iloc[0]) if len(index) and "file" in index else "the vectors"
 
 
 def _facts_text(settings: Mapping[str, Any], names: Sequence[str]) -> str:
