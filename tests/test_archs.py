@@ -188,7 +188,8 @@ def test_convolutions_work_channels_last_also_with_loaded_weights(arch: str):
             part.register_forward_hook(look)
     with torch.no_grad():
         model(clips(4, 64, 43))
-    assert channels_last and all(channels_last)
+    assert channels_last
+    assert all(channels_last)
 
 
 @pytest.mark.parametrize("arch", ARCH_YAML)

@@ -1,12 +1,16 @@
 """Search, novelty, strategies, clusters, the journal and verification against worked cases."""
 
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
 
 from preprocessing.errors import UserError
-from tests.labelled_store import make_store
+from tests.conftest import run_g5
+from tests.labelled_store import kind_of, make_store
 from transfer.clusters import cluster_vectors
-from transfer.journal import Entry, Journal
+from transfer.journal import Entry, Journal, clip_of
 from transfer.search import novelty, search
 from transfer.strategies import STRATEGIES, Pool, choose, unit
 from transfer.verification import equal_error_rate
@@ -42,6 +46,37 @@ def test_what_is_far_is_unusual():
     known = np.tile([1.0, 0.0], (5, 1)).astype(np.float32)
     away = novelty(np.array([[1, 0], [0, 1], [-1, 0]], np.float16), known, k=1)
     np.testing.assert_allclose(away, [0, 1, 2], atol=1e-3)
+
+
+def test_what_is_known_is_not_among_the_unusual(tmp_path, monkeypatch, capsys):
+    """A table, and where there is none what the labelling page or the store say."""
+    monkeypatch.chdir(tmp_path)
+    store = make_store(tmp_path)
+    index = store.index
+    highs = [row for row in range(len(index)) if kind_of(row) == "high"]
+    known = index.iloc[highs].assign(label="high")
+    known[["file", "start_s", "end_s", "label"]].to_csv("labels.csv", index=False)
+    verb = ["search", "birds.store", "--unusual", "-k", "60", "-o", "u.html"]
+    assert run_g5([*verb, "--labels", "labels.csv"]) == 0
+    assert "20 of 60 clips are known by their labels and left out" in capsys.readouterr().out
+    found = pd.read_csv("u.csv")
+    assert set(found["row"]) == set(range(60)) - set(highs)
+    assert found["distance"].is_monotonic_decreasing
+
+    journal, one = Journal(store.path), index.iloc[7]
+    clip = clip_of(one["file"], one["start_s"], one["end_s"])
+    journal.add(Entry("1", clip_of(*index.iloc[9][["file", "start_s", "end_s"]]), "unsure", "", 1))
+    journal.add(Entry("2", clip, "label", "low", 1.0))
+    assert run_g5(verb) == 0
+    assert "1 of 60 clips are known by their labels" in capsys.readouterr().out
+    assert set(pd.read_csv("u.csv")["row"]) == set(range(60)) - {7}
+
+    index.assign(label="x")[["file", "label"]].to_csv("all.csv", index=False)
+    assert run_g5([*verb, "--labels", "all.csv"]) == 1
+    assert "all of its 60 clips are known" in capsys.readouterr().err
+    Path("empty.csv").write_text("file,label\nrec00.wav,\n")
+    assert run_g5([*verb, "--labels", "empty.csv"]) == 1
+    assert "empty.csv: no label falls on a clip" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)

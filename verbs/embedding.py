@@ -17,7 +17,7 @@ with_check = click.option(
 )  # fmt: skip
 with_labels = click.option(
     "--labels", required=True, type=click.Path(path_type=Path), metavar="CSV",
-    help="Columns file and label (or rating), and perhaps start_s, end_s, source.",
+    help="Columns file and label (rating for task=rating), perhaps start_s, end_s, source.",
 )  # fmt: skip
 
 
