@@ -241,7 +241,8 @@ def candidates_table(arguments: Sequence[str]) -> str:
     }
     pairs = {
         f"{other.says} - {one.says}": {
-            s.key: difference(rows[other.says][s.key], rows[one.says][s.key]) for s in ABLATION_SETS
+            s.key: difference(rows[other.says][s.key], rows[one.says][s.key])
+            for s in ABLATION_SETS
         }
         for one, other in [*((V2, recipe) for recipe in CANDIDATES), LONGER]
     }
