@@ -275,7 +275,10 @@ def test_ratings_and_several_labels(field, capsys):
     ("rows", "words"),
     [
         ("file,label\nnowhere.wav,a\n", "no label has an embedding"),
-        ("file,label\n20240501_000000.wav,a\n20240501_000001.wav,a\n", "needs two classes"),
+        (
+            "file,label\n20240501_000000.wav,a\n20240501_000001.wav,a\n",
+            "two different ones are needed",
+        ),
         ("name,label\nx.wav,a\n", "it needs `file` and `label`"),
         ("file,label\n", "has no rows"),
         ("file,rating\n20240501_000000.wav,0.5\n", "say task=rating for ratings"),

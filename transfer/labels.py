@@ -18,11 +18,12 @@ from transfer.vectors import VectorStore
 
 SEPARATOR = ";"
 # What is read from a table, by what for: the first of these columns that it has.
-Purpose = Task | Literal["anything"]
+Purpose = Task | Literal["individual", "anything"]
 COLUMNS: dict[Purpose, tuple[str, ...]] = {
     "single": ("label",),
     "multi": ("label",),
     "rating": ("rating", "label"),
+    "individual": ("individual", "label"),
     "anything": ("label", "rating"),
 }
 STARTS, ENDS = ("start_s", "start"), ("end_s", "end")
@@ -56,11 +57,12 @@ def read_labels(path: str | os.PathLike[str], purpose: Purpose = "anything") -> 
     Args:
         path: a CSV, or any other table of one separator.
         purpose: a task, for which ratings are taken from ``rating``, or from ``label`` where there
-            is none, and classes from ``label`` alone; ``anything``: what there is.
+            is none, and classes from ``label`` alone; ``individual``: that column, or ``label``;
+            ``anything``: what there is.
 
     Returns:
         The table, whatever the column was called that became ``label``; its index is the rows as a
-        spreadsheet counts them.
+        spreadsheet counts them. ``kind`` is the ``label`` of an ``individual``, else "".
 
     Raises:
         UserError: unreadable, or without the columns.
@@ -89,6 +91,8 @@ def read_labels(path: str | os.PathLike[str], purpose: Purpose = "anything") -> 
             )
         out[target] = numbers
     out["source"] = table["source"].str.strip() if "source" in table else ""
+    own = label == "individual" and "label" in table
+    out["kind"] = table["label"].str.strip() if own else ""
     out.index = np.arange(2, len(out) + 2)  # as a spreadsheet counts
     if not len(out):
         raise UserError(f"{path}: has no rows")
@@ -100,7 +104,7 @@ def _label_column(path: Path, table: pd.DataFrame, purpose: Purpose) -> str:
     wanted = COLUMNS[purpose]
     label = next((name for name in wanted if name in table), None)
     if "file" not in table or label is None:
-        if "file" in table and "rating" in table:
+        if "file" in table and "rating" in table and purpose in ("single", "multi"):
             raise UserError(
                 f"{has}; task={purpose} reads `label`, which is not among them: say task=rating "
                 "for ratings"
@@ -190,7 +194,9 @@ def label_targets(
         raise UserError(f"{where}, row {rows[labels.index('')]}: the label is empty")
     classes = sorted(set(labels))
     if len(classes) < 2:
-        raise UserError(f"{where}: every label is {classes[0]!r}; it needs two classes")
+        raise UserError(
+            f"{where}: every label is {classes[0]!r}, where two different ones are needed"
+        )
     return np.array(labels, dtype=object).astype(str), classes
 
 
@@ -281,7 +287,7 @@ class _Matched:
         rows_of_file: dict[str, np.ndarray] = {str(k): np.asarray(v) for k, v in grouped.items()}
         resolve = _Names(list(rows_of_file), self._store.audio_root)
         start_N, end_N = index["start_s"].to_numpy(), index["end_s"].to_numpy()
-        for number, file, _, start_s, end_s, _ in self._table.itertuples(name=None):
+        for number, file, _, start_s, end_s, _, _ in self._table.itertuples(name=None):
             name = resolve(file)
             if name is None:
                 self._absent.append((number, file))
