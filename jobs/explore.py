@@ -247,7 +247,7 @@ def draw_map(
 ) -> int:
     """An interactive map of one store, or of several side by side with the same clips linked."""
     from evaluation.projection import project
-    from transfer.map_page import MapData, map_page
+    from transfer.map_page import MapData, far_out, map_page, outside
 
     config = section("map", Map, overrides)
     stores = [VectorStore.open(path) for path in paths]
@@ -270,6 +270,9 @@ def draw_map(
 
     write_page(out, map_page(data, tiles))
     print(f"{len(first):,} clips, {len(tiles):,} of them with spectrogram and sound")
+    for title, place in zip(titles, places, strict=True):
+        if len(out_rows := outside(place)):
+            print(f"{title}: {far_out(len(out_rows))}")
     if missing:
         print(f"{len(missing)} clips without: {missing[0]}")
     print(f"map {out} ({out.stat().st_size / 1e6:.1f} MB)")

@@ -1,17 +1,20 @@
 """Search, novelty, strategies, clusters, the journal and verification against worked cases."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from evaluation.projection import frame
 from preprocessing.errors import UserError
 from tests.conftest import run_g5
 from tests.labelled_store import kind_of, make_store
 from transfer.clusters import cluster_vectors
 from transfer.journal import Entry, Journal, clip_of
+from transfer.map_page import outside
 from transfer.search import novelty, search
 from transfer.strategies import STRATEGIES, Pool, choose, unit
 from transfer.verification import equal_error_rate, verification, verification_pairs
@@ -238,3 +241,36 @@ def test_individuals_that_cannot_be_verified(rows, words, tmp_path, monkeypatch,
     Path("individuals.csv").write_text(rows)
     assert run_g5(["verify", "birds.store", "--labels", "individuals.csv"]) == 1
     assert words in capsys.readouterr().err
+
+
+def test_a_map_is_framed_by_what_most_points_take():
+    rng = np.random.default_rng(0)
+    place_NP = rng.standard_normal((500, 3))
+    np.testing.assert_array_equal(frame(place_NP), (place_NP.min(axis=0), place_NP.max(axis=0)))
+    assert not len(outside(place_NP))
+    far_NP = np.concatenate([place_NP, [[1000.0, 0, 0], [0, -500.0, 0]]])
+    low, high = frame(far_NP)
+    assert np.abs([low, high]).max() < 7
+    assert outside(far_NP).tolist() == [500, 501]
+    # Too few points to say which are far; all but one in one place; an axis that nothing varies on.
+    for all_NP in (far_NP[-9:], np.eye(50, 2)[::-1], np.zeros((50, 3))):
+        np.testing.assert_array_equal(frame(all_NP), (all_NP.min(axis=0), all_NP.max(axis=0)))
+        assert not len(outside(all_NP))
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_one_clip_far_from_all_does_not_squeeze_the_map(dims, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    store = make_store(tmp_path)
+    far = pd.DataFrame({"file": ["rec00.wav"], "start_s": [0.3], "end_s": [0.4]})
+    store.ingest(np.full((1, 16), 300.0), far)
+    assert run_g5(["map", "birds.store", f"map.dims={dims}", "-o", "m.html"]) == 0
+    said = "Rings at the edge lie farther out than they are drawn: 1."
+    assert f"birds.store: {said}" in capsys.readouterr().out
+    page = Path("m.html").read_text()
+    assert said in page
+    drawn = json.loads(re.search(r"const DATA = (.*?);\n", page)[1])["maps"][0]  # type: ignore
+    at_NP = np.array(drawn["at"]).reshape(61, dims)
+    assert drawn["out"] == [60]
+    assert 4095 in at_NP[60] or 0 in at_NP[60]
+    assert np.ptp(at_NP[:60], axis=0).max() > 2000

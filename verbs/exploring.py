@@ -83,6 +83,8 @@ def map_store(
 ) -> None:
     """Draw an interactive map: hover shows the spectrogram, a click plays the call.
 
+    Clips that are far from all others are rings at its edge.
+
     \b
     g5 map birds.store
     g5 map birds.store map.method=tsne map.dims=3
