@@ -95,7 +95,8 @@ def prepare_convolutions(module: nn.Module) -> None:
     """Initialise every 2-D convolution for ReLUs (He et al., ICCV 2015) and set its layout.
 
     Channels last is the faster layout for 3x3 convolutions: it takes 10 to 45 % off v1's and
-    v2's step on a CPU, and tensor cores ask for it. Weights keep it when a checkpoint is loaded.
+    v2's step on a CPU, half off `mel_cnn`'s forward, and tensor cores ask for it. Weights keep it
+    when a checkpoint is loaded.
     """
     for part in module.modules():
         if isinstance(part, nn.Conv2d):

@@ -16,20 +16,40 @@ def locate(dotted: Any, where: str) -> type:
     """The class at the dotted path ``dotted``; `UserError` naming the key ``where`` if none."""
     if not isinstance(dotted, str) or "." not in dotted:
         raise UserError(f"{where}._target_: must be a dotted path like archs.v2.arch.ProtoNetV2")
-    module_name, _, class_name = dotted.rpartition(".")
+    module_name, _, name = dotted.rpartition(".")
+    return class_in(module_name, name, f"{where}._target_")
+
+
+def class_in(module_name: str, name: str, where: str, looked: str = "") -> type:
+    """A class of a module, which is imported.
+
+    Args:
+        module_name: dotted.
+        name: of the class.
+        where: what names it, for error messages.
+        looked: said beside a module that is not there.
+
+    Raises:
+        UserError: there is no such module or class, or importing it fails.
+    """
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         # A module that is there but lacks a library of its own is another fault.
         if error.name and (module_name + ".").startswith(error.name + "."):
-            raise UserError(f"{where}._target_: there is no module {module_name}") from error
-        raise UserError(
-            f"{where}._target_: {module_name} needs {error.name}: install it"
-        ) from error
-    found = getattr(module, class_name, None)
+            raise UserError(f"{where}: there is no module {error.name}{looked}") from error
+        raise UserError(f"{where}: {module_name} needs {error.name}: install it") from error
+    except Exception as error:  # it runs the code of whoever wrote it
+        raise UserError(f"{where}: importing {module_name} fails: {told(error)}") from error
+    found = getattr(module, name, None)
     if not isinstance(found, type):
-        raise UserError(f"{where}._target_: {module_name} has no class {class_name}")
+        raise UserError(f"{where}: {module_name} has no class {name}")
     return found
+
+
+def told(error: BaseException) -> str:
+    """An error of somebody else's code as one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'}"
 
 
 def signature_hints(cls: type) -> dict[str, Any]:

@@ -13,6 +13,9 @@ Method = Literal["pca", "tsne", "umap"]
 METHODS = ("pca", "tsne", "umap")
 # t-SNE and UMAP see this many principal components: the rest is mostly noise, and costs time.
 COMPONENTS = 50
+# A map of at least so many points may leave this share of them outside, at each end of an axis,
+# where they are farther out than this part of what the others take, and the edge is so far off.
+FRAMED, OUTSIDE, ROOM, EDGE = 10, 0.01, 0.5, 0.1
 
 
 def project(
@@ -52,6 +55,27 @@ def project(
     if not has_umap():
         raise UserError('a UMAP needs umap-learn: pip install "g5[umap]"; or take t-SNE (tsne)')
     return _umap(small, dims=dims, neighbours=min(neighbours, len(x_ND) - 1), seed=seed)
+
+
+def frame(place_NP: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where a map begins and ends on each axis, (P,) and (P,), so that a few points that are far
+    from all others do not squeeze these into a corner.
+
+    Without such points these are the smallest and the largest value.
+    """
+    sorted_NP = np.sort(place_NP, axis=0)
+    if len(place_NP) < FRAMED:
+        return sorted_NP[0], sorted_NP[-1]
+    k = max(1, int(OUTSIDE * len(place_NP)))
+    inner_low, inner_high = sorted_NP[k], sorted_NP[-1 - k]
+    room = ROOM * (inner_high - inner_low)
+    # Where all but those few are one point there is nothing to see closer.
+    room[room == 0] = np.inf
+    near_NP = (sorted_NP >= inner_low - room) & (sorted_NP <= inner_high + room)
+    low = np.where(near_NP, sorted_NP, np.inf).min(axis=0)
+    high = np.where(near_NP, sorted_NP, -np.inf).max(axis=0)
+    edge = EDGE * (high - low)
+    return low - edge * (low > sorted_NP[0]), high + edge * (high < sorted_NP[-1])
 
 
 def has_umap() -> bool:

@@ -12,6 +12,7 @@ from conf.nodes import read_section, refuse_foreign
 from preprocessing.atomic import atomic_path
 from preprocessing.errors import UserError
 from preprocessing.progress import track
+from transfer.journal import UNSURE, Journal, clip_of
 from transfer.search import ApproximateIndex, novelty, search
 from transfer.settings import Cluster, Map, Search, section
 from transfer.vectors import VectorStore
@@ -54,32 +55,23 @@ def unusual(
     store = VectorStore.open(path)
     if len(store) < 3:
         raise UserError(f"{path}: has {len(store)} clips; what is unusual needs more")
-    labelled = store.index["label"].astype(str).to_numpy() != ""
-    mine = labelled
-    if labels is not None:
-        from transfer.labels import examples, read_labels
-
-        found = examples(store, read_labels(labels), "single", where=str(labels))
-        for note in found.notes:
-            print(note)
-        known_RD, self_among, against = found.x_ND, False, f"{len(found.x_ND)} labels"
-        mine = np.zeros(len(store), bool)
-    elif labelled.any():
-        known_RD, self_among = store.vectors[labelled], False
-        against = f"{labelled.sum()} labelled clips"
+    said = np.array(_labels(store, labels, np.arange(len(store))))
+    known_N = (said != "") & (said != UNSURE)
+    if known_N.all():
+        raise UserError(f"{path}: all of its {len(store):,} clips are known, none can be unusual")
+    if known_N.any():
+        reference, skip_self, rank = np.flatnonzero(known_N), False, 1
+        against = f"{len(reference):,} known clips"
+        print(f"{len(reference):,} of {len(store):,} clips are known by their labels and left out")
     else:
         n = min(config["reference"], len(store))
-        rows = np.random.default_rng(config["seed"]).choice(len(store), n, replace=False)
-        known_RD, self_among, against = store.vectors[rows], True, f"{n} clips of the store"
+        reference = np.random.default_rng(config["seed"]).choice(len(store), n, replace=False)
+        skip_self, rank, against = True, config["neighbour"], f"{n:,} clips of the store"
     away_N = novelty(
-        store.vectors, np.asarray(known_RD, np.float32),
-        k=config["neighbour"] if self_among else 1, skip_self=self_among,
-    )  # fmt: skip
-    away_N[mine] = -np.inf
-    order = np.argsort(-away_N, kind="stable")[: k or config["k"]]
-    order = order[np.isfinite(away_N[order])]
-    if not len(order):
-        raise UserError(f"{path}: every clip has a label, nothing can be unusual")
+        store.vectors, store.vectors[reference].astype(np.float32), k=rank, skip_self=skip_self
+    )
+    away_N[known_N] = -np.inf
+    order = np.argsort(-away_N, kind="stable")[: min(k or config["k"], int((~known_N).sum()))]
     table = _results(store, order, away_N[order], "distance")
     title = f"Farthest from {against}"
     return _show(store, table, "distance", title, config, out, "unusual")
@@ -255,7 +247,7 @@ def draw_map(
 ) -> int:
     """An interactive map of one store, or of several side by side with the same clips linked."""
     from evaluation.projection import project
-    from transfer.map_page import MapData, map_page
+    from transfer.map_page import MapData, far_out, map_page, outside
 
     config = section("map", Map, overrides)
     stores = [VectorStore.open(path) for path in paths]
@@ -278,6 +270,9 @@ def draw_map(
 
     write_page(out, map_page(data, tiles))
     print(f"{len(first):,} clips, {len(tiles):,} of them with spectrogram and sound")
+    for title, place in zip(titles, places, strict=True):
+        if len(out_rows := outside(place)):
+            print(f"{title}: {far_out(len(out_rows))}")
     if missing:
         print(f"{len(missing)} clips without: {missing[0]}")
     print(f"map {out} ({out.stat().st_size / 1e6:.1f} MB)")
@@ -287,24 +282,23 @@ def draw_map(
 def _labels(store: VectorStore, labels: Path | None, rows: np.ndarray) -> list[str]:
     """A label for each of the rows: of a table, of the labelling page, or of the store."""
     if labels is None:
-        from transfer.journal import Journal, clip_of
-
         index = store.index.iloc[rows]
+        given = index["label"].astype(str)
         said = Journal(store.path).entries
+        if not said:
+            return given.tolist()
         clips = zip(index["file"], index["start_s"], index["end_s"], strict=True)
         entries = [said.get(clip_of(*clip)) for clip in clips]
-        given = index["label"].astype(str)
         return [e.label or e.kind if e else g for e, g in zip(entries, given, strict=True)]
     from transfer.labels import read_labels, rows_of_labels
 
-    known = rows_of_labels(store, read_labels(labels), where=str(labels))
+    known, notes = rows_of_labels(store, read_labels(labels), where=str(labels))
+    print(*notes, sep="\n", end="\n" if notes else "")
     return [known.get(int(row), "") for row in rows]
 
 
 def _common_rows(stores: Sequence[VectorStore], most: int, seed: int) -> list[np.ndarray]:
     """Rows of the clips that all stores have, the same clip at the same place."""
-    from transfer.journal import clip_of
-
     places = []
     for store in stores:
         index = store.index

@@ -33,7 +33,7 @@ def finetune(
     shared = [o for o in overrides if o.startswith(("logger", "path."))]
     config = resolve(composed(shared))
     encoder = load_encoder(name, overrides)
-    table = read_labels(labels)
+    table = read_labels(labels, settings.task)
     root = audio_root or labels.parent
     clips, problems = read_clips(encoder, table, root, settings.task, where=str(labels))
     for line in problems[:5]:

@@ -8,7 +8,7 @@ import numpy as np
 from jobs.transfer import mend
 from preprocessing.errors import UserError
 from preprocessing.recordings import is_audio, walk
-from transfer.importing import read_embeddings
+from transfer.importing import read_embeddings, told_apart
 from transfer.vectors import EncoderFacts, VectorStore
 
 
@@ -41,11 +41,12 @@ def import_embeddings(
         window_s = float(np.nanmedian(lengths)) if np.isfinite(lengths).any() else 0.0
         facts = EncoderFacts(encoder, f"imported-{encoder}-{width}", width, 0, round(window_s, 3))
         store = VectorStore.create(out, facts, audio_root=audio_root)
+        index, notes = told_apart(found, store)
         try:
-            added = store.ingest(found.x_ND, found.index)
+            added = store.ingest(found.x_ND, index)
         except UserError as error:
             raise UserError(f"{file}: {error}") from error
-        for note in found.notes:
+        for note in [*found.notes, *notes]:
             print(f"{file}: {note}")
         print(f"{file}: {added:,} of {len(found.x_ND):,} vectors of {width} dimensions are new")
     for line in failed:

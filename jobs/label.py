@@ -116,7 +116,7 @@ def simulate_labelling(path: Path, labels: Path, out: Path | None, overrides: Se
 
     config = section("simulate", Simulate, overrides)
     store = VectorStore.open(path)
-    known = examples(store, read_labels(labels), "single", where=str(labels))
+    known = examples(store, read_labels(labels, "single"), "single", where=str(labels))
     for note in known.notes:
         print(note)
     whiten = Whitening(known.x_ND, config.pop("components"))

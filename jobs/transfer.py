@@ -100,7 +100,7 @@ def classify(
     if balance and settings.task != "single":
         raise UserError(f"--balance: task={settings.task} has no single class for each example")
     opened = [VectorStore.open(path) for path in stores]
-    label_table = read_labels(labels)
+    label_table = read_labels(labels, settings.task)
     sets = [
         (path.name, examples(store, label_table, settings.task, where=str(labels)))
         for path, store in zip(stores, opened, strict=True)

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 import yaml
 from torch import Tensor, nn
 
+from archs.encoders.mel_cnn import MelCNN
 from archs.protonet import ProtoNet
 from archs.prototypes import cosine_logits, euclidean_logits, prototypes
 from archs.v2.arch import ChannelAttention, LearnableDistanceMetric, TemporalAttention
@@ -175,9 +176,10 @@ def test_state_dict_survives_a_file_of_plain_tensors(arch: str, distance: str):
         assert torch.equal(again.logits(support_NKD, query_QD), model.logits(support_NKD, query_QD))
 
 
-@pytest.mark.parametrize("arch", ARCH_YAML)
+@pytest.mark.parametrize("arch", [*ARCH_YAML, "mel_cnn"])
 def test_convolutions_work_channels_last_also_with_loaded_weights(arch: str):
-    model, channels_last = make(arch).eval(), []
+    mel_cnn = MelCNN(channels=[8, 16], embedding_dim=16)
+    model, channels_last = (mel_cnn if arch == "mel_cnn" else make(arch)).eval(), []
     model.load_state_dict({key: value.contiguous() for key, value in model.state_dict().items()})
 
     def look(_part: nn.Module, _x: Any, y: Tensor) -> None:
@@ -190,6 +192,15 @@ def test_convolutions_work_channels_last_also_with_loaded_weights(arch: str):
         model(clips(4, 64, 43))
     assert channels_last
     assert all(channels_last)
+
+
+def test_the_layout_of_mel_cnn_changes_nothing_but_rounding(monkeypatch):
+    model = MelCNN(channels=[8, 16, 32], embedding_dim=16).double().eval()
+    x_B1MT = clips(4, 64, 43).double()
+    with torch.no_grad():
+        z_BD = model(x_B1MT)
+        monkeypatch.setattr("archs.encoders.mel_cnn.channels_last", lambda x: x)
+        torch.testing.assert_close(model(x_B1MT), z_BD, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("arch", ARCH_YAML)

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Optional
 
 import pytest
 
-from conf.build import build
+from conf.build import build, locate
 from conf.check import Count, Positive, Range, check_value
 from conf.choices import choices
 from conf.compose import composed, on_checkpoint
@@ -192,3 +192,11 @@ def test_what_is_more_than_a_name_keeps_its_meaning():
     assert readable(plain) == plain
     sweep = ["exp_name=a,b", "path.train_dir=choice(x,y)"]
     assert readable(sweep) == sweep
+
+
+def test_a_module_that_fails_while_it_is_imported_is_said(tmp_path, monkeypatch):
+    (tmp_path / "broken_net.py").write_text("1 / 0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    words = "arch.model._target_: importing broken_net fails: ZeroDivisionError: division by zero"
+    with pytest.raises(UserError, match=words):
+        locate("broken_net.Net", "arch.model")

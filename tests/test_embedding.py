@@ -16,6 +16,7 @@ import soundfile
 import torch
 
 from archs.v1.arch import ProtoNetV1
+from preprocessing.errors import UserError
 from preprocessing.frontend import LogMel
 from preprocessing.normalize import Normalize, scalar_stats
 from tests.conftest import run_g5
@@ -274,9 +275,13 @@ def test_ratings_and_several_labels(field, capsys):
     ("rows", "words"),
     [
         ("file,label\nnowhere.wav,a\n", "no label has an embedding"),
-        ("file,label\n20240501_000000.wav,a\n20240501_000001.wav,a\n", "needs two classes"),
+        (
+            "file,label\n20240501_000000.wav,a\n20240501_000001.wav,a\n",
+            "two different ones are needed",
+        ),
         ("name,label\nx.wav,a\n", "it needs `file` and `label`"),
         ("file,label\n", "has no rows"),
+        ("file,rating\n20240501_000000.wav,0.5\n", "say task=rating for ratings"),
         ("file,label,start_s\n20240501_000000.wav,a,soon\n", "row 2: start_s is 'soon'"),
         (
             "file,label\n20240501_000000.wav,a\n20240501_000001.wav,b\n",
@@ -289,6 +294,22 @@ def test_bad_labels_are_said(field, rows, words, capsys):
     Path("bad.csv").write_text(rows)
     assert run_g5(["classify", "birds.store", "--labels", "bad.csv", HEADS]) == 1
     assert words in capsys.readouterr().err
+
+
+def test_a_table_of_labels_and_ratings_gives_each_task_its_own(tmp_path):
+    both, names, ratings = tmp_path / "both.csv", tmp_path / "names.csv", tmp_path / "ratings.csv"
+    both.write_text("file,label,rating\nx.wav,owl,0.2\n")
+    names.write_text("file,label\nx.wav,owl\n")
+    ratings.write_text("file,rating\nx.wav,0.3\n")
+    for purpose in ("single", "multi", "anything"):
+        assert read_labels(both, purpose)["label"].tolist() == ["owl"]
+    assert read_labels(both, "rating")["label"].tolist() == ["0.2"]
+    assert read_labels(ratings, "rating")["label"].tolist() == ["0.3"]
+    assert read_labels(ratings)["label"].tolist() == ["0.3"]
+    with pytest.raises(UserError, match=r"`label` holds no numbers \(row 2: 'owl'\)"):
+        read_labels(names, "rating")
+    names.write_text("file,label\nx.wav,0.4\n")
+    assert read_labels(names, "rating")["label"].tolist() == ["0.4"]
 
 
 def test_labels_left_out_and_lone_classes_are_said(field, capsys):

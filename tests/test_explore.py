@@ -1,15 +1,23 @@
 """Search, novelty, strategies, clusters, the journal and verification against worked cases."""
 
+import json
+import re
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
 
+from evaluation.projection import frame
 from preprocessing.errors import UserError
-from tests.labelled_store import make_store
+from tests.conftest import run_g5
+from tests.labelled_store import kind_of, make_store
 from transfer.clusters import cluster_vectors
-from transfer.journal import Entry, Journal
+from transfer.journal import Entry, Journal, clip_of
+from transfer.map_page import outside
 from transfer.search import novelty, search
 from transfer.strategies import STRATEGIES, Pool, choose, unit
-from transfer.verification import equal_error_rate
+from transfer.verification import equal_error_rate, verification, verification_pairs
 from transfer.whitening import Whitening
 
 RNG = np.random.default_rng(0)
@@ -42,6 +50,37 @@ def test_what_is_far_is_unusual():
     known = np.tile([1.0, 0.0], (5, 1)).astype(np.float32)
     away = novelty(np.array([[1, 0], [0, 1], [-1, 0]], np.float16), known, k=1)
     np.testing.assert_allclose(away, [0, 1, 2], atol=1e-3)
+
+
+def test_what_is_known_is_not_among_the_unusual(tmp_path, monkeypatch, capsys):
+    """A table, and where there is none what the labelling page or the store say."""
+    monkeypatch.chdir(tmp_path)
+    store = make_store(tmp_path)
+    index = store.index
+    highs = [row for row in range(len(index)) if kind_of(row) == "high"]
+    known = index.iloc[highs].assign(label="high")
+    known[["file", "start_s", "end_s", "label"]].to_csv("labels.csv", index=False)
+    verb = ["search", "birds.store", "--unusual", "-k", "60", "-o", "u.html"]
+    assert run_g5([*verb, "--labels", "labels.csv"]) == 0
+    assert "20 of 60 clips are known by their labels and left out" in capsys.readouterr().out
+    found = pd.read_csv("u.csv")
+    assert set(found["row"]) == set(range(60)) - set(highs)
+    assert found["distance"].is_monotonic_decreasing
+
+    journal, one = Journal(store.path), index.iloc[7]
+    clip = clip_of(one["file"], one["start_s"], one["end_s"])
+    journal.add(Entry("1", clip_of(*index.iloc[9][["file", "start_s", "end_s"]]), "unsure", "", 1))
+    journal.add(Entry("2", clip, "label", "low", 1.0))
+    assert run_g5(verb) == 0
+    assert "1 of 60 clips are known by their labels" in capsys.readouterr().out
+    assert set(pd.read_csv("u.csv")["row"]) == set(range(60)) - {7}
+
+    index.assign(label="x")[["file", "label"]].to_csv("all.csv", index=False)
+    assert run_g5([*verb, "--labels", "all.csv"]) == 1
+    assert "all of its 60 clips are known" in capsys.readouterr().err
+    Path("empty.csv").write_text("file,label\nrec00.wav,\n")
+    assert run_g5([*verb, "--labels", "empty.csv"]) == 1
+    assert "empty.csv: no label falls on a clip" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -101,3 +140,137 @@ def test_few_clips_are_whitened_to_few_components():
     assert Whitening(X, 100)(X).shape == (300, 16)
     assert Whitening(X[:60], 100)(X).shape == (300, 6)
     assert Whitening(X[:5], 100)(X).shape == (300, 2)
+
+
+def test_pairs_are_of_one_kind_and_of_two_sources():
+    """Two species, whose individuals have the same names, each in three recordings."""
+    rows = [(k, i, s) for k in "ab" for i in "123" for s in "xyz" for _ in range(2)]
+    kinds, names, sources = (np.array(column) for column in zip(*rows, strict=True))
+    pairs = verification_pairs(names.tolist(), n=300, seed=0, sources=sources.tolist(),
+                               kinds=kinds.tolist())  # fmt: skip
+    one, other = pairs.first_P, pairs.second_P
+    assert (kinds[one] == kinds[other]).all()
+    assert (sources[one] != sources[other]).all()
+    assert ((names[one] == names[other]) == pairs.same_P).all()
+    assert pairs.same_P.sum() == 300
+    with pytest.raises(UserError, match="two individuals of one kind"):
+        verification_pairs(["1", "2"], n=5, seed=0, kinds=["a", "b"])
+    with pytest.raises(UserError, match="two recordings of one"):
+        verification_pairs(["1", "1", "2"], n=5, seed=0, sources=["x", "x", "y"])
+
+
+def test_an_individual_drawn_twice_counts_its_pairs_twice():
+    """All mistakes are one individual's: resampled individuals are less sure than pairs."""
+    rng = np.random.default_rng(0)
+    names = [str(row // 20) for row in range(200)]
+    z_ND = np.repeat(np.eye(10), 20, axis=0)
+    z_ND[:20] = rng.standard_normal((20, 10))
+    z_ND /= np.linalg.norm(z_ND, axis=1, keepdims=True)
+    pairs = verification_pairs(names, n=1000, seed=0)
+    by_pair = verification(z_ND, pairs, seed=0)
+    by_individual = verification(z_ND, pairs, seed=0, individuals=names)
+    assert by_pair.mean == by_individual.mean
+    assert by_individual.low < by_pair.low < by_pair.high < by_individual.high
+
+
+def make_individuals(folder: Path) -> pd.DataFrame:
+    """`birds.store`, and its calls as those of six individuals of two species at four sites."""
+    index = make_store(folder).index
+    kinds = [kind_of(row) for row in range(len(index))]
+    table = index[["file", "start_s", "end_s"]].assign(
+        label=["thrush" if kind == "high" else "wren" for kind in kinds],
+        individual=[f"{kind}{row // 5 % 2}" for row, kind in enumerate(kinds)],
+    )
+    table.to_csv(folder / "individuals.csv", index=False)
+    return table
+
+
+def test_individuals_are_verified(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    table = make_individuals(tmp_path)
+    verb = ["verify", "birds.store", "--labels", "individuals.csv", "verify.pairs=100"]
+    assert run_g5([*verb, "--json", "rates.json"]) == 0
+    out = capsys.readouterr().out
+    assert "60 clips of 6 individuals of 2 labels, pairs are of one label" in out
+    assert "both clips of a pair are from different sources" in out
+    pairs = pd.read_csv("birds_verify.csv")
+    assert len(pairs) == 200
+    assert pairs["similarity"].is_monotonic_decreasing
+    assert set(pairs["label"]) == {"thrush", "wren"}
+    same_P = pairs["same"].to_numpy()
+    alike_P = pairs["first_individual"].to_numpy() == pairs["second_individual"].to_numpy()
+    assert (alike_P == same_P).all()
+    rates = json.loads(Path("rates.json").read_text())
+    assert rates["low"] <= rates["equal_error_rate"] <= rates["high"]
+    accepted_P = pairs["similarity"].to_numpy() >= rates["threshold"]
+    errors = [accepted_P[~same_P].mean(), (~accepted_P)[same_P].mean()]
+    np.testing.assert_allclose(errors, rates["equal_error_rate"], atol=0.02)
+    assert run_g5([*verb, "--json", "again.json"]) == 0
+    assert json.loads(Path("again.json").read_text()) == rates
+
+    # Each individual at a site of its own: then pairs are of two recordings.
+    table.assign(source=table["individual"]).to_csv("individuals.csv", index=False)
+    assert run_g5(verb) == 0
+    assert "from different recordings" in capsys.readouterr().out
+    table.assign(individual=table["file"]).to_csv("individuals.csv", index=False)
+    assert run_g5(verb) == 0
+    assert "its channel and noise may be all that is recognised" in capsys.readouterr().out
+    few: pd.DataFrame = table.loc[(table["label"] == "wren") & (table.index < 20)]
+    few.assign(individual=["", *few["individual"].tolist()[1:]]).to_csv(
+        "individuals.csv", index=False
+    )
+    assert run_g5(verb) == 0
+    out = capsys.readouterr().out
+    assert "1 rows name no individual and are left out" in out
+    assert "no interval, which takes 5 individuals" in out
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ("file,individual\nrec00.wav,\n", "no row names an individual"),
+        ("file,individual\nrec00.wav,a\nrec01.wav,a\n", "two different ones are needed"),
+        ("file,individual\nrec00.wav,a\nrec01.wav,b\n", "two recordings of one of them"),
+        ("file,rating\nrec00.wav,1\n", "it needs `file` and `individual` or `label`"),
+        ("file,individual\nx.wav,a\n", "no label has an embedding"),
+    ],
+)
+def test_individuals_that_cannot_be_verified(rows, words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    make_store(tmp_path)
+    Path("individuals.csv").write_text(rows)
+    assert run_g5(["verify", "birds.store", "--labels", "individuals.csv"]) == 1
+    assert words in capsys.readouterr().err
+
+
+def test_a_map_is_framed_by_what_most_points_take():
+    rng = np.random.default_rng(0)
+    place_NP = rng.standard_normal((500, 3))
+    np.testing.assert_array_equal(frame(place_NP), (place_NP.min(axis=0), place_NP.max(axis=0)))
+    assert not len(outside(place_NP))
+    far_NP = np.concatenate([place_NP, [[1000.0, 0, 0], [0, -500.0, 0]]])
+    low, high = frame(far_NP)
+    assert np.abs([low, high]).max() < 7
+    assert outside(far_NP).tolist() == [500, 501]
+    # Too few points to say which are far; all but one in one place; an axis that nothing varies on.
+    for all_NP in (far_NP[-9:], np.eye(50, 2)[::-1], np.zeros((50, 3))):
+        np.testing.assert_array_equal(frame(all_NP), (all_NP.min(axis=0), all_NP.max(axis=0)))
+        assert not len(outside(all_NP))
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_one_clip_far_from_all_does_not_squeeze_the_map(dims, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    store = make_store(tmp_path)
+    far = pd.DataFrame({"file": ["rec00.wav"], "start_s": [0.3], "end_s": [0.4]})
+    store.ingest(np.full((1, 16), 300.0), far)
+    assert run_g5(["map", "birds.store", f"map.dims={dims}", "-o", "m.html"]) == 0
+    said = "Rings at the edge lie farther out than they are drawn: 1."
+    assert f"birds.store: {said}" in capsys.readouterr().out
+    page = Path("m.html").read_text()
+    assert said in page
+    drawn = json.loads(re.search(r"const DATA = (.*?);\n", page)[1])["maps"][0]  # type: ignore
+    at_NP = np.array(drawn["at"]).reshape(61, dims)
+    assert drawn["out"] == [60]
+    assert 4095 in at_NP[60] or 0 in at_NP[60]
+    assert np.ptp(at_NP[:60], axis=0).max() > 2000

@@ -67,7 +67,8 @@ def test_birdnet_text_and_npz(tmp_path):
     assert found.index["start_s"].tolist() == [0, 2, 0]
 
 
-def make_hoplite(folder):
+def make_hoplite(folder, deployments=(("north", "p"),), names=("x.wav",)):
+    """A database whose deployments have these files, two windows each, and an owl in the last."""
     folder.mkdir()
     with sqlite3.connect(folder / "hoplite.sqlite") as database:
         database.executescript(
@@ -77,24 +78,31 @@ def make_hoplite(folder):
             "CREATE TABLE windows (id INTEGER PRIMARY KEY, recording_id INTEGER, offsets BLOB);"
             "CREATE TABLE annotations (id INTEGER PRIMARY KEY, recording_id INTEGER,"
             " offsets BLOB, label TEXT, label_type INTEGER, provenance TEXT);"
-            "INSERT INTO deployments VALUES (1, 'north', 'p');"
-            "INSERT INTO recordings VALUES (1, 'x.wav', '2026-05-01T04:00:00', 1);"
         )
-        for key in (1, 2):
-            offsets = np.array([5.0 * (key - 1), 5.0 * key], "<f8").tobytes()
-            database.execute("INSERT INTO windows VALUES (?, 1, ?)", (key, offsets))
-            if key == 2:
-                database.execute(
-                    "INSERT INTO annotations VALUES (1, 1, ?, 'owl', 1, 'me')", (offsets,)
-                )
-        elsewhere = np.array([6.0, 7.0], "<f8").tobytes()
-        database.execute("INSERT INTO annotations VALUES (2, 1, ?, 'owl', 1, 'me')", (elsewhere,))
+        add = "INSERT INTO {} VALUES ({})".format
+        key, recording = 0, 0
+        for place, (site, project) in enumerate(deployments, 1):
+            database.execute(add("deployments", "?, ?, ?"), (place, site, project))
+            for name in names:
+                recording += 1
+                facts = (recording, name, "2026-05-01T04:00:00", place)
+                database.execute(add("recordings", "?, ?, ?, ?"), facts)
+                for start_s in (0.0, 5.0):
+                    key += 1
+                    offsets = np.array([start_s, start_s + 5.0], "<f8").tobytes()
+                    database.execute(add("windows", "?, ?, ?"), (key, recording, offsets))
+        for stretch in ([5.0, 10.0], [6.0, 7.0]):
+            said = (recording, np.array(stretch, "<f8").tobytes(), "owl", 1, "me")
+            database.execute(add("annotations", "NULL, ?, ?, ?, ?, ?"), said)
+    uindex = pytest.importorskip("usearch.index")
+    index = uindex.Index(ndim=4, metric="ip", dtype="f16")
+    index.add(np.arange(1, key + 1), np.random.default_rng(len(deployments)).random((key, 4)))
+    index.save(str(folder / "usearch.index"))
 
 
 def test_hoplite(tmp_path):
-    uindex = pytest.importorskip("usearch.index")
     make_hoplite(tmp_path / "db")
-    index = uindex.Index(ndim=4, metric="ip", dtype="f16")
+    index = pytest.importorskip("usearch.index").Index(ndim=4, metric="ip", dtype="f16")
     index.add(np.array([1, 2]), X[:2])
     index.save(str(tmp_path / "db" / "usearch.index"))
     found = read_embeddings(tmp_path / "db")
@@ -104,6 +112,62 @@ def test_hoplite(tmp_path):
         "date": "2026-05-01",
     }  # fmt: skip
     assert found.notes == ["1 annotations are of no window and are left out"]
+
+
+def files_of(path) -> dict[str, str]:
+    """The source of each file of a store."""
+    index = VectorStore.open(path).index.astype(str)
+    return dict(zip(index["file"], index["source"], strict=True))
+
+
+def test_files_of_several_deployments_do_not_collide(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    make_hoplite(tmp_path / "both", (("north", "p"), ("south", "p")), ("x.wav", "y.wav"))
+    for new in (8, 0):
+        assert run_g5(["import", "both", "-o", "b.store"]) == 0
+        out = capsys.readouterr().out
+        assert f"{new} of 8 vectors" in out
+        assert "4 files have the names of others from another source" in out
+        assert "x.wav from north is north/x.wav" in out
+    expected = {
+        f"{site}/{file}": site for site in ("north", "south") for file in ("x.wav", "y.wav")
+    }
+    assert files_of("b.store") == expected
+    index = VectorStore.open("b.store").index.astype(str)
+    assert index.loc[index["label"] == "owl", "file"].tolist() == ["south/y.wav"]
+
+    # What is in the store keeps its name: a deployment that comes later, and one that is known.
+    make_hoplite(tmp_path / "north")
+    assert run_g5(["import", "north", "-o", "a.store"]) == 0
+    assert files_of("a.store") == {"x.wav": "north"}
+    make_hoplite(tmp_path / "south", (("other", "p"), ("south", "p")), ("x.wav",))
+    for _ in range(2):
+        assert run_g5(["import", "south", "-o", "a.store"]) == 0
+    assert files_of("a.store") == {
+        "x.wav": "north", "other/x.wav": "other", "south/x.wav": "south"
+    }  # fmt: skip
+    assert len(VectorStore.open("a.store")) == 6
+
+    # A deployment of one name in two projects, whose files are below a folder of that name.
+    make_hoplite(tmp_path / "same", (("north", "p"), ("north", "q")), ("north/x.wav",))
+    assert run_g5(["import", "same", "-o", "c.store"]) == 0
+    assert files_of("c.store") == {"p/north/x.wav": "p/north", "q/north/x.wav": "q/north"}
+
+
+def test_tables_of_two_sites_do_not_collide_and_a_corrected_site_is_no_other(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    table = pd.DataFrame({"file": "x.wav", "start": [0.0, 3.0], "site": "a", "e0": [1, 2], "e1": 3})
+    table.to_csv("a.csv", index=False)
+    table.assign(site="corrected").to_csv("again.csv", index=False)
+    table.assign(site="b", e1=4).to_csv("b.csv", index=False)
+    for name, files in (
+        ("a.csv", {"x.wav": "a"}),
+        ("again.csv", {"x.wav": "a"}),
+        ("b.csv", {"x.wav": "a", "b/x.wav": "b"}),
+    ):
+        assert run_g5(["import", name, "-o", "s.store"]) == 0
+        assert files_of("s.store") == files
+    assert len(VectorStore.open("s.store")) == 4
 
 
 def test_hoplite_with_the_vectors_in_sqlite(tmp_path):

@@ -32,7 +32,7 @@ FETCH = "g5 data fetch dcase2024 -o dcase2024"
 ELSEWHERE = ("make demo", "make test", ". .venv/bin/activate", "mlflow ui --port 5000", FETCH)
 
 ON_EMBEDDINGS = ("embed", "classify", "predict", "encoders", "import", "search", "cluster")
-ON_EMBEDDINGS += ("map", "explain", "label")
+ON_EMBEDDINGS += ("map", "explain", "label", "verify")
 # The page is driven by tests/test_label_browser.py; here it is one label in the journal.
 LABEL = "g5 label birds.store --classes classes.txt"
 

@@ -45,6 +45,7 @@ OTHER = {
         "beta": "0.5 finetune.weights=effective_number", "sampling": "over",
         "rating_loss": "mae finetune.task=rating", "seed": "1",
     },
+    "verify": {"pairs": "50", "components": "3", "resamples": "50", "seed": "1"},
     "search": {
         "metric": "euclidean", "k": "3", "approximate": "true", "context": "2",
         "page_mb": "0.01", "neighbour": "1", "reference": "10",
@@ -97,6 +98,8 @@ def home(tmp_path_factory) -> Path:
     index = made.index[["file", "start_s", "end_s"]].astype({"file": str})
     kinds = [kind_of(row) for row in range(60)]
     index.assign(label=kinds).to_csv(home / "labels.csv", index=False)
+    many = [f"{kind}{row // 5 % 2}" for row, kind in enumerate(kinds)]
+    index.assign(label=many).to_csv(home / "many.csv", index=False)
     few: Any = index.assign(label=kinds)[:40]
     few = few[(few["label"] != "low") | (few.index % 3 == 0)]  # classes of different sizes
     few.to_csv(home / "few.csv", index=False)
@@ -156,6 +159,10 @@ def finetune(here: Path, capsys: Any, overrides: list[str], _: Any) -> Any:
     return rows, weights, kept
 
 
+def verify(here: Path, capsys: Any, overrides: list[str], _: Any) -> Any:
+    return shown(capsys, "verify", "i.store", "--labels", "many.csv", "-o", "out.csv", *overrides)
+
+
 def search(here: Path, capsys: Any, overrides: list[str], _: Any) -> Any:
     unusual = any(key in " ".join(overrides) for key in ("neighbour", "reference", "seed"))
     what = ["--unusual"] if unusual else ["--like", "rec00.wav:0.2-0.5"]
@@ -205,7 +212,8 @@ def explain(here: Path, capsys: Any, overrides: list[str], monkeypatch: Any) -> 
 
 
 VERBS: dict[str, Callable[..., Any]] = {
-    "embed": embed, "classify": classify, "finetune": finetune, "search": search,
+    "embed": embed, "classify": classify, "finetune": finetune, "verify": verify,
+    "search": search,
     "cluster": cluster, "map": map_, "label": label, "simulate": simulate, "explain": explain,
 }  # fmt: skip
 

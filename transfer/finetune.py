@@ -94,7 +94,7 @@ def read_clips(
     parts, numbers, labels, rows, groups, files, problems = [], [], [], [], [], [], []
     entries = table.itertuples(index=True, name=None)
     with torch.no_grad():
-        for row, file, label, start_s, end_s, source in track(
+        for row, file, label, start_s, end_s, source, _ in track(
             entries, total=len(table), label="reading", unit="labels"
         ):
             try:

@@ -4,6 +4,7 @@ Shapes: N vectors, D their width.
 """
 
 import sqlite3
+from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
@@ -47,26 +48,34 @@ def read_hoplite(path: Path) -> Content:
 
 
 def _hoplite_windows(file: Path, database: sqlite3.Connection) -> Content:
+    recordings = database.execute(
+        "SELECT r.id, r.filename, r.datetime, d.name, d.project FROM recordings r "
+        "LEFT JOIN deployments d ON r.deployment_id = d.id ORDER BY r.id"
+    ).fetchall()
     rows = database.execute(
-        "SELECT w.id, w.offsets, r.filename, r.datetime, d.name FROM windows w "
-        "JOIN recordings r ON w.recording_id = r.id "
-        "LEFT JOIN deployments d ON r.deployment_id = d.id ORDER BY w.id"
+        "SELECT w.id, w.offsets, w.recording_id FROM windows w "
+        "JOIN recordings r ON w.recording_id = r.id ORDER BY w.id"
     ).fetchall()
     labels = database.execute(
-        "SELECT r.filename, a.offsets, a.label FROM annotations a "
-        "JOIN recordings r ON a.recording_id = r.id WHERE a.label_type = 1"
+        "SELECT recording_id, offsets, label FROM annotations WHERE label_type = 1"
     ).fetchall()
-    said: dict[tuple[str, bytes], str] = {}
-    for name, offsets, label in labels:
-        clip = (name, bytes(offsets))
+    said: dict[tuple[int, bytes], str] = {}
+    for key, offsets, label in labels:
+        clip = (key, bytes(offsets))
         said[clip] = f"{said[clip]};{label}" if clip in said else label
-    windows = {(name, bytes(offsets)) for _, offsets, name, _, _ in rows}
+    windows = {(key, bytes(offsets)) for _, offsets, key in rows}
     elsewhere = len(said.keys() - windows)
+    # Files are told apart by their deployments, whose names are unique within a project only.
+    projects = Counter(site for site, _ in {row[3:] for row in recordings})
+    facts = {
+        key: (name, f"{project}/{site}" if projects[site] > 1 else site or "", (when or "")[:10])
+        for key, name, when, site, project in recordings
+    }
     index = pd.DataFrame(
         [
-            (name, *_offsets(offsets, "<f8"), said.get((name, bytes(offsets)), ""), site or "",
-             (when or "")[:10])
-            for _, offsets, name, when, site in rows
+            (facts[key][0], *_offsets(offsets, "<f8"), said.get((key, bytes(offsets)), ""),
+             *facts[key][1:])
+            for _, offsets, key in rows
         ],
         columns=["file", "start_s", "end_s", "label", "source", "date"],
     )  # fmt: skip

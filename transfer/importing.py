@@ -13,7 +13,8 @@ import pandas as pd
 
 from preprocessing.errors import UserError
 from transfer.hoplite import read_hoplite
-from transfer.vectors import INDEX_COLUMNS
+from transfer.journal import clip_of
+from transfer.vectors import INDEX_COLUMNS, VectorStore, complete_index
 
 # What others call our columns, casefolded.
 NAMES = {
@@ -80,6 +81,54 @@ def read_embeddings(path: Path, table: Path | None = None) -> Imported:
             ".csv, .tsv, .txt, .npz, .npy with a .csv, .parquet, and hoplite databases"
         )
     return _checked(path, found)
+
+
+def told_apart(found: Imported, store: VectorStore) -> tuple[pd.DataFrame, list[str]]:
+    """The index of what was read, with another file name for every recording, and a note of those
+    that are called otherwise now.
+
+    A clip (file, start, end) that comes from two sources with two vectors is of two recordings:
+    their files get the source before them, like a folder. What is in the store keeps its name.
+    """
+    index = complete_index(found.index).astype({"file": str, "source": str})
+    known = store.index[INDEX_COLUMNS].astype({"file": str, "source": str})
+    both: Any = pd.concat([known, index], ignore_index=True)
+    shared = _shared(both, store, found.x_ND)
+    places = set(zip(known["file"], known["source"], strict=True))
+    names = {}
+    for file, source in sorted(set(zip(index["file"], index["source"], strict=True)) - places):
+        name = _below(source, file)
+        if source and (file in shared or (name, source) in places):
+            names[file, source] = name
+    if not names:
+        return index, []
+    index["file"] = [
+        names.get(pair, pair[0]) for pair in zip(index["file"], index["source"], strict=True)
+    ]
+    first = next(iter(names))
+    return index, [
+        f"{len(names)} files have the names of others from another source; the source stands "
+        f"before them now: {first[0]} from {first[1]} is {names[first]}"
+    ]
+
+
+def _shared(both: pd.DataFrame, store: VectorStore, x_ND: np.ndarray) -> set[str]:
+    """Files with a clip that has several sources and several vectors, in the store and after."""
+    clip = ["file", "start_s", "end_s"]
+    sited: Any = both[both["source"] != ""]
+    once: Any = sited.drop_duplicates([*clip, "source"])
+    once = once[once.duplicated(clip, keep=False)]
+    vectors: dict[tuple, set[bytes]] = {}
+    for row, *place in once[clip].itertuples(name=None):
+        x_D = store.vectors[[row]][0] if row < len(store) else x_ND[row - len(store)]
+        vectors.setdefault(clip_of(*place), set()).add(np.asarray(x_D, np.float16).tobytes())
+    return {file for (file, _, _), found in vectors.items() if len(found) > 1}
+
+
+def _below(source: str, file: str) -> str:
+    """``source/file``; a folder that ends the one and begins the other is there once."""
+    last = f"{source.rpartition('/')[2]}/"
+    return f"{source}/{file.removeprefix(last)}"
 
 
 def _checked(path: Path, found: Imported) -> Imported:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.projection import pca
+from evaluation.projection import frame, pca
 from preprocessing.errors import UserError
 from transfer.journal import KINDS, LABEL, NOT_A_CALL, UNSURE, Entry, Journal, clip_of
 from transfer.simulate import Classifier
@@ -261,8 +261,8 @@ class Session:
             if len(rows) > most:
                 rows = np.sort(np.random.default_rng(0).choice(rows, most, replace=False))
             xy = pca(np.asarray(self.store.vectors[rows], np.float32), 2)
-            low, high = xy.min(axis=0), xy.max(axis=0)
-            place = (xy - low) / np.maximum(high - low, 1e-9) * 999
+            low, high = frame(xy)
+            place = np.clip((xy - low) / np.maximum(high - low, 1e-9), 0, 1) * 999
             self._map = (rows, place.round().astype(int))
         rows, place = self._map
         said = self.labels()

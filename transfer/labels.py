@@ -4,10 +4,10 @@ Shapes: N examples, D embedding width.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,15 @@ from transfer.estimator import Task
 from transfer.vectors import VectorStore
 
 SEPARATOR = ";"
-LABEL_COLUMNS = ("label", "rating")
+# What is read from a table, by what for: the first of these columns that it has.
+Purpose = Task | Literal["individual", "anything"]
+COLUMNS: dict[Purpose, tuple[str, ...]] = {
+    "single": ("label",),
+    "multi": ("label",),
+    "rating": ("rating", "label"),
+    "individual": ("individual", "label"),
+    "anything": ("label", "rating"),
+}
 STARTS, ENDS = ("start_s", "start"), ("end_s", "end")
 NAMED = 3
 
@@ -43,12 +51,21 @@ class Examples:
     notes: list[str]
 
 
-def read_labels(path: str | os.PathLike[str]) -> pd.DataFrame:
-    """A table of labels: ``file``, ``label`` (or ``rating``) and perhaps ``start_s``, ``end_s``,
-    ``source``.
+def read_labels(path: str | os.PathLike[str], purpose: Purpose = "anything") -> pd.DataFrame:
+    """A table of labels: ``file``, ``label`` and perhaps ``start_s``, ``end_s``, ``source``.
+
+    Args:
+        path: a CSV, or any other table of one separator.
+        purpose: a task, for which ratings are taken from ``rating``, or from ``label`` where there
+            is none, and classes from ``label`` alone; ``individual``: that column, or ``label``;
+            ``anything``: what there is.
+
+    Returns:
+        The table, whatever the column was called that became ``label``; its index is the rows as a
+        spreadsheet counts them. ``kind`` is the ``label`` of an ``individual``, else "".
 
     Raises:
-        UserError: unreadable, or without these columns.
+        UserError: unreadable, or without the columns.
     """
     path = Path(path)
     try:
@@ -57,11 +74,7 @@ def read_labels(path: str | os.PathLike[str]) -> pd.DataFrame:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"{path}: cannot be read as a table of labels ({reason})") from error
     table.columns = [str(name).strip().lower() for name in table.columns]
-    label = next((name for name in LABEL_COLUMNS if name in table), None)
-    if "file" not in table or label is None:
-        raise UserError(
-            f"{path}: has the columns {', '.join(table.columns)}; it needs `file` and `label`"
-        )
+    label = _label_column(path, table, purpose)
     out = pd.DataFrame({"file": table["file"].str.strip(), "label": table[label].str.strip()})
     for names, target in ((STARTS, "start_s"), (ENDS, "end_s")):
         column = next((name for name in names if name in table), None)
@@ -78,10 +91,33 @@ def read_labels(path: str | os.PathLike[str]) -> pd.DataFrame:
             )
         out[target] = numbers
     out["source"] = table["source"].str.strip() if "source" in table else ""
+    own = label == "individual" and "label" in table
+    out["kind"] = table["label"].str.strip() if own else ""
     out.index = np.arange(2, len(out) + 2)  # as a spreadsheet counts
     if not len(out):
         raise UserError(f"{path}: has no rows")
     return out
+
+
+def _label_column(path: Path, table: pd.DataFrame, purpose: Purpose) -> str:
+    has = f"{path}: has the columns {', '.join(table.columns)}"
+    wanted = COLUMNS[purpose]
+    label = next((name for name in wanted if name in table), None)
+    if "file" not in table or label is None:
+        if "file" in table and "rating" in table and purpose in ("single", "multi"):
+            raise UserError(
+                f"{has}; task={purpose} reads `label`, which is not among them: say task=rating "
+                "for ratings"
+            )
+        raise UserError(f"{has}; it needs `file` and {' or '.join(f'`{n}`' for n in wanted)}")
+    if purpose == "rating" and label != "rating":
+        numbers: Any = pd.to_numeric(table[label], errors="coerce")
+        if len(table) and numbers.isna().all():
+            raise UserError(
+                f"{has}; task=rating reads `rating`, which is not among them, and `{label}` holds "
+                f"no numbers (row 2: {table[label].iloc[0]!r})"
+            )
+    return label
 
 
 def examples(
@@ -104,33 +140,15 @@ def examples(
         UserError: no label has an embedding, a rating is none, or there is one class.
     """
     index = store.index
-    names = index["file"].astype(str)
-    grouped: Any = names.groupby(names).groups
-    rows_of_file: dict[str, np.ndarray] = {str(k): np.asarray(v) for k, v in grouped.items()}
-    resolve = _Names(list(rows_of_file), store.audio_root)
-    start_N, end_N = index["start_s"].to_numpy(), index["end_s"].to_numpy()
-    source_of = dict(zip(names, index["source"].astype(str), strict=True))
-    chosen: list[np.ndarray] = []
-    kept, groups, files, absent, silent = [], [], [], [], []
-    for number, (file, _, start_s, end_s, source) in zip(
-        table.index, table.itertuples(index=False, name=None), strict=True
-    ):
-        name = resolve(file)
-        if name is None:
-            absent.append((number, file))
-            continue
-        rows = rows_of_file[name]
-        if np.isfinite(start_s):
-            rows = _overlapping(rows, start_N, end_N, start_s, end_s)
-        if not len(rows):
-            silent.append((number, file))
-            continue
+    source_of = dict(zip(index["file"].astype(str), index["source"].astype(str), strict=True))
+    chosen, kept, groups, files = [], [], [], []
+    matched = _Matched(store, table)
+    for number, name, rows in matched:
         chosen.append(rows)
         kept.append(number)
-        groups.append(source or source_of[name] or name)
+        groups.append(table.at[number, "source"] or source_of[name] or name)
         files.append(name)
-    notes = _told(where, "name files that are not in the store", absent)
-    notes += _told(where, "have times beyond their recording", silent)
+    notes = matched.notes(where)
     if not chosen:
         raise UserError(f"{where}: no label has an embedding in {store.path}; {'; '.join(notes)}")
     x_ND = _means(store, chosen)
@@ -163,7 +181,8 @@ def label_targets(
         if bad.any():
             at = int(bad.argmax())
             raise UserError(
-                f"{where}, row {rows[at]}: the rating is {labels[at]!r}; it must be from 0 to 1"
+                f"{where}, row {rows[at]}: the rating is {labels[at]!r}; it must be a number "
+                "from 0 to 1"
             )
         return values, []
     if task == "multi":
@@ -175,7 +194,9 @@ def label_targets(
         raise UserError(f"{where}, row {rows[labels.index('')]}: the label is empty")
     classes = sorted(set(labels))
     if len(classes) < 2:
-        raise UserError(f"{where}: every label is {classes[0]!r}; a head needs two classes")
+        raise UserError(
+            f"{where}: every label is {classes[0]!r}, where two different ones are needed"
+        )
     return np.array(labels, dtype=object).astype(str), classes
 
 
@@ -233,30 +254,58 @@ def _told(where: str, what: str, rows: Sequence[tuple[int, str]]) -> list[str]:
 
 def rows_of_labels(
     store: VectorStore, table: pd.DataFrame, *, where: str = "labels"
-) -> dict[int, str]:
-    """Label by row of the store, for what is under the labels of a table from `read_labels`.
+) -> tuple[dict[int, str], list[str]]:
+    """Label by row of the store, for what is under the labels of a table from `read_labels`, and
+    what was left out, a line each. Empty labels are none.
 
     Raises:
         UserError: no label falls on a clip of the store.
     """
-    index = store.index
-    names = index["file"].astype(str)
-    grouped: Any = names.groupby(names).groups
-    rows_of_file: dict[str, np.ndarray] = {str(k): np.asarray(v) for k, v in grouped.items()}
-    resolve = _Names(list(rows_of_file), store.audio_root)
-    start_N, end_N = index["start_s"].to_numpy(), index["end_s"].to_numpy()
     found: dict[int, str] = {}
-    for file, label, start_s, end_s, _ in table.itertuples(index=False, name=None):
-        name = resolve(file)
-        if name is None:
-            continue
-        rows = rows_of_file[name]
-        if np.isfinite(start_s):
-            rows = _overlapping(rows, start_N, end_N, start_s, end_s)
-        found.update(dict.fromkeys(rows.tolist(), label))
+    matched = _Matched(store, table)
+    for number, _, rows in matched:
+        found.update(dict.fromkeys(rows.tolist(), str(table.at[number, "label"])))
+    found = {row: label for row, label in found.items() if label}
+    notes = matched.notes(where)
     if not found:
-        raise UserError(f"{where}: no label falls on a clip of {store.path}")
-    return found
+        raise UserError("; ".join([f"{where}: no label falls on a clip of {store.path}", *notes]))
+    return found, notes
+
+
+class _Matched:
+    """Labels that have embeddings: their row in the table, their file, their rows in the store."""
+
+    def __init__(self, store: VectorStore, table: pd.DataFrame) -> None:
+        self._store, self._table = store, table
+        self._absent: list[tuple[int, str]] = []
+        self._silent: list[tuple[int, str]] = []
+
+    def __iter__(self) -> Iterator[tuple[int, str, np.ndarray]]:
+        index = self._store.index
+        names = index["file"].astype(str)
+        grouped: Any = names.groupby(names).groups
+        rows_of_file: dict[str, np.ndarray] = {str(k): np.asarray(v) for k, v in grouped.items()}
+        resolve = _Names(list(rows_of_file), self._store.audio_root)
+        start_N, end_N = index["start_s"].to_numpy(), index["end_s"].to_numpy()
+        for number, file, _, start_s, end_s, _, _ in self._table.itertuples(name=None):
+            name = resolve(file)
+            if name is None:
+                self._absent.append((number, file))
+                continue
+            rows = rows_of_file[name]
+            if np.isfinite(start_s):
+                rows = _overlapping(rows, start_N, end_N, start_s, end_s)
+            if not len(rows):
+                self._silent.append((number, file))
+                continue
+            yield number, name, rows
+
+    def notes(self, where: str) -> list[str]:
+        """What was left out, a line each; once all has been gone through."""
+        return [
+            *_told(where, "name files that are not in the store", self._absent),
+            *_told(where, "have times beyond their recording", self._silent),
+        ]
 
 
 def _multi_hot(labels: Sequence[str], classes: Sequence[str]) -> np.ndarray:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from evaluation.page import Html, element, page
+from evaluation.projection import frame
 from evaluation.tiles import AUDIO_TYPE
 
 # Places on the map are whole numbers up to this: finer than any screen.
@@ -43,8 +44,8 @@ def spread(place_NP: np.ndarray, n: int) -> np.ndarray:
 
     Points are taken cell by cell from grids that grow finer.
     """
-    low, high = place_NP.min(axis=0), place_NP.max(axis=0)
-    unit_NP = (place_NP - low) / np.maximum(high - low, 1e-9) * 0.999
+    low, high = frame(place_NP)
+    unit_NP = np.clip((place_NP - low) / np.maximum(high - low, 1e-9), 0, 1) * 0.999
     order, seen = [], np.zeros(len(place_NP), bool)
     cells = 4
     while len(order) < n:
@@ -73,10 +74,11 @@ def map_page(data: MapData, tiles: Mapping[int, tuple[bytes, bytes]]) -> str:
     number = {name: i for i, name in enumerate(names)}
     files, file_N = np.unique(data.index["file"].astype(str).to_numpy(), return_inverse=True)
     dates = data.index["date"].astype(str).tolist()
+    placed = [_grid(place) for place in data.places]
     facts = {
         "maps": [
-            {"title": title, "dims": place.shape[1], "at": _grid(place)}
-            for title, place in zip(data.titles, data.places, strict=True)
+            {"title": title, "dims": at.shape[1], "at": at.ravel().tolist(), "out": out.tolist()}
+            for title, (at, out) in zip(data.titles, placed, strict=True)
         ],
         "names": names,
         "label": [number.get(label, -1) for label in data.labels],
@@ -98,9 +100,10 @@ def map_page(data: MapData, tiles: Mapping[int, tuple[bytes, bytes]]) -> str:
     canvases = (
         element(
             "div", element("h3", name), Html(f'<canvas class="map" data-map="{i}"></canvas>'),
+            *([element("p", far_out(len(out)), class_="soft")] if len(out) else []),
             class_="side",
         )
-        for i, name in enumerate(data.titles)
+        for i, (name, (_, out)) in enumerate(zip(data.titles, placed, strict=True))
     )  # fmt: skip
     return page(
         title,
@@ -114,11 +117,25 @@ def map_page(data: MapData, tiles: Mapping[int, tuple[bytes, bytes]]) -> str:
     )
 
 
-def _grid(place_NP: np.ndarray) -> list[int]:
-    """Places as whole numbers, one scale for all axes, point after point."""
-    middle = (place_NP.max(axis=0) + place_NP.min(axis=0)) / 2
-    half = max(float(np.abs(place_NP - middle).max()), 1e-9)
-    return np.round(((place_NP - middle) / half + 1) / 2 * GRID).astype(int).ravel().tolist()
+def outside(place_NP: np.ndarray) -> np.ndarray:
+    """Points (rows) so far from all others that the page shows them at its edge."""
+    return _grid(place_NP)[1]
+
+
+def far_out(n: int) -> str:
+    """What is said of ``n`` points at the edge."""
+    return f"Rings at the edge lie farther out than they are drawn: {n:,}."
+
+
+def _grid(place_NP: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Places as whole numbers (N, P), one scale for all axes, and the rows moved to the edge."""
+    low, high = frame(place_NP)
+    middle, half = (high + low) / 2, max(float((high - low).max()) / 2, 1e-9)
+    unit_NP = (place_NP - middle) / half
+    # Rounding moves no point by more than this.
+    out_N = (np.abs(unit_NP) > 1 + 1 / GRID).any(axis=1)
+    at_NP = np.round((np.clip(unit_NP, -1, 1) + 1) / 2 * GRID).astype(int)
+    return at_NP, np.flatnonzero(out_N)
 
 
 STYLE = """
@@ -150,7 +167,7 @@ let hovered = -1, player = new Audio();
 
 class View {
   constructor(canvas, map) {
-    this.canvas = canvas; this.map = map; this.reset();
+    this.canvas = canvas; this.map = map; this.reset(); this.out = new Set(map.out);
     this.x = new Float32Array(N); this.y = new Float32Array(N); this.depth = new Float32Array(N);
     this.order = Uint32Array.from({length: N}, (_, i) => i);
     canvas.onpointermove = event => this.move(event);
@@ -194,8 +211,10 @@ class View {
       const near = this.map.dims === 3 ? 1 + .35 * this.depth[i] : 1, s = r * near;
       c.globalAlpha = (label < 0 && DATA.names.length ? .45 : .85) *
         (this.map.dims === 3 ? .6 + .3 * this.depth[i] : 1);
-      c.fillStyle = colour(label);
-      if (big) { c.beginPath(); c.arc(this.x[i], this.y[i], s, 0, 7); c.fill(); }
+      c.fillStyle = c.strokeStyle = colour(label);
+      if (this.out.has(i)) { c.lineWidth = 1.5; c.beginPath();
+        c.arc(this.x[i], this.y[i], s + 1, 0, 7); c.stroke(); }
+      else if (big) { c.beginPath(); c.arc(this.x[i], this.y[i], s, 0, 7); c.fill(); }
       else c.fillRect(this.x[i] - s, this.y[i] - s, 2 * s, 2 * s);
     }
     c.globalAlpha = 1;

@@ -9,6 +9,14 @@ from conf.nodes import read_section, refuse_foreign
 
 
 @dataclass
+class Verify:
+    pairs: Count
+    components: Count | None
+    resamples: Annotated[int, Range(at_least=20)]
+    seed: Seed
+
+
+@dataclass
 class Search:
     metric: Literal["cosine", "dot", "euclidean"]
     k: Count

@@ -1,6 +1,5 @@
 """Classes of the user's, encoders and heads, by their import path."""
 
-import importlib
 import inspect
 import os
 import sys
@@ -8,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from conf.build import class_in, told
 from preprocessing.errors import UserError
 
 # Of a head's widths and outputs, as others call them.
@@ -37,7 +37,7 @@ def build_head(dotted: str, input_dim: int, n_outputs: int) -> nn.Module:
     try:
         module = cls(**values)
     except Exception as error:
-        raise UserError(f"{dotted}: cannot be made: {_told(error)}") from error
+        raise UserError(f"{dotted}: cannot be made: {told(error)}") from error
     if not isinstance(module, nn.Module):
         raise UserError(f"{dotted}: is no nn.Module")
     return module
@@ -55,23 +55,4 @@ def import_class(dotted: str, what: str) -> type[Any]:
     here = os.getcwd()
     if here not in sys.path:
         sys.path.insert(0, here)
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name and (module_name + ".").startswith(error.name + "."):
-            raise UserError(
-                f"{what} {dotted}: there is no module {error.name} (looked in {here}, too)"
-            ) from error
-        raise UserError(f"{what} {dotted}: {module_name} needs {error.name}: install it") from error
-    except Exception as error:
-        raise UserError(
-            f"{what} {dotted}: importing {module_name} fails: {_told(error)}"
-        ) from error
-    found = getattr(module, name, None)
-    if not isinstance(found, type):
-        raise UserError(f"{what} {dotted}: {module_name} has no class {name}")
-    return found
-
-
-def _told(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'}"
+    return class_in(module_name, name, f"{what} {dotted}", f" (looked in {here}, too)")

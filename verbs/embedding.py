@@ -1,11 +1,12 @@
-"""Verbs that make and use embeddings: embed, import, classify, predict, finetune, encoders."""
+"""Verbs that make and use embeddings: embed, import, classify, predict, verify, finetune,
+encoders."""
 
 import sys
 from pathlib import Path
 
 import click
 
-from verbs.shared import OVERRIDES, PASS_THROUGH, paths_and_overrides
+from verbs.shared import OVERRIDES, PASS_THROUGH, STORE, paths_and_overrides
 
 into_store = click.option(
     "-o", "--output", required=True, type=click.Path(path_type=Path), metavar="STORE",
@@ -17,7 +18,7 @@ with_check = click.option(
 )  # fmt: skip
 with_labels = click.option(
     "--labels", required=True, type=click.Path(path_type=Path), metavar="CSV",
-    help="Columns file and label (or rating), and perhaps start_s, end_s, source.",
+    help="Columns file and label (rating for task=rating), perhaps start_s, end_s, source.",
 )  # fmt: skip
 
 
@@ -78,6 +79,32 @@ def classify(stores: tuple[str, ...], labels: Path, output: Path | None, balance
 
     paths, overrides = paths_and_overrides(stores)
     run(paths, labels, output, overrides, balance=balance)
+
+
+@click.command(context_settings=PASS_THROUGH)
+@click.argument("store", **STORE)
+@click.option(
+    "--labels", required=True, type=click.Path(path_type=Path), metavar="CSV",
+    help="Columns file and individual (or label), perhaps start_s, end_s, source.",
+)  # fmt: skip
+@click.option("-o", "--out", type=click.Path(path_type=Path), metavar="CSV", help="The pairs.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Rates for scripts.")
+@click.argument("overrides", **OVERRIDES)
+def verify(
+    store: Path, labels: Path, out: Path | None, json_path: Path | None, overrides: tuple[str, ...]
+) -> None:
+    """How well embeddings tell individuals apart: pairs of clips, and the equal error rate.
+
+    Both clips of a pair are from different sources or recordings where there are such; with the
+    columns label and individual they are of one label, such as a species.
+
+    \b
+    g5 verify birds.store --labels individuals.csv
+    g5 verify birds.store --labels individuals.csv verify.components=30 --json rates.json
+    """
+    from jobs.verify import verify as run
+
+    run(store, labels, out, json_path, list(overrides))
 
 
 @click.command(context_settings=PASS_THROUGH)
@@ -212,4 +239,4 @@ def encoders_probe(store: Path, overrides: tuple[str, ...]) -> None:
     probe(store, list(overrides))
 
 
-VERBS = (embed, import_, classify, predict, finetune, encoders)
+VERBS = (embed, import_, classify, predict, verify, finetune, encoders)

@@ -15,7 +15,10 @@ from verbs.shared import OVERRIDES, PASS_THROUGH, STORE
 )
 @click.option("--unusual", is_flag=True, help="Clips far from everything known instead.")
 @click.option(
-    "--labels", type=click.Path(path_type=Path), metavar="CSV", help="What --unusual knows."
+    "--labels",
+    type=click.Path(path_type=Path),
+    metavar="CSV",
+    help="What --unusual knows, and leaves out.  [default: what is labelled in the store]",
 )
 @click.option("-k", type=click.IntRange(min=1), metavar="K", help="Results.  [default: search.k]")
 @click.option("-o", "--out", type=click.Path(path_type=Path), metavar="HTML", help="The page.")
@@ -79,6 +82,8 @@ def map_store(
     overrides: tuple[str, ...],
 ) -> None:
     """Draw an interactive map: hover shows the spectrogram, a click plays the call.
+
+    Clips that are far from all others are rings at its edge.
 
     \b
     g5 map birds.store

@@ -8,7 +8,7 @@ Shapes: B clips, 1 channel, M mel bands, T frames, C channels, D embedding width
 
 from torch import Tensor, nn
 
-from archs.protonet import Encoder, prepare_convolutions
+from archs.protonet import Encoder, channels_last, prepare_convolutions
 from preprocessing.errors import UserError
 
 
@@ -39,5 +39,5 @@ class MelCNN(Encoder):
 
     def forward(self, x_B1MT: Tensor) -> Tensor:
         """Embed clips: ``(B, 1, M, T) -> (B, D)``."""
-        x_BCT = self.blocks(x_B1MT).mean(dim=2)
+        x_BCT = self.blocks(channels_last(x_B1MT)).mean(dim=2)
         return self.projection(x_BCT.mean(dim=2) + x_BCT.amax(dim=2))

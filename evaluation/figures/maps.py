@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from evaluation.figures.style import COLORS, GREY, MARKERS, drawing, short_names
-from evaluation.projection import Method, project
+from evaluation.projection import Method, frame, project
 from preprocessing.errors import UserError
 
 if TYPE_CHECKING:
@@ -64,6 +64,9 @@ def embedding_map(
     )
     near = NEIGHBOURS[method]
     xy_P2 = project(z_PD, method=method, dims=2, neighbours=near, seed=seed)
+    low, high = frame(xy_P2)
+    far = int(((xy_P2 < low) | (xy_P2 > high)).any(axis=1).sum())
+    xy_P2 = np.clip(xy_P2, low, high)
     near_P = _nearest(z_PD)
     with drawing(path, 13, 7.2) as figure:
         panels = figure.subplots(1, 2)
@@ -73,8 +76,9 @@ def embedding_map(
                 f"By {kind}: {_told(groups, near_P, kind)}", fontsize=10, weight="normal"
             )
         of_all = f" of {len(labels_P):,}" if len(labels_P) > len(chosen) else ""
-        figure.suptitle(f"{TITLES[method]} of {len(chosen):,}{of_all} clips", x=0.01, ha="left",
-                        weight="bold", fontsize=12)  # fmt: skip
+        edge = f", {far:,} of them farther out than the edge they are drawn at" if far else ""
+        figure.suptitle(f"{TITLES[method]} of {len(chosen):,}{of_all} clips{edge}", x=0.01,
+                        ha="left", weight="bold", fontsize=12)  # fmt: skip
     return path
 
 
