@@ -1,6 +1,10 @@
 """Detection: windows, embeddings, thresholds, curves, boundaries, and the verb from end to end."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +16,7 @@ import torch
 from archs.v1.arch import ProtoNetV1
 from archs.v2.arch import ProtoNetV2
 from detection.curve import Shape, crossing, hysteresis, joined, maxima, smoothed
+from detection.detector import Detector
 from detection.embed import Embedder, in_order
 from detection.finetune import finetuned
 from detection.prototypes import clusters, refined
@@ -26,7 +31,7 @@ from preprocessing.audio import content_hash
 from preprocessing.errors import UserError
 from preprocessing.frontend import LogMel
 from preprocessing.normalize import Normalize
-from tests.conftest import run_g5, run_train
+from tests.conftest import ROOT, run_g5, run_train
 from tracking.restore import Restored
 
 RATE = 8000
@@ -704,6 +709,66 @@ def test_output_is_identical_for_any_number_of_workers(job, tmp_path):
         seen.append([(tmp_path / out / name).read_bytes()
                      for name in ("predictions.csv", "candidates.csv", "night.txt")])  # fmt: skip
     assert seen[0] == seen[1]
+
+
+STOPPED = """
+import time
+from detection.embed import Embedder
+from main import main
+blocks = Embedder._blocks
+def waiting(self, sound, *more):
+    for number, block in enumerate(blocks(self, sound, *more)):
+        if sound.path.name == "b.wav" and number == 2:
+            print("two blocks are written", flush=True)
+            time.sleep(60)
+        yield block
+Embedder._blocks = waiting
+main(prog_name="g5")
+"""
+
+
+def test_stopped_in_a_recording_it_goes_on_to_the_same_bytes(
+    job, checkpoints, tmp_path, monkeypatch
+):
+    """Ctrl-C, then a kill, each with the second recording half embedded: nothing shows later."""
+    (tmp_path / "all").mkdir()
+    for seed, name in enumerate("ab"):
+        calls = {start + seed / 7: UP for start in CALLS_S} | dict.fromkeys(OTHERS_S, DOWN)
+        soundfile.write(tmp_path / f"all/{name}.wav", soundscape(30, calls, seed), RATE)
+    audacity(tmp_path / "all/a.txt", {"up": CALLS_S[:5], "down": OTHERS_S[:3]})
+    command = ["all", "--support", "all/a.txt", "--format", "raven"]
+
+    def stopped(how: signal.Signals) -> tuple[int, list[str]]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", STOPPED, "detect", str(checkpoints["v1"]), *command],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+        assert process.stdout is not None
+        assert "two blocks are written\n" in iter(process.stdout.readline, "")
+        process.send_signal(how)
+        _, error = process.communicate(timeout=30)
+        return process.returncode, [x for x in error.splitlines() if not x.startswith("note: ")]
+
+    code, (told,) = stopped(signal.SIGINT)
+    assert code == 130
+    assert told.startswith("stopped; what was finished is kept, and the same command goes on")
+    assert len(pd.read_csv("found/ledger.csv")) == 1, "what is done is told"
+    assert stopped(signal.SIGKILL) == (-signal.SIGKILL, [])
+    stores = (tmp_path / "outputs/store").glob("*/*.f16")
+    assert any(not path.with_suffix(".parquet").exists() for path in stores), "half a grid"
+    detect, seen = Detector.detect, []
+    monkeypatch.setattr(Detector, "detect", lambda *a: seen.append(a[1].path.name) or detect(*a))
+    assert job(*command, arch="v1") == 0
+    assert seen == ["b.wav"] * 2, "two species, and nothing is done twice"
+    assert job(*command, "-o", "whole", "path.root_dir=elsewhere", arch="v1") == 0
+    resumed, whole = ({
+        path.relative_to(tmp_path / out): path.read_bytes()
+        for path in sorted((tmp_path / out).rglob("*"))
+        if path.is_file()
+    } for out in ("found", "whole"))  # fmt: skip
+    assert list(resumed) == list(whole)
+    assert [name for name in whole if resumed[name] != whole[name]] == []
 
 
 @pytest.mark.parametrize(
