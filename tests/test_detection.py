@@ -15,6 +15,7 @@ import torch
 
 from archs.v1.arch import ProtoNetV1
 from archs.v2.arch import ProtoNetV2
+from detection.adapt import Steps
 from detection.curve import Shape, crossing, hysteresis, joined, maxima, smoothed
 from detection.detector import Detector
 from detection.embed import Embedder, in_order
@@ -326,7 +327,7 @@ def tune(one: Embedder, sound: Sound, **changes) -> Embedder:
         first_N = np.array([round(s * sound.frame_rate_hz) for s in starts])
         return one.windows([(sound, first_N)], 19, None)
 
-    settings = {"steps": 20, "rate": 1e-2, "seed": 0, "max_s": 60.0, **changes}
+    settings = {"steps": Steps(20, 60.0), "rate": 1e-2, "seed": 0, **changes}
     cluster = torch.tensor([0] * 4 + [1] * 3)
     return finetuned(one, windows(CALLS_S[:5]), windows([*OTHERS_S[:4], 4, 10, 14]), cluster,
                      **settings)  # fmt: skip
@@ -351,7 +352,7 @@ def test_finetuning_trains_the_last_block_alone_and_repeats_itself(arch, night, 
     torch.set_num_threads(1)
     assert again == tuned.identity
     assert tune(one, sound, seed=1).identity != tuned.identity
-    assert tune(one, sound, max_s=0.0).identity == one.identity
+    assert tune(one, sound, steps=Steps(20, 0.0)).identity == one.identity
 
 
 def test_finetuning_takes_the_augmentations_of_training(night, tmp_path, monkeypatch):
@@ -365,14 +366,14 @@ def test_finetuning_takes_the_augmentations_of_training(night, tmp_path, monkeyp
     one = embedder("v1", tmp_path)
     one.restored.config["arch"]["augmentation"] = {"_target_": "spied"}
     monkeypatch.setattr("detection.finetune.build", lambda *_, **__: Spied())
-    tune(one, opened(night, tmp_path), steps=2)
+    tune(one, opened(night, tmp_path), steps=Steps(2, 60.0))
     assert seen == [(True, [5] * 6)] * 2
 
 
 def test_finetuning_brings_the_calls_nearer_than_the_rest(night, tmp_path):
     sound, one = opened(night, tmp_path), embedder("v2", tmp_path)
     starts = np.array([round(s * sound.frame_rate_hz) for s in [*CALLS_S, *OTHERS_S]])
-    tuned = tune(one, sound, steps=60)
+    tuned = tune(one, sound, steps=Steps(60, 60.0))
 
     def apart(one: Embedder) -> float:
         (z_ND,) = one.cut([(sound, starts)], 19, None)
@@ -526,6 +527,25 @@ def test_adaptation_is_seeded(adapt, job, tmp_path):
         assert job(*arguments, "detection.pictures=false", "detection.adapt_steps=4") == 0
         seen.append((tmp_path / out / "predictions.csv").read_text())
     assert seen[0] == seen[1]
+
+
+@pytest.mark.parametrize("adapt", ["head", "finetune"])
+def test_a_training_that_time_has_cut_is_told_of_every_recording(adapt, job, tmp_path, night):
+    (tmp_path / "all").mkdir()
+    (tmp_path / "all/night.wav").symlink_to(night)
+    soundfile.write(tmp_path / "all/second.wav", soundscape(12, {2.0: UP}, seed=5), RATE)
+    audacity(tmp_path / "all/night.txt", {"up": CALLS_S[:5]})
+    arguments = ["all", "--support", "all/night.txt", f"detection.adapt={adapt}"]
+    arguments += ["detection.pictures=false", "detection.adapt_steps=4"]
+
+    def reasons(out: str, *more: str) -> list[str]:
+        assert job(*arguments, "-o", out, *more) == 0
+        return pd.read_csv(f"{out}/ledger.csv", keep_default_na=False)["reason"].tolist()
+
+    assert reasons("whole") == ["", ""], "the number of steps has ended it"
+    for reason in reasons("cut", "detection.adapt_max_s=1e-9"):
+        told = "up: detection.adapt_max_s=1e-09 cut the adaptation after 0 of 4 steps"
+        assert reason.startswith(f"{told} (8 of 8 trainings): another machine")
 
 
 def test_a_folder_is_accounted_for_and_resumed(job, tmp_path, night, capsys, monkeypatch):
