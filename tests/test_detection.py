@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from time import process_time
 
 import numpy as np
 import pandas as pd
@@ -286,6 +287,24 @@ def test_peaks_lie_apart():
     scores = np.array([0, 5, 4, 0, 3, 0, 4.5])
     assert peaks(scores, np.arange(7.0), 2).tolist() == [5, 4.5, 3]
     assert peaks(scores, np.arange(7.0), 4).tolist() == [5, 4.5]
+
+
+def test_a_day_of_maxima_is_sorted_out_in_no_time_and_as_one_by_one():
+    rng = np.random.default_rng(0)
+    time, score = np.arange(400) / 43, rng.normal(size=400).round(1)
+    apart = rng.uniform(0.05, 0.5, 400)
+    local = [i for i in range(400) if score[i] >= 0 and score[i] >= score[max(i - 1, 0)]
+             and (i == 399 or score[i] > score[i + 1])]  # fmt: skip
+    taken: list[int] = []
+    for i in sorted(local, key=lambda i: -score[i]):
+        if all(abs(time[i] - time[j]) >= apart[i] for j in taken):
+            taken.append(i)
+    assert maxima(time, score, apart).tolist() == sorted(taken)
+    time, score = np.arange(86_400 * 4) / 4, rng.normal(size=86_400 * 4)
+    start = process_time()
+    assert len(maxima(time, score, 0.6)) > 30_000
+    assert len(peaks(score, time, 0.6)) > 30_000
+    assert process_time() - start < 10
 
 
 def test_curves():
