@@ -7,7 +7,8 @@ Shapes: N windows, D embedding width, C negative prototypes, P windows of shots,
 """
 
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +18,46 @@ from archs.protonet import ProtoNet
 
 # Standard deviation of the noise on embeddings in training, as a share of their own.
 NOISE = 0.3
+
+
+@dataclass
+class Steps:
+    """The steps of every training that a support asks for, bounded in number and in time.
+
+    Iterating gives one training's. Their number ends it; where time does, the machine has a say
+    in what is learnt, which `note` tells.
+
+    Attributes:
+        wanted: steps of a training.
+        max_s: seconds after which it stops.
+        trainings: how many there were.
+        cut: steps that those had taken that time ended.
+    """
+
+    wanted: int
+    max_s: float
+    trainings: int = 0
+    cut: list[int] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[int]:
+        self.trainings += 1
+        end = time.monotonic() + self.max_s
+        for step in range(self.wanted):
+            if time.monotonic() > end:
+                self.cut.append(step)
+                return
+            yield step
+
+    @property
+    def note(self) -> str:
+        """What time has cut; "" if nothing."""
+        if not self.cut:
+            return ""
+        return (
+            f"detection.adapt_max_s={self.max_s:g} cut the adaptation after {min(self.cut)} of "
+            f"{self.wanted} steps ({len(self.cut)} of {self.trainings} trainings): another "
+            "machine, or this one with less to do, may find other events"
+        )
 
 
 @dataclass(frozen=True)
@@ -60,18 +101,16 @@ def adapted(
     shots_PD: Tensor,
     negatives_GD: Tensor,
     *,
-    steps: int,
+    steps: Steps,
     rate: float,
     seed: int,
-    max_s: float,
 ) -> Space:
     """The space that scores, after what ``kind`` says has been learnt."""
     if kind != "head":
         return Space(positive_D, negative_CD, model)
     head = _trained(
-        shots_PD, negatives_GD, positive_D, negative_CD,
-        steps=steps, rate=rate, seed=seed, max_s=max_s,
-    )  # fmt: skip
+        shots_PD, negatives_GD, positive_D, negative_CD, steps=steps, rate=rate, seed=seed
+    )
     return Space(positive_D, negative_CD, model, head)
 
 
@@ -98,10 +137,9 @@ class _Head(nn.Module):
 
 def _trained(
     shots_PD: Tensor, negatives_GD: Tensor, positive_D: Tensor, negative_CD: Tensor, *,
-    steps: int, rate: float, seed: int, max_s: float,
+    steps: Steps, rate: float, seed: int,
 ) -> nn.Module:  # fmt: skip
     """A head on the shots against the negatives: both sides weigh the same."""
-    start = time.monotonic()
     with torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.enable_grad():
         torch.manual_seed(seed)
         x_ND = torch.cat([shots_PD, negatives_GD]).clone()
@@ -113,9 +151,7 @@ def _trained(
         head = _Head(x_ND, positive_D.clone(), mean_D.clone())
         optimizer = torch.optim.AdamW(head.parameters(), lr=rate, weight_decay=0.01)
         spread = NOISE * x_ND.std(dim=0)
-        for _ in range(steps):
-            if time.monotonic() - start > max_s:
-                break
+        for _ in steps:
             noisy_ND = x_ND + spread * torch.randn_like(x_ND)
             logit_N = head(noisy_ND)[:, 0]
             loss = F.binary_cross_entropy_with_logits(logit_N, target_N, weight_N, reduction="sum")

@@ -3,6 +3,7 @@
 Shapes: N points of a curve, E events.
 """
 
+from bisect import bisect, insort
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,19 +54,33 @@ def crossing(time_N: np.ndarray, score_N: np.ndarray, inside: int, outside: int,
     return float(time_N[inside] + np.clip(share, 0, 1) * (time_N[outside] - time_N[inside]))
 
 
-def maxima(time_N: np.ndarray, score_N: np.ndarray, apart_s: np.ndarray | float) -> np.ndarray:
-    """Indices of local maxima; of those nearer than ``apart_s`` the highest."""
-    if not len(score_N):
-        return np.zeros(0, dtype=int)
+def maxima(
+    time_N: np.ndarray, score_N: np.ndarray, apart_s: np.ndarray | float, least: float = 0.0
+) -> np.ndarray:
+    """Indices of local maxima of at least ``least``; of those nearer than ``apart_s`` the highest.
+
+    Times ascend.
+    """
     padded = np.concatenate([[-np.inf], score_N, [-np.inf]])
-    local = np.flatnonzero((padded[1:-1] >= padded[:-2]) & (padded[1:-1] > padded[2:]))
+    local = np.flatnonzero(
+        (padded[1:-1] >= padded[:-2]) & (padded[1:-1] > padded[2:]) & (score_N >= least)
+    )
     apart_N = np.broadcast_to(apart_s, score_N.shape)
+    order = local[np.argsort(-score_N[local], kind="stable")]
+    return np.array(sorted(spaced(order, time_N, apart_N)), dtype=int)
+
+
+def spaced(order: np.ndarray, at_N: np.ndarray, apart_N: np.ndarray) -> list[int]:
+    """Of the points in this order, those at least ``apart_N`` away from all taken before them."""
     taken: list[int] = []
-    for index in local[np.argsort(-score_N[local], kind="stable")].tolist():
-        near = (abs(time_N[index] - time_N[other]) < apart_N[index] for other in taken)
-        if not any(near):
+    places: list[float] = []  # of the taken, sorted: only the neighbours on either side can be near
+    for index in order.tolist():
+        at, apart = float(at_N[index]), float(apart_N[index])
+        place = bisect(places, at)
+        if all(abs(at - near) >= apart for near in places[max(place - 1, 0) : place + 1]):
+            insort(places, at)
             taken.append(index)
-    return np.array(sorted(taken), dtype=int)
+    return taken
 
 
 def joined(events_E3: np.ndarray, shape: Shape) -> np.ndarray:

@@ -127,7 +127,6 @@ class Detector:
         time_N = curve.time_N
         if curve.length_N is not None:
             peak_E = maxima(time_N, logit_N, curve.length_N / 2)
-            peak_E = peak_E[logit_N[peak_E] >= 0]
             half_E = curve.length_N[peak_E] / 2
             return peak_E, np.column_stack([time_N[peak_E] - half_E, time_N[peak_E] + half_E])
         regions = hysteresis(logit_N, 0.0, self.scorer.low_logit)
@@ -153,8 +152,6 @@ class Detector:
         peaks, ends = [], []
         for a, b in regions:
             for peak in a + maxima(time_N[a:b], logit_N[a:b], max(0.8 * middle_s, 2 * step_s)):
-                if logit_N[peak] < 0:
-                    continue
                 at = float(time_N[peak])
                 peaks.append(peak)
                 ends.append(outline.ends(sound, at - core_s, at + core_s, longest_s))

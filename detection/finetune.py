@@ -8,7 +8,6 @@ drawn of each, M mel bands, T frames, D embedding width.
 """
 
 import copy
-import time
 from dataclasses import replace
 
 import torch
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from archs.blocks import last_block
 from archs.prototypes import prototypes
 from conf.build import build
+from detection.adapt import Steps
 from detection.embed import Embedder
 
 # Windows of each class that are support, and as many that are queries, in a step.
@@ -26,7 +26,7 @@ DRAWN = 5
 
 def finetuned(
     embedder: Embedder, shots_P1MT: Tensor, negatives_G1MT: Tensor, cluster_G: Tensor, *,
-    steps: int, rate: float, seed: int, max_s: float,
+    steps: Steps, rate: float, seed: int,
 ) -> Embedder:  # fmt: skip
     """An embedder whose encoder's last block has been trained.
 
@@ -35,10 +35,9 @@ def finetuned(
         shots_P1MT: windows of the shots, as the encoder takes them.
         negatives_G1MT: windows of what is something else.
         cluster_G: which negatives belong together.
-        steps: of AdamW.
+        steps: of AdamW; none where there is nothing else to tell the shots from.
         rate: its learning rate.
         seed: of draws and augmentations.
-        max_s: seconds after which it stops.
     """
     restored = embedder.restored
     model = copy.deepcopy(restored.model).requires_grad_(False).eval()
@@ -48,15 +47,13 @@ def finetuned(
     classes = [shots_P1MT, *(negatives_G1MT[cluster_G == c] for c in cluster_G.unique())]
     label_B = torch.arange(2 * len(classes)).repeat_interleave(DRAWN)
     optimizer = torch.optim.AdamW(block.parameters(), lr=rate, weight_decay=0.0)
-    threads, end = torch.get_num_threads(), time.monotonic() + max_s
+    threads = torch.get_num_threads()
     # The same with any number of workers.
     torch.set_num_threads(1)
     try:
         with torch.random.fork_rng(devices=[]), torch.enable_grad():
             torch.manual_seed(seed)
-            for _ in range(steps):
-                if time.monotonic() > end or len(classes) < 2:
-                    break
+            for _ in steps if len(classes) > 1 else ():
                 drawn = [x_B1MT[torch.randint(len(x_B1MT), (2 * DRAWN,))] for x_B1MT in classes]
                 x_B1MT = torch.cat(drawn)
                 if augment is not None:

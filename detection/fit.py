@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from detection.adapt import Space, adapted
+from detection.adapt import Space, Steps, adapted
 from detection.embed import Band, Embedder, Piece
 from detection.finetune import finetuned
 from detection.prototypes import clusters, refined
@@ -95,6 +95,7 @@ class Fit:
     """Prototypes of one species at one scale, and what they say of embeddings.
 
     Attributes:
+        steps: of its trainings: whether time has cut them.
         positive_K: of each shot, the best score around it by what the others say.
         negative_G: scores of the gaps by models of the others.
     """
@@ -103,6 +104,7 @@ class Fit:
         self, how: How, embedder: Embedder, marked: Marked, unlabelled_ND: Tensor | None
     ) -> None:
         self.how = how
+        self.steps = Steps(how.steps, how.max_s)
         self.marked = marked
         self.embedder = embedder
         self.plain = marked.seen_by(embedder)
@@ -129,8 +131,8 @@ class Fit:
             )  # fmt: skip
         space = adapted(
             how.adapt, embedder.model, positive_D, negative_CD, view.z_KOD[shots].flatten(0, 1),
-            torch.cat([negative_GD, view.others_CD]), steps=how.steps, rate=how.rate,
-            seed=how.seed, max_s=how.max_s,
+            torch.cat([negative_GD, view.others_CD]), steps=self.steps, rate=how.rate,
+            seed=how.seed,
         )  # fmt: skip
         return Part(embedder, view, space)
 
@@ -145,8 +147,7 @@ class Fit:
         return finetuned(
             embedder, shots_P1MT, torch.cat([gaps_G1MT, others_G1MT]),
             torch.cdist(negatives_GD, centre_CD).argmin(dim=1),
-            steps=self.how.steps, rate=self.how.block_rate, seed=self.how.seed,
-            max_s=self.how.max_s,
+            steps=self.steps, rate=self.how.block_rate, seed=self.how.seed,
         )  # fmt: skip
 
     def _left_out(self, shot: int) -> float:

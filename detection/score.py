@@ -45,7 +45,7 @@ class PrototypeScorer(Scorer):
         adapt_weight: of what is unlabelled against the support (transductive).
         adapt_seed: of what is random in it.
         adapt_max_s: seconds after which a training stops; there is one for each shot left out,
-            and three more.
+            and three more. Where it does, a note says that results depend on the machine.
     """
 
     def __init__(
@@ -155,7 +155,7 @@ class PrototypeScorer(Scorer):
         """What the support says, made once where it does not depend on the recording; notes."""
         fits = self._fits.setdefault(target, {})
         if scale in fits:
-            return fits[scale], ()
+            return fits[scale], _cut(target, fits[scale])
         marked, notes = self.marked(target, scale, embedder), ()
         windows = scale.count(sound.n_frames)
         if not marked.gaps:
@@ -174,7 +174,12 @@ class PrototypeScorer(Scorer):
         fit = Fit(self.how, embedder, marked, unlabelled_ND)
         if not notes and unlabelled_ND is None:
             fits[scale] = fit
-        return fit, notes
+        return fit, (*notes, *_cut(target, fit))
+
+
+def _cut(target: Target, fit: Fit) -> tuple[str, ...]:
+    """What there is to tell of trainings that time has cut."""
+    return (f"{target.label}: {fit.steps.note}",) if fit.steps.note else ()
 
 
 def _spread(count: int, wanted: int) -> np.ndarray:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from detection.curve import spaced
 from detection.embed import Embedder
 from detection.sound import Sound
 from detection.support import Target
@@ -73,13 +74,8 @@ def peaks(score_N: np.ndarray, at_N: np.ndarray, reach: float) -> np.ndarray:
     """The greatest scores that lie at least ``reach`` apart, (P,), the greatest first."""
     padded = np.concatenate([[-np.inf], score_N, [-np.inf]])
     local = np.flatnonzero((padded[1:-1] >= padded[:-2]) & (padded[1:-1] >= padded[2:]))
-    taken = np.zeros(0)
-    kept = []
-    for index in local[np.argsort(-score_N[local], kind="stable")]:
-        if not len(taken) or np.abs(taken - at_N[index]).min() >= reach:
-            taken = np.append(taken, at_N[index])
-            kept.append(float(score_N[index]))
-    return np.array(kept)
+    order = local[np.argsort(-score_N[local], kind="stable")]
+    return score_N[spaced(order, at_N, np.broadcast_to(reach, score_N.shape))]
 
 
 def halves(count: int, parts: int = 6) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -56,6 +57,9 @@ def event_scores(
     )  # fmt: skip
     if not tasks:
         return None
+    notes = Counter(note for task in tasks for note in task.found.curve.notes)
+    for note, count in sorted(notes.items()):
+        _warn(f"event scores, {count} x", note)
     lengths = dict(zip(corpus.recordings["file"], corpus.recordings["duration_s"], strict=True))
     found = predictions_of(tasks)
     result = evaluate_events(

@@ -1,7 +1,12 @@
 """Detection: windows, embeddings, thresholds, curves, boundaries, and the verb from end to end."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
+from time import process_time
 
 import numpy as np
 import pandas as pd
@@ -11,7 +16,9 @@ import torch
 
 from archs.v1.arch import ProtoNetV1
 from archs.v2.arch import ProtoNetV2
+from detection.adapt import Steps
 from detection.curve import Shape, crossing, hysteresis, joined, maxima, smoothed
+from detection.detector import Detector
 from detection.embed import Embedder, in_order
 from detection.finetune import finetuned
 from detection.prototypes import clusters, refined
@@ -26,7 +33,7 @@ from preprocessing.audio import content_hash
 from preprocessing.errors import UserError
 from preprocessing.frontend import LogMel
 from preprocessing.normalize import Normalize
-from tests.conftest import run_g5, run_train
+from tests.conftest import ROOT, run_g5, run_train
 from tracking.restore import Restored
 
 RATE = 8000
@@ -282,6 +289,24 @@ def test_peaks_lie_apart():
     assert peaks(scores, np.arange(7.0), 4).tolist() == [5, 4.5]
 
 
+def test_a_day_of_maxima_is_sorted_out_in_no_time_and_as_one_by_one():
+    rng = np.random.default_rng(0)
+    time, score = np.arange(400) / 43, rng.normal(size=400).round(1)
+    apart = rng.uniform(0.05, 0.5, 400)
+    local = [i for i in range(400) if score[i] >= 0 and score[i] >= score[max(i - 1, 0)]
+             and (i == 399 or score[i] > score[i + 1])]  # fmt: skip
+    taken: list[int] = []
+    for i in sorted(local, key=lambda i: -score[i]):
+        if all(abs(time[i] - time[j]) >= apart[i] for j in taken):
+            taken.append(i)
+    assert maxima(time, score, apart).tolist() == sorted(taken)
+    time, score = np.arange(86_400 * 4) / 4, rng.normal(size=86_400 * 4)
+    start = process_time()
+    assert len(maxima(time, score, 0.6)) > 30_000
+    assert len(peaks(score, time, 0.6)) > 30_000
+    assert process_time() - start < 10
+
+
 def test_curves():
     score = np.array([0, 0, 2, 5, 2, 0, 1.5, 1.5, 0])
     assert hysteresis(score, 3, 1).tolist() == [[2, 5]]
@@ -321,7 +346,7 @@ def tune(one: Embedder, sound: Sound, **changes) -> Embedder:
         first_N = np.array([round(s * sound.frame_rate_hz) for s in starts])
         return one.windows([(sound, first_N)], 19, None)
 
-    settings = {"steps": 20, "rate": 1e-2, "seed": 0, "max_s": 60.0, **changes}
+    settings = {"steps": Steps(20, 60.0), "rate": 1e-2, "seed": 0, **changes}
     cluster = torch.tensor([0] * 4 + [1] * 3)
     return finetuned(one, windows(CALLS_S[:5]), windows([*OTHERS_S[:4], 4, 10, 14]), cluster,
                      **settings)  # fmt: skip
@@ -346,7 +371,7 @@ def test_finetuning_trains_the_last_block_alone_and_repeats_itself(arch, night, 
     torch.set_num_threads(1)
     assert again == tuned.identity
     assert tune(one, sound, seed=1).identity != tuned.identity
-    assert tune(one, sound, max_s=0.0).identity == one.identity
+    assert tune(one, sound, steps=Steps(20, 0.0)).identity == one.identity
 
 
 def test_finetuning_takes_the_augmentations_of_training(night, tmp_path, monkeypatch):
@@ -360,14 +385,14 @@ def test_finetuning_takes_the_augmentations_of_training(night, tmp_path, monkeyp
     one = embedder("v1", tmp_path)
     one.restored.config["arch"]["augmentation"] = {"_target_": "spied"}
     monkeypatch.setattr("detection.finetune.build", lambda *_, **__: Spied())
-    tune(one, opened(night, tmp_path), steps=2)
+    tune(one, opened(night, tmp_path), steps=Steps(2, 60.0))
     assert seen == [(True, [5] * 6)] * 2
 
 
 def test_finetuning_brings_the_calls_nearer_than_the_rest(night, tmp_path):
     sound, one = opened(night, tmp_path), embedder("v2", tmp_path)
     starts = np.array([round(s * sound.frame_rate_hz) for s in [*CALLS_S, *OTHERS_S]])
-    tuned = tune(one, sound, steps=60)
+    tuned = tune(one, sound, steps=Steps(60, 60.0))
 
     def apart(one: Embedder) -> float:
         (z_ND,) = one.cut([(sound, starts)], 19, None)
@@ -521,6 +546,25 @@ def test_adaptation_is_seeded(adapt, job, tmp_path):
         assert job(*arguments, "detection.pictures=false", "detection.adapt_steps=4") == 0
         seen.append((tmp_path / out / "predictions.csv").read_text())
     assert seen[0] == seen[1]
+
+
+@pytest.mark.parametrize("adapt", ["head", "finetune"])
+def test_a_training_that_time_has_cut_is_told_of_every_recording(adapt, job, tmp_path, night):
+    (tmp_path / "all").mkdir()
+    (tmp_path / "all/night.wav").symlink_to(night)
+    soundfile.write(tmp_path / "all/second.wav", soundscape(12, {2.0: UP}, seed=5), RATE)
+    audacity(tmp_path / "all/night.txt", {"up": CALLS_S[:5]})
+    arguments = ["all", "--support", "all/night.txt", f"detection.adapt={adapt}"]
+    arguments += ["detection.pictures=false", "detection.adapt_steps=4"]
+
+    def reasons(out: str, *more: str) -> list[str]:
+        assert job(*arguments, "-o", out, *more) == 0
+        return pd.read_csv(f"{out}/ledger.csv", keep_default_na=False)["reason"].tolist()
+
+    assert reasons("whole") == ["", ""], "the number of steps has ended it"
+    for reason in reasons("cut", "detection.adapt_max_s=1e-9"):
+        told = "up: detection.adapt_max_s=1e-09 cut the adaptation after 0 of 4 steps"
+        assert reason.startswith(f"{told} (8 of 8 trainings): another machine")
 
 
 def test_a_folder_is_accounted_for_and_resumed(job, tmp_path, night, capsys, monkeypatch):
@@ -704,6 +748,66 @@ def test_output_is_identical_for_any_number_of_workers(job, tmp_path):
         seen.append([(tmp_path / out / name).read_bytes()
                      for name in ("predictions.csv", "candidates.csv", "night.txt")])  # fmt: skip
     assert seen[0] == seen[1]
+
+
+STOPPED = """
+import time
+from detection.embed import Embedder
+from main import main
+blocks = Embedder._blocks
+def waiting(self, sound, *more):
+    for number, block in enumerate(blocks(self, sound, *more)):
+        if sound.path.name == "b.wav" and number == 2:
+            print("two blocks are written", flush=True)
+            time.sleep(60)
+        yield block
+Embedder._blocks = waiting
+main(prog_name="g5")
+"""
+
+
+def test_stopped_in_a_recording_it_goes_on_to_the_same_bytes(
+    job, checkpoints, tmp_path, monkeypatch
+):
+    """Ctrl-C, then a kill, each with the second recording half embedded: nothing shows later."""
+    (tmp_path / "all").mkdir()
+    for seed, name in enumerate("ab"):
+        calls = {start + seed / 7: UP for start in CALLS_S} | dict.fromkeys(OTHERS_S, DOWN)
+        soundfile.write(tmp_path / f"all/{name}.wav", soundscape(30, calls, seed), RATE)
+    audacity(tmp_path / "all/a.txt", {"up": CALLS_S[:5], "down": OTHERS_S[:3]})
+    command = ["all", "--support", "all/a.txt", "--format", "raven"]
+
+    def stopped(how: signal.Signals) -> tuple[int, list[str]]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", STOPPED, "detect", str(checkpoints["v1"]), *command],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+        assert process.stdout is not None
+        assert "two blocks are written\n" in iter(process.stdout.readline, "")
+        process.send_signal(how)
+        _, error = process.communicate(timeout=30)
+        return process.returncode, [x for x in error.splitlines() if not x.startswith("note: ")]
+
+    code, (told,) = stopped(signal.SIGINT)
+    assert code == 130
+    assert told.startswith("stopped; what was finished is kept, and the same command goes on")
+    assert len(pd.read_csv("found/ledger.csv")) == 1, "what is done is told"
+    assert stopped(signal.SIGKILL) == (-signal.SIGKILL, [])
+    stores = (tmp_path / "outputs/store").glob("*/*.f16")
+    assert any(not path.with_suffix(".parquet").exists() for path in stores), "half a grid"
+    detect, seen = Detector.detect, []
+    monkeypatch.setattr(Detector, "detect", lambda *a: seen.append(a[1].path.name) or detect(*a))
+    assert job(*command, arch="v1") == 0
+    assert seen == ["b.wav"] * 2, "two species, and nothing is done twice"
+    assert job(*command, "-o", "whole", "path.root_dir=elsewhere", arch="v1") == 0
+    resumed, whole = ({
+        path.relative_to(tmp_path / out): path.read_bytes()
+        for path in sorted((tmp_path / out).rglob("*"))
+        if path.is_file()
+    } for out in ("found", "whole"))  # fmt: skip
+    assert list(resumed) == list(whole)
+    assert [name for name in whole if resumed[name] != whole[name]] == []
 
 
 @pytest.mark.parametrize(

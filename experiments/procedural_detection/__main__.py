@@ -1,6 +1,6 @@
 """Train v1 and v2 on procedural species, detect unseen ones by five calls, print the table.
 
-    python -m experiments.procedural_detection [main|ablation] [key=value ...]
+    python -m experiments.procedural_detection [main|ablation|adapt] [key=value ...]
 
 Trainings are resumed: a second call only detects.
 """
@@ -11,8 +11,8 @@ from conf.compose import composed
 from conf.parts import data_of, root_of
 from conf.validate import resolve
 from experiments import run_as_command
-from experiments.procedural_detection.detectors import SEEDS, Bench, compared, trained
-from experiments.procedural_detection.tables import difference_table, table
+from experiments.procedural_detection.detectors import SEEDS, Bench, Results, compared, trained
+from experiments.procedural_detection.tables import difference_table, gain_table, table
 from preprocessing.errors import UserError
 
 # Recordings to detect in: two species each, so that one's calls are the other's distractors.
@@ -29,6 +29,9 @@ ABLATION = {
     "clips cut at onsets": ("exp_name=v2_onset_seed1", "data.anchor=onset"),
     "clips of 1 s": ("exp_name=v2_fixed_seed1", "features.clip=fixed"),
 }  # fmt: skip
+# What the shots may teach at test time. The steps end it, however slow the machine is.
+ADAPT = ("none", "head", "finetune", "transductive")
+LONG_S = 1e6
 
 
 def bench(arguments: Sequence[str]) -> Bench:
@@ -53,8 +56,19 @@ def ablation_table(arguments: Sequence[str]) -> str:
     })  # fmt: skip
 
 
+def adapt_table(arguments: Sequence[str]) -> str:
+    """Test recordings, v2 of three training seeds: what learning from the shots is worth."""
+    work, found = bench(arguments), Results()
+    for seed in SEEDS:
+        v2 = trained("v2", seed, arguments)
+        for adapt in ADAPT:
+            detection = {**work.detection, "adapt": adapt, "adapt_max_s": LONG_S}
+            found.add(f"adapt={adapt}", work.detected(v2, "test", detection))
+    return f"{table(found)}\n\n{gain_table(found, f'adapt={ADAPT[0]}')}"
+
+
 TABLES: dict[str, Callable[[Sequence[str]], str]] = {
-    "main": main_table, "ablation": ablation_table,
+    "main": main_table, "ablation": ablation_table, "adapt": adapt_table,
 }  # fmt: skip
 
 

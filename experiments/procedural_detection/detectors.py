@@ -149,29 +149,33 @@ def trained(arch: str, seed: int, arguments: Sequence[str], *changes: str) -> Re
     return restore(folder / "checkpoints" / BEST)
 
 
-def compared(bench: Bench, arguments: Sequence[str]) -> dict[str, list[Result]]:
-    """The test recordings by every way to detect, a result for each training seed."""
-    found: dict[str, list[Result]] = {}
+class Results(dict[str, list[Result]]):
+    """By ways to detect, a result for each training seed."""
 
-    def add(name: str, result: Result) -> None:
-        found.setdefault(name, []).append(result)
+    def add(self, name: str, result: Result) -> None:
+        """Keep it, and print its scores."""
+        self.setdefault(name, []).append(result)
         total = result.scores.overall
         print(
             f"{name}: F {total.fmeasure:.3f}, precision {total.precision:.3f}, recall "
             f"{total.recall:.3f}, oracle {result.oracle:.3f}", flush=True,
         )  # fmt: skip
 
+
+def compared(bench: Bench, arguments: Sequence[str]) -> Results:
+    """The test recordings by every way to detect, a result for each training seed."""
+    found = Results()
     for seed in SEEDS:
         v2 = trained("v2", seed, arguments)
-        add("v2", bench.detected(v2, "test"))
-        add("v2, Euclidean distance", bench.detected(v2, "test", judge=euclidean(v2)))
+        found.add("v2", bench.detected(v2, "test"))
+        found.add("v2, Euclidean distance", bench.detected(v2, "test", judge=euclidean(v2)))
     # These need no encoder: any checkpoint lends its front end.
     lent = trained("v2", SEEDS[0], arguments)
-    add("template matching", bench.detected(lent, "test", group("template", {})))
+    found.add("template matching", bench.detected(lent, "test", group("template", {})))
     for choice, name in (("template", "template matching"), ("energy", "energy detector")):
         values, f = bench.chosen(lent, choice)
         print(f"{name}: {values}, F {f:.3f} on validation recordings", flush=True)
-        add(f"{name}, chosen", bench.detected(lent, "test", group(choice, values)))
+        found.add(f"{name}, chosen", bench.detected(lent, "test", group(choice, values)))
     for seed in SEEDS:
-        add("v1", bench.detected(trained("v1", seed, arguments), "test"))
+        found.add("v1", bench.detected(trained("v1", seed, arguments), "test"))
     return found

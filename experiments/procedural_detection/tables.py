@@ -34,14 +34,20 @@ def table(found: Mapping[str, Sequence[Result]]) -> str:
 
 def difference_table(found: Mapping[str, Sequence[Result]], own: str) -> str:
     """F of one way minus that of each other, in points, over the same resampled recordings."""
+    return _differences(found, [(own, name) for name in found if name != own])
+
+
+def gain_table(found: Mapping[str, Sequence[Result]], base: str) -> str:
+    """F of each other way minus that of one, as `difference_table`."""
+    return _differences(found, [(name, base) for name in found if name != base])
+
+
+def _differences(found: Mapping[str, Sequence[Result]], pairs: list[tuple[str, str]]) -> str:
     lines = ["| points of F | mean | 95 % over recordings |", "| --- | ---: | --- |"]
-    ours = [result.scores for result in found[own]]
-    for name, results in found.items():
-        if name != own:
-            mean, low, high = difference(ours, [result.scores for result in results])
-            lines.append(
-                f"| {own} - {name} | {100 * mean:+.1f} | {100 * low:+.1f} to {100 * high:+.1f} |"
-            )
+    scores = {name: [result.scores for result in results] for name, results in found.items()}
+    for a, b in pairs:
+        mean, low, high = difference(scores[a], scores[b])
+        lines.append(f"| {a} - {b} | {100 * mean:+.1f} | {100 * low:+.1f} to {100 * high:+.1f} |")
     return "\n".join(lines)
 
 
