@@ -285,7 +285,7 @@ def test_ratings_and_several_labels(field, capsys):
         ("file,label\n20240501_000000.wav\n", "row 2: the label is empty"),
         ("file,label,start_s,end_s\nx.wav,a,5,1\n", "row 2: ends at 1 s, before it starts at 5 s"),
         ("file,label,end_s\nx.wav,a,inf\n", "row 2: end_s is 'inf'"),
-        ("file,rating\n20240501_000000.wav,0.5\n", "say task=rating for ratings"),
+        ("file,rating\n20240501_000000.wav,0.5\n", "`rating` is for task=rating"),
         ("file,label,start_s\n20240501_000000.wav,a,soon\n", "row 2: start_s is 'soon'"),
         (
             "file,label\n20240501_000000.wav,a\n20240501_000001.wav,b\n",

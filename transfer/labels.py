@@ -118,8 +118,8 @@ def _label_column(path: Path, table: pd.DataFrame, purpose: Purpose) -> str:
     if "file" not in table or label is None:
         if "file" in table and "rating" in table and purpose in ("single", "multi"):
             raise UserError(
-                f"{has}; task={purpose} reads `label`, which is not among them: say task=rating "
-                "for ratings"
+                f"{has}; classes are read from `label`, which is not among them; `rating` is for "
+                "task=rating"
             )
         raise UserError(f"{has}; it needs `file` and {' or '.join(f'`{n}`' for n in wanted)}")
     if purpose == "rating" and label != "rating":
