@@ -50,10 +50,13 @@ def verify(
     clips = named.loc[found.rows].reset_index(drop=True)
     who = (clips["kind"] + "\n" + clips["label"]).tolist()
     apart, sources = _apart(who, found.groups.tolist(), clips["file"].tolist())
-    pairs = verification_pairs(
-        clips["label"].tolist(), n=config["pairs"], seed=config["seed"], sources=sources,
-        kinds=clips["kind"].tolist(),
-    )  # fmt: skip
+    try:
+        pairs = verification_pairs(
+            clips["label"].tolist(), n=config["pairs"], seed=config["seed"], sources=sources,
+            kinds=clips["kind"].tolist(),
+        )  # fmt: skip
+    except UserError as error:
+        raise UserError(f"{labels}: {error}") from error
     components = config["components"]
     z_ND = Whitening(found.x_ND, components)(found.x_ND) if components else unit(found.x_ND)
     rate = verification(

@@ -281,7 +281,11 @@ def test_ratings_and_several_labels(field, capsys):
         ),
         ("name,label\nx.wav,a\n", "it needs `file` and `label`"),
         ("file,label\n", "has no rows"),
-        ("file,rating\n20240501_000000.wav,0.5\n", "say task=rating for ratings"),
+        ("", "cannot be read as a table of labels"),
+        ("file,label\n20240501_000000.wav\n", "row 2: the label is empty"),
+        ("file,label,start_s,end_s\nx.wav,a,5,1\n", "row 2: ends at 1 s, before it starts at 5 s"),
+        ("file,label,end_s\nx.wav,a,inf\n", "row 2: end_s is 'inf'"),
+        ("file,rating\n20240501_000000.wav,0.5\n", "`rating` is for task=rating"),
         ("file,label,start_s\n20240501_000000.wav,a,soon\n", "row 2: start_s is 'soon'"),
         (
             "file,label\n20240501_000000.wav,a\n20240501_000001.wav,b\n",
@@ -310,6 +314,9 @@ def test_a_table_of_labels_and_ratings_gives_each_task_its_own(tmp_path):
         read_labels(names, "rating")
     names.write_text("file,label\nx.wav,0.4\n")
     assert read_labels(names, "rating")["label"].tolist() == ["0.4"]
+    # As Excel writes it, and pandas with na_rep.
+    names.write_text("file;label;start_s\nx.wav;owl;nan\n", encoding="utf-8-sig")
+    assert np.isnan(read_labels(names)["start_s"].iloc[0])
 
 
 def test_labels_left_out_and_lone_classes_are_said(field, capsys):

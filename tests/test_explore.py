@@ -113,6 +113,15 @@ def test_clusters_are_found(tmp_path):
         assert sorted(np.bincount(result.cluster_N[result.cluster_N >= 0])) == [20, 20, 20]
 
 
+def test_no_clusters_are_said_plainly():
+    """Noise that HDBSCAN groups nothing of."""
+    (result,) = cluster_vectors(
+        X[:20], method="hdbscan", k=None, max_k=5, min_cluster_size=12, components=8, most=1000,
+        seed=0,
+    )  # fmt: skip
+    assert result.text() == "hdbscan: no clusters; 20 in none"
+
+
 def test_a_journal_survives_a_line_cut_short_and_keeps_the_first_word(tmp_path):
     journal = Journal(tmp_path)
     clip = ("a.wav", 0.0, 1.0)

@@ -170,6 +170,25 @@ def test_tables_of_two_sites_do_not_collide_and_a_corrected_site_is_no_other(tmp
     assert len(VectorStore.open("s.store")) == 4
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("UPDATE windows SET offsets = x''", "a window's offsets are b''"),
+        ("UPDATE windows SET offsets = 'soon'", "a window's offsets are 'soon'"),
+        ("UPDATE recordings SET filename = NULL", "row 1: names no file"),
+        ("DELETE FROM windows", "has no embeddings"),
+        ("DROP TABLE deployments", "no such table: deployments"),
+    ],
+)
+def test_faults_of_a_hoplite_database_are_named(change, words, tmp_path):
+    make_hoplite(tmp_path / "db")
+    with sqlite3.connect(tmp_path / "db" / "hoplite.sqlite") as database:
+        database.execute(change)
+    with pytest.raises(UserError) as caught:
+        read_embeddings(tmp_path / "db")
+    assert words in str(caught.value)
+
+
 def test_hoplite_with_the_vectors_in_sqlite(tmp_path):
     with sqlite3.connect(tmp_path / "h.sqlite") as database:
         database.executescript(

@@ -42,13 +42,14 @@ class Clusters:
         """In a line or two."""
         sizes = np.bincount(self.cluster_N[self.cluster_N >= 0]).tolist()
         noise = int((self.cluster_N == NOISE).sum())
-        parts = [f"{self.method}: {len(sizes)} clusters of {_few(sizes)}"]
+        of = f"{len(sizes)} clusters of {_few(sizes)}" if sizes else "no clusters"
+        parts = [f"{self.method}: {of}"]
         if noise:
             parts.append(f"{noise} in none")
         if np.isfinite(self.silhouette):
             parts.append(f"silhouette {self.silhouette:.2f} (1: apart, 0: touching)")
             parts.append(f"Davies-Bouldin {self.davies_bouldin:.2f} (0 is best)")
-        else:
+        elif sizes:
             parts.append("one group only: no quality to speak of")
         if self.tried:
             best = sorted(self.tried.items(), key=lambda pair: -pair[1])[:4]

@@ -61,19 +61,23 @@ def _hoplite_windows(file: Path, database: sqlite3.Connection) -> Content:
     ).fetchall()
     said: dict[tuple[int, bytes], str] = {}
     for key, offsets, label in labels:
-        clip = (key, bytes(offsets))
+        clip = (key, offsets)
         said[clip] = f"{said[clip]};{label}" if clip in said else label
-    windows = {(key, bytes(offsets)) for _, offsets, key in rows}
+    windows = {(key, offsets) for _, offsets, key in rows}
     elsewhere = len(said.keys() - windows)
     # Files are told apart by their deployments, whose names are unique within a project only.
     projects = Counter(site for site, _ in {row[3:] for row in recordings})
     facts = {
-        key: (name, f"{project}/{site}" if projects[site] > 1 else site or "", (when or "")[:10])
+        key: (
+            name or "",
+            f"{project}/{site}" if projects[site] > 1 else site or "",
+            (when or "")[:10],
+        )
         for key, name, when, site, project in recordings
     }
     index = pd.DataFrame(
         [
-            (facts[key][0], *_offsets(offsets, "<f8"), said.get((key, bytes(offsets)), ""),
+            (facts[key][0], *_offsets(file, offsets, "<f8"), said.get((key, offsets), ""),
              *facts[key][1:])
             for _, offsets, key in rows
         ],
@@ -105,7 +109,7 @@ def _hoplite_embeddings(
         x_ND = _usearch_vectors(file, [row[0] for row in rows])
     index = pd.DataFrame(
         [
-            (str(source), *_offsets(offsets, "<f2"), labels.get(key, ""), str(dataset))
+            (source or "", *_offsets(file, offsets, "<f2"), labels.get(key, ""), str(dataset))
             for key, offsets, dataset, source, _ in rows
         ],
         columns=["file", "start_s", "end_s", "label", "source"],
@@ -113,8 +117,10 @@ def _hoplite_embeddings(
     return x_ND, index, []
 
 
-def _offsets(blob: bytes, small: str) -> tuple[float, float]:
+def _offsets(file: Path, blob: object, small: str) -> tuple[float, float]:
     """Start and end, seconds; one value is a start. The width says the type but for 4 bytes."""
+    if not isinstance(blob, bytes) or not blob or (len(blob) not in (2, 4) and len(blob) % 8):
+        raise UserError(f"{file}: a window's offsets are {blob!r}, where seconds should be")
     kinds = {2: "<f2", 16: "<f8"}
     kind = kinds.get(len(blob), "<f4" if len(blob) == 8 and small == "<f2" else small)
     values = np.frombuffer(blob, kind).astype(np.float64)

@@ -3,6 +3,7 @@
 Shapes: N vectors, D their width; F files and S segments of BirdNET's npz.
 """
 
+import csv
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -167,7 +168,7 @@ def _text(path: Path) -> Imported:
         return _birdnet_text(path)
     try:
         frame = pd.read_csv(path, sep=None, engine="python", encoding="utf-8-sig")
-    except (ValueError, pd.errors.ParserError) as error:
+    except (ValueError, csv.Error, pd.errors.ParserError) as error:
         raise UserError(f"{path}: is no table ({' '.join(str(error).split())})") from error
     return _from_frame(path, frame)
 
@@ -307,7 +308,7 @@ def _npy(path: Path, table: Path | None) -> Imported:
     else:
         try:
             frame = pd.read_csv(table, sep=None, engine="python", encoding="utf-8-sig")
-        except (OSError, ValueError, pd.errors.ParserError) as error:
+        except (OSError, ValueError, csv.Error, pd.errors.ParserError) as error:
             raise UserError(f"{table}: is no table ({' '.join(str(error).split())})") from error
     return Imported(x, _index(table, frame))
 

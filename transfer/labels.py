@@ -3,6 +3,7 @@
 Shapes: N examples, D embedding width.
 """
 
+import csv
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -69,10 +70,13 @@ def read_labels(path: str | os.PathLike[str], purpose: Purpose = "anything") -> 
     """
     path = Path(path)
     try:
-        table = pd.read_csv(path, sep=None, engine="python", dtype=str, keep_default_na=False)
-    except (OSError, ValueError, pd.errors.ParserError) as error:
+        table = pd.read_csv(
+            path, sep=None, engine="python", dtype=str, keep_default_na=False, encoding="utf-8-sig"
+        )
+    except (OSError, ValueError, csv.Error, pd.errors.ParserError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"{path}: cannot be read as a table of labels ({reason})") from error
+    table = table.fillna("")  # rows that are cut short
     table.columns = [str(name).strip().lower() for name in table.columns]
     label = _label_column(path, table, purpose)
     out = pd.DataFrame({"file": table["file"].str.strip(), "label": table[label].str.strip()})
@@ -82,7 +86,8 @@ def read_labels(path: str | os.PathLike[str], purpose: Purpose = "anything") -> 
             out[target] = np.nan
             continue
         numbers: Any = pd.to_numeric(table[column], errors="coerce")
-        bad = numbers.isna() & (table[column].str.strip() != "")
+        empty = table[column].str.strip().str.casefold().isin(["", "nan"])
+        bad = ~np.isfinite(numbers) & ~empty
         if bad.any():
             row = int(bad.to_numpy().argmax())
             raise UserError(
@@ -90,6 +95,13 @@ def read_labels(path: str | os.PathLike[str], purpose: Purpose = "anything") -> 
                 "of seconds should be"
             )
         out[target] = numbers
+    backwards = (out["end_s"] < out["start_s"]).to_numpy()
+    if backwards.any():
+        row = int(backwards.argmax())
+        raise UserError(
+            f"{path}, row {row + 2}: ends at {out['end_s'].iloc[row]:g} s, before it starts at "
+            f"{out['start_s'].iloc[row]:g} s"
+        )
     out["source"] = table["source"].str.strip() if "source" in table else ""
     own = label == "individual" and "label" in table
     out["kind"] = table["label"].str.strip() if own else ""
@@ -106,8 +118,8 @@ def _label_column(path: Path, table: pd.DataFrame, purpose: Purpose) -> str:
     if "file" not in table or label is None:
         if "file" in table and "rating" in table and purpose in ("single", "multi"):
             raise UserError(
-                f"{has}; task={purpose} reads `label`, which is not among them: say task=rating "
-                "for ratings"
+                f"{has}; classes are read from `label`, which is not among them; `rating` is for "
+                "task=rating"
             )
         raise UserError(f"{has}; it needs `file` and {' or '.join(f'`{n}`' for n in wanted)}")
     if purpose == "rating" and label != "rating":
