@@ -53,6 +53,11 @@ class Sound:
     def n_frames(self) -> int:
         return len(self.features_TM)
 
+    @property
+    def silent(self) -> bool:
+        """Whether all its frames are the same."""
+        return self.stats[1] < 1e-6
+
     def clip(self, start: int, width: int) -> Tensor:
         """``width`` frames (T, M) from a frame on; a shorter recording is repeated."""
         clip_TM = self.features_TM[start : start + width]
@@ -139,9 +144,10 @@ class Sounds:
         head = audio.info(path, to_end=True)
         asked_hz = self.played_hz(head.rate_hz)
         key = sha256 if asked_hz == self.front_end.sr else f"{sha256}@{asked_hz}"
-        if key not in self._stats or key not in self.store:
+        features_TM = self.store.take(key)
+        if features_TM is None or key not in self._stats:
             self._extract(path, key, asked_hz)
-        features_TM = self.store.get(key)
+            features_TM = self.store.get(key)
         slow = asked_hz / self.front_end.sr
         return Sound(
             path=path,
