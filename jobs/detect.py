@@ -151,7 +151,10 @@ class Job:
 
         def sound_of(name: str) -> Sound:
             if name not in opened:
-                opened[name] = self._sound(_found(name, own, near, single, self.support), hashes)
+                path = _found(name, own, near, single, self.support)
+                opened[name] = self._sound(path, hashes)
+            if opened[name].silent:
+                raise UserError(f"{opened[name].path}: is silent, every sample is the same")
             return opened[name]
 
         settings = self.config["detection"]

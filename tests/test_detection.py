@@ -583,6 +583,9 @@ def test_a_folder_is_accounted_for_and_resumed(job, tmp_path, night, capsys, mon
     whole.write_bytes(whole.read_bytes()[:20_000])
     (folder / "empty.wav").touch()
     (folder / "noise.mp3").write_bytes(b"no sound at all" * 99)
+    (folder / "head.wav").write_bytes((folder / "silent.wav").read_bytes()[:20])
+    soundfile.write(folder / "huge.wav", 1e30 * soundscape(3, {}), RATE, subtype="FLOAT")
+    (folder / "$\\frac$ \u9ce5.wav").symlink_to(folder / "second.wav")
     (tmp_path / "library.csv").write_text(
         "file,start_s,end_s,label\n" + "".join(f"night.wav,{a},{a + 0.3},up\n" for a in CALLS_S[:5])
     )
@@ -590,8 +593,9 @@ def test_a_folder_is_accounted_for_and_resumed(job, tmp_path, night, capsys, mon
     assert job(*arguments) == 1, "some files are corrupt"
     ledger = pd.read_csv(tmp_path / "found/ledger.csv").set_index("file")
     ledger.index = [Path(file).name for file in ledger.index]
-    assert len(ledger) == 10
+    assert len(ledger) == 13
     reason = ledger["reason"].to_dict()
+    assert "samples of up to" in reason["huge.wav"]
     assert "shorter than a window" in reason["tiny.wav"]
     assert "clipped" in reason["loud.wav"]
     assert "DC offset" in reason["offset.wav"]
@@ -599,7 +603,9 @@ def test_a_folder_is_accounted_for_and_resumed(job, tmp_path, night, capsys, mon
     assert {status[name] for name in ("night.wav", "second.wav", "tiny.wav", "loud.wav")} == {
         "done"
     }
-    assert {status[name] for name in ("cut.flac", "empty.wav", "noise.mp3")} == {"corrupt"}
+    assert {
+        status[name] for name in ("cut.flac", "empty.wav", "noise.mp3", "head.wav", "huge.wav")
+    } == {"corrupt"}
     assert status["silent.wav"] == "skipped"
     found = predictions(tmp_path / "found")
     second = found.query("file.str.endswith('second.wav')")
@@ -608,7 +614,9 @@ def test_a_folder_is_accounted_for_and_resumed(job, tmp_path, night, capsys, mon
     assert dcase.columns[:3].tolist() == ["Audiofilename", "Starttime", "Endtime"]
     ends = dcase.query("Audiofilename == 'night.wav'")["Endtime"].to_numpy()
     assert ends.min() > CALLS_S[4] + 0.3
-    assert "corrupt: " in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "corrupt: " in error
+    assert "Warning" not in error
 
     monkeypatch.setattr("detection.detector.Detector.detect", None)
     assert job(*arguments) == 1
@@ -771,6 +779,20 @@ def test_a_checkpoint_without_front_end_is_one_clear_line(checkpoints, job, tmp_
     error = capsys.readouterr().err
     assert "deaf.ckpt: a checkpoint without front_end" in error
     assert error.count("\n") == 1
+
+
+def test_a_checkpoint_of_no_numbers_is_one_clear_line(checkpoints, job, tmp_path, capsys):
+    content = torch.load(checkpoints["v1"], weights_only=True)
+    next(iter(content["state_dict"].values()))[:] = float("nan")
+    torch.save(content, tmp_path / "nan.ckpt")
+    del content["g5"]["format"]
+    torch.save(content, tmp_path / "odd.ckpt")
+    audacity(tmp_path / "calls.txt", {"up": CALLS_S[:5]})
+    for name, expected in (("nan", "hold NaN or infinity"), ("odd", "but not of g5")):
+        assert run_g5(["detect", f"{name}.ckpt", "night.wav", "--support", "calls.txt"]) == 1
+        error = capsys.readouterr().err
+        assert expected in error
+        assert error.count("\n") == 1
 
 
 def test_a_resumed_job_remembers_what_was_odd_and_draws_the_truth(job, tmp_path, capsys):
