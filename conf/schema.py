@@ -50,7 +50,7 @@ class Detection:
     max_duration: Positive
     candidates: NotNegative
     pictures: bool
-    snippets: int
+    snippets: Annotated[int, Range(at_least=0)]
 
 
 @dataclass

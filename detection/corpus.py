@@ -54,10 +54,19 @@ def detector_of(
     restored: Restored, detection: Mapping[str, Any], store_dir: Path, *, device: torch.device,
     block_s: float,
 ) -> tuple[Detector, Sounds]:  # fmt: skip
-    """The detector of a `detection` group, and what opens recordings for it."""
+    """The detector of a `detection` group, and what opens recordings for it.
+
+    Raises:
+        UserError: a setting fits nothing, or the weights are no numbers.
+    """
     from conf.schema import Detection
     from conf.validate import hints_of
 
+    for name, weight in restored.model.state_dict().items():
+        if weight.is_floating_point() and not bool(weight.isfinite().all()):
+            raise UserError(
+                f"{restored.path}: its weights hold NaN or infinity ({name}); train anew"
+            )
     shared = hints_of(Detection)
     node = {key: value for key, value in detection.items() if key not in shared}
     settings = {key: detection[key] for key in shared}

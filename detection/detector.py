@@ -61,7 +61,7 @@ class Detector:
         Raises:
             UserError: the recording is silent from end to end, or is no recording at all.
         """
-        if sound.stats[1] < 1e-6:
+        if sound.silent:
             raise UserError(f"{sound.path}: is silent, every sample is the same")
         curve = self.scorer.curve(sound, target, self.embedder)
         calibration = self.calibration(curve)

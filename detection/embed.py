@@ -86,11 +86,13 @@ class Embedder:
     def grid(self, sound: Sound, scale: Scale, band: Band | None) -> Tensor:
         """Embeddings of all windows of a scale, (N, D) fp16 mapped from the store."""
         store = self._store(scale, band)
-        if sound.key not in store:
-            with store.writer() as writer:
-                writer.add_blocks(
-                    sound.key, self._blocks(sound, scale, band), lambda: {"file": str(sound.path)}
-                )
+        found_ND = store.take(sound.key)
+        if found_ND is not None:
+            return found_ND
+        with store.writer() as writer:
+            writer.add_blocks(
+                sound.key, self._blocks(sound, scale, band), lambda: {"file": str(sound.path)}
+            )
         return store.get(sound.key)
 
     def _blocks(self, sound: Sound, scale: Scale, band: Band | None) -> Iterator[Tensor]:

@@ -54,14 +54,17 @@ class Ledger:
         self.entries: dict[str, Entry] = {}
 
     def earlier(self, file: Path, key: str) -> Entry | None:
-        """What an earlier job found out about a file with the same key; it is entered again."""
+        """What an earlier job found in a file with the same key; it is entered again.
+
+        What was corrupt is tried again: it may have been the disk's fault.
+        """
         path = self._part(file)
         try:
             entry = Entry(**json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             return None
         parts = [path.with_suffix(suffix).is_file() for suffix in (EVENTS, CANDIDATES)]
-        there = entry.status != DONE or all(parts)
+        there = entry.status == SKIPPED or (entry.status == DONE and all(parts))
         if entry.key != key or not there:
             return None
         self.entries[str(file)] = entry

@@ -3,6 +3,7 @@
 Shapes: W columns of pixels, M mel bands, N points of a curve.
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -75,8 +76,10 @@ def draw(
     for axis, one in zip(axes[2:], found, strict=True):
         _curve(axis, one)
     axes[-1].set_xlabel("time (s)")
-    canvas.suptitle(sound.path.name, fontsize=10)
-    with atomic_path(path) as temporary:
+    canvas.suptitle(sound.path.name, fontsize=10, parse_math=False)
+    with atomic_path(path) as temporary, warnings.catch_warnings():
+        # Names are in all the world's scripts; what the font lacks is drawn as a box.
+        warnings.filterwarnings("ignore", "Glyph")
         canvas.savefig(temporary, dpi=110)
     return path
 
@@ -133,7 +136,7 @@ def _curve(axis, one: Found) -> None:
     )
     axis.axhline(0.5, color=EVENT_COLOUR, linewidth=1)
     axis.set_ylim(0, 1)
-    axis.set_ylabel(one.target.label[:24], fontsize=8)
+    axis.set_ylabel(one.target.label[:24], fontsize=8, parse_math=False)
 
 
 @dataclass(frozen=True)

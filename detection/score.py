@@ -20,6 +20,7 @@ from detection.scorer import GAP_APART, Curve, Scorer
 from detection.sound import Sound
 from detection.support import Target
 from detection.windows import Scale, scales_of
+from preprocessing.errors import UserError
 
 # Windows of the recording itself, where nothing lies between the shots; unlabelled ones.
 USUAL, UNLABELLED = 256, 2048
@@ -66,6 +67,11 @@ class PrototypeScorer(Scorer):
         adapt_seed: NotNegative,
         adapt_max_s: Positive,
     ) -> None:
+        if min_window_s > max_window_s:
+            raise UserError(
+                f"detection.min_window_s: must be at most max_window_s ({max_window_s:g}), not "
+                f"{min_window_s:g}"
+            )
         self.min_window_s, self.max_window_s = min_window_s, max_window_s
         self.hop, self.max_scales = hop, max_scales
         self.smooth_windows, self.max_negatives = smooth_windows, max_negatives

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from preprocessing import audio
+from preprocessing.errors import UserError
 from preprocessing.features import Moments
 from preprocessing.frontend import FrontEnd
 from preprocessing.store import Store
@@ -53,6 +54,11 @@ class Sound:
     def n_frames(self) -> int:
         return len(self.features_TM)
 
+    @property
+    def silent(self) -> bool:
+        """Whether all its frames are the same."""
+        return self.stats[1] < 1e-6
+
     def clip(self, start: int, width: int) -> Tensor:
         """``width`` frames (T, M) from a frame on; a shorter recording is repeated."""
         clip_TM = self.features_TM[start : start + width]
@@ -67,13 +73,16 @@ class Level:
 
     count: int = 0
     clipped: int = 0
+    peak: float = 0.0
     total: float = 0.0
     squares: float = 0.0
 
     def update(self, x_T: np.ndarray) -> None:
         """Take the next samples."""
+        size_T = np.abs(x_T)
         self.count += len(x_T)
-        self.clipped += int((np.abs(x_T) >= FULL_SCALE).sum())
+        self.clipped += int((size_T >= FULL_SCALE).sum())
+        self.peak = max(self.peak, float(size_T.max(initial=0.0)))
         self.total += float(x_T.sum(dtype=np.float64))
         self.squares += float(np.vdot(x_T, x_T))
 
@@ -139,9 +148,10 @@ class Sounds:
         head = audio.info(path, to_end=True)
         asked_hz = self.played_hz(head.rate_hz)
         key = sha256 if asked_hz == self.front_end.sr else f"{sha256}@{asked_hz}"
-        if key not in self._stats or key not in self.store:
+        features_TM = self.store.take(key)
+        if features_TM is None or key not in self._stats:
             self._extract(path, key, asked_hz)
-        features_TM = self.store.get(key)
+            features_TM = self.store.get(key)
         slow = asked_hz / self.front_end.sr
         return Sound(
             path=path,
@@ -157,12 +167,21 @@ class Sounds:
 
     def _extract(self, path: Path, key: str, asked_hz: int) -> None:
         moments, level = Moments(), Level()
-        with self.store.writer() as writer:
-            writer.add_blocks(
-                key,
-                self._features(path, asked_hz, moments, level),
-                lambda: {"file": str(path), "level": level.note, **moments.meta()},
-            )
+        try:
+            # What is too large for a float32 is told by the store.
+            with np.errstate(over="ignore", invalid="ignore"), self.store.writer() as writer:
+                writer.add_blocks(
+                    key,
+                    self._features(path, asked_hz, moments, level),
+                    lambda: {"file": str(path), "level": level.note, **moments.meta()},
+                )
+        except UserError as error:
+            if not str(error).startswith(key):
+                raise
+            raise UserError(
+                f"{path}: has samples of up to {level.peak:g}, more than the front end can take; "
+                "scale them to at most 1"
+            ) from error
         meta = moments.meta()
         self._notes[key] = level.note
         self._stats[key] = float(meta["mean"]), float(meta["std"])

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from detection.sound import Sound
-from preprocessing.errors import UserError
+from preprocessing.errors import DiskError, UserError
 from preprocessing.frontend import FrontEnd
 
 # Boxes are drawn by eye: the band that is listened to is wider by a third of an octave.
@@ -147,7 +147,15 @@ def targets_of(
         negatives: one of `NEGATIVES`.
         problem: told what is wrong with single shots, which are then left out.
     """
-    usable = [shot for row in events.to_dict("records") if (shot := _shot(row, sound_of, problem))]
+    lost: dict[str, list[str]] = {}
+    usable = [
+        shot
+        for row in events.to_dict("records")
+        if (shot := _shot(row, sound_of, problem, lost)) is not None
+    ]
+    for reason, names in lost.items():
+        more = f", and {len(names) - 1} more" if len(names) > 1 else ""
+        problem(f"{names[0]}{more}: left out: {reason}")
     marked: dict[str, list[tuple[float, float]]] = {}
     by_label: dict[str, list[Shot]] = {}
     for row, shot in usable:
@@ -176,15 +184,23 @@ def targets_of(
     ]
 
 
-def _shot(row: dict, sound_of: Callable[[str], Sound], problem: Callable[[str], None]):
-    """A row as (row, shot); None, and a problem told, where it cannot be used."""
+def _shot(
+    row: dict, sound_of: Callable[[str], Sound], problem: Callable[[str], None],
+    lost: dict[str, list[str]],
+) -> tuple[dict, Shot] | None:  # fmt: skip
+    """A row as (row, shot); None, and a problem told, where it cannot be used.
+
+    Where it is the recording that cannot, ``lost`` gathers the rows: they are told of together.
+    """
     name = f"{row['label']}, {row['start_s']:.3f} to {row['end_s']:.3f} s of {row['file']}"
     if row.get("row"):
         name = f"row {row['row']} ({name})"
     try:
         sound = sound_of(str(row["file"]))
+    except DiskError:
+        raise
     except UserError as error:
-        problem(f"{name}: left out: {error}")
+        lost.setdefault(str(error), []).append(name)
         return None
     if row["start_s"] >= sound.duration_s or row["end_s"] <= 0:
         problem(

@@ -20,12 +20,12 @@ from detection.picture import Report, draw
 from detection.sound import Sound
 from detection.support import targets_of
 from evaluation.ground_truth import CALL, PREDICTIONS, TABLES, recording_name
-from jobs.detected import place_of, rows_of, write_results
+from jobs.detected import place_of, refuse_to_overwrite, rows_of, write_results
 from jobs.setup import device_of, prepare_torch, set_matmul_precision
 from preprocessing.annotations import SUFFIXES, format_of, read_events
-from preprocessing.atomic import atomic_path
+from preprocessing.atomic import atomic_path, disk_errors
 from preprocessing.audio import content_hash, info
-from preprocessing.errors import UserError
+from preprocessing.errors import DiskError, UserError
 from preprocessing.progress import track
 from preprocessing.recordings import Listing, base_name, is_audio, scan, walk
 from tracking.checkpoints import find
@@ -73,8 +73,10 @@ class Job:
         files, hashes, broken = self._recordings()
         self._open_support(files, hashes)
         self.known = None if self.truth is None else self._annotations(self.truth)
-        self.out.mkdir(parents=True, exist_ok=True)
         ledger = Ledger(self.out)
+        refuse_to_overwrite(ledger, self.formats_, files, [self.support, self.truth])
+        with disk_errors(self.out):
+            ledger.parts.mkdir(parents=True, exist_ok=True)
         self._recall_diagnoses()
         for file, message in broken.items():
             ledger.failed(Path(file), "", CORRUPT, message)
@@ -84,7 +86,7 @@ class Job:
                 self._one(file, hashes[str(file)], ledger)
         finally:
             # Ctrl-C, too: what is done is told.
-            events, written = write_results(ledger, self.out, self.formats_, self.targets)
+            events, written = write_results(ledger, self.formats_, self.targets, files)
         self._page(ledger, events)
         self._tell(ledger, written)
         return int(any(entry.status == CORRUPT for entry in ledger.entries.values()))
@@ -149,7 +151,10 @@ class Job:
 
         def sound_of(name: str) -> Sound:
             if name not in opened:
-                opened[name] = self._sound(_found(name, own, near, single, self.support), hashes)
+                path = _found(name, own, near, single, self.support)
+                opened[name] = self._sound(path, hashes)
+            if opened[name].silent:
+                raise UserError(f"{opened[name].path}: is silent, every sample is the same")
             return opened[name]
 
         settings = self.config["detection"]
@@ -158,6 +163,7 @@ class Job:
             problem=self._note,
         )  # fmt: skip
         for target in self.targets:
+            target.band(self.restored.front_end)  # raises, and better now than at every recording
             for note in of_sound(target):
                 self._note(note)
         self.support_key = hashlib.sha256(self.support.read_bytes()).hexdigest()
@@ -196,6 +202,8 @@ class Job:
         try:
             sound = self.sounds.open(file, sha256)
             found = [self.detector.detect(sound, target) for target in self.targets]
+        except DiskError:
+            raise
         except UserError as error:
             reason = str(error).removeprefix(f"{file}: ")
             silent = "is silent" in reason
@@ -340,6 +348,8 @@ def _found(name: str, own: Listing, near: Listing, single: Path | None, support:
         return Path(name)
     for listing in (own, near):
         matches = listing.find(base_name(name))
+        end = "/" + name.replace("\\", "/").lstrip("./")
+        matches = [path for path in matches if path.as_posix().endswith(end)] or matches
         if len(matches) > 1:
             raise UserError(
                 f"{name}: may be {matches[0]} or {matches[1]}; write its path in {support}"

@@ -1,6 +1,7 @@
 """What `g5 detect` writes: events tables in every format asked for."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,10 @@ from detection.ledger import CANDIDATES, DONE, EVENTS, Ledger
 from detection.support import Target
 from evaluation.ground_truth import CANDIDATES_CSV, PREDICTIONS
 from preprocessing.annotations import SUFFIXES, write_events
+from preprocessing.errors import UserError
+
+# Formats with a table for each recording.
+EACH = ("raven", "audacity")
 
 
 def rows_of(events: pd.DataFrame, file: Path, targets: Sequence[Target]) -> pd.DataFrame:
@@ -30,36 +35,75 @@ def rows_of(events: pd.DataFrame, file: Path, targets: Sequence[Target]) -> pd.D
     return table
 
 
+def refuse_to_overwrite(
+    ledger: Ledger, formats: Sequence[str], files: Sequence[Path], inputs: Sequence[Path | None]
+) -> None:
+    """Results may replace earlier results, but neither the inputs nor what somebody else made.
+
+    Raises:
+        UserError: they would.
+    """
+    own = ledger.parts.is_dir()
+    read = {path.resolve() for path in inputs if path is not None}
+    tables = [*_whole(ledger.folder, formats).values()]
+    for name in formats:
+        if name in EACH:
+            tables += _each(ledger.folder, name, files).values()
+    for path in tables:
+        if path.resolve() in read:
+            raise UserError(
+                f"{path}: is an input, and the results would replace it; set another -o"
+            )
+        if path.exists() and not own:
+            raise UserError(
+                f"{path}: is there, and of no earlier detection; set another -o, or move it"
+            )
+
+
 def write_results(
-    ledger: Ledger, out: Path, formats: Sequence[str], targets: Sequence[Target]
+    ledger: Ledger, formats: Sequence[str], targets: Sequence[Target], files: Sequence[Path]
 ) -> tuple[pd.DataFrame, list[Path]]:
     """Write the ledger, and all events in every format; the events, and the files but candidates.
 
     Args:
         ledger: knows the events of all files that are done.
-        out: folder.
         formats: names of formats beside CSV.
         targets: the species.
+        files: all recordings of the job, done or not.
     """
-    events = _all(ledger, EVENTS)
-    written = [ledger.write(), write_events(events, out / PREDICTIONS, "csv")]
+    out, events = ledger.folder, _all(ledger, EVENTS)
+    whole = _whole(out, formats)
+    written = [ledger.write(), write_events(events, whole["csv"], "csv")]
     write_events(_all(ledger, CANDIDATES), out / CANDIDATES_CSV, "csv")
     for name in formats:
         if name == "csv":
             continue
-        if name in ("raven", "audacity"):
-            stems = [Path(entry.file).stem for entry in ledger.entries.values()]
-            for file, rows in events.groupby("file", sort=True):
-                path = Path(str(file))
-                alone = stems.count(path.stem) < 2
-                stem = path.stem if alone else f"{path.stem}.{place_of(path)}"
-                written.append(write_events(rows, out / f"{stem}{SUFFIXES[name]}", name))
-        elif name == "dcase":
-            after = _after_support(events, targets)
-            written.append(write_events(after, out / "predictions_dcase.csv", name))
+        if name in EACH:
+            done = {e.file for e in ledger.entries.values() if e.status == DONE}
+            for file, path in sorted(_each(out, name, files).items()):
+                # Where nothing was found, too: an earlier table would tell of what is no more.
+                if str(file) in done:
+                    rows = events.loc[events["file"] == str(file)]
+                    written.append(write_events(rows, path, name))
         else:
-            written.append(write_events(events, out / f"predictions{SUFFIXES[name]}", name))
+            rows = _after_support(events, targets) if name == "dcase" else events
+            written.append(write_events(rows, whole[name], name))
     return events, written
+
+
+def _whole(out: Path, formats: Sequence[str]) -> dict[str, Path]:
+    """By format, the table of all recordings; a CSV is always among them."""
+    names = {"dcase": "predictions_dcase.csv", "parquet": f"predictions{SUFFIXES['parquet']}"}
+    return {"csv": out / PREDICTIONS} | {
+        name: out / names[name] for name in formats if name in names
+    }
+
+
+def _each(out: Path, format: str, files: Sequence[Path]) -> dict[Path, Path]:
+    """By recording, its own table in a format."""
+    count = Counter(file.stem for file in files)
+    stems = {f: f.stem if count[f.stem] < 2 else f"{f.stem}.{place_of(f)}" for f in files}
+    return {file: out / f"{stem}{SUFFIXES[format]}" for file, stem in stems.items()}
 
 
 def place_of(file: Path) -> str:

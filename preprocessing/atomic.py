@@ -6,24 +6,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from preprocessing.errors import UserError
+from preprocessing.errors import DiskError
 
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turn a full disk or a forbidden place into a `UserError` that names ``path``."""
+    """Turn a full disk or a forbidden place into a `DiskError` that names ``path``."""
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise UserError(f"{path}: the disk is full; free some space and run again") from error
+            raise DiskError(f"{path}: the disk is full; free some space and run again") from error
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-            raise UserError(f"{path}: cannot write here ({error.strerror})") from error
+            raise DiskError(f"{path}: cannot write here ({error.strerror})") from error
         where = error.filename or path
         if error.errno in (errno.ENOTDIR, errno.EEXIST):
-            raise UserError(f"{where}: a file is in the way of this folder; move it") from error
+            raise DiskError(f"{where}: a file is in the way of this folder; move it") from error
         if error.errno in (errno.EISDIR, errno.ENOENT):
-            raise UserError(f"{where}: {error.strerror}") from error
+            raise DiskError(f"{where}: {error.strerror}") from error
         raise
 
 

@@ -176,8 +176,8 @@ def _missing_bytes(handle: BinaryIO) -> int:
     while len(head := handle.read(8)) == 8:
         name, size = struct.unpack("<4sI", head)
         here = handle.tell()
-        if name == b"ds64" and size >= 16:
-            long_size = struct.unpack("<QQ", handle.read(16))[1]
+        if name == b"ds64" and len(sizes := handle.read(min(size, 16))) == 16:
+            long_size = struct.unpack("<QQ", sizes)[1]
         if name == b"data":
             if size == 0xFFFFFFFF and long_size is not None:
                 size = long_size
@@ -229,13 +229,13 @@ def _wav(path: str | os.PathLike[str]) -> _Wav | None:
         while len(head := handle.read(8)) == 8:
             name, size = struct.unpack("<4sI", head)
             here = handle.tell()
-            if name == b"ds64" and size >= 16:
-                long_size = struct.unpack("<QQ", handle.read(16))[1]
-            if name == b"fmt " and size >= 16:
-                tag, channels, rate_hz, _, _, bits = struct.unpack("<HHIIHH", handle.read(16))
-                extra = handle.read(min(size - 16, 10))
-                # WAVE_FORMAT_EXTENSIBLE: the format is the head of a GUID.
-                tag = struct.unpack("<H", extra[8:10])[0] if tag == 0xFFFE else tag
+            if name == b"ds64" and len(sizes := handle.read(min(size, 16))) == 16:
+                long_size = struct.unpack("<QQ", sizes)[1]
+            if name == b"fmt " and len(body := handle.read(min(size, 26))) >= 16:
+                tag, channels, rate_hz, _, _, bits = struct.unpack("<HHIIHH", body[:16])
+                if tag == 0xFFFE and len(body) == 26:
+                    # WAVE_FORMAT_EXTENSIBLE: the format is the head of a GUID.
+                    tag = struct.unpack("<H", body[24:])[0]
                 kind = tag, channels, rate_hz, bits
             if name == b"data" and kind is not None:
                 if size == 0xFFFFFFFF and long_size is not None:

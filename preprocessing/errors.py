@@ -6,3 +6,7 @@ class UserError(ValueError):
 
     Entry points print it as ``error: ...`` and exit with 1; it never shows a traceback.
     """
+
+
+class DiskError(UserError):
+    """Nothing can be written: no fault of what was being worked on, and there is no going on."""

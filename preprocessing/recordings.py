@@ -68,6 +68,11 @@ def _typed(rows: list[dict]) -> pd.DataFrame:
 def _stat(files: list[Path]) -> tuple[list[tuple[str, int, int]], list[Problem]]:
     stats, problems = [], []
     for file in files:
+        told = os.fsencode(file).decode("utf-8", "backslashreplace")
+        if told != str(file):
+            message = "its name is no Unicode (UTF-8); rename it"
+            problems.append(Problem("unreadable-audio", told, message, True))
+            continue
         try:
             stat = file.stat()
             stats.append((str(file), stat.st_size, stat.st_mtime_ns))

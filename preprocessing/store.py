@@ -13,6 +13,7 @@ no harm. Nothing here knows what the arrays mean.
 
 import json
 import os
+import sys
 import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -177,6 +178,21 @@ class Store:
                 f"{self.path}: holds nothing of the name {key}; run `{self._command}`"
             ) from None
         return self.rows(shard, row, row + rows)
+
+    def take(self, key: str) -> torch.Tensor | None:
+        """`get`, for who can make the array anew: None if it is not there, or is corrupt.
+
+        What is corrupt in its shard is told and dropped.
+        """
+        if key not in self._index:
+            return None
+        try:
+            return self.get(key)
+        except UserError as error:
+            what = str(error).removesuffix(f"; {self._repair()}")
+            print(f"note: {what}; it is made again", file=sys.stderr)
+            self.drop_corrupt(list(self._shard_faults(self._index[key][0])))
+            return None
 
     def rows(self, shard: str, start: int, stop: int) -> torch.Tensor:
         """Rows of a shard as `table` numbers them: a view of the memory map, not a copy."""

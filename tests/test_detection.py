@@ -1,5 +1,6 @@
 """Detection: windows, embeddings, thresholds, curves, boundaries, and the verb from end to end."""
 
+import errno
 import json
 import os
 import signal
@@ -582,6 +583,9 @@ def test_a_folder_is_accounted_for_and_resumed(job, tmp_path, night, capsys, mon
     whole.write_bytes(whole.read_bytes()[:20_000])
     (folder / "empty.wav").touch()
     (folder / "noise.mp3").write_bytes(b"no sound at all" * 99)
+    (folder / "head.wav").write_bytes((folder / "silent.wav").read_bytes()[:20])
+    soundfile.write(folder / "huge.wav", 1e30 * soundscape(3, {}), RATE, subtype="FLOAT")
+    (folder / "$\\frac$ \u9ce5.wav").symlink_to(folder / "second.wav")
     (tmp_path / "library.csv").write_text(
         "file,start_s,end_s,label\n" + "".join(f"night.wav,{a},{a + 0.3},up\n" for a in CALLS_S[:5])
     )
@@ -589,8 +593,9 @@ def test_a_folder_is_accounted_for_and_resumed(job, tmp_path, night, capsys, mon
     assert job(*arguments) == 1, "some files are corrupt"
     ledger = pd.read_csv(tmp_path / "found/ledger.csv").set_index("file")
     ledger.index = [Path(file).name for file in ledger.index]
-    assert len(ledger) == 10
+    assert len(ledger) == 13
     reason = ledger["reason"].to_dict()
+    assert "samples of up to" in reason["huge.wav"]
     assert "shorter than a window" in reason["tiny.wav"]
     assert "clipped" in reason["loud.wav"]
     assert "DC offset" in reason["offset.wav"]
@@ -598,7 +603,9 @@ def test_a_folder_is_accounted_for_and_resumed(job, tmp_path, night, capsys, mon
     assert {status[name] for name in ("night.wav", "second.wav", "tiny.wav", "loud.wav")} == {
         "done"
     }
-    assert {status[name] for name in ("cut.flac", "empty.wav", "noise.mp3")} == {"corrupt"}
+    assert {
+        status[name] for name in ("cut.flac", "empty.wav", "noise.mp3", "head.wav", "huge.wav")
+    } == {"corrupt"}
     assert status["silent.wav"] == "skipped"
     found = predictions(tmp_path / "found")
     second = found.query("file.str.endswith('second.wav')")
@@ -607,7 +614,9 @@ def test_a_folder_is_accounted_for_and_resumed(job, tmp_path, night, capsys, mon
     assert dcase.columns[:3].tolist() == ["Audiofilename", "Starttime", "Endtime"]
     ends = dcase.query("Audiofilename == 'night.wav'")["Endtime"].to_numpy()
     assert ends.min() > CALLS_S[4] + 0.3
-    assert "corrupt: " in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "corrupt: " in error
+    assert "Warning" not in error
 
     monkeypatch.setattr("detection.detector.Detector.detect", None)
     assert job(*arguments) == 1
@@ -635,6 +644,95 @@ def test_bad_support_is_one_clear_line(job, tmp_path, capsys):
     assert "did you mean detection.hop" in capsys.readouterr().err
     assert job("night.wav", "--support", "calls.txt", "--format", "word") == 1
     assert "choose from" in capsys.readouterr().err
+
+
+def test_what_is_no_fault_of_a_recording_is_tried_again(job, tmp_path, capsys, monkeypatch):
+    """A full disk ends the job; what is corrupt in the store is made again."""
+    audacity(tmp_path / "calls.txt", {"up": CALLS_S[:5]})
+    arguments = ["night.wav", "--support", "calls.txt", "detection.pictures=false"]
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("preprocessing.store._Shard.write", lambda *_: full_disk(full))
+        assert job(*arguments) == 1
+    error = capsys.readouterr().err
+    assert "the disk is full; free some space and run again" in error
+    assert "corrupt" not in error
+    assert job(*arguments) == 0
+    first = (tmp_path / "found/predictions.csv").read_bytes()
+    for number, shard in enumerate(sorted((tmp_path / "outputs/store").glob("*/*.f16"))):
+        os.truncate(shard, 1000 * number)
+    capsys.readouterr()
+    assert job(*arguments, "-o", "again") == 0
+    error = capsys.readouterr().err
+    assert error.count("is truncated to") == 2, "features and embeddings"
+    assert error.count("it is made again") == 2
+    assert (tmp_path / "again/predictions.csv").read_bytes() == first
+
+
+def full_disk(write) -> None:
+    from preprocessing.atomic import disk_errors
+
+    with disk_errors(Path("outputs/store")):
+        write()
+
+
+def test_results_replace_no_input_and_nothing_of_others(job, tmp_path, capsys):
+    support = audacity(tmp_path / "night.txt", {"up": CALLS_S[:5]})
+    before = support.read_bytes()
+    arguments = ["night.wav", "--support", "night.txt", "detection.pictures=false"]
+    assert job(*arguments, "-o", ".") == 1
+    assert "night.txt: is an input, and the results would replace it" in capsys.readouterr().err
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/predictions.csv").write_text("of somebody else")
+    assert job(*arguments, "-o", "mine") == 1
+    assert "predictions.csv: is there, and of no earlier" in capsys.readouterr().err
+    (tmp_path / "file").touch()
+    assert job(*arguments, "-o", "file") == 1
+    assert "a file is in the way of this folder" in capsys.readouterr().err
+    assert support.read_bytes() == before
+    # A table for a recording without events, too: an earlier one would tell of what is no more.
+    assert job(*arguments) == 0
+    assert (tmp_path / "found/night.txt").read_text()
+    assert job(*arguments, "detection.min_duration=9") == 0
+    assert (tmp_path / "found/night.txt").read_text() == ""
+
+
+def test_what_is_wrong_with_all_of_a_support_is_told_before_the_work(job, tmp_path, capsys):
+    head = "file,start_s,end_s,label,low_hz,high_hz\n"
+    (tmp_path / "high.csv").write_text(f"{head}night.wav,1,1.3,up,50000,60000\n")
+    soundfile.write(tmp_path / "silent.wav", np.zeros(RATE * 3), RATE)
+    (tmp_path / "silent.csv").write_text(f"{head}silent.wav,1,2,up,,\nsilent.wav,2,3,up,,\n")
+    (tmp_path / "good.csv").write_text(f"{head}night.wav,1,1.3,up,,\n")
+    for arguments, expected in (
+        (["high.csv"], "error: row 2 (up, 1.000 to 1.300 s of night.wav): its band, 50000 to"),
+        (["silent.csv"], "and 1 more: left out: "),
+        (["silent.csv"], "silent.wav: is silent, every sample is the same"),
+        (["good.csv", "detection.min_window_s=3"], "detection.min_window_s: must be at most max"),
+        (["good.csv", "detection.snippets=-1"], "detection.snippets: must be at least 0"),
+    ):
+        assert job("night.wav", "--support", *arguments) == 1
+        error = capsys.readouterr().err
+        assert expected in error, error
+        assert "corrupt" not in error
+
+
+def test_a_support_names_recordings_by_their_folders(job, tmp_path, night, capsys):
+    for place in ("a", "b"):
+        (tmp_path / "all" / place).mkdir(parents=True)
+        (tmp_path / "all" / place / "same.wav").symlink_to(night)
+    Path(os.fsdecode(b"all/bad\xff.wav")).symlink_to(night)
+    for name, code in (("a/same.wav", 1), ("same.wav", 1)):
+        rows = "".join(f"{name},{s},{s + 0.3},up\n" for s in CALLS_S[:5])
+        (tmp_path / "library.csv").write_text("file,start_s,end_s,label\n" + rows)
+        assert job("all", "--support", "library.csv", "detection.pictures=false") == code
+        error = capsys.readouterr().err
+        assert ("may be" in error) == (name == "same.wav")
+        if name == "a/same.wav":
+            assert "all/bad\\xff.wav: its name is no Unicode (UTF-8); rename it" in error
+            assert pd.read_csv("found/ledger.csv")["status"].tolist() == ["done", "done", "corrupt"]
 
 
 def test_the_support_is_diagnosed(job, tmp_path, capsys):
@@ -681,6 +779,20 @@ def test_a_checkpoint_without_front_end_is_one_clear_line(checkpoints, job, tmp_
     error = capsys.readouterr().err
     assert "deaf.ckpt: a checkpoint without front_end" in error
     assert error.count("\n") == 1
+
+
+def test_a_checkpoint_of_no_numbers_is_one_clear_line(checkpoints, job, tmp_path, capsys):
+    content = torch.load(checkpoints["v1"], weights_only=True)
+    next(iter(content["state_dict"].values()))[:] = float("nan")
+    torch.save(content, tmp_path / "nan.ckpt")
+    del content["g5"]["format"]
+    torch.save(content, tmp_path / "odd.ckpt")
+    audacity(tmp_path / "calls.txt", {"up": CALLS_S[:5]})
+    for name, expected in (("nan", "hold NaN or infinity"), ("odd", "but not of g5")):
+        assert run_g5(["detect", f"{name}.ckpt", "night.wav", "--support", "calls.txt"]) == 1
+        error = capsys.readouterr().err
+        assert expected in error
+        assert error.count("\n") == 1
 
 
 def test_a_resumed_job_remembers_what_was_odd_and_draws_the_truth(job, tmp_path, capsys):

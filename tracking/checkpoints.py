@@ -95,7 +95,7 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise _missing(path)
     content = _read(path)
     header = content.get("g5") if isinstance(content, dict) else None
-    if not isinstance(header, dict) or "state_dict" not in content:
+    if not isinstance(header, dict) or "state_dict" not in content or "format" not in header:
         raise UserError(f"{path}: a checkpoint, but not of g5; give one that g5 wrote")
     if header["format"] > FORMAT:
         raise UserError(
