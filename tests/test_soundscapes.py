@@ -169,5 +169,7 @@ def test_what_the_user_can_put_right():
         UserError, match="there is no such table; choose one of main, ablation, adapt"
     ):
         procedural.main(["mian"])
+    with pytest.raises(UserError, match="haed: is no way to adapt; choose of none, head"):
+        procedural.main(["adapt", "haed"])
     with pytest.raises(UserError, match=r"path\.real_dir"):
         command.main(["path.real_dir=/nowhere"])

@@ -1,6 +1,6 @@
 """Train v1 and v2 on procedural species, detect unseen ones by five calls, print the table.
 
-    python -m experiments.procedural_detection [main|ablation|adapt] [key=value ...]
+    python -m experiments.procedural_detection [main|ablation|adapt [WAY ...]] [key=value ...]
 
 Trainings are resumed: a second call only detects.
 """
@@ -57,11 +57,18 @@ def ablation_table(arguments: Sequence[str]) -> str:
 
 
 def adapt_table(arguments: Sequence[str]) -> str:
-    """Test recordings, v2 of three training seeds: what learning from the shots is worth."""
+    """Test recordings, v2 of three training seeds: what learning from the shots is worth.
+
+    Words without ``=`` among the arguments are ways to adapt; without any there are all.
+    """
+    chosen = [word for word in arguments if "=" not in word]
+    if unknown := sorted(set(chosen) - set(ADAPT)):
+        raise UserError(f"{unknown[0]}: is no way to adapt; choose of {', '.join(ADAPT)}")
+    arguments = [word for word in arguments if "=" in word]
     work, found = bench(arguments), Results()
     for seed in SEEDS:
         v2 = trained("v2", seed, arguments)
-        for adapt in ADAPT:
+        for adapt in (way for way in ADAPT if not chosen or way in (ADAPT[0], *chosen)):
             detection = {**work.detection, "adapt": adapt, "adapt_max_s": LONG_S}
             found.add(f"adapt={adapt}", work.detected(v2, "test", detection))
     return f"{table(found)}\n\n{gain_table(found, f'adapt={ADAPT[0]}')}"
