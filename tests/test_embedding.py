@@ -353,9 +353,8 @@ def test_blank_labels_erase_none(tmp_path):
         "labels: 1 labels name files that are not in the store and are left out: row 5 (z.wav)",
         "labels: 1 labels name files that are several in the store and are left out: row 4 (x.wav)",
     ]
-    assert examples(store, table[table["label"] != ""], "single").files.tolist() == [
-        "y.wav", "b/x.wav"
-    ]  # fmt: skip
+    named: Any = table[table["label"] != ""]
+    assert examples(store, named, "single").files.tolist() == ["y.wav", "b/x.wav"]
 
 
 def test_labels_left_out_and_lone_classes_are_said(field, capsys):
