@@ -154,6 +154,14 @@ def test_files_of_several_deployments_do_not_collide(tmp_path, monkeypatch, caps
     assert files_of("c.store") == {"p/north/x.wav": "p/north", "q/north/x.wav": "q/north"}
 
 
+def test_a_name_that_stays_is_not_said_to_be_another(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    make_hoplite(tmp_path / "db", (("north", "p"), ("south", "p")), ("north/x.wav",))
+    assert run_g5(["import", "db", "-o", "a.store"]) == 0
+    assert files_of("a.store") == {"north/x.wav": "north", "south/north/x.wav": "south"}
+    assert "1 files have the names of others from another source" in capsys.readouterr().out
+
+
 def test_tables_of_two_sites_do_not_collide_and_a_corrected_site_is_no_other(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     table = pd.DataFrame({"file": "x.wav", "start": [0.0, 3.0], "site": "a", "e0": [1, 2], "e1": 3})
