@@ -32,8 +32,8 @@ def verification_pairs(
     """``n`` pairs of the same individual and ``n`` of two, drawn evenly over individuals.
 
     First individuals are drawn, then a source of each (two of one individual), then a clip from
-    each source: neither a recording of many clips nor an individual of many counts more. The second
-    of two individuals is of the first one's kind and has a source beside the first one's.
+    each source: neither a recording of many clips nor an individual of many counts more. Of two
+    individuals the second is drawn from those that can be in another source than the first.
 
     Args:
         individuals: of each clip.
@@ -94,10 +94,11 @@ def _by_source(who_N: np.ndarray, where_N: np.ndarray) -> list[dict[int, np.ndar
 def _others(
     clips: Sequence[dict[int, np.ndarray]], kinds: np.ndarray
 ) -> dict[int, tuple[np.ndarray, int, int]]:
-    """Whom each individual makes a pair with: members of its kind but for those from one place to
+    """Whom each individual makes a pair with: members of its kind, but those from one place up to
     another. Who makes none is left out.
 
-    All but those in the same, single source can: sorted by it, these are one stretch.
+    All can but those in the same, single source: members are sorted by it, so these (or the
+    individual itself, where it has several) are one stretch.
     """
     alone = np.array(
         [next(iter(places)) if len(places) == 1 else -1 - who for who, places in enumerate(clips)]
