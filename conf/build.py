@@ -40,14 +40,14 @@ def class_in(module_name: str, name: str, where: str, looked: str = "") -> type:
             raise UserError(f"{where}: there is no module {error.name}{looked}") from error
         raise UserError(f"{where}: {module_name} needs {error.name}: install it") from error
     except Exception as error:  # it runs the code of whoever wrote it
-        raise UserError(f"{where}: importing {module_name} fails: {told(error)}") from error
+        raise UserError(f"{where}: importing {module_name} fails: {one_line(error)}") from error
     found = getattr(module, name, None)
     if not isinstance(found, type):
         raise UserError(f"{where}: {module_name} has no class {name}")
     return found
 
 
-def told(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
     """An error of somebody else's code as one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'}"
 

@@ -8,7 +8,7 @@ import numpy as np
 from jobs.transfer import mend
 from preprocessing.errors import UserError
 from preprocessing.recordings import is_audio, walk
-from transfer.importing import read_embeddings, told_apart
+from transfer.importing import read_embeddings, with_unique_names
 from transfer.vectors import EncoderFacts, VectorStore
 
 
@@ -41,8 +41,8 @@ def import_embeddings(
         window_s = float(np.nanmedian(lengths)) if np.isfinite(lengths).any() else 0.0
         facts = EncoderFacts(encoder, f"imported-{encoder}-{width}", width, 0, round(window_s, 3))
         store = VectorStore.create(out, facts, audio_root=audio_root)
-        index, notes = told_apart(found, store)
         try:
+            index, notes = with_unique_names(found, store)
             added = store.ingest(found.x_ND, index)
         except UserError as error:
             raise UserError(f"{file}: {error}") from error

@@ -24,7 +24,7 @@ from transfer.verification import (
 from transfer.whitening import Whitening
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-# Fewer individuals, drawn again, are the same few in every resample.
+# Fewer individuals with pairs of their own, drawn again, are the same few in every resample.
 FEWEST = 5
 
 
@@ -47,9 +47,11 @@ def verify(
         print(note)
     if len(named) < len(table):
         print(f"{labels}: {len(table) - len(named)} rows name no individual and are left out")
-    clips = named.loc[found.rows].reset_index(drop=True)
+    # A recording has one name, however the table spells it.
+    clips = named.loc[found.rows].reset_index(drop=True).assign(file=found.files)
+    number_N = clips.groupby(["file", "start_s", "end_s"], dropna=False).ngroup().tolist()
     who = (clips["kind"] + "\n" + clips["label"]).tolist()
-    apart, sources = _apart(who, found.groups.tolist(), clips["file"].tolist())
+    apart, sources = _apart(who, found.groups.tolist(), found.files.tolist(), number_N)
     try:
         pairs = verification_pairs(
             clips["label"].tolist(), n=config["pairs"], seed=config["seed"], sources=sources,
@@ -64,7 +66,8 @@ def verify(
     )
     score_P = similarities(z_ND, pairs)
     threshold = equal_error_rate(score_P, pairs.same_P)[1]
-    few = len(set(who)) < FEWEST
+    paired = {who[row] for row in pairs.first_P[pairs.same_P]}
+    few = len(paired) < FEWEST
     _print(clips, who, sources, apart)
     quantiles = _quantiles(score_P, pairs.same_P)
     within = "" if few else f" [{rate.low:.1%}, {rate.high:.1%}]"
@@ -74,7 +77,10 @@ def verify(
         f"of two\n{quantiles.to_string(float_format=lambda x: f'{x:.3f}')}\n"
     )
     if few:
-        print(f"note: no interval, which takes {FEWEST} individuals")
+        print(
+            f"note: no interval, which takes {FEWEST} individuals with pairs of their own "
+            f"(here {len(paired)})"
+        )
     print("note: the threshold is of these very pairs; on other recordings errors will be more")
     out = out or Path(f"{store.path.name.removesuffix('.store')}_verify.csv")
     with atomic_path(out) as temporary:
@@ -83,7 +89,7 @@ def verify(
     if json_path is not None:
         facts: dict[str, Any] = {
             "encoder": store.facts.encoder, "labels": str(labels), "clips": len(clips),
-            "individuals": len(set(who)), "apart": apart, **config,
+            "individuals": len(set(who)), "apart": apart or None, **config,
             "equal_error_rate": rate.mean, "low": None if few else rate.low,
             "high": None if few else rate.high, "threshold": threshold,
             "similarity": {
@@ -97,17 +103,18 @@ def verify(
 
 
 def _apart(
-    who: Sequence[str], groups: Sequence[str], files: Sequence[str]
-) -> tuple[str, Sequence[str] | None]:
-    """What both clips of a pair differ in: sources, else recordings, else nothing.
+    who: Sequence[str], groups: Sequence[str], files: Sequence[str], clips: Sequence[int]
+) -> tuple[str, Sequence[str]]:
+    """What both clips of a pair differ in, and that of each: sources, else recordings, else ""
+    and the clips themselves, which a table may hold twice.
 
     Sources may be sites where each individual stays at its own: then most would have no pair.
     """
-    several = _in_several(who, range(len(who)))
+    several = _in_several(who, clips)
     for name, where in (("sources", groups), ("recordings", files)):
         if 0 < several <= 2 * _in_several(who, where):
             return name, where
-    return "", None
+    return "", [str(clip) for clip in clips]
 
 
 def _in_several(who: Sequence[str], where: Sequence[Any]) -> int:
@@ -118,14 +125,12 @@ def _in_several(who: Sequence[str], where: Sequence[Any]) -> int:
     return sum(len(found) > 1 for found in places.values())
 
 
-def _print(
-    clips: pd.DataFrame, who: Sequence[str], sources: Sequence[str] | None, apart: str
-) -> None:
+def _print(clips: pd.DataFrame, who: Sequence[str], sources: Sequence[str], apart: str) -> None:
     """What is compared, and what to be wary of."""
     kinds = len(set(clips["kind"]))
     within = f" of {kinds} labels, pairs are of one label" if kinds > 1 else ""
     print(f"{len(clips):,} clips of {len(set(who)):,} individuals{within}")
-    if sources is None:
+    if not apart:
         print(
             "note: no individual has clips in two recordings: those of a pair share theirs, and "
             "its channel and noise may be all that is recognised"

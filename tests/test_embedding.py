@@ -28,8 +28,8 @@ from transfer.embedding import (
     source_of,
 )
 from transfer.encoders import LoadedEncoder, load_encoder
-from transfer.labels import examples, read_labels
-from transfer.vectors import VectorStore, load
+from transfer.labels import examples, read_labels, rows_of_labels
+from transfer.vectors import EncoderFacts, VectorStore, load
 from transfer.windows import window_starts
 
 RATE_HZ = 8000
@@ -317,6 +317,44 @@ def test_a_table_of_labels_and_ratings_gives_each_task_its_own(tmp_path):
     # As Excel writes it, and pandas with na_rep.
     names.write_text("file;label;start_s\nx.wav;owl;nan\n", encoding="utf-8-sig")
     assert np.isnan(read_labels(names)["start_s"].iloc[0])
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ("file,label\nx.wav,owl,no\ny.wav,wren,no\n", "row 2: has more cells than the header"),
+        ("file,label\nx.wav,owl,\n", "row 2: has more cells than the header"),
+        ("file,Label,label \nx.wav,owl,wren\n", "several columns called label"),
+        ("file,label,label\nx.wav,owl,wren\n", "several columns called label"),
+        ("file,label\n", "has no rows"),
+    ],
+)
+def test_tables_whose_cells_are_of_no_one_column_are_refused(rows, words, tmp_path):
+    (tmp_path / "labels.csv").write_text(rows)
+    with pytest.raises(UserError, match=words):
+        read_labels(tmp_path / "labels.csv")
+    # Columns that nobody reads may be what they like.
+    (tmp_path / "labels.csv").write_text("file,label,note,note\nx.wav,owl,a,b\n")
+    assert read_labels(tmp_path / "labels.csv")["label"].tolist() == ["owl"]
+
+
+def test_blank_labels_erase_none(tmp_path):
+    facts = EncoderFacts("e", "e", 2, RATE_HZ, 1.0)
+    store = VectorStore.create(tmp_path / "s.store", facts)
+    index = pd.DataFrame({"file": ["a/x.wav", "b/x.wav", "y.wav"]})
+    store.ingest(np.eye(3, 2), index)
+    (tmp_path / "labels.csv").write_text(
+        "file,label\ny.wav,owl\ny.wav,\nx.wav,wren\nz.wav,wren\nb/x.wav,tit\n"
+    )
+    table = read_labels(tmp_path / "labels.csv")
+    known, notes = rows_of_labels(store, table)
+    assert known == {2: "owl", 1: "tit"}
+    assert notes == [
+        "labels: 1 labels name files that are not in the store and are left out: row 5 (z.wav)",
+        "labels: 1 labels name files that are several in the store and are left out: row 4 (x.wav)",
+    ]
+    named: Any = table[table["label"] != ""]
+    assert examples(store, named, "single").files.tolist() == ["y.wav", "b/x.wav"]
 
 
 def test_labels_left_out_and_lone_classes_are_said(field, capsys):

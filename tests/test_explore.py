@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from transfer.journal import Entry, Journal, clip_of
 from transfer.map_page import outside
 from transfer.search import novelty, search
 from transfer.strategies import STRATEGIES, Pool, choose, unit
+from transfer.vectors import EncoderFacts, VectorStore
 from transfer.verification import equal_error_rate, verification, verification_pairs
 from transfer.whitening import Whitening
 
@@ -168,6 +170,29 @@ def test_pairs_are_of_one_kind_and_of_two_sources():
         verification_pairs(["1", "1", "2"], n=5, seed=0, sources=["x", "x", "y"])
 
 
+def test_pairs_are_drawn_evenly_over_individuals_and_at_once():
+    """A recording of 3,000 clips, another of one, and individuals of a clip or two."""
+    names = np.array(["a"] * 3001 + ["b", "b", "c", "d"])
+    sources = np.array(["x"] * 3000 + ["y", "x", "y", "x", "x"])
+    pairs = verification_pairs(names.tolist(), n=2000, seed=0, sources=sources.tolist())
+    one, other, same_P = pairs.first_P, pairs.second_P, pairs.same_P
+    assert (sources[one] != sources[other]).all()
+    assert ((names[one] == names[other]) == same_P).all()
+    assert set(names[one[same_P]]) == {"a", "b"}
+    assert abs((names[one[same_P]] == "a").mean() - 0.5) < 0.05
+    assert len(set(one[same_P])) > 400  # of many clips of the one recording
+    # c and d are in x alone: they make no pair.
+    met = set(zip(names[one[~same_P]], names[other[~same_P]], strict=True))
+    assert met == {(p, q) for p in "abcd" for q in "abcd" if p != q} - {("c", "d"), ("d", "c")}
+    for name in "abcd":
+        assert abs((names[one[~same_P]] == name).mean() - 0.25) < 0.05
+    # A thousand individuals of a clip each, all but one in one place.
+    many = [str(number) for number in range(1000)]
+    pairs = verification_pairs([*many, "0"], n=50, seed=0, sources=["x"] * 1000 + ["y"])
+    assert (np.minimum(pairs.first_P, pairs.second_P) < 1000).all()
+    assert (np.maximum(pairs.first_P, pairs.second_P) == 1000).all()
+
+
 def test_an_individual_drawn_twice_counts_its_pairs_twice():
     """All mistakes are one individual's: resampled individuals are less sure than pairs."""
     rng = np.random.default_rng(0)
@@ -231,7 +256,36 @@ def test_individuals_are_verified(tmp_path, monkeypatch, capsys):
     assert run_g5(verb) == 0
     out = capsys.readouterr().out
     assert "1 rows name no individual and are left out" in out
-    assert "no interval, which takes 5 individuals" in out
+    assert "no interval, which takes 5 individuals with pairs of their own (here 4)" in out
+
+    # Six individuals, but clips of one alone are from two recordings.
+    once = table.drop_duplicates("individual")
+    pd.concat([once, table[table["individual"] == "low0"]]).to_csv("individuals.csv", index=False)
+    assert run_g5(verb) == 0
+    assert "with pairs of their own (here 1)" in capsys.readouterr().out
+
+
+def test_a_recording_is_one_however_it_is_spelt_and_a_clip_is_no_pair(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    store = VectorStore.create(
+        "s.store", EncoderFacts("e", "e", 2, 8000, 1.0), audio_root=tmp_path / "rec"
+    )
+    index = pd.DataFrame({"file": ["a.wav"] * 2 + ["b.wav"] * 2, "start_s": [0.0, 1, 0, 1]})
+    store.ingest(RNG.random((4, 2)), index.assign(end_s=index["start_s"] + 1))
+    Path("individuals.csv").write_text(
+        "file,start_s,end_s,individual\na.wav,0,1,p\nrec/a.wav,1,2,p\nrec/a.wav,0,1,p\n"
+        "b.wav,0,1,q\nb.wav,1,2,q\nb.wav,1,2,q\n"
+    )
+    verb = ["verify", "s.store", "--labels", "individuals.csv", "verify.pairs=50"]
+    assert run_g5([*verb, "--json", "rates.json"]) == 0
+    assert "no individual has clips in two recordings" in capsys.readouterr().out
+    assert json.loads(Path("rates.json").read_text())["apart"] is None
+    pairs = pd.read_csv("s_verify.csv")
+    assert set(pairs["first_file"]) | set(pairs["second_file"]) == {"a.wav", "b.wav"}
+    same: Any = pairs[pairs["same"]]
+    assert (same["first_start_s"] != same["second_start_s"]).all()
 
 
 @pytest.mark.parametrize(

@@ -154,6 +154,14 @@ def test_files_of_several_deployments_do_not_collide(tmp_path, monkeypatch, caps
     assert files_of("c.store") == {"p/north/x.wav": "p/north", "q/north/x.wav": "q/north"}
 
 
+def test_a_name_that_stays_is_not_said_to_be_another(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    make_hoplite(tmp_path / "db", (("north", "p"), ("south", "p")), ("north/x.wav",))
+    assert run_g5(["import", "db", "-o", "a.store"]) == 0
+    assert files_of("a.store") == {"north/x.wav": "north", "south/north/x.wav": "south"}
+    assert "1 files have the names of others from another source" in capsys.readouterr().out
+
+
 def test_tables_of_two_sites_do_not_collide_and_a_corrected_site_is_no_other(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     table = pd.DataFrame({"file": "x.wav", "start": [0.0, 3.0], "site": "a", "e0": [1, 2], "e1": 3})
@@ -174,6 +182,7 @@ def test_tables_of_two_sites_do_not_collide_and_a_corrected_site_is_no_other(tmp
     ("change", "words"),
     [
         ("UPDATE windows SET offsets = x''", "a window's offsets are b''"),
+        ("UPDATE windows SET offsets = x'000000'", "a window's offsets are b'\\x00"),
         ("UPDATE windows SET offsets = 'soon'", "a window's offsets are 'soon'"),
         ("UPDATE recordings SET filename = NULL", "row 1: names no file"),
         ("DELETE FROM windows", "has no embeddings"),
@@ -189,7 +198,39 @@ def test_faults_of_a_hoplite_database_are_named(change, words, tmp_path):
     assert words in str(caught.value)
 
 
-def test_hoplite_with_the_vectors_in_sqlite(tmp_path):
+@pytest.mark.parametrize(
+    ("offsets", "expected"),
+    [
+        (np.array([5.0], "<f2"), (5.0, np.nan)),
+        (np.array([5.0], "<f4"), (5.0, np.nan)),
+        (np.array([5.0], "<f8"), (5.0, np.nan)),
+        (np.array([5.0, 10.0], "<f8"), (5.0, 10.0)),
+    ],
+)
+def test_offsets_of_windows_have_any_width(offsets, expected, tmp_path):
+    make_hoplite(tmp_path / "db")
+    with sqlite3.connect(tmp_path / "db" / "hoplite.sqlite") as database:
+        database.execute("UPDATE windows SET offsets = ?", (offsets.tobytes(),))
+    index = read_embeddings(tmp_path / "db").index
+    np.testing.assert_array_equal(index[["start_s", "end_s"]].to_numpy(), [expected, expected])
+
+
+def test_deployments_without_a_name_or_a_project(tmp_path):
+    make_hoplite(tmp_path / "db", ((None, "P1"), (None, None), ("site", "P1"), ("site", None)))
+    sources = read_embeddings(tmp_path / "db").index["source"].tolist()
+    assert sources[::2] == ["P1", "", "P1/site", "site"]
+
+
+@pytest.mark.parametrize(
+    ("offsets", "expected"),
+    [
+        (np.array([5.0], "<f2"), (5.0, np.nan)),
+        (np.array([5.0, 10.0], "<f2"), (5.0, 10.0)),
+        (np.array([5.0, 10.0], "<f4"), (5.0, 10.0)),
+        (np.array([5.0, 10.0], "<f8"), (5.0, 10.0)),
+    ],
+)
+def test_hoplite_with_the_vectors_in_sqlite(offsets, expected, tmp_path):
     with sqlite3.connect(tmp_path / "h.sqlite") as database:
         database.executescript(
             "CREATE TABLE hoplite_sources (id INTEGER PRIMARY KEY, dataset, source);"
@@ -199,11 +240,12 @@ def test_hoplite_with_the_vectors_in_sqlite(tmp_path):
         )
         database.execute(
             "INSERT INTO hoplite_embeddings VALUES (1, ?, 1, ?)",
-            (X[1].tobytes(), np.array([5.0], "<f4").tobytes()),
+            (X[1].tobytes(), offsets.tobytes()),
         )
     found = read_embeddings(tmp_path / "h.sqlite")
     np.testing.assert_array_equal(found.x_ND, X[1:2])
     assert found.index["file"].tolist() == ["x.wav"]
+    np.testing.assert_array_equal(found.index[["start_s", "end_s"]].to_numpy(), [expected])
 
 
 def _nan(folder):

@@ -11,7 +11,14 @@ import pandas as pd
 import pytest
 
 from preprocessing.errors import UserError
-from transfer.vectors import BLOCK_ROWS, INDEX_COLUMNS, EncoderFacts, VectorStore, load
+from transfer.vectors import (
+    BLOCK_ROWS,
+    INDEX_COLUMNS,
+    EncoderFacts,
+    VectorStore,
+    complete_index,
+    load,
+)
 
 FACTS = EncoderFacts("small", "0123", 8, 22050, 1.0, {"n_mels": 64})
 
@@ -88,6 +95,29 @@ def test_bad_vectors_are_named_and_the_good_stay(tmp_path):
     with pytest.raises(UserError, match="column `file`"):
         store.ingest(np.zeros((3, 8)), index.drop(columns="file"))
     assert len(VectorStore.open(tmp_path / "s")) == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "values"), [("label", ["owl"]), ("label", "owl"), ("end_s", [1, 2, 3]), ("end_s", 1)]
+)
+def test_columns_of_another_length_are_named(name, values):
+    with pytest.raises(UserError, match=f"2 rows of `file`, but `{name}` is of shape"):
+        complete_index({"file": ["x.wav", "y.wav"], name: values})
+
+
+@pytest.mark.parametrize(
+    "dates",
+    [
+        pd.to_datetime(["2024-01-02", None]),
+        np.array(["2024-01-02T03:04", "NaT"], "datetime64[ns]"),
+        pd.to_datetime(pd.Series(["2024-01-02", None]), utc=True),
+        ["2024-01-02T03:04:05Z", None],
+        ["2024-01-02", np.nan],
+    ],
+)
+def test_of_dates_the_day_is_kept(dates):
+    index = complete_index({"file": ["x.wav", "y.wav"], "date": dates})
+    assert index["date"].tolist() == ["2024-01-02", ""]
 
 
 def test_what_is_no_store_is_said(tmp_path):

@@ -14,6 +14,9 @@ import pandas as pd
 from preprocessing.errors import UserError
 
 SQLITE_FILE, INDEX_FILE = "hoplite.sqlite", "usearch.index"
+# Types of a window's offsets by their bytes, in the schemas with `windows` and before.
+WINDOWS = {2: "<f2", 4: "<f4", 8: "<f8", 16: "<f8"}
+EMBEDDINGS = {2: "<f2", 4: "<f2", 8: "<f4", 16: "<f8"}
 # (N, D), N rows, and what was left out.
 Content = tuple[np.ndarray, pd.DataFrame, list[str]]
 
@@ -70,14 +73,14 @@ def _hoplite_windows(file: Path, database: sqlite3.Connection) -> Content:
     facts = {
         key: (
             name or "",
-            f"{project}/{site}" if projects[site] > 1 else site or "",
+            "/".join(filter(None, (project, site))) if projects[site] > 1 else site or "",
             (when or "")[:10],
         )
         for key, name, when, site, project in recordings
     }
     index = pd.DataFrame(
         [
-            (facts[key][0], *_offsets(file, offsets, "<f8"), said.get((key, offsets), ""),
+            (facts[key][0], *_offsets(file, offsets, WINDOWS), said.get((key, offsets), ""),
              *facts[key][1:])
             for _, offsets, key in rows
         ],
@@ -109,7 +112,7 @@ def _hoplite_embeddings(
         x_ND = _usearch_vectors(file, [row[0] for row in rows])
     index = pd.DataFrame(
         [
-            (source or "", *_offsets(file, offsets, "<f2"), labels.get(key, ""), str(dataset))
+            (source or "", *_offsets(file, offsets, EMBEDDINGS), labels.get(key, ""), str(dataset))
             for key, offsets, dataset, source, _ in rows
         ],
         columns=["file", "start_s", "end_s", "label", "source"],
@@ -117,12 +120,11 @@ def _hoplite_embeddings(
     return x_ND, index, []
 
 
-def _offsets(file: Path, blob: object, small: str) -> tuple[float, float]:
-    """Start and end, seconds; one value is a start. The width says the type but for 4 bytes."""
-    if not isinstance(blob, bytes) or not blob or (len(blob) not in (2, 4) and len(blob) % 8):
+def _offsets(file: Path, blob: object, kinds: dict[int, str]) -> tuple[float, float]:
+    """Start and end, seconds; one value is a start."""
+    kind = kinds.get(len(blob)) if isinstance(blob, bytes) else None
+    if not isinstance(blob, bytes) or kind is None:
         raise UserError(f"{file}: a window's offsets are {blob!r}, where seconds should be")
-    kinds = {2: "<f2", 16: "<f8"}
-    kind = kinds.get(len(blob), "<f4" if len(blob) == 8 and small == "<f2" else small)
     values = np.frombuffer(blob, kind).astype(np.float64)
     return float(values[0]), float(values[1]) if len(values) > 1 else float("nan")
 

@@ -84,7 +84,7 @@ def read_embeddings(path: Path, table: Path | None = None) -> Imported:
     return _checked(path, found)
 
 
-def told_apart(found: Imported, store: VectorStore) -> tuple[pd.DataFrame, list[str]]:
+def with_unique_names(found: Imported, store: VectorStore) -> tuple[pd.DataFrame, list[str]]:
     """The index of what was read, with another file name for every recording, and a note of those
     that are called otherwise now.
 
@@ -99,7 +99,7 @@ def told_apart(found: Imported, store: VectorStore) -> tuple[pd.DataFrame, list[
     names = {}
     for file, source in sorted(set(zip(index["file"], index["source"], strict=True)) - places):
         name = _below(source, file)
-        if source and (file in shared or (name, source) in places):
+        if name != file and source and (file in shared or (name, source) in places):
             names[file, source] = name
     if not names:
         return index, []

@@ -5,7 +5,8 @@ Shapes: N examples, D embedding width.
 
 import csv
 import os
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +29,8 @@ COLUMNS: dict[Purpose, tuple[str, ...]] = {
     "anything": ("label", "rating"),
 }
 STARTS, ENDS = ("start_s", "start"), ("end_s", "end")
+# All columns that are looked at.
+READ = ("file", "label", "rating", "individual", "source", *STARTS, *ENDS)
 NAMED = 3
 
 
@@ -40,6 +43,7 @@ class Examples:
         y: labels (N,), a 0/1 matrix, or ratings (N,).
         classes: names of the labels; empty for ratings.
         groups: the source of each, which cross-validation keeps together.
+        files: the recording of each, as the store calls it.
         rows: numbers of the labels in their table.
         notes: what was left out, a line each.
     """
@@ -48,6 +52,7 @@ class Examples:
     y: np.ndarray
     classes: list[str]
     groups: np.ndarray
+    files: np.ndarray
     rows: np.ndarray
     notes: list[str]
 
@@ -66,7 +71,8 @@ def read_labels(path: str | os.PathLike[str], purpose: Purpose = "anything") -> 
         spreadsheet counts them. ``kind`` is the ``label`` of an ``individual``, else "".
 
     Raises:
-        UserError: unreadable, or without the columns.
+        UserError: unreadable, without the columns or with several of one name, or a row that is
+            none, with its number.
     """
     path = Path(path)
     try:
@@ -77,7 +83,16 @@ def read_labels(path: str | os.PathLike[str], purpose: Purpose = "anything") -> 
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"{path}: cannot be read as a table of labels ({reason})") from error
     table = table.fillna("")  # rows that are cut short
+    if len(table) and not isinstance(table.index, pd.RangeIndex):
+        # pandas takes the first cells of such a row as its name, and all others move.
+        raise UserError(f"{path}, row 2: has more cells than the header has columns")
     table.columns = [str(name).strip().lower() for name in table.columns]
+    plain = [re.sub(r"\.\d+$", "", name) for name in table.columns]  # pandas numbers doubled names
+    doubled = [name for name in READ if plain.count(name) > 1]
+    if doubled:
+        raise UserError(
+            f"{path}: has several columns called {', '.join(doubled)}; keep one of each"
+        )
     label = _label_column(path, table, purpose)
     out = pd.DataFrame({"file": table["file"].str.strip(), "label": table[label].str.strip()})
     for names, target in ((STARTS, "start_s"), (ENDS, "end_s")):
@@ -153,23 +168,22 @@ def examples(
     """
     index = store.index
     source_of = dict(zip(index["file"].astype(str), index["source"].astype(str), strict=True))
-    chosen, kept, groups, files = [], [], [], []
-    matched = _Matched(store, table)
-    for number, name, rows in matched:
-        chosen.append(rows)
-        kept.append(number)
-        groups.append(table.at[number, "source"] or source_of[name] or name)
-        files.append(name)
-    notes = matched.notes(where)
-    if not chosen:
+    matches, notes = _matched(store, table, where)
+    kept = [match.number for match in matches]
+    files = [match.file for match in matches]
+    groups = [
+        table.at[at, "source"] or source_of[name] or name
+        for at, name in zip(kept, files, strict=True)
+    ]
+    if not matches:
         raise UserError(f"{where}: no label has an embedding in {store.path}; {'; '.join(notes)}")
-    x_ND = _means(store, chosen)
+    x_ND = _means(store, [match.rows for match in matches])
     labels = table.loc[kept, "label"].tolist()
     y, classes = label_targets(labels, kept, task, where)
     if task == "single" and not any(table["source"]) and named_by_class(groups, labels):
         # Folders named by class say nothing of where a sound comes from.
         groups = files
-    return Examples(x_ND, y, classes, np.array(groups), np.array(kept), notes)
+    return Examples(x_ND, y, classes, np.array(groups), np.array(files), np.array(kept), notes)
 
 
 def named_by_class(groups: Sequence[str], labels: Sequence[str]) -> bool:
@@ -243,17 +257,17 @@ class _Names:
         for name in names:
             self._by_last.setdefault(Path(name).name, []).append(name)
 
-    def __call__(self, written: str) -> str | None:
+    def __call__(self, written: str) -> list[str]:
+        """The name, all that it may be, or none."""
         written = written.replace("\\", "/")
         if written in self._names:
-            return written
+            return [written]
         if self._root is not None:
             relative = os.path.relpath(os.path.abspath(written), self._root)
             if relative in self._names:
-                return relative
-        below = [n for n in self._by_last.get(Path(written).name, []) if n.endswith(f"/{written}")]
-        found = below or self._by_last.get(Path(written).name, [])
-        return found[0] if len(found) == 1 else None
+                return [relative]
+        alike = self._by_last.get(Path(written).name, [])
+        return [name for name in alike if name.endswith(f"/{written}")] or alike
 
 
 def _told(where: str, what: str, rows: Sequence[tuple[int, str]]) -> list[str]:
@@ -274,50 +288,54 @@ def rows_of_labels(
         UserError: no label falls on a clip of the store.
     """
     found: dict[int, str] = {}
-    matched = _Matched(store, table)
-    for number, _, rows in matched:
-        found.update(dict.fromkeys(rows.tolist(), str(table.at[number, "label"])))
-    found = {row: label for row, label in found.items() if label}
-    notes = matched.notes(where)
+    labels: Any = table[table["label"] != ""]
+    matches, notes = _matched(store, labels, where)
+    for match in matches:
+        found.update(dict.fromkeys(match.rows.tolist(), str(table.at[match.number, "label"])))
     if not found:
         raise UserError("; ".join([f"{where}: no label falls on a clip of {store.path}", *notes]))
     return found, notes
 
 
-class _Matched:
-    """Labels that have embeddings: their row in the table, their file, their rows in the store."""
+@dataclass(frozen=True)
+class _Match:
+    """A label that has embeddings: its row in the table, its file, its rows in the store."""
 
-    def __init__(self, store: VectorStore, table: pd.DataFrame) -> None:
-        self._store, self._table = store, table
-        self._absent: list[tuple[int, str]] = []
-        self._silent: list[tuple[int, str]] = []
+    number: int
+    file: str
+    rows: np.ndarray
 
-    def __iter__(self) -> Iterator[tuple[int, str, np.ndarray]]:
-        index = self._store.index
-        names = index["file"].astype(str)
-        grouped: Any = names.groupby(names).groups
-        rows_of_file: dict[str, np.ndarray] = {str(k): np.asarray(v) for k, v in grouped.items()}
-        resolve = _Names(list(rows_of_file), self._store.audio_root)
-        start_N, end_N = index["start_s"].to_numpy(), index["end_s"].to_numpy()
-        for number, file, _, start_s, end_s, _, _ in self._table.itertuples(name=None):
-            name = resolve(file)
-            if name is None:
-                self._absent.append((number, file))
-                continue
-            rows = rows_of_file[name]
-            if np.isfinite(start_s):
-                rows = _overlapping(rows, start_N, end_N, start_s, end_s)
-            if not len(rows):
-                self._silent.append((number, file))
-                continue
-            yield number, name, rows
 
-    def notes(self, where: str) -> list[str]:
-        """What was left out, a line each; once all has been gone through."""
-        return [
-            *_told(where, "name files that are not in the store", self._absent),
-            *_told(where, "have times beyond their recording", self._silent),
-        ]
+def _matched(store: VectorStore, table: pd.DataFrame, where: str) -> tuple[list[_Match], list[str]]:
+    """The labels that have embeddings, and what was left out, a line each."""
+    index = store.index
+    names = index["file"].astype(str)
+    grouped: Any = names.groupby(names).groups
+    rows_of_file: dict[str, np.ndarray] = {str(k): np.asarray(v) for k, v in grouped.items()}
+    resolve = _Names(list(rows_of_file), store.audio_root)
+    start_N, end_N = index["start_s"].to_numpy(), index["end_s"].to_numpy()
+    matches: list[_Match] = []
+    absent: list[tuple[int, str]] = []
+    ambiguous: list[tuple[int, str]] = []
+    silent: list[tuple[int, str]] = []
+    for number, file, _, start_s, end_s, _, _ in table.itertuples(name=None):
+        found = resolve(file)
+        if len(found) != 1:
+            (ambiguous if found else absent).append((number, file))
+            continue
+        rows = rows_of_file[found[0]]
+        if np.isfinite(start_s):
+            rows = _overlapping(rows, start_N, end_N, start_s, end_s)
+        if not len(rows):
+            silent.append((number, file))
+            continue
+        matches.append(_Match(number, found[0], rows))
+    notes = [
+        *_told(where, "name files that are not in the store", absent),
+        *_told(where, "name files that are several in the store", ambiguous),
+        *_told(where, "have times beyond their recording", silent),
+    ]
+    return matches, notes
 
 
 def _multi_hot(labels: Sequence[str], classes: Sequence[str]) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from conf.build import class_in, told
+from conf.build import class_in, one_line
 from preprocessing.errors import UserError
 
 # Of a head's widths and outputs, as others call them.
@@ -37,7 +37,7 @@ def build_head(dotted: str, input_dim: int, n_outputs: int) -> nn.Module:
     try:
         module = cls(**values)
     except Exception as error:
-        raise UserError(f"{dotted}: cannot be made: {told(error)}") from error
+        raise UserError(f"{dotted}: cannot be made: {one_line(error)}") from error
     if not isinstance(module, nn.Module):
         raise UserError(f"{dotted}: is no nn.Module")
     return module

@@ -11,6 +11,7 @@ Shapes: N vectors, D their width, B blocks.
 import hashlib
 import json
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -37,6 +38,7 @@ SECONDS = ("start_s", "end_s")
 INDEX_COLUMNS = ["file", "start_s", "end_s", "label", "source", "date"]
 # Columns of an index by name: a table, or what one is made of.
 Columns = pd.DataFrame | Mapping[str, Any]
+TIMESTAMP = re.compile(r"(\d{4}-\d{2}-\d{2})[T ]\d{2}:.*")
 # Rows of a table that become one block: little to lose, and a small index.
 BLOCK_ROWS = 16384
 
@@ -329,10 +331,10 @@ def load(path: str | os.PathLike[str]) -> tuple[Vectors, pd.DataFrame]:
 def complete_columns(index: Columns) -> dict[str, Any]:
     """`INDEX_COLUMNS` of ``index``: times as float64, texts as lists of str.
 
-    Unknown texts are "" and unknown times 0 and NaN.
+    Unknown texts are "" and unknown times 0 and NaN; of a ``date`` with a time the day is kept.
 
     Raises:
-        UserError: it has no ``file``.
+        UserError: it has no ``file``, or a column of another length (naming it).
     """
     if "file" not in index:
         raise UserError("the index of vectors needs a column `file`")
@@ -342,12 +344,23 @@ def complete_columns(index: Columns) -> dict[str, Any]:
         if name not in index:
             unknown = 0.0 if name == "start_s" else np.nan
             columns[name] = [""] * rows if name in TEXTS else np.full(rows, unknown)
-        elif name in SECONDS:
-            columns[name] = np.asarray(index[name], np.float64)
+            continue
+        given: Any = index[name]
+        if name in SECONDS:
+            values = np.asarray(given, np.float64)
         else:
-            values = np.array(index[name], object)
+            values = np.asarray(given) if hasattr(given, "dtype") else np.array(given, object)
+            if values.dtype.kind == "M":
+                values = values.astype("datetime64[s]")  # finer ones become numbers as objects
+            values = values.astype(object)
             values[pd.isna(values)] = ""
-            columns[name] = [str(value) for value in values.tolist()]
+        if values.shape != (rows,):
+            raise UserError(
+                f"the index of vectors has {rows} rows of `file`, but `{name}` is of shape "
+                f"{values.shape}"
+            )
+        columns[name] = values if name in SECONDS else [str(value) for value in values.tolist()]
+    columns["date"] = [TIMESTAMP.sub(r"\1", date) if date else "" for date in columns["date"]]
     return columns
 
 

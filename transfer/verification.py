@@ -31,6 +31,10 @@ def verification_pairs(
 ) -> Pairs:
     """``n`` pairs of the same individual and ``n`` of two, drawn evenly over individuals.
 
+    First individuals are drawn, then a source of each (two of one individual), then a clip from
+    each source: neither a recording of many clips nor an individual of many counts more. Of two
+    individuals the second is drawn from those that can be in another source than the first.
+
     Args:
         individuals: of each clip.
         n: pairs of each sort; a pair may come twice, but never a clip with itself.
@@ -48,35 +52,67 @@ def verification_pairs(
     who_N = _numbered([f"{kind}\n{who}" for kind, who in zip(kinds, individuals, strict=True)])
     kind_N = _numbered(kinds)
     where_N = np.arange(len(who_N)) if sources is None else _numbered(sources)
-    rows = [np.flatnonzero(who_N == who) for who in range(who_N.max(initial=-1) + 1)]
-    twice = [group for group in rows if len(np.unique(where_N[group])) > 1]
-    peers: list[np.ndarray] = []
-    for kind in range(kind_N.max(initial=-1) + 1):
-        members = np.unique(who_N[kind_N == kind])
-        # Of two individuals in two sources, two clips of different ones can always be found.
-        if len(members) > 1 and len(np.unique(where_N[kind_N == kind])) > 1:
-            peers += [members] * len(members)  # as likely as it has individuals
-    if not peers or not twice:
+    clips = _by_source(who_N, where_N)
+    twice = [who for who, places in enumerate(clips) if len(places) > 1]
+    others = _others(clips, np.array([kind_N[next(iter(places.values()))[0]] for places in clips]))
+    if not others or not twice:
         raise UserError(
             "verification needs two individuals of one kind, and two recordings of one of them"
         )
     rng = np.random.default_rng(seed)
+    sources_of = [np.array(list(places)) for places in clips]
+    able = list(others)
     pairs: list[tuple[int, int]] = []
-    while len(pairs) < n:
-        group = twice[rng.integers(len(twice))]
-        a, b = rng.choice(group, 2, replace=False)
-        while where_N[a] == where_N[b]:
-            a, b = rng.choice(group, 2, replace=False)
-        pairs.append((a, b))
-    while len(pairs) < 2 * n:
-        several = len(peers) > len(peers[0])
-        members = peers[rng.integers(len(peers)) if several else 0]
-        one, other = rng.choice(members, 2, replace=False)
-        a, b = rng.choice(rows[one]), rng.choice(rows[other])
-        if where_N[a] != where_N[b]:
-            pairs.append((a, b))
+    for number in range(2 * n):
+        if number < n:
+            one = other = twice[rng.integers(len(twice))]
+            here, there = rng.choice(sources_of[one], 2, replace=False)
+        else:
+            one = able[rng.integers(len(able))]
+            members, first, stop = others[one]
+            at = rng.integers(len(members) - (stop - first))
+            other = members[at if at < first else at + stop - first]
+            here = there = -1
+            while here == there:  # at most every second time: one of them has another source
+                here, there = rng.choice(sources_of[one]), rng.choice(sources_of[other])
+        pairs.append((rng.choice(clips[one][here]), rng.choice(clips[other][there])))
     first_P, second_P = np.array(pairs).T
     return Pairs(first_P, second_P, np.arange(2 * n) < n)
+
+
+def _by_source(who_N: np.ndarray, where_N: np.ndarray) -> list[dict[int, np.ndarray]]:
+    """Clips (rows) of each individual by their source."""
+    order = np.lexsort([where_N, who_N])
+    who, where = who_N[order], where_N[order]
+    cuts = np.flatnonzero((np.diff(who) != 0) | (np.diff(where) != 0)) + 1
+    out: list[dict[int, np.ndarray]] = [{} for _ in range(who_N.max(initial=-1) + 1)]
+    for rows in np.split(order, cuts) if len(order) else []:
+        out[who_N[rows[0]]][int(where_N[rows[0]])] = rows
+    return out
+
+
+def _others(
+    clips: Sequence[dict[int, np.ndarray]], kinds: np.ndarray
+) -> dict[int, tuple[np.ndarray, int, int]]:
+    """Whom each individual makes a pair with: members of its kind, but those from one place up to
+    another. Who makes none is left out.
+
+    All can but those in the same, single source: members are sorted by it, so these (or the
+    individual itself, where it has several) are one stretch.
+    """
+    alone = np.array(
+        [next(iter(places)) if len(places) == 1 else -1 - who for who, places in enumerate(clips)]
+    )
+    out = {}
+    for kind in np.unique(kinds):
+        members = np.flatnonzero(kinds == kind)
+        members = members[np.argsort(alone[members], kind="stable")]
+        first = np.searchsorted(alone[members], alone[members], side="left")
+        stop = np.searchsorted(alone[members], alone[members], side="right")
+        for who, begin, end in zip(members.tolist(), first.tolist(), stop.tolist(), strict=True):
+            if end - begin < len(members):
+                out[who] = (members, begin, end)
+    return out
 
 
 def _numbered(names: Sequence[str]) -> np.ndarray:
@@ -129,7 +165,7 @@ def verification(
         z_ND: unit vectors.
         pairs: of their rows.
         seed: of the bootstrap.
-        resamples: of it.
+        resamples: of it; one without pairs of both sorts is drawn again.
         individuals: of each clip; given, these are drawn again, and a pair comes as often as both
             of its individuals (after the subsets bootstrap of Bolle, Ratha and Pankanti, CVIU
             2004); else pairs are, and the interval is narrower than over other individuals.
@@ -138,8 +174,8 @@ def verification(
     rate, _ = equal_error_rate(score_P, pairs.same_P)
     rng, n = np.random.default_rng(seed), len(score_P)
     who_N = None if individuals is None else _numbered(individuals)
-    rates = []
-    for _ in range(resamples):
+    rates: list[float] = []
+    while len(rates) < resamples:
         if who_N is None:
             drawn = rng.integers(n, size=n)
         else:
