@@ -224,7 +224,8 @@ class Job:
             ledger.failed(file, key, SKIPPED if silent else CORRUPT, reason)
             return
         events = without_rivals(found)
-        notes = [*sound.notes, *dict.fromkeys(n for f in found for n in f.curve.notes)]
+        told = (n for f in found for n in (*f.curve.cut, *f.curve.notes))
+        notes = [*sound.notes, *dict.fromkeys(told)]
         for one in found:
             self._diagnose(one)
         if self.config["detection"]["pictures"]:

@@ -301,10 +301,10 @@ def test_a_day_of_maxima_is_sorted_out_in_no_time_and_as_one_by_one():
     for i in sorted(local, key=lambda i: -score[i]):
         if all(abs(time[i] - time[j]) >= apart[i] for j in taken):
             taken.append(i)
-    assert maxima(time, score, apart).tolist() == sorted(taken)
+    assert maxima(time, score, apart, 0.0).tolist() == sorted(taken)
     time, score = np.arange(86_400 * 4) / 4, rng.normal(size=86_400 * 4)
     start = process_time()
-    assert len(maxima(time, score, 0.6)) > 30_000
+    assert len(maxima(time, score, 0.6, 0.0)) > 30_000
     assert len(peaks(score, time, 0.6)) > 30_000
     assert process_time() - start < 10
 
@@ -313,8 +313,9 @@ def test_curves():
     score = np.array([0, 0, 2, 5, 2, 0, 1.5, 1.5, 0])
     assert hysteresis(score, 3, 1).tolist() == [[2, 5]]
     assert hysteresis(score, 1, 1).tolist() == [[2, 5], [6, 8]]
-    assert maxima(np.arange(9.0), score, 10.0).tolist() == [3]
-    assert maxima(np.arange(9.0), score, 1.0).tolist() == [3, 7]
+    assert maxima(np.arange(9.0), score, 10.0, 0.0).tolist() == [3]
+    assert maxima(np.arange(9.0), score, 1.0, 0.0).tolist() == [3, 7]
+    assert maxima(np.arange(9.0), score, 1.0, 2.0).tolist() == [3]
     assert crossing(np.arange(9.0), score, 2, 1, 1.0) == pytest.approx(1.5)
     assert smoothed(np.array([0, 3, 0.0]), 3).tolist() == [1, 1, 1]
 
