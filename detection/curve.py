@@ -55,7 +55,7 @@ def crossing(time_N: np.ndarray, score_N: np.ndarray, inside: int, outside: int,
 
 
 def maxima(
-    time_N: np.ndarray, score_N: np.ndarray, apart_s: np.ndarray | float, least: float = 0.0
+    time_N: np.ndarray, score_N: np.ndarray, apart_s: np.ndarray | float, least: float
 ) -> np.ndarray:
     """Indices of local maxima of at least ``least``; of those nearer than ``apart_s`` the highest.
 
@@ -67,10 +67,10 @@ def maxima(
     )
     apart_N = np.broadcast_to(apart_s, score_N.shape)
     order = local[np.argsort(-score_N[local], kind="stable")]
-    return np.array(sorted(spaced(order, time_N, apart_N)), dtype=int)
+    return np.array(sorted(keep_apart(order, time_N, apart_N)), dtype=int)
 
 
-def spaced(order: np.ndarray, at_N: np.ndarray, apart_N: np.ndarray) -> list[int]:
+def keep_apart(order: np.ndarray, at_N: np.ndarray, apart_N: np.ndarray) -> list[int]:
     """Of the points in this order, those at least ``apart_N`` away from all taken before them."""
     taken: list[int] = []
     places: list[float] = []  # of the taken, sorted: only the neighbours on either side can be near

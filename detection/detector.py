@@ -21,6 +21,8 @@ from detection.support import Target
 from detection.threshold import Calibration, calibrate
 from preprocessing.errors import UserError
 
+# Log-odds that an event reaches somewhere: as likely there as not.
+EVEN_ODDS = 0.0
 FOUND_COLUMNS = ["start_s", "end_s", "label", "score", "distance", "nearest", "peak_s"]
 
 
@@ -126,10 +128,10 @@ class Detector:
         """Peaks (E,) of a curve, and begin and end of what is there (E, 2), not yet joined."""
         time_N = curve.time_N
         if curve.length_N is not None:
-            peak_E = maxima(time_N, logit_N, curve.length_N / 2)
+            peak_E = maxima(time_N, logit_N, curve.length_N / 2, EVEN_ODDS)
             half_E = curve.length_N[peak_E] / 2
             return peak_E, np.column_stack([time_N[peak_E] - half_E, time_N[peak_E] + half_E])
-        regions = hysteresis(logit_N, 0.0, self.scorer.low_logit)
+        regions = hysteresis(logit_N, EVEN_ODDS, self.scorer.low_logit)
         if not self.scorer.refines:
             peak_E = np.array([a + int(np.argmax(logit_N[a:b])) for a, b in regions], dtype=int)
             step = float(time_N[1] - time_N[0]) / 2 if len(time_N) > 1 else 0.0
@@ -151,7 +153,8 @@ class Detector:
         core_s = max(middle_s, step_s) / 2
         peaks, ends = [], []
         for a, b in regions:
-            for peak in a + maxima(time_N[a:b], logit_N[a:b], max(0.8 * middle_s, 2 * step_s)):
+            apart_s = max(0.8 * middle_s, 2 * step_s)
+            for peak in a + maxima(time_N[a:b], logit_N[a:b], apart_s, EVEN_ODDS):
                 at = float(time_N[peak])
                 peaks.append(peak)
                 ends.append(outline.ends(sound, at - core_s, at + core_s, longest_s))

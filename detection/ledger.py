@@ -2,10 +2,12 @@
 
 What is known of a file lies in ``<out>/.parts/<hash of its path>.json`` with its events beside it;
 `ledger.csv` is the whole of it. A part counts as long as its key is that of the job.
+``<out>/.parts/written.json`` names the results that may be replaced: those that a job has written.
 """
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from preprocessing.atomic import atomic_path
 
 DONE, SKIPPED, CORRUPT = "done", "skipped", "corrupt"
 LEDGER = "ledger.csv"
+WRITTEN = "written.json"
 # Suffixes of a file's events, and of those that lower thresholds would find.
 EVENTS, CANDIDATES = ".parquet", ".candidates.parquet"
 
@@ -101,6 +104,24 @@ class Ledger:
         rows = [asdict(self.entries[file]) for file in sorted(self.entries)]
         names = ["file", "status", "reason", "events", "duration_s"]
         return pd.DataFrame(rows, columns=[*names, "key"]).loc[:, names]
+
+    def written(self) -> set[Path]:
+        """The results that this or an earlier job has written, or was about to."""
+        try:
+            names = json.loads((self.parts / WRITTEN).read_text(encoding="utf-8"))
+            return {self.folder / name for name in names}
+        except (OSError, ValueError, TypeError):
+            # What cannot be told from somebody else's is not replaced.
+            return set()
+
+    def will_write(self, results: Iterable[Path]) -> None:
+        """Remember results before they are written: a job that is killed may replace its own."""
+        before = self.written()
+        now = before | set(results)
+        if now != before:
+            with atomic_path(self.parts / WRITTEN) as temporary:
+                names = sorted(path.relative_to(self.folder).as_posix() for path in now)
+                temporary.write_text(json.dumps(names, indent=1), encoding="utf-8")
 
     def write(self) -> Path:
         """Write `ledger.csv`."""

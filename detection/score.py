@@ -153,6 +153,7 @@ class PrototypeScorer(Scorer):
             distance_N=distance_N,
             nearest_N=nearest_N,
             notes=notes,
+            cut=(f"{target.label}: {fit.steps.note}",) if fit.steps.note else (),
         )
 
     def _fit(
@@ -161,7 +162,7 @@ class PrototypeScorer(Scorer):
         """What the support says, made once where it does not depend on the recording; notes."""
         fits = self._fits.setdefault(target, {})
         if scale in fits:
-            return fits[scale], _cut(target, fits[scale])
+            return fits[scale], ()
         marked, notes = self.marked(target, scale, embedder), ()
         windows = scale.count(sound.n_frames)
         if not marked.gaps:
@@ -180,12 +181,7 @@ class PrototypeScorer(Scorer):
         fit = Fit(self.how, embedder, marked, unlabelled_ND)
         if not notes and unlabelled_ND is None:
             fits[scale] = fit
-        return fit, (*notes, *_cut(target, fit))
-
-
-def _cut(target: Target, fit: Fit) -> tuple[str, ...]:
-    """What there is to tell of trainings that time has cut."""
-    return (f"{target.label}: {fit.steps.note}",) if fit.steps.note else ()
+        return fit, notes
 
 
 def _spread(count: int, wanted: int) -> np.ndarray:
@@ -230,4 +226,5 @@ def _combined(curves: list[Curve]) -> Curve:
         distance_N=first.distance_N[nearest],
         nearest_N=first.nearest_N[nearest],
         notes=tuple(dict.fromkeys(note for curve in curves for note in curve.notes)),
+        cut=tuple(dict.fromkeys(note for curve in curves for note in curve.cut)),
     )

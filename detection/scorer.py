@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from detection.curve import spaced
+from detection.curve import keep_apart
 from detection.embed import Embedder
 from detection.sound import Sound
 from detection.support import Target
@@ -36,6 +36,7 @@ class Curve:
         threshold: where scores are to be cut; None: that is for the support to say.
         length_N: how long the event at a point would be, seconds; None: the curve tells.
         notes: what the user should know.
+        cut: what time has cut of the adaptation, a line for each scale.
     """
 
     time_N: np.ndarray
@@ -49,6 +50,7 @@ class Curve:
     threshold: float | None = None
     length_N: np.ndarray | None = None
     notes: tuple[str, ...] = field(default=())
+    cut: tuple[str, ...] = field(default=())
 
     @property
     def negative_P(self) -> np.ndarray:
@@ -75,7 +77,7 @@ def peaks(score_N: np.ndarray, at_N: np.ndarray, reach: float) -> np.ndarray:
     padded = np.concatenate([[-np.inf], score_N, [-np.inf]])
     local = np.flatnonzero((padded[1:-1] >= padded[:-2]) & (padded[1:-1] >= padded[2:]))
     order = local[np.argsort(-score_N[local], kind="stable")]
-    return score_N[spaced(order, at_N, np.broadcast_to(reach, score_N.shape))]
+    return score_N[keep_apart(order, at_N, np.broadcast_to(reach, score_N.shape))]
 
 
 def halves(count: int, parts: int = 6) -> np.ndarray:

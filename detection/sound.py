@@ -15,6 +15,7 @@ from preprocessing import audio
 from preprocessing.errors import UserError
 from preprocessing.features import Moments
 from preprocessing.frontend import FrontEnd
+from preprocessing.shards import NotStorable
 from preprocessing.store import Store
 
 # Recordings whose rate is this far from the checkpoint's are played slower or faster, where
@@ -175,9 +176,7 @@ class Sounds:
                     self._features(path, asked_hz, moments, level),
                     lambda: {"file": str(path), "level": level.note, **moments.meta()},
                 )
-        except UserError as error:
-            if not str(error).startswith(key):
-                raise
+        except NotStorable as error:
             raise UserError(
                 f"{path}: has samples of up to {level.peak:g}, more than the front end can take; "
                 "scale them to at most 1"

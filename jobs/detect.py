@@ -15,12 +15,20 @@ from conf.validate import resolve, validate
 from detection.corpus import detector_of
 from detection.detector import Found, without_rivals
 from detection.diagnose import Diagnosis, of_scores, of_sound
-from detection.ledger import CORRUPT, DONE, SKIPPED, Ledger, key_of
+from detection.ledger import CORRUPT, DONE, LEDGER, SKIPPED, Ledger, key_of
 from detection.picture import Report, draw
 from detection.sound import Sound
 from detection.support import targets_of
 from evaluation.ground_truth import CALL, PREDICTIONS, TABLES, recording_name
-from jobs.detected import place_of, refuse_to_overwrite, rows_of, write_results
+from jobs.detected import (
+    REPORT,
+    picture_of,
+    pictures_of,
+    refuse_to_overwrite,
+    results_of,
+    rows_of,
+    write_results,
+)
 from jobs.setup import device_of, prepare_torch, set_matmul_precision
 from preprocessing.annotations import SUFFIXES, format_of, read_events
 from preprocessing.atomic import atomic_path, disk_errors
@@ -70,17 +78,21 @@ class Job:
     def run(self) -> int:
         """Everything, from the checkpoint to the page."""
         self._prepare()
-        files, hashes, broken = self._recordings()
+        files = self._recordings()
+        ledger, pictures = Ledger(self.out), self.config["detection"]["pictures"]
+        results = results_of(self.out, self.formats_, files, pictures=pictures)
+        refuse_to_overwrite(ledger, results, [self.support, *self._truth_tables(), *files])
+        hashes, broken = self._hashes(files)
         self._open_support(files, hashes)
-        self.known = None if self.truth is None else self._annotations(self.truth)
-        ledger = Ledger(self.out)
-        refuse_to_overwrite(ledger, self.formats_, files, [self.support, self.truth])
+        self.known = self._annotations()
         with disk_errors(self.out):
             ledger.parts.mkdir(parents=True, exist_ok=True)
         self._recall_diagnoses()
         for file, message in broken.items():
             ledger.failed(Path(file), "", CORRUPT, message)
         good = [file for file in files if str(file) in hashes]
+        if pictures:
+            ledger.will_write(pictures_of(self.out, good))
         try:
             for file in track(good, total=len(good), label="detection", unit="recordings"):
                 self._one(file, hashes[str(file)], ledger)
@@ -112,16 +124,15 @@ class Job:
             block_s=self.restored.config["features"]["block_s"],
         )
 
-    def _recordings(self) -> tuple[list[Path], dict[str, str], dict[str, str]]:
-        """The recordings, the content hashes of those that can be read, and why others cannot."""
+    def _recordings(self) -> list[Path]:
+        """The recording, or all of the folder."""
         target = self.target.absolute()
         if not target.exists():
             raise UserError(f"{self.target}: there is no such recording or folder")
         files = [f for f in walk(target) if is_audio(f)] if target.is_dir() else [target]
         if not files:
             raise UserError(f"{self.target}: holds no recordings")
-        hashes, broken = self._hashes(files)
-        return files, hashes, broken
+        return files
 
     def _hashes(self, files: Sequence[Path]) -> tuple[dict[str, str], dict[str, str]]:
         """Content hashes of the files that can be read, and why others cannot."""
@@ -174,10 +185,13 @@ class Job:
 
     def _truth_key(self) -> list[str]:
         """What pictures show beside what is found: another truth, another picture."""
-        if self.truth is None:
-            return []
-        files = walk(self.truth) if self.truth.is_dir() else [self.truth]
-        return [content_hash(f) for f in files if f.suffix.lower() in TABLES or f == self.truth]
+        return [content_hash(file) for file in self._truth_tables()]
+
+    def _truth_tables(self) -> list[Path]:
+        """What is read of --truth: the table, or all tables of the folder."""
+        if self.truth is None or not self.truth.is_dir():
+            return [] if self.truth is None else [self.truth]
+        return [file for file in walk(self.truth) if file.suffix.lower() in TABLES]
 
     def _sound(self, path: Path, hashes: dict[str, str]) -> Sound:
         if str(path) not in hashes:
@@ -210,7 +224,8 @@ class Job:
             ledger.failed(file, key, SKIPPED if silent else CORRUPT, reason)
             return
         events = without_rivals(found)
-        notes = [*sound.notes, *dict.fromkeys(n for f in found for n in f.curve.notes)]
+        told = (n for f in found for n in (*f.curve.cut, *f.curve.notes))
+        notes = [*sound.notes, *dict.fromkeys(told)]
         for one in found:
             self._diagnose(one)
         if self.config["detection"]["pictures"]:
@@ -231,20 +246,15 @@ class Job:
             wanted = self.known["label"].isin([*labels, CALL]) | (len(labels) == 1)
             here = self.known["name"] == file.stem
             truth = self.known.loc[here & wanted & (self.known["status"] == "POS")]
-        draw(sound, found, events, self.restored.front_end, self._picture(file), truth)
+        draw(sound, found, events, self.restored.front_end, picture_of(self.out, file), truth)
 
-    def _picture(self, file: Path) -> Path:
-        """Where a recording's picture lies: by its name, told apart by its place."""
-        return self.out / "pictures" / f"{file.stem}.{place_of(file)}.png"
-
-    def _annotations(self, path: Path) -> pd.DataFrame:
-        """All calls that a table or a folder of tables tells of, with the recordings' names."""
-        tables = [path]
-        if path.is_dir():
-            tables = [file for file in walk(path) if file.suffix.lower() in TABLES]
-        parts = [read_events(table)[0] for table in tables]
+    def _annotations(self) -> pd.DataFrame | None:
+        """All calls that --truth tells of, with the recordings' names; None without one."""
+        if self.truth is None:
+            return None
+        parts = [read_events(table)[0] for table in self._truth_tables()]
         if not sum(map(len, parts)):
-            raise UserError(f"{path}: --truth has no annotations in it")
+            raise UserError(f"{self.truth}: --truth has no annotations in it")
         known = pd.concat(parts, ignore_index=True)
         return known.assign(name=[recording_name(str(file)) for file in known["file"]])
 
@@ -252,7 +262,9 @@ class Job:
         if not self.config["detection"]["pictures"]:
             return
         done = [e for e in ledger.entries.values() if e.status == DONE]
-        pictures = [self._picture(Path(e.file)) for e in sorted(done, key=lambda e: -e.events)]
+        pictures = [
+            picture_of(self.out, Path(e.file)) for e in sorted(done, key=lambda e: -e.events)
+        ]
         Report(
             title=f"{', '.join(t.label for t in self.targets)} in {self.target.name}",
             events=events,
@@ -262,7 +274,7 @@ class Job:
             notes=self.notes,
             pictures=[path for path in pictures if path.is_file()],
             snippets=int(self.config["detection"]["snippets"]),
-        ).write(self.out / "report.html")
+        ).write(self.out / REPORT)
 
     def _diagnose(self, found: Found) -> None:
         label = found.target.label
@@ -306,8 +318,8 @@ class Job:
         print(f"recordings {told} ({hours:.2f} h)")
         labels = ", ".join(target.label for target in self.targets)
         print(f"events     {sum(e.events for e in ledger.entries.values()):,} of {labels}")
-        page = ", report.html" if self.config["detection"]["pictures"] else ""
-        print(f"results    {self.out / PREDICTIONS}, ledger.csv{page}")
+        page = f", {REPORT}" if self.config["detection"]["pictures"] else ""
+        print(f"results    {self.out / PREDICTIONS}, {LEDGER}{page}")
         more = [path.name for path in written[2:]]
         if more:
             shown = ", ".join(more[:3]) + (f" and {len(more) - 3} more" if len(more) > 3 else "")

@@ -2,13 +2,13 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from detection.ledger import CANDIDATES, DONE, EVENTS, Ledger
+from detection.ledger import CANDIDATES, DONE, EVENTS, LEDGER, Ledger
 from detection.support import Target
 from evaluation.ground_truth import CANDIDATES_CSV, PREDICTIONS
 from preprocessing.annotations import SUFFIXES, write_events
@@ -16,6 +16,7 @@ from preprocessing.errors import UserError
 
 # Formats with a table for each recording.
 EACH = ("raven", "audacity")
+REPORT = "report.html"
 
 
 def rows_of(events: pd.DataFrame, file: Path, targets: Sequence[Target]) -> pd.DataFrame:
@@ -35,29 +36,49 @@ def rows_of(events: pd.DataFrame, file: Path, targets: Sequence[Target]) -> pd.D
     return table
 
 
-def refuse_to_overwrite(
-    ledger: Ledger, formats: Sequence[str], files: Sequence[Path], inputs: Sequence[Path | None]
-) -> None:
+def refuse_to_overwrite(ledger: Ledger, results: Iterable[Path], inputs: Iterable[Path]) -> None:
     """Results may replace earlier results, but neither the inputs nor what somebody else made.
+
+    Args:
+        ledger: knows what earlier jobs wrote.
+        results: all that this job may write, from `results_of`.
+        inputs: all files that it reads.
 
     Raises:
         UserError: they would.
     """
-    own = ledger.parts.is_dir()
-    read = {path.resolve() for path in inputs if path is not None}
-    tables = [*_whole(ledger.folder, formats).values()]
-    for name in formats:
-        if name in EACH:
-            tables += _each(ledger.folder, name, files).values()
-    for path in tables:
+    own = ledger.written()
+    read = {path.resolve() for path in inputs}
+    for path in results:
         if path.resolve() in read:
             raise UserError(
                 f"{path}: is an input, and the results would replace it; set another -o"
             )
-        if path.exists() and not own:
+        if path.exists() and path not in own:
             raise UserError(
                 f"{path}: is there, and of no earlier detection; set another -o, or move it"
             )
+
+
+def results_of(
+    out: Path, formats: Sequence[str], files: Sequence[Path], *, pictures: bool
+) -> list[Path]:
+    """All that a job may write into ``out``, its notes in `.parts` aside."""
+    results = [out / LEDGER, out / CANDIDATES_CSV, *_whole(out, formats).values()]
+    for name in formats:
+        if name in EACH:
+            results += _each(out, name, files).values()
+    return results + (pictures_of(out, files) if pictures else [])
+
+
+def pictures_of(out: Path, files: Iterable[Path]) -> list[Path]:
+    """The page, and the picture of every recording."""
+    return [out / REPORT, *(picture_of(out, file) for file in files)]
+
+
+def picture_of(out: Path, file: Path) -> Path:
+    """Where a recording's picture lies: by its name, told apart by its place."""
+    return out / "pictures" / f"{file.stem}.{place_of(file)}.png"
 
 
 def write_results(
@@ -73,21 +94,23 @@ def write_results(
     """
     out, events = ledger.folder, _all(ledger, EVENTS)
     whole = _whole(out, formats)
-    written = [ledger.write(), write_events(events, whole["csv"], "csv")]
+    done = {e.file for e in ledger.entries.values() if e.status == DONE}
+    # Where nothing was found, too: an earlier table would tell of what is no more.
+    each = [
+        (name, file, path)
+        for name in formats if name in EACH
+        for file, path in sorted(_each(out, name, files).items()) if str(file) in done
+    ]  # fmt: skip
+    # Not those of recordings that failed: nothing of ours is there.
+    tables = [*whole.values(), *(path for _, _, path in each)]
+    ledger.will_write([out / LEDGER, out / CANDIDATES_CSV, *tables])
+    written = [ledger.write()]
     write_events(_all(ledger, CANDIDATES), out / CANDIDATES_CSV, "csv")
-    for name in formats:
-        if name == "csv":
-            continue
-        if name in EACH:
-            done = {e.file for e in ledger.entries.values() if e.status == DONE}
-            for file, path in sorted(_each(out, name, files).items()):
-                # Where nothing was found, too: an earlier table would tell of what is no more.
-                if str(file) in done:
-                    rows = events.loc[events["file"] == str(file)]
-                    written.append(write_events(rows, path, name))
-        else:
-            rows = _after_support(events, targets) if name == "dcase" else events
-            written.append(write_events(rows, whole[name], name))
+    for name, path in whole.items():
+        rows = _after_support(events, targets) if name == "dcase" else events
+        written.append(write_events(rows, path, name))
+    for name, file, path in each:
+        written.append(write_events(events.loc[events["file"] == str(file)], path, name))
     return events, written
 
 

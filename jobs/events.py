@@ -2,7 +2,6 @@
 
 import json
 import sys
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -57,9 +56,9 @@ def event_scores(
     )  # fmt: skip
     if not tasks:
         return None
-    notes = Counter(note for task in tasks for note in task.found.curve.notes)
-    for note, count in sorted(notes.items()):
-        _warn(f"event scores, {count} x", note)
+    cut = [task.found.curve.cut[0] for task in tasks if task.found.curve.cut]
+    if cut:
+        _warn(f"event scores, in {len(cut)} of {len(tasks)} detections, e.g.", cut[0])
     lengths = dict(zip(corpus.recordings["file"], corpus.recordings["duration_s"], strict=True))
     found = predictions_of(tasks)
     result = evaluate_events(

@@ -9,4 +9,4 @@ class UserError(ValueError):
 
 
 class DiskError(UserError):
-    """Nothing can be written: no fault of what was being worked on, and there is no going on."""
+    """The disk fails: no fault of what was being worked on, and there is no going on."""

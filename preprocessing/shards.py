@@ -48,6 +48,10 @@ class Fault:
         return f"{self.shard}.f16: {self.what}" + (f" (key {self.key})" if self.key else "")
 
 
+class NotStorable(UserError):
+    """A value that fp16 does not hold."""
+
+
 class Shard:
     """A shard being written: its file, locked for as long as its writer lives, and its entries."""
 
@@ -140,7 +144,7 @@ def to_half(
     """Convert (rows, width) to contiguous fp16 on the CPU; a value it cannot hold is refused.
 
     Raises:
-        UserError: naming the key of the first row with NaN or more than 65,504.
+        NotStorable: naming the key of the first row with NaN or more than 65,504.
     """
     values = torch.as_tensor(array).detach()
     assert values.ndim == 2, f"(rows, width), not {tuple(values.shape)}"
@@ -153,7 +157,7 @@ def to_half(
         ends = np.cumsum([1] * len(keys) if rows is None else rows)
         keys = keys[int(np.searchsorted(ends, row, side="right"))]
     why = "more than fp16 holds (65,504)" if math.isfinite(bad) else "which cannot be stored"
-    raise UserError(f"{keys}: has a value of {bad:g}, {why}; check what made it")
+    raise NotStorable(f"{keys}: has a value of {bad:g}, {why}; check what made it")
 
 
 def _all_finite(half: torch.Tensor) -> bool:

@@ -26,7 +26,7 @@ import pyarrow as pa
 import torch
 
 from preprocessing.atomic import disk_errors
-from preprocessing.errors import UserError
+from preprocessing.errors import DiskError, UserError
 from preprocessing.progress import track
 from preprocessing.shards import (
     INDEX_COLUMNS,
@@ -66,6 +66,10 @@ class _ShardFacts:
     mtime_ns: int
 
 
+# Of an array: its shard, first row and number of rows.
+_Place = tuple[str, int, int]
+
+
 class Store:
     """Arrays (rows, width) by name, for one setting of whatever made them; open with `open`.
 
@@ -81,7 +85,8 @@ class Store:
         self.path = path
         self.settings = settings
         self._command = command
-        self._lock = threading.Lock()
+        # Of whoever changes what is known; readers see what was known before, or after.
+        self._lock = threading.RLock()
         self._load()
 
     @classmethod
@@ -182,17 +187,24 @@ class Store:
     def take(self, key: str) -> torch.Tensor | None:
         """`get`, for who can make the array anew: None if it is not there, or is corrupt.
 
-        What is corrupt in its shard is told and dropped.
+        What is corrupt in its shard is told and dropped; what is whole there stays.
+
+        Raises:
+            DiskError: the disk does not let its shard be read, or what is corrupt be dropped.
         """
         if key not in self._index:
             return None
         try:
             return self.get(key)
         except UserError as error:
+            entry = self._index.get(key)
+            if entry is not None:  # else another thread has dropped it since
+                self.drop_corrupt(list(self._shard_faults(entry[0])))
+            kept = key in self._index
             what = str(error).removesuffix(f"; {self._repair()}")
-            print(f"note: {what}; it is made again", file=sys.stderr)
-            self.drop_corrupt(list(self._shard_faults(self._index[key][0])))
-            return None
+            after = "what is corrupt there is dropped" if kept else "it is made again"
+            print(f"note: {what}; {after}", file=sys.stderr)
+            return self.get(key) if kept else None
 
     def rows(self, shard: str, start: int, stop: int) -> torch.Tensor:
         """Rows of a shard as `table` numbers them: a view of the memory map, not a copy."""
@@ -204,9 +216,10 @@ class Store:
     @property
     def meta(self) -> pd.DataFrame:
         """One row per key: ``key, shard, row, rows, checksum`` and what was added as meta."""
-        if self._meta is None:
-            self._meta = self._read_meta()
-        return self._meta
+        with self._lock:
+            if self._meta is None:
+                self._meta = self._read_meta()
+            return self._meta
 
     def _read_meta(self) -> pd.DataFrame:
         return self.table().to_pandas().drop_duplicates("key", ignore_index=True)
@@ -214,7 +227,7 @@ class Store:
     def table(self) -> pa.Table:
         """`meta` as Arrow, before keys that were written twice are dropped."""
         parts = [pa.table({name: [] for name in ["key", "shard", *INDEX_COLUMNS[1:]]})]
-        for shard in self._shards:
+        for shard in list(self._shards):
             part = read_part(self.path / f"{shard}.parquet", None)
             if part is not None:
                 parts.append(part.add_column(1, "shard", pa.array([shard] * len(part))))
@@ -266,15 +279,16 @@ class Store:
             UserError: the folder cannot be written.
         """
         faults = self.faults() if faults is None else faults
-        for shard in dict.fromkeys(fault.shard for fault in faults):
-            self._drop(shard, {fault.key for fault in faults if fault.shard == shard})
-        self._load()
+        with self._lock:
+            for shard in dict.fromkeys(fault.shard for fault in faults):
+                self._drop(shard, {fault.key for fault in faults if fault.shard == shard})
+            self._load()
         return sorted({fault.key for fault in faults if fault.key is not None})
 
     def _drop(self, shard: str, keys: set[str | None]) -> None:
         """Write a shard's index part anew without these keys; None: none of it can be kept."""
         array_path, part_path = self.path / f"{shard}.f16", self.path / f"{shard}.parquet"
-        part = None if None in keys else read_part(part_path, None)
+        part = None if None in keys else self._part_of(shard, None)
         keep = [] if part is None else [key not in keys for key in part["key"].to_pylist()]
         if part is None or not any(keep):
             with disk_errors(part_path):
@@ -286,37 +300,39 @@ class Store:
         write_part(kept, part_path)
 
     def _load(self) -> None:
-        """Read the index parts that are there now."""
-        self._maps: dict[str, torch.Tensor] = {}
-        self._meta: pd.DataFrame | None = None
-        self._shards: dict[str, _ShardFacts] = {}
-        self._unreadable: list[str] = []
-        self._index: dict[str, tuple[str, int, int]] = {}
-        for path in index_parts(self.path):
-            part = read_part(path, ["key", "row", "rows"])
-            if part is not None:
-                self._register(path.stem, part)
-            elif path.exists():
-                self._unreadable.append(path.stem)
+        """Read the index parts that are there now; readers go on with the earlier until then."""
+        shards: dict[str, _ShardFacts] = {}
+        index: dict[str, _Place] = {}
+        unreadable: list[str] = []
+        with self._lock:
+            for path in index_parts(self.path):
+                part = read_part(path, ["key", "row", "rows"])
+                if part is not None:
+                    _enter(path.stem, part, shards, index)
+                elif path.exists():
+                    unreadable.append(path.stem)
+            self._meta: pd.DataFrame | None = None
+            self._unreadable, self._shards, self._index = unreadable, shards, index
+            self._maps: dict[str, torch.Tensor] = {}
 
     def _register(self, shard: str, part: pa.Table) -> None:
         """Make the arrays of an index part known."""
-        rows, lengths = part["row"].to_pylist(), part["rows"].to_pylist()
-        width, mtime_ns = shard_facts(part)
-        end = max(row + length for row, length in zip(rows, lengths, strict=True))
         with self._lock:
-            self._shards[shard] = _ShardFacts(width, end, mtime_ns)
             self._meta = None
-            for key, row, length in zip(part["key"].to_pylist(), rows, lengths, strict=True):
-                self._index.setdefault(key, (shard, row, length))
+            _enter(shard, part, self._shards, self._index)
 
     def _map(self, shard: str) -> torch.Tensor:
         """The memory map of a shard (rows, width), once it is sure to be what was written."""
-        path, facts = self.path / f"{shard}.f16", self._shards[shard]
+        path, maps, facts = self.path / f"{shard}.f16", self._maps, self._shards.get(shard)
+        if facts is None:  # another thread has dropped it since it was looked up
+            raise UserError(f"{path}: was corrupt, and is dropped; make it again")
         try:
-            status = path.stat()
-        except OSError as error:
+            with open(path, "rb") as handle:
+                status = os.fstat(handle.fileno())
+        except FileNotFoundError as error:
             raise UserError(f"{path}: is missing ({error.strerror}); {self._repair()}") from error
+        except OSError as error:
+            raise _unread(path, error) from error
         size = facts.rows * facts.width * 2
         if status.st_size < size:
             raise UserError(
@@ -328,12 +344,16 @@ class Store:
                 raise UserError(f"{path}: {fault.what}; {self._repair()}")
         # A private map: an accidental write neither changes the file nor ends the process.
         flat = torch.from_file(str(path), shared=False, size=size // 2, dtype=torch.float16)
-        self._maps[shard] = flat.view(facts.rows, facts.width)
-        return self._maps[shard]
+        maps[shard] = flat.view(facts.rows, facts.width)
+        return maps[shard]
 
     def _shard_faults(self, shard: str) -> Iterator[Fault]:
-        """The arrays of a shard that are not what was written."""
-        part = read_part(self.path / f"{shard}.parquet", INDEX_COLUMNS)
+        """The arrays of a shard that are not what was written.
+
+        Raises:
+            DiskError: it cannot be told, the disk does not let the shard be read.
+        """
+        part = self._part_of(shard, INDEX_COLUMNS)
         if part is None:
             yield Fault(shard, None, "its index part cannot be read")
             return
@@ -347,9 +367,28 @@ class Store:
                     what = content_fault(content, entry["rows"] * size, entry["checksum"])
                     if what:
                         yield Fault(shard, entry["key"], what)
-        except OSError as error:
+        except FileNotFoundError as error:
             for key in part["key"].to_pylist():
-                yield Fault(shard, key, f"cannot be read ({error.strerror})")
+                yield Fault(shard, key, f"is missing ({error.strerror})")
+        except OSError as error:
+            raise _unread(path, error) from error
+
+    def _part_of(self, shard: str, columns: list[str] | None) -> pa.Table | None:
+        """The index part of a shard; None if it is missing or corrupt.
+
+        Raises:
+            DiskError: it may be whole, but the disk does not let it be read.
+        """
+        path = self.path / f"{shard}.parquet"
+        part = read_part(path, columns)
+        if part is None:
+            try:
+                path.read_bytes()
+            except FileNotFoundError:
+                return None
+            except OSError as error:
+                raise _unread(path, error) from error
+        return part
 
     def _repair(self) -> str:
         return f"run `{self._command} --check`, which drops what is corrupt, then make it again"
@@ -360,6 +399,25 @@ class Store:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)
+
+
+def _enter(
+    shard: str, part: pa.Table, shards: dict[str, _ShardFacts], index: dict[str, _Place]
+) -> None:
+    """Add a shard and the arrays of its index part to what is known."""
+    rows, lengths = part["row"].to_pylist(), part["rows"].to_pylist()
+    width, mtime_ns = shard_facts(part)
+    end = max(row + length for row, length in zip(rows, lengths, strict=True))
+    shards[shard] = _ShardFacts(width, end, mtime_ns)
+    for key, row, length in zip(part["key"].to_pylist(), rows, lengths, strict=True):
+        index.setdefault(key, (shard, row, length))
+
+
+def _unread(path: Path, error: OSError) -> DiskError:
+    """What lies there may be whole, and is not dropped."""
+    return DiskError(
+        f"{path}: cannot be read ({error.strerror or error}); look after the disk, and run again"
+    )
 
 
 class Writer:

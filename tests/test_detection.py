@@ -29,6 +29,7 @@ from detection.support import free, targets_of
 from detection.template import correlated
 from detection.threshold import calibrate
 from detection.windows import Scale, scales_of
+from jobs.detected import picture_of
 from preprocessing import audio
 from preprocessing.audio import content_hash
 from preprocessing.errors import UserError
@@ -300,10 +301,10 @@ def test_a_day_of_maxima_is_sorted_out_in_no_time_and_as_one_by_one():
     for i in sorted(local, key=lambda i: -score[i]):
         if all(abs(time[i] - time[j]) >= apart[i] for j in taken):
             taken.append(i)
-    assert maxima(time, score, apart).tolist() == sorted(taken)
+    assert maxima(time, score, apart, 0.0).tolist() == sorted(taken)
     time, score = np.arange(86_400 * 4) / 4, rng.normal(size=86_400 * 4)
     start = process_time()
-    assert len(maxima(time, score, 0.6)) > 30_000
+    assert len(maxima(time, score, 0.6, 0.0)) > 30_000
     assert len(peaks(score, time, 0.6)) > 30_000
     assert process_time() - start < 10
 
@@ -312,8 +313,9 @@ def test_curves():
     score = np.array([0, 0, 2, 5, 2, 0, 1.5, 1.5, 0])
     assert hysteresis(score, 3, 1).tolist() == [[2, 5]]
     assert hysteresis(score, 1, 1).tolist() == [[2, 5], [6, 8]]
-    assert maxima(np.arange(9.0), score, 10.0).tolist() == [3]
-    assert maxima(np.arange(9.0), score, 1.0).tolist() == [3, 7]
+    assert maxima(np.arange(9.0), score, 10.0, 0.0).tolist() == [3]
+    assert maxima(np.arange(9.0), score, 1.0, 0.0).tolist() == [3, 7]
+    assert maxima(np.arange(9.0), score, 1.0, 2.0).tolist() == [3]
     assert crossing(np.arange(9.0), score, 2, 1, 1.0) == pytest.approx(1.5)
     assert smoothed(np.array([0, 3, 0.0]), 3).tolist() == [1, 1, 1]
 
@@ -655,7 +657,7 @@ def test_what_is_no_fault_of_a_recording_is_tried_again(job, tmp_path, capsys, m
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("preprocessing.store._Shard.write", lambda *_: full_disk(full))
+        patch.setattr("preprocessing.shards.Shard.write", lambda *_: full_disk(full))
         assert job(*arguments) == 1
     error = capsys.readouterr().err
     assert "the disk is full; free some space and run again" in error
@@ -698,6 +700,45 @@ def test_results_replace_no_input_and_nothing_of_others(job, tmp_path, capsys):
     assert (tmp_path / "found/night.txt").read_text()
     assert job(*arguments, "detection.min_duration=9") == 0
     assert (tmp_path / "found/night.txt").read_text() == ""
+
+
+def test_only_what_a_detection_wrote_is_replaced(job, tmp_path, capsys, monkeypatch):
+    """Every output is looked at, the files of a folder of truth, and what other formats add."""
+    audacity(tmp_path / "night.txt", {"up": CALLS_S[:5]})
+    arguments = ["night.wav", "--support", "night.txt", "-o", "out", "--format"]
+    said = "and the results would replace it"
+    out, picture = tmp_path / "out", picture_of(Path("out"), tmp_path / "night.wav")
+    picture.parent.mkdir(parents=True)
+    for path in (out / "candidates.csv", out / "ledger.csv", out / "predictions.csv"):
+        path.write_text("file,start_s,end_s,label\nnight.wav,1,1.3,up\n")
+        with monkeypatch.context() as patch:
+            patch.setattr("jobs.detect.scan", None)  # told before any recording is hashed
+            assert job("night.wav", "--support", str(path), "-o", "out") == 1
+        assert f"{path.name}: is an input, {said}" in capsys.readouterr().err
+        path.unlink()
+    for path in (out / "report.html", picture):
+        path.write_text("of somebody else")
+        assert job(*arguments, "csv") == 1
+        assert f"{path.name}: is there, and of no earlier detection" in capsys.readouterr().err
+        path.unlink()
+
+    # A person's own table is one even where a detection has run, until one has written it.
+    assert job(*arguments, "csv") == 0
+    mine = out / "night.selections.txt"
+    mine.write_text("of somebody else")
+    assert job(*arguments, "csv,raven") == 1
+    assert "night.selections.txt: is there, and of no earlier" in capsys.readouterr().err
+    assert mine.read_text() == "of somebody else"
+    mine.unlink()
+    for formats in ("csv,raven", "csv,raven", "csv"):
+        assert job(*arguments, formats) == 0
+
+    # Corrected, it is the truth.
+    before = mine.read_bytes()
+    for truth in ("out", "out/night.selections.txt"):
+        assert job(*arguments, "csv,raven", "--truth", truth) == 1
+        assert said in capsys.readouterr().err
+    assert mine.read_bytes() == before
 
 
 def test_what_is_wrong_with_all_of_a_support_is_told_before_the_work(job, tmp_path, capsys):

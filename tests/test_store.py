@@ -19,7 +19,7 @@ import torch
 
 import preprocessing.shards as shards_module
 import preprocessing.store as store_module
-from preprocessing.errors import UserError
+from preprocessing.errors import DiskError, UserError
 from preprocessing.store import Store, Writer
 from preprocessing.store_settings import settings_hash
 
@@ -454,6 +454,68 @@ def test_a_corrupt_shard_is_named_and_only_its_arrays_are_made_again(tmp_path, h
         for key in lost:
             writer.add(key, array(int(key)), {"mean": 0.0, "file": "x"})
     check_content(open_store(tmp_path), list("012345"))
+
+
+def test_taking_keeps_what_is_whole_in_a_damaged_shard(tmp_path, capsys):
+    path = shard_of(filled(tmp_path), "1")
+    flip_a_bit(path, 100)
+    store = open_store(tmp_path)
+    np.testing.assert_array_equal(store.take("0"), array(0).astype(np.float16))
+    assert "what is corrupt there is dropped" in capsys.readouterr().err
+    assert store.take("1") is None, "the damaged one"
+    assert sorted(store.keys()) == ["0", "2", "3", "4", "5"]
+    check_content(store, store.keys())
+    truncate(path, 0)
+    assert open_store(tmp_path).take("2") is None
+    assert "is truncated to 159 of 240 bytes; it is made again" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("suffix", [".f16", ".parquet"])
+@pytest.mark.parametrize("code", [errno.EIO, errno.EACCES])
+def test_what_the_disk_does_not_let_be_read_is_not_dropped(tmp_path, suffix, code, monkeypatch):
+    path = shard_of(filled(tmp_path), "1").with_suffix(suffix)
+    os.utime(path, (0, 0))  # so that its checksums are looked at
+    store, before = open_store(tmp_path), path.read_bytes()
+    real = io.open
+
+    def failing(name, *args, **kwargs):
+        if Path(name) == path:
+            raise OSError(code, os.strerror(code))
+        return real(name, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store_module, "open", failing, raising=False)
+        patch.setattr("io.open", failing)  # of pathlib
+        if suffix == ".parquet":
+            patch.setattr(store_module, "read_part", lambda *_: None)
+            os.utime(path.with_suffix(".f16"), (0, 0))
+        for act in (lambda: store.take("1"), store.verify, store.drop_corrupt):
+            with pytest.raises(
+                DiskError, match=rf"{path.name}: cannot be read \({os.strerror(code)}"
+            ):
+                act()
+    assert path.read_bytes() == before
+    check_content(open_store(tmp_path), list("012345"))
+
+
+def test_threads_read_while_what_is_corrupt_is_dropped(tmp_path, monkeypatch):
+    path = shard_of(filled(tmp_path), "1")
+    flip_a_bit(path, 100)
+    store = open_store(tmp_path)
+    store.check_shards(["3"])
+    real, seen = store_module.read_part, []
+
+    def watched(part_path, columns):
+        # In the midst of loading, from another thread.
+        reader = threading.Thread(target=lambda: seen.append(len(store) and len(store.get("3"))))
+        reader.start()
+        reader.join()
+        return real(part_path, columns)
+
+    monkeypatch.setattr(store_module, "read_part", watched)
+    assert store.take("1") is None
+    assert len(seen) >= 3
+    assert set(seen) == {10}
 
 
 def test_nan_in_a_shard_is_found(tmp_path):
