@@ -939,7 +939,7 @@ def test_stopped_in_a_recording_it_goes_on_to_the_same_bytes(
         assert process.stdout is not None
         assert "two blocks are written\n" in iter(process.stdout.readline, "")
         process.send_signal(how)
-        _, error = process.communicate(timeout=30)
+        _, error = process.communicate(timeout=120)
         return process.returncode, [x for x in error.splitlines() if not x.startswith("note: ")]
 
     code, (told,) = stopped(signal.SIGINT)
