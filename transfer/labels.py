@@ -75,6 +75,21 @@ def read_labels(path: str | os.PathLike[str], purpose: Purpose = "anything") -> 
             none, with its number.
     """
     path = Path(path)
+    table = _read_table(path)
+    label = _label_column(path, table, purpose)
+    out = pd.DataFrame({"file": table["file"].str.strip(), "label": table[label].str.strip()})
+    out["start_s"], out["end_s"] = _times(path, table)
+    out["source"] = table["source"].str.strip() if "source" in table else ""
+    own = label == "individual" and "label" in table
+    out["kind"] = table["label"].str.strip() if own else ""
+    out.index = np.arange(2, len(out) + 2)  # as a spreadsheet counts
+    if not len(out):
+        raise UserError(f"{path}: has no rows")
+    return out
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    """The cells of a table as text, its columns in lower case."""
     try:
         table = pd.read_csv(
             path, sep=None, engine="python", dtype=str, keep_default_na=False, encoding="utf-8-sig"
@@ -93,37 +108,37 @@ def read_labels(path: str | os.PathLike[str], purpose: Purpose = "anything") -> 
         raise UserError(
             f"{path}: has several columns called {', '.join(doubled)}; keep one of each"
         )
-    label = _label_column(path, table, purpose)
-    out = pd.DataFrame({"file": table["file"].str.strip(), "label": table[label].str.strip()})
-    for names, target in ((STARTS, "start_s"), (ENDS, "end_s")):
-        column = next((name for name in names if name in table), None)
-        if column is None:
-            out[target] = np.nan
-            continue
-        numbers: Any = pd.to_numeric(table[column], errors="coerce")
-        empty = table[column].str.strip().str.casefold().isin(["", "nan"])
-        bad = ~np.isfinite(numbers) & ~empty
-        if bad.any():
-            row = int(bad.to_numpy().argmax())
-            raise UserError(
-                f"{path}, row {row + 2}: {column} is {table[column].iloc[row]!r}, where a number "
-                "of seconds should be"
-            )
-        out[target] = numbers
-    backwards = (out["end_s"] < out["start_s"]).to_numpy()
+    return table
+
+
+def _times(path: Path, table: pd.DataFrame) -> tuple[Any, Any]:
+    """Starts and ends, s; NaN where there are none."""
+    starts, ends = (_seconds(path, table, names) for names in (STARTS, ENDS))
+    backwards = (ends < starts).to_numpy()
     if backwards.any():
         row = int(backwards.argmax())
         raise UserError(
-            f"{path}, row {row + 2}: ends at {out['end_s'].iloc[row]:g} s, before it starts at "
-            f"{out['start_s'].iloc[row]:g} s"
+            f"{path}, row {row + 2}: ends at {ends.iloc[row]:g} s, before it starts at "
+            f"{starts.iloc[row]:g} s"
         )
-    out["source"] = table["source"].str.strip() if "source" in table else ""
-    own = label == "individual" and "label" in table
-    out["kind"] = table["label"].str.strip() if own else ""
-    out.index = np.arange(2, len(out) + 2)  # as a spreadsheet counts
-    if not len(out):
-        raise UserError(f"{path}: has no rows")
-    return out
+    return starts, ends
+
+
+def _seconds(path: Path, table: pd.DataFrame, names: Sequence[str]) -> Any:
+    """The first column of one of these names as numbers; empty cells are NaN."""
+    column = next((name for name in names if name in table), None)
+    if column is None:
+        return pd.Series(np.nan, index=table.index)
+    numbers: Any = pd.to_numeric(table[column], errors="coerce")
+    empty = table[column].str.strip().str.casefold().isin(["", "nan"])
+    bad = ~np.isfinite(numbers) & ~empty
+    if bad.any():
+        row = int(bad.to_numpy().argmax())
+        raise UserError(
+            f"{path}, row {row + 2}: {column} is {table[column].iloc[row]!r}, where a number "
+            "of seconds should be"
+        )
+    return numbers
 
 
 def _label_column(path: Path, table: pd.DataFrame, purpose: Purpose) -> str:
