@@ -17,8 +17,8 @@ from transfer.vectors import VectorStore
 from transfer.verification import (
     Pairs,
     equal_error_rate,
+    error_rate,
     similarities,
-    verification,
     verification_pairs,
 )
 from transfer.whitening import Whitening
@@ -61,27 +61,9 @@ def verify(
         raise UserError(f"{labels}: {error}") from error
     components = config["components"]
     z_ND = Whitening(found.x_ND, components)(found.x_ND) if components else unit(found.x_ND)
-    rate = verification(
-        z_ND, pairs, seed=config["seed"], resamples=config["resamples"], individuals=who
-    )
     score_P = similarities(z_ND, pairs)
-    threshold = equal_error_rate(score_P, pairs.same_P)[1]
-    paired = {who[row] for row in pairs.first_P[pairs.same_P]}
-    few = len(paired) < FEWEST
     _print(clips, who, sources, apart)
-    quantiles = _quantiles(score_P, pairs.same_P)
-    within = "" if few else f" [{rate.low:.1%}, {rate.high:.1%}]"
-    print(
-        f"\nequal error rate {rate.mean:.1%}{within} (chance 50 %), at a similarity of "
-        f"{threshold:.3f}\n\nsimilarity of {config['pairs']:,} pairs of one individual and as many "
-        f"of two\n{quantiles.to_string(float_format=lambda x: f'{x:.3f}')}\n"
-    )
-    if few:
-        print(
-            f"note: no interval, which takes {FEWEST} individuals with pairs of their own "
-            f"(here {len(paired)})"
-        )
-    print("note: the threshold is of these very pairs; on other recordings errors will be more")
+    rates = _rates(score_P, pairs, who, seed=config["seed"], resamples=config["resamples"])
     out = out or Path(f"{store.path.name.removesuffix('.store')}_verify.csv")
     with atomic_path(out) as temporary:
         _pair_table(clips, pairs, score_P).to_csv(temporary, index=False, float_format="%.6g")
@@ -89,17 +71,42 @@ def verify(
     if json_path is not None:
         facts: dict[str, Any] = {
             "encoder": store.facts.encoder, "labels": str(labels), "clips": len(clips),
-            "individuals": len(set(who)), "apart": apart or None, **config,
-            "equal_error_rate": rate.mean, "low": None if few else rate.low,
-            "high": None if few else rate.high, "threshold": threshold,
-            "similarity": {
-                "one": quantiles.iloc[0].tolist(), "two": quantiles.iloc[1].tolist(),
-                "quantiles": list(QUANTILES),
-            },
+            "individuals": len(set(who)), "apart": apart or None, **config, **rates,
         }  # fmt: skip
         with atomic_path(json_path) as temporary:
             temporary.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", "utf-8")
         print(f"rates  {json_path}")
+
+
+def _rates(
+    score_P: np.ndarray, pairs: Pairs, who: Sequence[str], *, seed: int, resamples: int
+) -> dict[str, Any]:
+    """Print the equal error rate and how alike pairs are; the same for scripts."""
+    rate = error_rate(score_P, pairs, seed=seed, resamples=resamples, individuals=who)
+    threshold = equal_error_rate(score_P, pairs.same_P)[1]
+    quantiles = _quantiles(score_P, pairs.same_P)
+    paired = len({who[row] for row in pairs.first_P[pairs.same_P]})
+    few = paired < FEWEST
+    within = "" if few else f" [{rate.low:.1%}, {rate.high:.1%}]"
+    print(
+        f"\nequal error rate {rate.mean:.1%}{within} (chance 50 %), at a similarity of "
+        f"{threshold:.3f}\n\nsimilarity of {pairs.same_P.sum():,} pairs of one individual and as "
+        f"many of two\n{quantiles.to_string(float_format=lambda x: f'{x:.3f}')}\n"
+    )
+    if few:
+        print(
+            f"note: no interval, which takes {FEWEST} individuals with pairs of their own "
+            f"(here {paired})"
+        )
+    print("note: the threshold is of these very pairs; on other recordings errors will be more")
+    return {
+        "equal_error_rate": rate.mean, "low": None if few else rate.low,
+        "high": None if few else rate.high, "threshold": threshold,
+        "similarity": {
+            "one": quantiles.iloc[0].tolist(), "two": quantiles.iloc[1].tolist(),
+            "quantiles": list(QUANTILES),
+        },
+    }  # fmt: skip
 
 
 def _apart(

@@ -159,18 +159,31 @@ def verification(
     resamples: int = 200,
     individuals: Sequence[str] | None = None,
 ) -> Interval:
-    """Equal error rate of the cosine similarity of unit vectors, with a bootstrap.
+    """`error_rate` of the cosine similarities of unit vectors ``z_ND``, whose rows are paired."""
+    return error_rate(
+        similarities(z_ND, pairs), pairs, seed=seed, resamples=resamples, individuals=individuals
+    )
+
+
+def error_rate(
+    score_P: np.ndarray,
+    pairs: Pairs,
+    *,
+    seed: int,
+    resamples: int,
+    individuals: Sequence[str] | None,
+) -> Interval:
+    """Equal error rate of scores of pairs, with a bootstrap.
 
     Args:
-        z_ND: unit vectors.
-        pairs: of their rows.
+        score_P: higher means more alike.
+        pairs: that were scored.
         seed: of the bootstrap.
         resamples: of it; one without pairs of both sorts is drawn again.
         individuals: of each clip; given, these are drawn again, and a pair comes as often as both
             of its individuals (after the subsets bootstrap of Bolle, Ratha and Pankanti, CVIU
             2004); else pairs are, and the interval is narrower than over other individuals.
     """
-    score_P = similarities(z_ND, pairs)
     rate, _ = equal_error_rate(score_P, pairs.same_P)
     rng, n = np.random.default_rng(seed), len(score_P)
     who_N = None if individuals is None else _numbered(individuals)
