@@ -20,7 +20,8 @@ from preprocessing import audio
 from preprocessing.errors import UserError
 from preprocessing.frontend import FrontEnd
 from preprocessing.progress import track
-from preprocessing.store import Store, Writer
+from preprocessing.store import Store
+from preprocessing.store_writer import Writer
 
 # How many unreadable recordings one error names; the count says how many there are.
 FAILURES_NAMED = 10

@@ -15,8 +15,7 @@ import json
 import os
 import sys
 import threading
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,13 +32,11 @@ from preprocessing.shards import (
     Array,
     Fault,
     MetaValue,
-    Shard,
     content_fault,
     index_parts,
     read_part,
     remove_abandoned,
     shard_facts,
-    to_half,
     with_facts,
     write_part,
 )
@@ -53,10 +50,7 @@ from preprocessing.store_settings import (
     settings_hash,
     write_settings,
 )
-
-# A shard is closed once it is this long: little enough to lose in a kill, and enough that a store
-# of terabytes has an index that opens at once.
-SHARD_BYTES = 64 * 2**20
+from preprocessing.store_writer import Writer
 
 
 @dataclass(frozen=True)
@@ -233,10 +227,10 @@ class Store:
                 parts.append(part.add_column(1, "shard", pa.array([shard] * len(part))))
         return pa.concat_tables(parts, promote_options="permissive")
 
-    def writer(self) -> "Writer":
+    def writer(self) -> Writer:
         """A context manager that adds arrays; use one per thread."""
         remove_abandoned(self.path)
-        return Writer(self)
+        return Writer(self.path, self._register)
 
     def add(self, key: str, array: Array, meta: Mapping[str, MetaValue] | None = None) -> None:
         """Add one array (rows, width) as a shard of its own; for more than a few see `writer`."""
@@ -418,118 +412,3 @@ def _unread(path: Path, error: OSError) -> DiskError:
     return DiskError(
         f"{path}: cannot be read ({error.strerror or error}); look after the disk, and run again"
     )
-
-
-class Writer:
-    """Adds arrays to a store; from `Store.writer`. On leaving, what is complete is kept.
-
-    Attributes:
-        broken: writing failed (a full disk): nothing more can be added.
-    """
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._shard: Shard | None = None
-        self.broken = False
-
-    def __enter__(self) -> "Writer":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.commit()
-
-    def add(self, key: str, array: Array, meta: Mapping[str, MetaValue] | None = None) -> None:
-        """Add one array (rows, width) of floats; ``meta`` has the same names for all keys.
-
-        Raises:
-            UserError: a value is NaN or beyond what fp16 holds (65,504), naming the key; the
-                disk is full.
-        """
-        self.add_blocks(key, [array], lambda: meta or {})
-
-    def add_blocks(
-        self, key: str, blocks: Iterable[Array], meta: Callable[[], Mapping[str, MetaValue]]
-    ) -> None:
-        """Add one array that arrives in blocks (rows, width); ``meta`` is called after the last.
-
-        If ``blocks`` raises, the array leaves no trace and the writer can go on.
-        """
-        shard, rows, checksum = None, 0, 0
-        try:
-            for block in blocks:
-                if not len(block):
-                    continue
-                half = to_half(block, key)
-                shard = shard or self._shard_of(half.shape[1])
-                assert half.shape[1] == shard.width, "blocks of one array have one width"
-                self._write(shard, half)
-                rows, checksum = rows + len(half), zlib.crc32(half.numpy().data, checksum)
-            if not rows:
-                raise UserError(f"{key}: an empty array cannot be stored")
-            assert shard is not None
-            shard.add_entry(key, rows, checksum, meta())
-        except BaseException:
-            if shard is not None:
-                shard.forget_unfinished()
-            raise
-        self._commit_if_long()
-
-    def add_many(
-        self,
-        keys: Sequence[str],
-        array: Array,
-        *,
-        rows: Sequence[int] | None = None,
-        meta: Mapping[str, Sequence[Any]] | None = None,
-    ) -> None:
-        """Add many arrays at once, which is what single vectors want.
-
-        Args:
-            keys: their names.
-            array: (sum of rows, width), one after another.
-            rows: rows of each; None: one each.
-            meta: name -> a value per key.
-        """
-        if not len(keys):
-            return
-        half = to_half(array, keys, rows)
-        shard = self._shard_of(half.shape[1])
-        try:
-            self._write(shard, half)
-            shard.add_entries(keys, half, rows, meta or {})
-        except BaseException:
-            shard.forget_unfinished()
-            raise
-        self._commit_if_long()
-
-    def commit(self) -> None:
-        """Put what was added on the disk and into the store's index; happens on leaving, too."""
-        shard, self._shard = self._shard, None
-        if shard is None:
-            return
-        try:
-            part = shard.commit()
-        except BaseException:
-            self.broken = True
-            raise
-        if part is not None:
-            self._store._register(shard.name, part)
-
-    def _shard_of(self, width: int) -> Shard:
-        assert not self.broken, "this writer has failed"
-        if self._shard is not None and self._shard.width != width:
-            self.commit()
-        if self._shard is None:
-            self._shard = Shard(self._store.path, width)
-        return self._shard
-
-    def _write(self, shard: Shard, half: torch.Tensor) -> None:
-        try:
-            shard.write(half)
-        except BaseException:
-            self.broken = True
-            raise
-
-    def _commit_if_long(self) -> None:
-        if self._shard is not None and self._shard.rows * self._shard.width * 2 >= SHARD_BYTES:
-            self.commit()

@@ -13,7 +13,7 @@ import pytest
 import soundfile
 import torch
 
-import preprocessing.store as store_module
+import preprocessing.store_writer as writer_module
 from preprocessing import audio, features
 from preprocessing.atomic import disk_errors
 from preprocessing.errors import UserError
@@ -193,7 +193,7 @@ def test_a_full_disk_stops_the_run_and_keeps_what_is_stored(recordings, tmp_path
     build(recordings[:2], tmp_path / "store")
     written = []
 
-    class FullShard(store_module.Shard):
+    class FullShard(writer_module.Shard):
         def write(self, half):
             written.append(len(half))
             if len(written) > 1:
@@ -201,7 +201,7 @@ def test_a_full_disk_stops_the_run_and_keeps_what_is_stored(recordings, tmp_path
                     raise OSError(errno.ENOSPC, "No space left on device")
             super().write(half)
 
-    monkeypatch.setattr(store_module, "Shard", FullShard)
+    monkeypatch.setattr(writer_module, "Shard", FullShard)
     with pytest.raises(UserError, match=r"the disk is full; free some space and run again$"):
         build(recordings, tmp_path / "store", workers=1)
     assert len(written) == 2  # and the other recordings were not tried
@@ -283,8 +283,8 @@ def slow(path, **settings):
         yield block
     print(path, flush=True)
 audio.blocks = slow
-import preprocessing.store as store
-store.SHARD_BYTES = int(sys.argv[3])
+import preprocessing.store_writer as writer
+writer.SHARD_BYTES = int(sys.argv[3])
 try:
     features.build(
         pd.read_parquet(sys.argv[1]), log_mel(), sys.argv[2], workers=2, block_s=0.5

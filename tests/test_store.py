@@ -19,9 +19,11 @@ import torch
 
 import preprocessing.shards as shards_module
 import preprocessing.store as store_module
+import preprocessing.store_writer as writer_module
 from preprocessing.errors import DiskError, UserError
-from preprocessing.store import Store, Writer
+from preprocessing.store import Store
 from preprocessing.store_settings import settings_hash
+from preprocessing.store_writer import Writer
 
 SETTINGS = {"_target_": "a.B", "sr": 22050, "fmin": 50.0}
 
@@ -137,7 +139,7 @@ def test_widths_may_differ(tmp_path):
 
 
 def test_shards_are_closed_when_they_are_long(tmp_path, monkeypatch):
-    monkeypatch.setattr(store_module, "SHARD_BYTES", 3 * 10 * 4 * 2)
+    monkeypatch.setattr(writer_module, "SHARD_BYTES", 3 * 10 * 4 * 2)
     store = open_store(tmp_path)
     with store.writer() as writer:
         for number in range(7):
@@ -245,7 +247,7 @@ def test_the_same_key_twice_does_no_harm(tmp_path):
 
 
 def test_two_threads_write_at_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(store_module, "SHARD_BYTES", 500)
+    monkeypatch.setattr(writer_module, "SHARD_BYTES", 500)
     store = open_store(tmp_path)
 
     def write(numbers: range) -> None:
@@ -268,9 +270,10 @@ WRITE = """
 import sys
 import numpy as np
 from pathlib import Path
-import preprocessing.store as module
+import preprocessing.store_writer as module
+from preprocessing.store import Store
 module.SHARD_BYTES = int(sys.argv[3])
-store = module.Store.open(Path(sys.argv[1]), {settings}, create=True)
+store = Store.open(Path(sys.argv[1]), {settings}, create=True)
 with store.writer() as writer:
     for number in range(*map(int, sys.argv[2].split(","))):
         values = np.random.default_rng(number).normal(size=(10, 4)).astype(np.float32)
@@ -609,7 +612,7 @@ def test_it_travels_to_other_processes(tmp_path):
 
 @pytest.mark.slow
 def test_thousands_of_arrays_open_at_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(store_module, "SHARD_BYTES", 20 * 80)
+    monkeypatch.setattr(writer_module, "SHARD_BYTES", 20 * 80)
     monkeypatch.setattr(os, "fsync", lambda _: None)
     store = open_store(tmp_path)
     meta = {"band_mean": np.zeros(128), "band_std": np.ones(128), "mean": 0.0}

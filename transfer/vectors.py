@@ -27,7 +27,8 @@ import torch
 from preprocessing.atomic import atomic_path
 from preprocessing.errors import UserError
 from preprocessing.shards import to_half
-from preprocessing.store import Store, Writer
+from preprocessing.store import Store
+from preprocessing.store_writer import Writer
 from transfer.blocks import Vectors
 
 KIND = "embeddings"
