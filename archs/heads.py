@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from preprocessing.errors import UserError
+from g5.common.errors import UserError
 
 
 class LinearHead(nn.Module):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from archs.geometry import MODES, Geometry
 from archs.prototypes import cosine_logits, euclidean_logits, prototypes
-from preprocessing.errors import UserError
+from g5.common.errors import UserError
 
 
 class Encoder(nn.Module):

@@ -1,4 +1,4 @@
-"""The shared entry point, `python archs/train.py arch=v2 ...`: Hydra around `jobs.train.run`.
+"""The shared entry point, `python archs/train.py arch=v2 ...`: Hydra around `g5.runs.train.run`.
 
 It stands beside `main` in the layers and lives here only because its name is the owner's.
 """
@@ -11,11 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from conf.compose import override_errors
-from conf.overrides import readable
-from conf.validate import resolve
-from preprocessing.atomic import disk_errors
-from preprocessing.errors import UserError
+from g5.common.atomic import disk_errors
+from g5.common.errors import UserError
+from g5.config.choices import CONF
+from g5.config.compose import override_errors
+from g5.config.overrides import readable
+from g5.config.validate import resolve
 
 # What the processes of distributed training are told beside their command line.
 VALUES, JOB = "G5_VALUES", "G5_JOB"
@@ -44,7 +45,7 @@ def launch(
     failures: list[UserError] = []
 
     def task(config: DictConfig) -> None:
-        from jobs.train import run
+        from g5.runs.train import run
 
         for key, value in values.items():
             OmegaConf.update(config, key, value)
@@ -69,7 +70,7 @@ def launch(
         sys.argv = [__file__, *(["-m"] if multirun else []), *readable(overrides)]
         # Hydra then hands exceptions on, and they are put in one line here.
         os.environ["HYDRA_FULL_ERROR"] = "1"
-        hydra.main(config_path="pkg://conf", config_name="config", version_base="1.3")(task)()
+        hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(task)()
     if len(failures) == 1 and not multirun:
         raise failures[0]
     if failures:

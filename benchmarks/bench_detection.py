@@ -16,19 +16,19 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from archs.protonet import ProtoNet
 from benchmarks import Row
-from conf.build import build
-from conf.compose import composed
-from conf.parts import front_end_of, normalize_of
-from conf.validate import resolve
-from detection.corpus import detector_of
-from detection.detector import Detector
-from detection.embed import cores
-from detection.sound import Sound, Sounds
-from detection.support import Target, targets_of
-from detection.windows import Scale
+from g5.config.build import build
+from g5.config.compose import composed
+from g5.config.parts import front_end_of, normalize_of
+from g5.config.validate import resolve
+from g5.detection.corpus import detector_of
+from g5.detection.detector import Detector
+from g5.detection.embed import cores
+from g5.detection.sound import Sound, Sounds
+from g5.detection.support import Target, targets_of
+from g5.detection.windows import Scale
+from g5.tracking.restore import Restored
 from preprocessing import audio
 from preprocessing.audio import content_hash
-from tracking.restore import Restored
 
 SR, RECORDING_S = 22050, 300.0
 # A call of 1.1 s every 10 s; the first five are the support.

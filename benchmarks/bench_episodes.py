@@ -18,14 +18,14 @@ from torch.utils.data import DataLoader
 
 from archs.v1.arch import ProtoNetV1
 from benchmarks import Row
-from preprocessing.clips import ClipReader
-from preprocessing.episodes import (
+from preprocessing.episodes.clips import ClipReader
+from preprocessing.episodes.sampling import (
     EPISODES_PER_DRAW,
     EpisodeDataset,
     EpisodeIndexSampler,
     EpisodeSampler,
 )
-from preprocessing.store import Store
+from preprocessing.store.store import Store
 
 N_MELS, FRAME_RATE_HZ, CLIP_S = 128, 22050 / 256, 1.0
 RECORDINGS, FRAMES = 400, 5168  # 60 s each, 529 MB in all

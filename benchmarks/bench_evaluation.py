@@ -13,11 +13,11 @@ from omegaconf import OmegaConf
 
 from archs.v1.arch import ProtoNetV1
 from benchmarks import Row
-from evaluation.scoring import embed_plan, evaluate_episodes
-from preprocessing.clips import ClipReader
-from preprocessing.episodes import ClipPlan, EpisodeSampler, plan_clips
+from g5.evaluation.episodes.scoring import embed_plan, evaluate_episodes
+from preprocessing.episodes.clips import ClipReader
+from preprocessing.episodes.sampling import ClipPlan, EpisodeSampler, plan_clips
 from preprocessing.normalize import Normalize
-from preprocessing.store import Store
+from preprocessing.store.store import Store
 
 CLASSES, SOURCES, CALLS = 50, 10, 10  # 5,000 clips
 EPISODES, N_WAY, K_SHOT, N_QUERY = 1000, 10, 5, 5

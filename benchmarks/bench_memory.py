@@ -12,13 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from archs.module import FewShotModule, make_optimizer
 from benchmarks import Row
 from benchmarks.bench_training import episode_of, module_of
-from conf.compose import composed
-from conf.validate import resolve
-from preprocessing.episodes import EpisodeBatch
-from preprocessing.labelled import LabelledBatch
+from g5.config.compose import composed
+from g5.config.validate import resolve
+from g5.training.module import FewShotModule, make_optimizer
+from preprocessing.episodes.labelled import LabelledBatch
+from preprocessing.episodes.sampling import EpisodeBatch
 
 GB = 1e9
 CARD_GB = 8.0

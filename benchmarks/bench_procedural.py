@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from benchmarks import Row
-from preprocessing.procedural import Job, ProceduralData, write_recording
+from preprocessing.synthetic.procedural import Job, ProceduralData, write_recording
 
 CONFIG = Path(__file__).parents[1] / "conf" / "data" / "procedural.yaml"
 RECORDINGS = 24

@@ -13,7 +13,7 @@ from unittest import mock
 import numpy as np
 import soundfile
 
-import jobs.test
+import g5.runs.test
 from archs.train import launch
 from benchmarks import Row
 
@@ -43,7 +43,7 @@ def rows() -> Iterator[Row]:
 def _seconds_of_the_report() -> tuple[float, float]:
     """By the clock, and of the processor."""
     seconds: list[tuple[float, float]] = []
-    write = jobs.test._write
+    write = g5.runs.test._write
 
     def timed(*parts: Any) -> Any:
         start, cpu = time.perf_counter(), time.process_time()
@@ -51,7 +51,7 @@ def _seconds_of_the_report() -> tuple[float, float]:
         seconds.append((time.perf_counter() - start, time.process_time() - cpu))
         return made
 
-    with mock.patch.object(jobs.test, "_write", timed):
+    with mock.patch.object(g5.runs.test, "_write", timed):
         launch(
             ["arch=v1", "debug=fast", "data=clips", "path.train_dir=clips.csv", "logger=none",
              "arch.episodes.n_way=10", "arch.episodes.test_episodes=1000"]

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from benchmarks import Row
-from transfer.search import ApproximateIndex, search
+from g5.embeddings.search import ApproximateIndex, search
 
 N, D, QUERIES, ROUNDS = 1_000_000, 1024, 5, 5
 # The index is for many queries. It takes long to build: 0.4 ms of core time a vector and more.

@@ -14,17 +14,22 @@ from pytorch_lightning.loggers import CSVLogger
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from archs.module import FewShotModule, make_optimizer
 from archs.protonet import ProtoNet
 from benchmarks import Row
-from conf.build import build
-from conf.compose import composed
-from conf.validate import resolve
-from jobs.setup import quiet
-from preprocessing.clips import ClipReader
-from preprocessing.episodes import EpisodeBatch, EpisodeDataset, EpisodeIndexSampler, EpisodeSampler
+from g5.config.build import build
+from g5.config.compose import composed
+from g5.config.validate import resolve
+from g5.tracking.callbacks import TrainingMonitor
+from g5.training.module import FewShotModule, make_optimizer
+from g5.training.setup import quiet
+from preprocessing.episodes.clips import ClipReader
+from preprocessing.episodes.sampling import (
+    EpisodeBatch,
+    EpisodeDataset,
+    EpisodeIndexSampler,
+    EpisodeSampler,
+)
 from preprocessing.normalize import Normalize
-from tracking.callbacks import TrainingMonitor
 
 EPISODES = 12
 ROUNDS = 3

@@ -13,12 +13,12 @@ import torch
 
 from archs.v1.arch import ProtoNetV1
 from benchmarks import Row
+from g5.embeddings.embedding import EmbedSettings, embed_recordings
+from g5.embeddings.encoders import LoadedEncoder
+from g5.embeddings.vectors import EncoderFacts, VectorStore
+from g5.transfer import EmbeddingHead
 from preprocessing.frontend import LogMel
 from preprocessing.normalize import Normalize
-from transfer import EmbeddingHead
-from transfer.embedding import EmbedSettings, embed_recordings
-from transfer.encoders import LoadedEncoder
-from transfer.vectors import EncoderFacts, VectorStore
 
 VECTORS, DIM = 200_000, 1024
 SR, RECORDINGS, RECORDING_S = 22050, 6, 60.0

@@ -62,7 +62,7 @@ def _recording(place: Path, seconds: float) -> None:
 def _watched(checkpoint: Path, place: Path, overrides: Sequence[str]) -> tuple[float, int]:
     """The greatest RssAnon that `g5 detect` had, MB, and its exit code."""
     command = ["detect", str(checkpoint), "night.flac", "--support", "five.csv", *overrides]
-    code = "from main import main; main(prog_name='g5')"
+    code = "from g5.cli.main import main; main(prog_name='g5')"
     process = subprocess.Popen([sys.executable, "-c", code, *command], cwd=place)
     peak_kb, status = 0, Path(f"/proc/{process.pid}/status")
     while process.poll() is None:

@@ -72,7 +72,7 @@ def make_clips(folder: Path) -> None:
 
 def g5(*arguments: str) -> None:
     """Run a `g5` command, as if it had been typed."""
-    from main import main
+    from g5.cli.main import main
 
     print(f"\n$ g5 {' '.join(arguments)}", flush=True)
     code = main(args=list(arguments), prog_name="g5", standalone_mode=False)

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Sequence
 
-from preprocessing.errors import UserError
+from g5.common.errors import UserError
 
 
 def run_as_command(main: Callable[[Sequence[str]], object]) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from preprocessing.errors import UserError
+from g5.common.errors import UserError
 
 AUDIO_SUFFIXES = frozenset(
     (".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff")

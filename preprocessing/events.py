@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from preprocessing.errors import UserError
+from g5.common.errors import UserError
 
 EVENT_COLUMNS = ["file", "start_s", "end_s", "label", "status"]
 CORPUS_COLUMNS = [*EVENT_COLUMNS, "split", "source"]

@@ -16,12 +16,12 @@ import numpy as np
 import pandas as pd
 import torch
 
+from g5.common.errors import UserError
+from g5.common.progress import track
 from preprocessing import audio
-from preprocessing.errors import UserError
 from preprocessing.frontend import FrontEnd
-from preprocessing.progress import track
-from preprocessing.store import Store
-from preprocessing.store_writer import Writer
+from preprocessing.store.store import Store
+from preprocessing.store.writer import Writer
 
 # How many unreadable recordings one error names; the count says how many there are.
 FAILURES_NAMED = 10

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from preprocessing.errors import UserError
+from g5.common.errors import UserError
 
 # Windowed samples worked on at once on a CPU: few enough to stay in the cache, which makes it
 # several times as fast as a transform of the whole recording, and enough to hide Python.

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from preprocessing.errors import UserError
+from g5.common.errors import UserError
 
 MODES = ("none", "sample", "recording", "train")
 # A silent recording has no deviation to divide by.

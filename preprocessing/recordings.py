@@ -9,11 +9,11 @@ from pathlib import Path, PureWindowsPath
 
 import pandas as pd
 
-from preprocessing.atomic import atomic_path
+from g5.common.atomic import atomic_path
+from g5.common.errors import UserError
+from g5.common.progress import track
 from preprocessing.audio import AUDIO_SUFFIXES, content_hash, info
-from preprocessing.errors import UserError
 from preprocessing.events import Problem
-from preprocessing.progress import track
 
 TABLE_SUFFIXES = (".csv", ".txt")
 CACHE_NAME = "recordings.parquet"

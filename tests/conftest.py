@@ -21,7 +21,7 @@ def run_train(arguments: Sequence[str]) -> None:
 
 def run_g5(arguments: Sequence[str]) -> int:
     """`g5 ARGUMENTS` in this process, in the current directory; the exit code."""
-    from main import main
+    from g5.cli.main import main
 
     try:
         main(args=list(arguments), prog_name="g5", standalone_mode=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import soundfile
 
-from transfer.vectors import EncoderFacts, VectorStore
+from g5.embeddings.vectors import EncoderFacts, VectorStore
 
 RATE_HZ = 8000
 CLASSES = ("high", "low", "rising")

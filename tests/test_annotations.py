@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from g5.common.errors import UserError
 from preprocessing.annotations import UnknownFormat, read_clips, read_dcase, read_raven
-from preprocessing.errors import UserError
 from preprocessing.events import Problem
 
 

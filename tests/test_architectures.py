@@ -12,8 +12,8 @@ from tests.conftest import ROOT
 
 VERSIONS = sorted(path.parent for path in (ROOT / "archs").glob("v*/arch.py"))
 # What a version may use of g5: the base class, the distances, shared heads, and the error.
-SHARED = {"archs.protonet", "archs.prototypes", "archs.heads", "preprocessing.errors"}
-ROOMS = ("archs", "conf", "evaluation", "jobs", "main", "preprocessing", "tracking", "verbs")
+SHARED = {"archs.protonet", "archs.prototypes", "archs.heads", "g5.common.errors"}
+PACKAGES = ("archs", "g5", "preprocessing")
 
 
 def imports(path: Path) -> set[str]:
@@ -29,17 +29,17 @@ def imports(path: Path) -> set[str]:
 @pytest.mark.parametrize("folder", VERSIONS, ids=lambda folder: folder.name)
 def test_a_version_imports_no_other(folder):
     for path in folder.glob("*.py"):
-        ours = {name for name in imports(path) if name.split(".")[0] in ROOMS}
+        ours = {name for name in imports(path) if name.split(".")[0] in PACKAGES}
         strange = {n for n in ours if n not in SHARED and not n.startswith(f"archs.{folder.name}")}
         assert not strange, f"{path.name} imports {strange}"
 
 
 def test_nothing_imports_the_command():
-    for room in ROOMS:
-        for path in (ROOT / room).rglob("*.py"):
+    for package in PACKAGES:
+        for path in (ROOT / package).rglob("*.py"):
             assert "main" not in imports(path), path
-            # What starts a training: the entry point itself, and the verb that calls it.
-            starts = path.name == "train.py" or room == "verbs"
+            # What starts a training: the entry point itself, and the command that calls it.
+            starts = path == ROOT / "archs" / "train.py" or "cli" in path.parts
             assert starts or "archs.train" not in imports(path), path
 
 
@@ -51,18 +51,15 @@ def test_a_third_version_costs_a_folder_and_a_yaml(place):
     """Follows docs/new_architecture.md to the letter, in a copy of the project."""
     project = place / "project"
     project.mkdir()
-    for room in ROOMS:
-        source = ROOT / room
-        if source.is_dir():
-            shutil.copytree(source, project / room)
-        else:
-            shutil.copy(source.with_suffix(".py"), project)
+    for folder in (*PACKAGES, "conf"):
+        shutil.copytree(ROOT / folder, project / folder)
+    shutil.copy(ROOT / "main.py", project)
     guide = (ROOT / "docs" / "new_architecture.md").read_text()
     (project / "archs" / "v3").mkdir()
     (project / "archs" / "v3" / "__init__.py").write_text('"""v3."""\n')
     (project / "archs" / "v3" / "arch.py").write_text(code_block(guide, "`archs/v3/arch.py` ("))
     (project / "conf" / "arch" / "v3.yaml").write_text(code_block(guide, "`conf/arch/v3.yaml` ("))
-    command = [sys.executable, "-m", "main", "train", "v3", "debug=fast", "logger=none"]
+    command = [sys.executable, "main.py", "train", "v3", "debug=fast", "logger=none"]
     done = subprocess.run(
         [*command, f"path.root_dir={place}"], cwd=project, capture_output=True, text=True
     )

@@ -19,12 +19,13 @@ from archs.encoders.mel_cnn import MelCNN
 from archs.protonet import ProtoNet
 from archs.prototypes import cosine_logits, euclidean_logits, prototypes
 from archs.v2.arch import ChannelAttention, LearnableDistanceMetric, TemporalAttention
-from conf.build import build
-from preprocessing.errors import UserError
+from g5.common.errors import UserError
+from g5.config.build import build
+from g5.config.choices import CONF
 
 ARCH_YAML = {
     Path(str(item)).stem: Path(str(item))
-    for item in sorted(files("conf").joinpath("arch").iterdir(), key=str)
+    for item in sorted((CONF / "arch").iterdir())
     if str(item).endswith(".yaml")
 }
 # Small clips keep the file fast; the default size is used where it matters.

@@ -9,8 +9,8 @@ import pytest
 import soundfile
 import soxr
 
+from g5.common.errors import UserError
 from preprocessing import audio
-from preprocessing.errors import UserError
 
 
 def noise(samples: int, channels: int = 1, seed: int = 0) -> np.ndarray:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from archs.v2.augmentation import BioacousticAugmentation, MixUp, RandomGaussianNoise, SpecAugment
-from preprocessing.errors import UserError
+from g5.common.errors import UserError
 
 OFF = {
     "time_mask_pct": 0.0,

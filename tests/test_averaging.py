@@ -7,9 +7,9 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from g5.tracking.averaging import LIVE, AveragedWeights
+from g5.tracking.checkpoints import load
 from tests.test_callbacks import Toy, assert_same, fit
-from tracking.averaging import LIVE, AveragedWeights
-from tracking.checkpoints import load
 
 
 class Witness(pl.Callback):

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from g5.embeddings.vectors import VectorStore
+from g5.web.journal import Entry, Journal
 from tests.conftest import run_g5
 from tests.labelled_store import CLASSES, kind_of, make_store
 from tests.test_encoders import small_onnx
-from transfer.journal import Entry, Journal
-from transfer.vectors import VectorStore
 
 GOOD = "tests.user_encoders.Good"
 HEADS = "classify.heads=[linear]"

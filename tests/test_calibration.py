@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from evaluation.calibration import fit_temperature
-from evaluation.metrics import probability_scores
-from evaluation.scoring import softmax
+from g5.evaluation.episodes.calibration import fit_temperature
+from g5.evaluation.episodes.scoring import softmax
+from g5.evaluation.metrics import probability_scores
+from g5.tracking.checkpoints import add_calibration, load
+from g5.tracking.restore import restore
 from tests.conftest import run_g5, run_train
-from tracking.checkpoints import add_calibration, load
-from tracking.restore import restore
 
 CKPT = "outputs/protonet_baseline/v1_debug/checkpoints"
 

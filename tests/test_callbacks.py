@@ -18,8 +18,8 @@ from pytorch_lightning.loggers.logger import Logger
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-from preprocessing.errors import UserError
-from tracking.callbacks import (
+from g5.common.errors import UserError
+from g5.tracking.callbacks import (
     AtomicCheckpointIO,
     EpochCheckpoints,
     EpochLines,
@@ -27,7 +27,7 @@ from tracking.callbacks import (
     TrainingMonitor,
     training_callbacks,
 )
-from tracking.checkpoints import latest
+from g5.tracking.checkpoints import latest
 
 STEPS = 4
 

@@ -3,8 +3,8 @@
 import pandas as pd
 import pytest
 
-from jobs import capacity as job
-from preprocessing.errors import UserError
+from g5.common.errors import UserError
+from g5.runs import capacity as job
 from tests.conftest import run_g5
 
 FAST = ["debug=fast", "logger=none", "arch.training.max_epochs=1"]

@@ -10,12 +10,10 @@ import pytest
 import torch
 
 from archs.v1.arch import ProtoNetV1
-from preprocessing.errors import UserError
-from preprocessing.frontend import LogMel
-from preprocessing.normalize import Normalize, scalar_stats
-from tracking import checkpoints
-from tracking.callbacks import AtomicCheckpointIO
-from tracking.checkpoints import (
+from g5.common.errors import UserError
+from g5.tracking import checkpoints
+from g5.tracking.callbacks import AtomicCheckpointIO
+from g5.tracking.checkpoints import (
     check_same,
     find,
     git_revision,
@@ -25,7 +23,9 @@ from tracking.checkpoints import (
     save,
     weights_only,
 )
-from tracking.restore import restore
+from g5.tracking.restore import restore
+from preprocessing.frontend import LogMel
+from preprocessing.normalize import Normalize, scalar_stats
 
 MODEL = {
     "channels": [4, 8],

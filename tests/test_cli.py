@@ -8,7 +8,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from main import main
+from g5.cli.main import main
 from tests.conftest import TRAIN_PY, run_g5
 
 G5 = str(Path(sys.executable).with_name("g5"))

@@ -7,9 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from preprocessing.clips import ClipReader, clip_lengths
-from preprocessing.errors import UserError
-from preprocessing.store import Store
+from g5.common.errors import UserError
+from preprocessing.episodes.clips import ClipReader, clip_lengths
+from preprocessing.store.store import Store
 
 RATE_HZ = 100.0
 

@@ -7,8 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import evaluation.compare as compare
-from evaluation.compare import (
+import g5.evaluation.compare.paired as compare
+from g5.common.errors import UserError
+from g5.evaluation.compare.figures import critical_difference
+from g5.evaluation.compare.paired import (
     Group,
     bootstrap,
     compare_all,
@@ -19,9 +21,7 @@ from evaluation.compare import (
     mean_ranks,
     sign_flip_p,
 )
-from evaluation.compare_figures import critical_difference
-from evaluation.runs import Run
-from preprocessing.errors import UserError
+from g5.evaluation.compare.runs import Run
 from tests.conftest import run_g5, run_train
 
 OUTPUTS = "outputs/protonet_baseline"

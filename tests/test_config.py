@@ -4,13 +4,13 @@ from typing import Annotated, Literal, Optional
 
 import pytest
 
-from conf.build import build, locate
-from conf.check import Count, Positive, Range, check_value
-from conf.choices import choices
-from conf.compose import composed, on_checkpoint
-from conf.overrides import readable
-from conf.validate import resolve, validate
-from preprocessing.errors import UserError
+from g5.common.errors import UserError
+from g5.config.build import build, locate
+from g5.config.check import Count, Positive, Range, check_value
+from g5.config.choices import choices
+from g5.config.compose import composed, on_checkpoint
+from g5.config.overrides import readable
+from g5.config.validate import resolve, validate
 
 
 def config(*overrides: str) -> dict:

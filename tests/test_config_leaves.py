@@ -30,30 +30,30 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-import detection.detector
-import jobs.detect
-import jobs.record
-import jobs.test
-import jobs.train
+import g5.detection.detector
+import g5.detection.job
+import g5.runs.test
+import g5.runs.train
+import g5.tracking.checkpoints
+import g5.tracking.mlflow_logger
+import g5.tracking.record
 import preprocessing.features
-import preprocessing.procedural
-import tracking.checkpoints
-import tracking.mlflow_logger
+import preprocessing.synthetic.procedural
 from archs.protonet import ProtoNet
 from archs.train import launch
-from conf.build import build, locate, signature_hints
-from conf.choices import choices
-from conf.compose import composed
-from conf.parts import data_of, front_end_of, material_of, normalize_of
-from conf.validate import resolve, validate
-from jobs.loaders import EpisodeLoaders
-from preprocessing.episodes import EpisodeBatch
+from g5.config.build import build, locate, signature_hints
+from g5.config.choices import choices
+from g5.config.compose import composed
+from g5.config.parts import data_of, front_end_of, material_of, normalize_of
+from g5.config.validate import resolve, validate
+from g5.tracking.folders import RunFolder
+from g5.tracking.mlflow_logger import MLflowLogger
+from g5.tracking.restore import restore
+from g5.training.loaders import EpisodeLoaders
+from preprocessing.episodes.sampling import EpisodeBatch
 from preprocessing.events import SPLITS, Corpus
+from preprocessing.feature_set import Material
 from preprocessing.frontend import FrontEndStream
-from preprocessing.material import Material
-from tracking.folders import RunFolder
-from tracking.mlflow_logger import MLflowLogger
-from tracking.restore import restore
 
 ROOT = Path(__file__).resolve().parent.parent
 CONF = ROOT / "conf"
@@ -518,7 +518,7 @@ def files(here: Path) -> list[str]:
 def see_run(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) -> Any:
     """A training run: its jobs, its record, its files and its weights, and torch meanwhile."""
     seen: list[Any] = []
-    fit = jobs.train._fit
+    fit = g5.runs.train._fit
 
     def spied_fit(*parts: Any) -> None:
         seen.append(("threads", torch.get_num_threads()))
@@ -542,18 +542,18 @@ def see_run(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) -> An
             seen.append(("model", checkpoint.name))
 
     monitor = SimpleNamespace(start=lambda: seen.append("system metrics"), stop=lambda: None)
-    patch.setattr(tracking.mlflow_logger, "_system_monitor", lambda logger: monitor)
-    patch.setattr(jobs.record, "MLflowLogger", Record)
-    patch.setattr(jobs.train, "_fit", spied_fit)
-    patch.setattr(jobs.train, "evaluate", lambda config, restored, *_: seen.append("test"))
+    patch.setattr(g5.tracking.mlflow_logger, "_system_monitor", lambda logger: monitor)
+    patch.setattr(g5.tracking.record, "MLflowLogger", Record)
+    patch.setattr(g5.runs.train, "_fit", spied_fit)
+    patch.setattr(g5.runs.train, "evaluate", lambda config, restored, *_: seen.append("test"))
     patch.setattr(
-        jobs.train, "evaluate_checkpoint", lambda path, *_, **__: seen.append("only test")
+        g5.runs.train, "evaluate_checkpoint", lambda path, *_, **__: seen.append("only test")
     )
     # Three processes for each checkpoint.
-    patch.setattr(tracking.checkpoints, "git_revision", lambda: None)
+    patch.setattr(g5.tracking.checkpoints, "git_revision", lambda: None)
     # Inductor would take a minute.
     patch.setattr(nn.Module, "compile", lambda self: seen.append("compiled"))
-    jobs.train.run(config)
+    g5.runs.train.run(config)
     for checkpoint in sorted(here.rglob("last.ckpt")):
         content = torch.load(checkpoint, weights_only=True)
         seen.append(("weights", digest(*content["state_dict"].values()), content["global_step"]))
@@ -573,7 +573,7 @@ NO_VALIDATION: Any = SimpleNamespace(val_labels=[], train_counts=[])
 
 def see_encoder(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) -> Any:
     """Two training steps: what the encoder is given, what comes out of it, and the losses."""
-    module = jobs.train.Training(config, job=None)._module(NO_VALIDATION)
+    module = g5.runs.train.Training(config, job=None)._module(NO_VALIDATION)
     seen: list[Any] = []
     module.model.register_forward_hook(lambda _, args, z: seen.append((digest(args[0]), digest(z))))
     module.train()
@@ -615,8 +615,8 @@ def see_episodes(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) 
 def see_test(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) -> Any:
     """The test of a checkpoint, without its figures."""
     restored = restore(config["arch"]["training"]["load_weight_from"])
-    patch.setattr(jobs.test, "_write", lambda *_: {})
-    result = jobs.test.evaluate(config, restored, material(config), RunFolder(here), None)
+    patch.setattr(g5.runs.test, "_write", lambda *_: {})
+    result = g5.runs.test.evaluate(config, restored, material(config), RunFolder(here), None)
     return len(result.scores.accuracy_E), result.interval, digest(result.scores.logits_AN.tobytes())
 
 
@@ -656,13 +656,13 @@ def see_corpus(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) ->
 def see_procedural(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) -> Any:
     """The recordings and their tables as they are made, where they go, and by how many workers."""
     workers: list[int] = []
-    made = preprocessing.procedural._made
+    made = preprocessing.synthetic.procedural._made
 
     def spied_made(todo: Any, count: int) -> Any:
         workers.append(count)
         return made(todo, 1)
 
-    patch.setattr(preprocessing.procedural, "_made", spied_made)
+    patch.setattr(preprocessing.synthetic.procedural, "_made", spied_made)
     data_of(config).make()  # type: ignore[attr-defined]
     sounds = [path for path in here.rglob("*") if path.suffix in (".wav", ".csv")]
     return {
@@ -673,7 +673,7 @@ def see_procedural(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch
 def see_detection(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) -> Any:
     """What is found by a hardly trained encoder, how it came about, and what is written."""
     seen: list[Any] = []
-    detect, report = detection.detector.Detector.detect, jobs.detect.Report.write
+    detect, report = g5.detection.detector.Detector.detect, g5.detection.job.Report.write
 
     def spied_detect(detector: Any, sound: Any, target: Any) -> Any:
         found = detect(detector, sound, target)
@@ -694,19 +694,19 @@ def see_detection(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch)
     soundfile.write(here / "night.wav", samples, 6000)
     marks = [(0.4, 0.5), (1.0, 1.2), (2.0, 2.8)]
     (here / "calls.txt").write_text("".join(f"{a}\t{b}\tx\n" for a, b in marks))
-    patch.setattr(detection.detector.Detector, "detect", spied_detect)
-    patch.setattr(jobs.detect.Report, "write", spied_report)
-    patch.setattr(jobs.detect, "resolve", lambda _: config)
+    patch.setattr(g5.detection.detector.Detector, "detect", spied_detect)
+    patch.setattr(g5.detection.job.Report, "write", spied_report)
+    patch.setattr(g5.detection.job, "resolve", lambda _: config)
     trained = Path(config["arch"]["training"]["load_weight_from"])
-    jobs.detect.detect(trained, here / "night.wav", here / "calls.txt", here / "out", None, [])
+    g5.detection.job.detect(trained, here / "night.wav", here / "calls.txt", here / "out", None, [])
     return seen, sorted(path.suffix for path in here.rglob("*") if path.is_file())
 
 
 def see_trainer(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) -> Any:
     """What Lightning is asked for; this machine need not have it."""
     asked: dict[str, Any] = {}
-    patch.setattr(jobs.train.pl, "Trainer", lambda **keywords: asked.update(keywords))
-    jobs.train.Training(config, job=None)._trainer(RunFolder(here), None)
+    patch.setattr(g5.runs.train.pl, "Trainer", lambda **keywords: asked.update(keywords))
+    g5.runs.train.Training(config, job=None)._trainer(RunFolder(here), None)
     return {key: value for key, value in asked.items() if isinstance(value, str | int)}
 
 
@@ -735,7 +735,7 @@ def see_callbacks(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch)
     """A scripted run: which epochs it has, keeps, calls the best, and tells the user of."""
     folder = RunFolder(here)
     folder.checkpoints.mkdir()
-    trainer = jobs.train.Training(config, job=None)._trainer(folder, None)
+    trainer = g5.runs.train.Training(config, job=None)._trainer(folder, None)
     loader = DataLoader(TensorDataset(torch.zeros(1, 1)))
     with contextlib.redirect_stdout(io.StringIO()) as told:
         trainer.fit(Scripted(), loader, loader)
@@ -893,7 +893,7 @@ HYDRA = {
 def see_launch(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) -> Any:
     """`archs/train.py`: where the job is, and what lies about afterwards."""
     seen: list[str] = []
-    patch.setattr(jobs.train, "run", lambda *_, **__: seen.append(os.path.relpath(".", here)))
+    patch.setattr(g5.runs.train, "run", lambda *_, **__: seen.append(os.path.relpath(".", here)))
     patch.setattr("sys.argv", [])
     launch(config["overrides"], multirun=config["multirun"])
     return seen, sorted(str(path.relative_to(here)) for path in here.rglob("*"))

@@ -14,9 +14,10 @@ import pytest
 import soundfile
 from omegaconf import DictConfig, OmegaConf
 
-from preprocessing import datasets, recordings
-from preprocessing.datasets import ClipsData, DcaseData, RavenData
-from preprocessing.errors import UserError
+from g5.common.errors import UserError
+from preprocessing import recordings
+from preprocessing.datasets import folders as datasets
+from preprocessing.datasets.folders import ClipsData, DcaseData, RavenData
 from preprocessing.events import CORPUS_COLUMNS, RECORDING_COLUMNS, Corpus
 
 HEAD = "Audiofilename,Starttime,Endtime,"

@@ -17,26 +17,26 @@ import torch
 
 from archs.v1.arch import ProtoNetV1
 from archs.v2.arch import ProtoNetV2
-from detection.adapt import Steps
-from detection.curve import Shape, crossing, hysteresis, joined, maxima, smoothed
-from detection.detector import Detector
-from detection.embed import Embedder, in_order
-from detection.finetune import finetuned
-from detection.prototypes import clusters, refined
-from detection.scorer import cross_scored, peaks
-from detection.sound import Sound, Sounds
-from detection.support import free, targets_of
-from detection.template import correlated
-from detection.threshold import calibrate
-from detection.windows import Scale, scales_of
-from jobs.detected import picture_of
+from g5.common.errors import UserError
+from g5.detection.adapt import Steps
+from g5.detection.curve import Shape, crossing, hysteresis, joined, maxima, smoothed
+from g5.detection.detector import Detector
+from g5.detection.embed import Embedder, in_order
+from g5.detection.finetune import finetuned
+from g5.detection.prototypes import clusters, refined
+from g5.detection.results import picture_of
+from g5.detection.scorer import cross_scored, peaks
+from g5.detection.sound import Sound, Sounds
+from g5.detection.support import free, targets_of
+from g5.detection.template import correlated
+from g5.detection.threshold import calibrate
+from g5.detection.windows import Scale, scales_of
+from g5.tracking.restore import Restored
 from preprocessing import audio
 from preprocessing.audio import content_hash
-from preprocessing.errors import UserError
 from preprocessing.frontend import LogMel
 from preprocessing.normalize import Normalize
 from tests.conftest import ROOT, run_g5, run_train
-from tracking.restore import Restored
 
 RATE = 8000
 CPU = torch.device("cpu")
@@ -620,7 +620,7 @@ def test_a_folder_is_accounted_for_and_resumed(job, tmp_path, night, capsys, mon
     assert "corrupt: " in error
     assert "Warning" not in error
 
-    monkeypatch.setattr("detection.detector.Detector.detect", None)
+    monkeypatch.setattr("g5.detection.detector.Detector.detect", None)
     assert job(*arguments) == 1
     assert predictions(tmp_path / "found").equals(found), "nothing is done twice"
 
@@ -657,7 +657,7 @@ def test_what_is_no_fault_of_a_recording_is_tried_again(job, tmp_path, capsys, m
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("preprocessing.shards.Shard.write", lambda *_: full_disk(full))
+        patch.setattr("preprocessing.store.shards.Shard.write", lambda *_: full_disk(full))
         assert job(*arguments) == 1
     error = capsys.readouterr().err
     assert "the disk is full; free some space and run again" in error
@@ -675,7 +675,7 @@ def test_what_is_no_fault_of_a_recording_is_tried_again(job, tmp_path, capsys, m
 
 
 def full_disk(write) -> None:
-    from preprocessing.atomic import disk_errors
+    from g5.common.atomic import disk_errors
 
     with disk_errors(Path("outputs/store")):
         write()
@@ -712,7 +712,7 @@ def test_only_what_a_detection_wrote_is_replaced(job, tmp_path, capsys, monkeypa
     for path in (out / "candidates.csv", out / "ledger.csv", out / "predictions.csv"):
         path.write_text("file,start_s,end_s,label\nnight.wav,1,1.3,up\n")
         with monkeypatch.context() as patch:
-            patch.setattr("jobs.detect.scan", None)  # told before any recording is hashed
+            patch.setattr("g5.detection.job.scan", None)  # told before any recording is hashed
             assert job("night.wav", "--support", str(path), "-o", "out") == 1
         assert f"{path.name}: is an input, {said}" in capsys.readouterr().err
         path.unlink()
@@ -796,7 +796,7 @@ def test_boxes_restrict_the_band(job, tmp_path):
 
 
 def test_detection_has_settings_of_its_own_in_an_old_checkpoint(checkpoints, tmp_path):
-    from conf.compose import on_checkpoint
+    from g5.config.compose import on_checkpoint
 
     stored = torch.load(checkpoints["v1"], weights_only=True)["g5"]["config"]
     old = {key: value for key, value in stored.items() if key != "detection"}
@@ -905,8 +905,8 @@ def test_output_is_identical_for_any_number_of_workers(job, tmp_path):
 
 STOPPED = """
 import time
-from detection.embed import Embedder
-from main import main
+from g5.detection.embed import Embedder
+from g5.cli.main import main
 blocks = Embedder._blocks
 def waiting(self, sound, *more):
     for number, block in enumerate(blocks(self, sound, *more)):

@@ -16,21 +16,21 @@ import soundfile
 import torch
 
 from archs.v1.arch import ProtoNetV1
-from preprocessing.errors import UserError
-from preprocessing.frontend import LogMel
-from preprocessing.normalize import Normalize, scalar_stats
-from tests.conftest import run_g5
-from transfer.embedding import (
+from g5.common.errors import UserError
+from g5.embeddings.embedding import (
     EmbedSettings,
     date_of,
     embed_recordings,
     embed_stretch,
     source_of,
 )
-from transfer.encoders import LoadedEncoder, load_encoder
-from transfer.labels import examples, read_labels, rows_of_labels
-from transfer.vectors import EncoderFacts, VectorStore, load
-from transfer.windows import window_starts
+from g5.embeddings.encoders import LoadedEncoder, load_encoder
+from g5.embeddings.vectors import EncoderFacts, VectorStore, load
+from g5.embeddings.windows import window_starts
+from g5.transfer.labels import examples, read_labels, rows_of_labels
+from preprocessing.frontend import LogMel
+from preprocessing.normalize import Normalize, scalar_stats
+from tests.conftest import ROOT, run_g5
 
 RATE_HZ = 8000
 ENCODER = "tests.user_encoders.Good"
@@ -206,7 +206,13 @@ def test_other_encoders_and_empty_places_are_refused(field, capsys):
 def test_killed_it_keeps_whole_recordings(field):
     for number in range(20):
         tone(field / "many" / f"{number:03d}.wav", 10.0, 400 + number, number)
-    command = [sys.executable, "-c", "from main import main; main()", "embed", ENCODER, "many"]
+    command = [
+        sys.executable,
+        str(ROOT / "main.py"),
+        "embed",
+        ENCODER,
+        "many",
+    ]
     command += ["-o", "many.store", "embed.hop_s=0.01"]
     job = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60

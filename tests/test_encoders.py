@@ -9,10 +9,10 @@ import torch
 
 from archs.blocks import blocks_of
 from archs.encoders.handcrafted import Handcrafted
-from preprocessing.errors import UserError
+from g5.common.errors import UserError
+from g5.embeddings.encoders import load_encoder, save_encoder
+from g5.transfer.contracts import check_encoder, check_head, checkpointed, chunked
 from tests.conftest import run_g5
-from transfer.encoders import load_encoder, save_encoder
-from transfer.promises import check_encoder, check_head, checkpointed, chunked
 
 WAV2VEC2 = (
     "encoder.weights=random", "encoder.n_layers=1", "encoder.width=32", "encoder.n_heads=2",
@@ -294,7 +294,7 @@ def test_the_verb(place, capsys):
 
 
 def test_long_clips_that_do_not_fit_are_said(monkeypatch):
-    monkeypatch.setattr("transfer.promises._memory", lambda: 2**20)
+    monkeypatch.setattr("g5.transfer.contracts._memory", lambda: 2**20)
     (problem,) = [f.problem for f in check_encoder(load_encoder(f"{USERS}.Good")) if f.problem]
     assert "GiB for one step" in problem
     assert "finetune.checkpointing=true" in problem

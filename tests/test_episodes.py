@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 from torch.utils.data import DataLoader
 
-from preprocessing.clips import ClipReader
-from preprocessing.episodes import (
+from g5.common.errors import UserError
+from preprocessing.episodes.clips import ClipReader
+from preprocessing.episodes.sampling import (
     EPISODES_PER_DRAW,
     EpisodeDataset,
     EpisodeIndexSampler,
@@ -23,7 +24,6 @@ from preprocessing.episodes import (
     plan_clips,
     separable,
 )
-from preprocessing.errors import UserError
 
 RATE_HZ = 100.0
 

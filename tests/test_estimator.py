@@ -12,14 +12,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
-from conf.choices import choices
-from conf.nodes import read_node
-from preprocessing.errors import UserError
-from transfer import EmbeddingHead
-from transfer.estimator import NETWORKS
-from transfer.prototype import PrototypeHead
-from transfer.saved import SavedHead, fit_head, load_head, make_head, save_head
-from transfer.vectors import EncoderFacts
+from g5.common.errors import UserError
+from g5.config.choices import choices
+from g5.config.nodes import read_node
+from g5.embeddings.vectors import EncoderFacts
+from g5.transfer import EmbeddingHead
+from g5.transfer.heads.estimator import NETWORKS
+from g5.transfer.heads.prototype import PrototypeHead
+from g5.transfer.heads.saved import SavedHead, fit_head, load_head, make_head, save_head
 
 FACTS = EncoderFacts("small", "0123", 16, 22050, 1.0)
 FAST: dict[str, Any] = {"max_epochs": 15, "hidden_dim": 16}
@@ -202,7 +202,9 @@ def test_a_head_with_foreign_types_is_refused(owls, tmp_path):
     data = skops.io.dumps(PrototypeHead().fit(*owls))  # a class that is not scikit-learn's
     content["skops"] = torch.frombuffer(bytearray(data), dtype=torch.uint8)
     torch.save(content, tmp_path / "foreign.head")
-    with pytest.raises(UserError, match=r"holds transfer.prototype.PrototypeHead, which is not"):
+    with pytest.raises(
+        UserError, match=r"holds g5.transfer.heads.prototype.PrototypeHead, which is not"
+    ):
         load_head(tmp_path / "foreign.head")
 
 
@@ -215,7 +217,7 @@ def test_the_yaml_says_what_the_signature_says():
     }
     for network in NETWORKS:
         node = read_node("head", network)
-        assert node.pop("_target_") == "transfer.estimator.EmbeddingHead"
+        assert node.pop("_target_") == "g5.transfer.heads.estimator.EmbeddingHead"
         assert node.pop("network") == network
         assert node == {key: defaults[key] for key in node}
         assert defaults.keys() - node.keys() == {"network", "task", "seed", "device"}

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from preprocessing.errors import UserError
+from g5.common.errors import UserError
 from preprocessing.events import CORPUS_COLUMNS, RECORDING_COLUMNS, Corpus, Problem, at_rows
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from g5.common.errors import UserError
 from preprocessing.annotations import SUFFIXES, UnknownFormat, format_of, read_events, write_events
-from preprocessing.errors import UserError
 from preprocessing.events import EVENT_COLUMNS, Problem
 
 RAVEN = "Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tLow Freq (Hz)\tHigh Freq (Hz)"

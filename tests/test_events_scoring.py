@@ -10,9 +10,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.stats import hmean
 
-from evaluation.event_errors import errors
-from evaluation.event_scores import bootstrap, oracle, score_events
-from evaluation.events import (
+from g5.common.errors import UserError
+from g5.evaluation.events.errors import errors
+from g5.evaluation.events.ground_truth import Truth, read_predictions, read_truth
+from g5.evaluation.events.matching import (
     FAIR,
     FLOOR,
     MODES,
@@ -26,8 +27,7 @@ from evaluation.events import (
     reference,
     scores,
 )
-from evaluation.ground_truth import Truth, read_predictions, read_truth
-from preprocessing.errors import UserError
+from g5.evaluation.events.scores import bootstrap, oracle, score_events
 
 
 def counted(events: list[tuple], predictions: list[tuple], mode: str = OFFICIAL) -> tuple:
@@ -401,7 +401,7 @@ def test_errors_are_told_apart():
 
 def test_psds_by_the_library():
     pytest.importorskip("psds_eval")
-    from evaluation.psds import psds, why_not
+    from g5.evaluation.events.psds import psds, why_not
 
     truth = truth_of({"a": CALLS}, {"a": 3600.0})
     perfect = predicted([("a", 10, 11, 0.9), ("a", 20, 21, 0.8)])

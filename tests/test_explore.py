@@ -9,18 +9,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evaluation.projection import frame
-from preprocessing.errors import UserError
+from g5.common.errors import UserError
+from g5.embeddings.projection import frame
+from g5.embeddings.search import novelty, search
+from g5.embeddings.vectors import EncoderFacts, VectorStore
+from g5.embeddings.whitening import Whitening
+from g5.transfer.explore.clusters import cluster_vectors
+from g5.transfer.explore.map_page import outside
+from g5.transfer.explore.verification import equal_error_rate, verification, verification_pairs
+from g5.transfer.labelling.strategies import STRATEGIES, Pool, choose, unit
+from g5.web.journal import Entry, Journal, clip_of
 from tests.conftest import run_g5
 from tests.labelled_store import kind_of, make_store
-from transfer.clusters import cluster_vectors
-from transfer.journal import Entry, Journal, clip_of
-from transfer.map_page import outside
-from transfer.search import novelty, search
-from transfer.strategies import STRATEGIES, Pool, choose, unit
-from transfer.vectors import EncoderFacts, VectorStore
-from transfer.verification import equal_error_rate, verification, verification_pairs
-from transfer.whitening import Whitening
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((300, 16)).astype(np.float16)

@@ -13,12 +13,12 @@ import pytest
 import soundfile
 import torch
 
-import preprocessing.store_writer as writer_module
+import preprocessing.store.writer as writer_module
+from g5.common.atomic import disk_errors
+from g5.common.errors import UserError
 from preprocessing import audio, features
-from preprocessing.atomic import disk_errors
-from preprocessing.errors import UserError
 from preprocessing.frontend import PCEN, FrontEnd, LogMel
-from preprocessing.store import Store
+from preprocessing.store.store import Store
 
 SR = 8000
 MEL = {"sr": SR, "n_fft": 256, "hop_mel": 100, "n_mels": 20, "fmin": 50, "fmax": 4000}
@@ -274,7 +274,7 @@ RUN = """
 import sys, time
 import pandas as pd
 from preprocessing import audio, features
-from preprocessing.errors import UserError
+from g5.common.errors import UserError
 from tests.test_features import log_mel
 blocks = audio.blocks
 def slow(path, **settings):
@@ -283,7 +283,7 @@ def slow(path, **settings):
         yield block
     print(path, flush=True)
 audio.blocks = slow
-import preprocessing.store_writer as writer
+import preprocessing.store.writer as writer
 writer.SHARD_BYTES = int(sys.argv[3])
 try:
     features.build(

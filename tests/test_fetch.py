@@ -16,10 +16,10 @@ from types import SimpleNamespace
 
 import pytest
 
-import preprocessing.fetch
-from preprocessing.errors import UserError
-from preprocessing.fetch import fetch
-from preprocessing.unpack import unpack
+import preprocessing.datasets.fetch
+from g5.common.errors import UserError
+from preprocessing.datasets.fetch import fetch
+from preprocessing.datasets.unpack import unpack
 from tests.conftest import run_g5
 
 RECORD = 10829604
@@ -106,7 +106,7 @@ MEMBERS = {
 @pytest.fixture
 def server(monkeypatch) -> Iterator[Server]:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr(preprocessing.fetch, "CHUNK", 1 << 14)
+    monkeypatch.setattr(preprocessing.datasets.fetch, "CHUNK", 1 << 14)
     with Server() as server:
         server.files = {"Development_Set.zip": zipped(MEMBERS), "notes.txt": b"read me"}
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
@@ -200,7 +200,7 @@ def test_a_disk_that_fills_up_on_the_way(server, tmp_path: Path, monkeypatch):
         yield b"x"
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(preprocessing.fetch, "track", full)
+    monkeypatch.setattr(preprocessing.datasets.fetch, "track", full)
     with pytest.raises(UserError, match="the disk is full"):
         get(server, tmp_path)
 

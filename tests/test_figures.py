@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evaluation.figures import (
+from g5.common.errors import UserError
+from g5.embeddings.projection import has_umap
+from g5.evaluation.figures import (
     capacity_curve,
     confidence_histogram,
     confusion_matrix,
@@ -23,11 +25,9 @@ from evaluation.figures import (
     training_curves,
     worst_confusions,
 )
-from evaluation.figures.curves import capacity_told
-from evaluation.history import COLUMNS, best_epoch, read_history, verdict
-from evaluation.intervals import mean_interval
-from evaluation.projection import has_umap
-from preprocessing.errors import UserError
+from g5.evaluation.figures.curves import capacity_told
+from g5.evaluation.history import COLUMNS, best_epoch, read_history, verdict
+from g5.evaluation.intervals import mean_interval
 
 INTERVAL = mean_interval(np.linspace(0.4, 0.8, 1000))
 
@@ -202,7 +202,7 @@ def test_every_name_of_a_hundred_classes_stands_beside_its_row(tmp_path, monkeyp
             seen.append(figure)
             yield figure
 
-    monkeypatch.setattr("evaluation.figures.classes.drawing", spy)
+    monkeypatch.setattr("g5.evaluation.figures.classes.drawing", spy)
     confusion_CC, labels = make_confusion(100)
     confusion_matrix(confusion_CC, labels, tmp_path / "confusion.png")
     figure = seen[0]
@@ -257,7 +257,7 @@ def titles(monkeypatch, module):
             yield figure
             seen.append(figure.get_suptitle())
 
-    monkeypatch.setattr(f"evaluation.figures.{module}.drawing", spy)
+    monkeypatch.setattr(f"g5.evaluation.figures.{module}.drawing", spy)
     return seen
 
 
@@ -405,7 +405,7 @@ def test_matplotlib_is_imported_late_and_pyplot_never(tmp_path):
     code = f"""
 import pathlib, sys
 import numpy as np
-from evaluation.figures import confusion_matrix
+from g5.evaluation.figures import confusion_matrix
 for heavy in ("matplotlib", "torch", "sklearn", "scipy"):
     assert heavy not in sys.modules, heavy
 confusion_matrix(np.eye(3) * 5, list("abc"), pathlib.Path({str(tmp_path)!r}) / "c.png")

@@ -10,13 +10,13 @@ import soundfile
 import torch
 
 from archs.blocks import blocks_of
-from conf.nodes import read_section
-from preprocessing.errors import UserError
+from g5.common.errors import UserError
+from g5.config.nodes import read_section
+from g5.embeddings.encoders import load_encoder
+from g5.transfer.finetune import FinetuneSettings, FineTuning, read_clips
+from g5.transfer.labels import read_labels
 from tests.conftest import run_g5
 from tests.test_encoders import small_onnx
-from transfer.encoders import load_encoder
-from transfer.finetune import FinetuneSettings, FineTuning, read_clips
-from transfer.labels import read_labels
 
 ENCODER = "tests.user_encoders.Good"
 SHORT = ("finetune.frozen_epochs=2", "finetune.epochs=4", "finetune.batch_size=8")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from preprocessing.errors import UserError
-from tracking.folders import RunFolder, claim
+from g5.common.errors import UserError
+from g5.tracking.folders import RunFolder, claim
 
 
 def train(root: Path, exp_name: str = "v2_run", *, resume: bool = False, job: int | None = None):
@@ -132,7 +132,7 @@ def test_leftovers_of_a_killed_run_are_swept(tmp_path: Path) -> None:
 
 HOLDER = """
     import sys, time
-    from tracking.folders import claim
+    from g5.tracking.folders import claim
     job = int(sys.argv[2]) if len(sys.argv) > 2 else None
     folder = claim(sys.argv[1], "base", "v2_run", training=True, resume=False, job=job)
     (folder.checkpoints / "last.ckpt").write_text("live")

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from conf.build import build
-from conf.compose import composed
-from preprocessing.errors import UserError
+from g5.common.errors import UserError
+from g5.config.build import build
+from g5.config.compose import composed
 from preprocessing.frontend import PCEN, FrontEnd, LogMel, decay_matrix, mel_basis, smooth
 
 SR = 22050

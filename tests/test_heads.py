@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from archs.heads import LinearHead, MLPHead, ResidualHead
-from preprocessing.errors import UserError
-from transfer import EmbeddingClassifier
+from g5.common.errors import UserError
+from g5.transfer import EmbeddingClassifier
 
 HEADS = {
     "linear": lambda: LinearHead(input_dim=12, n_outputs=5),

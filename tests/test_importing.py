@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from preprocessing.errors import UserError
+from g5.common.errors import UserError
+from g5.embeddings.importing import read_embeddings
+from g5.embeddings.vectors import VectorStore
 from tests.conftest import run_g5
-from transfer.importing import read_embeddings
-from transfer.vectors import VectorStore
 
 X = np.arange(12, dtype=np.float32).reshape(3, 4) / 8
 FILES = ["a/x.wav", "a/x.wav", "y.wav"]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from evaluation.intervals import Interval, mean_interval, resampled_interval
+from g5.evaluation.intervals import Interval, mean_interval, resampled_interval
 
 
 def test_mean_and_half_width_by_hand():

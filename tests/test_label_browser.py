@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from g5.embeddings.vectors import VectorStore
+from g5.web.journal import Journal
 from preprocessing.annotations import read_events
 from tests.conftest import run_g5
 from tests.labelled_store import CLASSES, kind_of, make_store
-from transfer.journal import Journal
-from transfer.vectors import VectorStore
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = (
@@ -135,7 +135,7 @@ def check_exports(folder: Path, monkeypatch) -> None:
 
 
 def clips(store: VectorStore) -> list:
-    from transfer.journal import clip_of
+    from g5.web.journal import clip_of
 
     index = store.index
     return [clip_of(*c) for c in zip(index["file"], index["start_s"], index["end_s"], strict=True)]

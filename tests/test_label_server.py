@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from conf.nodes import read_section
+from g5.config.nodes import read_section
+from g5.transfer.labelling.server import LabelServer
+from g5.transfer.labelling.session import Session, Settings
+from g5.transfer.settings import Label
+from g5.web.journal import Journal
 from tests.labelled_store import CLASSES, make_store
-from transfer.journal import Journal
-from transfer.label_server import LabelServer
-from transfer.labelling import Session, Settings
-from transfer.settings import Label
 
 
 @pytest.fixture

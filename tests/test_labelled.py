@@ -5,8 +5,8 @@ from collections import Counter
 import pytest
 import torch
 
-from preprocessing.errors import UserError
-from preprocessing.labelled import LabelledDataset
+from g5.common.errors import UserError
+from preprocessing.episodes.labelled import LabelledDataset
 from tests.test_episodes import reader, table
 
 EVENTS = table([40], [3], [2], [5], [1])  # one common class among rare ones

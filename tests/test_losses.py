@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from archs import losses
-from evaluation.per_class import recall_table
-from preprocessing.balance import balanced_rows
+from g5.evaluation.report.per_class import recall_table
+from preprocessing.episodes.balance import balanced_rows
 
 COUNTS = torch.tensor([900, 90, 10])
 

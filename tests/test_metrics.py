@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evaluation.metrics import (
+from g5.evaluation.metrics import (
     class_scores,
     open_set_auroc,
     probability_scores,

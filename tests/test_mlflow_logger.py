@@ -21,18 +21,18 @@ import torch
 from pytorch_lightning.utilities import rank_zero_only
 from torch.utils.data import DataLoader
 
-from preprocessing.errors import UserError
+from g5.common.errors import UserError
+from g5.tracking import folders, mlflow_places, mlflow_writer
+from g5.tracking.checkpoints import save
+from g5.tracking.folders import RunFolder, claim
+from g5.tracking.mlflow_logger import MLflowLogger, flatten, metric_name
+from g5.tracking.mlflow_places import is_remote, local_uri, notice_old_mlruns, quiet, redacted
 from tests.test_checkpoints import checkpoint
-from tracking import folders, mlflow_places, mlflow_writer
-from tracking.checkpoints import save
-from tracking.folders import RunFolder, claim
-from tracking.mlflow_logger import MLflowLogger, flatten, metric_name
-from tracking.mlflow_places import is_remote, local_uri, notice_old_mlruns, quiet, redacted
 
 FIRST_USE = """
     import sys
-    from tracking.folders import claim
-    from tracking.mlflow_logger import MLflowLogger
+    from g5.tracking.folders import claim
+    from g5.tracking.mlflow_logger import MLflowLogger
     folder = claim(sys.argv[1], "base", "first", training=True, resume=False, job=None)
     with MLflowLogger(
         root=sys.argv[1], experiment="first", run_name="first", folder=folder, resume=False,

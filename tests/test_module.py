@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from archs.classifier import CosineClassifier, SupervisedContrast
-from archs.module import FewShotModule, make_scheduler, step_seed
 from archs.v1.arch import ProtoNetV1
-from preprocessing.episodes import EpisodeBatch
-from preprocessing.labelled import LabelledBatch
+from g5.training.module import FewShotModule, make_scheduler, step_seed
+from preprocessing.episodes.labelled import LabelledBatch
+from preprocessing.episodes.sampling import EpisodeBatch
 from preprocessing.normalize import Normalize
 
 TRAINING = {

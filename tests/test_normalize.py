@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from preprocessing.errors import UserError
+from g5.common.errors import UserError
 from preprocessing.normalize import SMALLEST_STD, Normalize, scalar_stats
 
 

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 
-from evaluation import page
+from g5.web import page
 
 EVIL = "<script>alert('ä & \"b\"')</script>"
 

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evaluation.per_class import most_different, recall_figure, recall_table, told
+from g5.embeddings.vectors import VectorStore
+from g5.evaluation.report.per_class import most_different, recall_figure, recall_table, told
+from g5.transfer.heads.imbalance import remedies
 from tests.conftest import run_g5
 from tests.labelled_store import facts
-from transfer.remedies import remedies
-from transfer.vectors import VectorStore
 
 COUNTS = {"common": 120, "some": 24, "rare": 8}
 

@@ -16,11 +16,9 @@ import pytest
 import soundfile
 import yaml
 
-from preprocessing import procedural
-from preprocessing.errors import UserError
-from preprocessing.procedural import ProceduralData
-from preprocessing.recipe import SPLITS, Settings, check, make_recording, members, species_name
-from preprocessing.soundscape import (
+from g5.common.errors import UserError
+from preprocessing.synthetic import procedural
+from preprocessing.synthetic.mixing import (
     Call,
     Response,
     audible,
@@ -30,8 +28,17 @@ from preprocessing.soundscape import (
     random_channel,
     reverberation,
 )
-from preprocessing.species import KINDS, draw, vary
-from preprocessing.synthesis import render
+from preprocessing.synthetic.procedural import ProceduralData
+from preprocessing.synthetic.rendering import render
+from preprocessing.synthetic.scenes import (
+    SPLITS,
+    Settings,
+    check,
+    make_recording,
+    members,
+    species_name,
+)
+from preprocessing.synthetic.species import KINDS, draw, vary
 
 ROOT = Path(__file__).parents[1]
 SR = 16000
@@ -290,7 +297,7 @@ def test_a_recording_depends_on_seed_split_and_number_alone():
     first = [make_recording(settings(), "train", i)[0] for i in (0, 1)]
     # In another order, after others, with the species not remembered.
     make_recording(settings(seed=9), "val", 0)
-    from preprocessing import recipe
+    from preprocessing.synthetic import scenes as recipe
 
     recipe._species.cache_clear()
     again = [make_recording(settings(), "train", i)[0] for i in (1, 0)][::-1]
@@ -433,7 +440,7 @@ def test_a_whole_set_is_recognised_and_a_damaged_one_mended(made, tmp_path):
 
 KILLED = """
 import json, sys
-from preprocessing.procedural import ProceduralData
+from preprocessing.synthetic.procedural import ProceduralData
 ProceduralData(**json.loads(sys.argv[1])).make()
 """
 

@@ -10,15 +10,15 @@ import torch
 from torch import nn
 
 from archs.protonet import Encoder, ProtoNet
-from evaluation.checks import ProtocolError, check_disjoint, check_model, check_sources
-from evaluation.protocol import run_test
-from evaluation.raw_features import training_statistics
-from evaluation.refinement import Refined
-from evaluation.scoring import embed_plan, episode_logits, evaluate_episodes
-from evaluation.summary import printable, summary_text
-from preprocessing.clips import ClipReader
-from preprocessing.episodes import EpisodeSampler, plan_clips
-from preprocessing.errors import UserError
+from g5.common.errors import UserError
+from g5.evaluation.episodes.checks import ProtocolError, check_disjoint, check_model, check_sources
+from g5.evaluation.episodes.protocol import run_test
+from g5.evaluation.episodes.raw_features import training_statistics
+from g5.evaluation.episodes.refinement import Refined
+from g5.evaluation.episodes.scoring import embed_plan, episode_logits, evaluate_episodes
+from g5.evaluation.report.summary import printable, summary_text
+from preprocessing.episodes.clips import ClipReader
+from preprocessing.episodes.sampling import EpisodeSampler, plan_clips
 from preprocessing.events import Corpus
 from preprocessing.normalize import Normalize
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from evaluation.raw_features import (
+from g5.evaluation.episodes.raw_features import (
     NearestPrototype,
     RawStatistics,
     raw_feature_scores,
@@ -14,9 +14,9 @@ from evaluation.raw_features import (
     training_statistics,
     z_scored,
 )
-from evaluation.scoring import evaluate_episodes
-from preprocessing.clips import ClipReader
-from preprocessing.episodes import ClipPlan, EpisodeSampler, plan_clips
+from g5.evaluation.episodes.scoring import evaluate_episodes
+from preprocessing.episodes.clips import ClipReader
+from preprocessing.episodes.sampling import ClipPlan, EpisodeSampler, plan_clips
 
 RATE_HZ, N_MELS = 10, 6
 

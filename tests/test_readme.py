@@ -16,12 +16,12 @@ import pandas as pd
 import pytest
 import soundfile
 
+from g5.embeddings.vectors import VectorStore
+from g5.web.journal import Entry, Journal, clip_of
 from preprocessing.annotations import write_events
-from preprocessing.datasets import DcaseData
+from preprocessing.datasets.folders import DcaseData
 from preprocessing.events import SPLITS
 from tests.conftest import ROOT, run_g5, run_train
-from transfer.journal import Entry, Journal, clip_of
-from transfer.vectors import VectorStore
 
 SETS = {"train": "Training_Set", "val": "Validation_Set", "test": "Evaluation_Set"}
 CUTS = ("debug=fast", "logger=none", "arch.training.max_epochs=1")

@@ -11,17 +11,17 @@ import torch
 import yaml
 from torch import nn
 
-from evaluation.about import About, class_table
-from evaluation.gallery import draw_test
-from evaluation.mistakes import OF_A_PAIR, confident_mistakes
-from evaluation.model_card import write_model_card
-from evaluation.page import Budget
-from evaluation.report import write_report
-from evaluation.scoring import embed_plan, evaluate_episodes
+from g5.evaluation.episodes.mistakes import OF_A_PAIR, confident_mistakes
+from g5.evaluation.episodes.scoring import embed_plan, evaluate_episodes
+from g5.evaluation.report.about import About, class_table
+from g5.evaluation.report.gallery import draw_test
+from g5.evaluation.report.model_card import write_model_card
+from g5.evaluation.report.report import write_report
+from g5.tracking.restore import Restored
+from g5.web.page import Budget
 from tests.test_figures import good
 from tests.test_page import parsed
 from tests.test_protocol import N_MELS, NONE, World, make_model
-from tracking.restore import Restored
 
 NAMES = ["Mönchsgrasmücke, Gesang <laut>", "Phylloscopus trochiloides viridanus | 'song'", "Uhu"]
 
@@ -42,14 +42,14 @@ def named(world, root):
 
 
 def about_of(world, model, root, **changes):
-    """What `jobs.test` says of a checkpoint."""
+    """What `g5.runs.test` says of a checkpoint."""
     config = {
         "arch": {
             "name": "v9",
             "training": {"max_epochs": 5, "optimizer": "adam", "learning_rate": 1e-3},
             "episodes": {"episodes_per_epoch": 1000, "n_way": 4, "k_shot": 3},
         },
-        "data": {"_target_": "preprocessing.datasets.ClipsData"},
+        "data": {"_target_": "preprocessing.datasets.folders.ClipsData"},
         "path": {"train_dir": "/somewhere/clips.csv"},
         "features": {"clip": "fixed", "clip_s": 1.0},
         "seed": 1,
@@ -128,7 +128,7 @@ def test_a_recording_that_is_gone_costs_its_own_tile_only(tested, figures, tmp_p
 
 def test_a_page_that_would_grow_heavy_leaves_things_out(tested, figures, tmp_path, monkeypatch):
     _, result, about = tested
-    monkeypatch.setattr("evaluation.report.MEGABYTES", 0.3)
+    monkeypatch.setattr("g5.evaluation.report.report.MEGABYTES", 0.3)
     path = write_report(tmp_path / "report.html", result, about, figures)
     assert path.stat().st_size < 0.4e6
     assert "to keep this page light" in path.read_text("utf-8")

@@ -3,7 +3,6 @@
 import dataclasses
 import shutil
 from collections.abc import Callable
-from importlib.resources import files
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,17 +12,18 @@ import pytest
 import torch
 import yaml
 
-import jobs.explain
+import g5.transfer.explore.explain_clip
 import preprocessing.audio
-from conf.nodes import read_section
+from g5.config.choices import CONF
+from g5.config.nodes import read_section
+from g5.embeddings.encoders import LoadedEncoder, load_encoder
+from g5.embeddings.vectors import VectorStore
+from g5.transfer.finetune import FinetuneSettings, FineTuning, read_clips
+from g5.transfer.labelling.session import Session, Settings
+from g5.transfer.labels import read_labels
+from g5.transfer.settings import Label
 from tests.conftest import run_g5
 from tests.labelled_store import CLASSES, kind_of, make_store
-from transfer.encoders import LoadedEncoder, load_encoder
-from transfer.finetune import FinetuneSettings, FineTuning, read_clips
-from transfer.labelling import Session, Settings
-from transfer.labels import read_labels
-from transfer.settings import Label
-from transfer.vectors import VectorStore
 
 GOOD = "tests.user_encoders.Good"
 # What a leaf is changed to, and after that what both sides have.
@@ -81,7 +81,7 @@ BASE = {
     "simulate": ["simulate.strategies=[random,margin]", "simulate.first=6", "simulate.step=6",
                  "simulate.last=18", "simulate.seeds=2"],
 }  # fmt: skip
-YAML = yaml.safe_load(files("conf").joinpath("transfer.yaml").read_text())
+YAML = yaml.safe_load((CONF / "transfer.yaml").read_text())
 LEAVES = [(section, key) for section, node in YAML.items() for key in node]
 
 
@@ -204,9 +204,11 @@ def explain(here: Path, capsys: Any, overrides: list[str], monkeypatch: Any) -> 
     stub = SimpleNamespace(
         model=encoder.module, front_end=encoder.front_end, normalize=lambda x, stats: x
     )
-    monkeypatch.setattr(jobs.explain, "restore", lambda path: stub)
+    monkeypatch.setattr(g5.transfer.explore.explain_clip, "restore", lambda path: stub)
     maps: list[torch.Tensor] = []
-    monkeypatch.setattr(jobs.explain, "_draw", lambda x, map_MT, *a, **k: maps.append(map_MT))
+    monkeypatch.setattr(
+        g5.transfer.explore.explain_clip, "_draw", lambda x, map_MT, *a, **k: maps.append(map_MT)
+    )
     assert run_g5(["explain", "a.ckpt", "audio/rec00.wav:0.2-0.5", *overrides]) == 0
     return maps[0].tolist()
 

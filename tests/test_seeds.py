@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from preprocessing.seeds import seed_all
+from g5.common.seeds import seed_all
+from g5.tracking.checkpoints import load
 from tests.conftest import run_train
-from tracking.checkpoints import load
 
 
 @pytest.fixture(autouse=True)

@@ -13,11 +13,11 @@ import pytest
 import torch
 import yaml
 
+from g5.tracking.checkpoints import load, save
+from g5.tracking.mlflow_model import PACKAGES, save_model
+from g5.tracking.mlflow_places import quiet
+from g5.tracking.restore import restore
 from tests.test_checkpoints import checkpoint
-from tracking.checkpoints import load, save
-from tracking.mlflow_model import PACKAGES, save_model
-from tracking.mlflow_places import quiet
-from tracking.restore import restore
 
 STRANGER = """
     import json, sys
@@ -29,10 +29,10 @@ STRANGER = """
     print("loaded", flush=True)
     z = model.predict(np.load(sys.argv[2]))
     np.save(sys.argv[3], z)
-    import tracking
+    import g5.tracking
     print(json.dumps({
         "rate": model.metadata.metadata["sample_rate_hz"],
-        "code": tracking.__file__,
+        "code": g5.tracking.__file__,
         "modules": sorted({name.partition(".")[0] for name in sys.modules}),
     }))
 """

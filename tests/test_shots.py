@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from evaluation.shots import shot_accuracies
+from g5.evaluation.episodes.shots import shot_accuracies
 from preprocessing.normalize import Normalize
 from tests.conftest import run_g5, run_train
 from tests.test_protocol import N_MELS, World, make_model

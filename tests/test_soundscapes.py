@@ -8,16 +8,16 @@ import pandas as pd
 import pytest
 import soundfile
 
-from detection.corpus import Task
-from detection.detector import FOUND_COLUMNS, Found
-from detection.threshold import Calibration
 from experiments.esc10_soundscapes import __main__ as command
 from experiments.esc10_soundscapes import banks, soundscapes
 from experiments.esc10_soundscapes.soundscapes import CALLS, SR, Clip, Plan
 from experiments.procedural_detection import __main__ as procedural
 from experiments.procedural_detection.detectors import Result
 from experiments.procedural_detection.tables import difference, difference_table, gain_table, table
-from preprocessing.errors import UserError
+from g5.common.errors import UserError
+from g5.detection.corpus import Task
+from g5.detection.detector import FOUND_COLUMNS, Found
+from g5.detection.threshold import Calibration
 
 
 def tone(hz: float, seconds: float, before_s: float = 0.2) -> np.ndarray:

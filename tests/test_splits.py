@@ -7,9 +7,9 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from preprocessing.datasets import ClipsData
-from preprocessing.errors import UserError
-from preprocessing.splits import distribution, make_splits, read_list, split_hash_of
+from g5.common.errors import UserError
+from preprocessing.datasets.folders import ClipsData
+from preprocessing.datasets.splits import distribution, make_splits, read_list, split_hash_of
 from tests.conftest import run_g5
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from archs.stopping import EarlyStopping
+from g5.training.stopping import EarlyStopping
 
 
 def play(scores: list[float], **settings) -> tuple[EarlyStopping, nn.BatchNorm1d, int]:

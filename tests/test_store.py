@@ -17,13 +17,13 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-import preprocessing.shards as shards_module
-import preprocessing.store as store_module
-import preprocessing.store_writer as writer_module
-from preprocessing.errors import DiskError, UserError
-from preprocessing.store import Store
-from preprocessing.store_settings import settings_hash
-from preprocessing.store_writer import Writer
+import preprocessing.store.shards as shards_module
+import preprocessing.store.store as store_module
+import preprocessing.store.writer as writer_module
+from g5.common.errors import DiskError, UserError
+from preprocessing.store.settings import settings_hash
+from preprocessing.store.store import Store
+from preprocessing.store.writer import Writer
 
 SETTINGS = {"_target_": "a.B", "sr": 22050, "fmin": 50.0}
 
@@ -270,8 +270,8 @@ WRITE = """
 import sys
 import numpy as np
 from pathlib import Path
-import preprocessing.store_writer as module
-from preprocessing.store import Store
+import preprocessing.store.writer as module
+from preprocessing.store.store import Store
 module.SHARD_BYTES = int(sys.argv[3])
 store = Store.open(Path(sys.argv[1]), {settings}, create=True)
 with store.writer() as writer:
@@ -569,7 +569,7 @@ def test_a_copied_store_is_checked_and_accepted(tmp_path):
 READ_ONLY = """
 import os, sys
 import numpy as np
-from preprocessing.store import Store
+from preprocessing.store.store import Store
 if os.geteuid() == 0:  # to root nothing is read-only
     os.setgid(65534), os.setuid(65534)
 store = Store.open(sys.argv[1], {settings}, create=True)

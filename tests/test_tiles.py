@@ -7,14 +7,14 @@ import pytest
 import soundfile
 from PIL import Image
 
-from evaluation.tiles import (
+from g5.common.errors import UserError
+from g5.web.tiles import (
     LEVELS,
     Mark,
     audible_slow_down,
     audio_snippet,
     spectrogram_tile,
 )
-from preprocessing.errors import UserError
 
 
 def tone(path, rate_hz: int, hz: float, seconds: float = 1.0, channels: int = 1):

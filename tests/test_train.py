@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 
-from preprocessing.errors import UserError
+from g5.common.errors import UserError
 from tests.conftest import run_g5, run_train
 
 FAST = ("debug=fast", "logger=none")

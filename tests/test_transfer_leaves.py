@@ -6,7 +6,6 @@ settings that reach the room, each of which a test of that room watches.
 """
 
 from collections.abc import Iterator, Mapping
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
@@ -14,15 +13,15 @@ import pytest
 import torch
 import yaml
 
-from conf.choices import choices
-from conf.nodes import read_node, read_section
-from preprocessing.errors import UserError
+from g5.common.errors import UserError
+from g5.config.choices import CONF, choices
+from g5.config.nodes import read_node, read_section
+from g5.embeddings.embedding import EmbedSettings
+from g5.embeddings.encoders import load_encoder
+from g5.transfer.finetune import FinetuneSettings
+from g5.transfer.heads.compare import ClassifySettings, judged
+from g5.transfer.heads.saved import fit_head, make_head
 from tests.test_encoders import small_onnx
-from transfer.compare import ClassifySettings, judged
-from transfer.embedding import EmbedSettings
-from transfer.encoders import load_encoder
-from transfer.finetune import FinetuneSettings
-from transfer.saved import fit_head, make_head
 
 SECTIONS = {"embed": EmbedSettings, "classify": ClassifySettings, "finetune": FinetuneSettings}
 SMALL = {
@@ -100,7 +99,7 @@ def other(name: str, key: str, value: Any) -> list[str]:
 ENCODER_LEAVES = [
     (name, key) for name in choices("encoder")
     for key, _ in [*leaves(yaml.safe_load(
-        files("conf").joinpath("encoder", f"{name}.yaml").read_text())), ("_target_", "")]
+        (CONF / "encoder" / f"{name}.yaml").read_text())), ("_target_", "")]
     if key != "_target_" or name == "custom"
 ]  # fmt: skip
 
@@ -128,7 +127,7 @@ def _gradient(encoder: Any) -> bool:
 def test_every_leaf_of_an_encoder_acts(name, key, tmp_path):
     path = small_onnx(tmp_path / "m.onnx")
     base = [text.format(onnx=path) for text in SMALL.get(name, [])]
-    node = yaml.safe_load(files("conf").joinpath("encoder", f"{name}.yaml").read_text())
+    node = yaml.safe_load((CONF / "encoder" / f"{name}.yaml").read_text())
     value = dict(leaves(node)).get(key)
     if name == "mel_cnn" and key == "front_end.sr":
         value = 22050

@@ -9,7 +9,7 @@ import soundfile
 
 from experiments.v2_vs_v1 import __main__ as command
 from experiments.v2_vs_v1 import runs, sets, tables, worlds
-from preprocessing.errors import UserError
+from g5.common.errors import UserError
 
 A = 4 * sets.EPISODES
 
@@ -102,8 +102,8 @@ def test_looks_at_real_sets_are_counted(tmp_path):
 
 
 def test_a_recipe_is_a_valid_configuration():
-    from conf.validate import validate
     from experiments.v2_vs_v1.ablation import ABLATION, CANDIDATES, FULL, LONGER, SIZES
+    from g5.config.validate import validate
 
     recipes = (runs.V1, runs.V1_LONG, runs.V2, FULL, *ABLATION, *CANDIDATES, *LONGER)
     recipes = (*recipes, *chain(*SIZES.values()))

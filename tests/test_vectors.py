@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from preprocessing.errors import UserError
-from transfer.vectors import (
+from g5.common.errors import UserError
+from g5.embeddings.vectors import (
     BLOCK_ROWS,
     INDEX_COLUMNS,
     EncoderFacts,

@@ -9,7 +9,7 @@ Shapes: B clips, 1 channel, M mel bands, T frames, C channels, D embedding width
 from torch import Tensor, nn
 
 from archs.protonet import Encoder, channels_last, prepare_convolutions
-from preprocessing.errors import UserError
+from g5.common.errors import UserError
 
 
 class MelCNN(Encoder):

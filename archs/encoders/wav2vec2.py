@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from archs.protonet import Encoder
-from preprocessing.errors import UserError
+from g5.common.errors import UserError
 
 # The feature extractor's seven convolutions need this many samples for one frame.
 SHORTEST = 400

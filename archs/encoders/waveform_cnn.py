@@ -9,7 +9,7 @@ Shapes: B clips, S samples, C channels, T frames, D embedding width.
 from torch import Tensor, nn
 
 from archs.protonet import Encoder
-from preprocessing.errors import UserError
+from g5.common.errors import UserError
 
 STRIDES = (4, 4, 4, 4)
 FIRST_KERNEL = 80

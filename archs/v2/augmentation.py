@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from preprocessing.errors import UserError
+from g5.common.errors import UserError
 
 
 class SpecAugment(nn.Module):

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from conf.compose import composed
-from conf.validate import resolve
 from experiments.esc10_soundscapes.soundscapes import SR, Background, Bank, Clip, joined
+from g5.common.progress import track
+from g5.config.compose import composed
+from g5.config.validate import resolve
 from preprocessing import audio
-from preprocessing.progress import track
-from preprocessing.recipe import Settings, make_recording, members, species_name
-from preprocessing.soundscape import background, random_channel
+from preprocessing.synthetic.mixing import background, random_channel
+from preprocessing.synthetic.scenes import Settings, make_recording, members, species_name
 
 EVENTS = ("dog_bark", "rooster", "person_sneeze", "baby_cry")
 BACKGROUNDS = ("rain", "sea_waves", "fire_crackling", "helicopter")

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 import soundfile
 
-from preprocessing.atomic import atomic_path
+from g5.common.atomic import atomic_path
+from g5.common.progress import track
 from preprocessing.events import CORPUS_COLUMNS, Corpus
-from preprocessing.progress import track
 from preprocessing.recordings import scan
-from preprocessing.soundscape import Call, flat, mix
+from preprocessing.synthetic.mixing import Call, flat, mix
 
 SR = 22050
 CALLS = 12  # of the class that is looked for; and as many of the others together

@@ -22,26 +22,26 @@ import pandas as pd
 import torch
 
 from archs.protonet import ProtoNet
-from conf.build import build
-from conf.compose import composed, on_checkpoint
-from conf.parts import data_of, front_end_of, material_of, root_of
-from conf.validate import resolve
-from evaluation import page
-from evaluation.figures import BLUE, GREEN, ORANGE, drawing, percent
-from evaluation.intervals import Interval, resampled_interval
-from evaluation.raw_features import raw_features
-from evaluation.scoring import embed_plan
 from experiments import run_as_command
 from experiments.real_clips.__main__ import real_dir
-from preprocessing.clips import ClipReader
-from preprocessing.episodes import ClipPlan
+from g5.common.progress import track
+from g5.common.seeds import seed_all
+from g5.config.build import build
+from g5.config.compose import composed, on_checkpoint
+from g5.config.parts import data_of, front_end_of, material_of, root_of
+from g5.config.validate import resolve
+from g5.evaluation.episodes.raw_features import raw_features
+from g5.evaluation.episodes.scoring import embed_plan
+from g5.evaluation.figures import BLUE, GREEN, ORANGE, drawing, percent
+from g5.evaluation.intervals import Interval, resampled_interval
+from g5.tracking.checkpoints import find
+from g5.tracking.mlflow_files import record_files
+from g5.tracking.restore import Restored, restore
+from g5.web import page
+from preprocessing.datasets.splits import fold_numbers
+from preprocessing.episodes.clips import ClipReader
+from preprocessing.episodes.sampling import ClipPlan
 from preprocessing.normalize import Normalize
-from preprocessing.progress import track
-from preprocessing.seeds import seed_all
-from preprocessing.splits import fold_numbers
-from tracking.checkpoints import find
-from tracking.mlflow_files import record_files
-from tracking.restore import Restored, restore
 
 SEEDS = 3  # repetitions of the drawn splits
 RESAMPLES = 2000

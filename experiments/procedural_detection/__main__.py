@@ -7,13 +7,13 @@ Trainings are resumed: a second call only detects.
 
 from collections.abc import Callable, Sequence
 
-from conf.compose import composed
-from conf.parts import data_of, root_of
-from conf.validate import resolve
 from experiments import run_as_command
 from experiments.procedural_detection.detectors import SEEDS, Bench, Results, compared, trained
 from experiments.procedural_detection.tables import difference_table, gain_table, table
-from preprocessing.errors import UserError
+from g5.common.errors import UserError
+from g5.config.compose import composed
+from g5.config.parts import data_of, root_of
+from g5.config.validate import resolve
 
 # Recordings to detect in: two species each, so that one's calls are the other's distractors.
 EVENTS = (

@@ -14,18 +14,18 @@ from typing import Any
 import pandas as pd
 import torch
 
-from conf.compose import composed
-from conf.parts import root_of
-from conf.validate import resolve
-from detection.corpus import Task, detect_corpus, detector_of, predictions_of, truth_of
-from detection.detector import Detector
-from evaluation.event_scores import EventScores, oracle, score_events
-from evaluation.ground_truth import Truth
 from experiments.v2_vs_v1.__main__ import euclidean
-from jobs.train import run
+from g5.config.compose import composed
+from g5.config.parts import root_of
+from g5.config.validate import resolve
+from g5.detection.corpus import Task, detect_corpus, detector_of, predictions_of, truth_of
+from g5.detection.detector import Detector
+from g5.evaluation.events.ground_truth import Truth
+from g5.evaluation.events.scores import EventScores, oracle, score_events
+from g5.runs.train import run
+from g5.tracking.checkpoints import BEST
+from g5.tracking.restore import Restored, restore
 from preprocessing.events import Corpus
-from tracking.checkpoints import BEST
-from tracking.restore import Restored, restore
 
 SHOTS = 5
 SEEDS = (1, 2, 3)

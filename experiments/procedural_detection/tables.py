@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from evaluation.event_scores import RESAMPLES, SEED, EventScores, bootstrap
 from experiments.procedural_detection.detectors import Result
+from g5.evaluation.events.scores import RESAMPLES, SEED, EventScores, bootstrap
 
 
 def table(found: Mapping[str, Sequence[Result]]) -> str:

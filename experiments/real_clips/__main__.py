@@ -15,13 +15,13 @@ from typing import Any
 
 import torch
 
-from conf.compose import composed
-from conf.validate import resolve
-from evaluation.result import TestResult
 from experiments import run_as_command
-from jobs.test import evaluate_checkpoint
-from jobs.train import run
-from preprocessing.errors import UserError
+from g5.common.errors import UserError
+from g5.config.compose import composed
+from g5.config.validate import resolve
+from g5.evaluation.episodes.result import TestResult
+from g5.runs.test import evaluate_checkpoint
+from g5.runs.train import run
 
 ENVIRONMENT = "G5_REAL_DATA"
 ARCHS = ("v1", "v2")

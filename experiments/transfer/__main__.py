@@ -10,14 +10,14 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from conf.compose import composed
-from conf.parts import root_of
-from conf.validate import resolve
 from experiments import run_as_command
 from experiments.real_clips.__main__ import real_dir
 from experiments.transfer.encoders import Embedded, embedded, encoders_of, split
-from preprocessing.progress import track
-from transfer.saved import fit_head, make_head
+from g5.common.progress import track
+from g5.config.compose import composed
+from g5.config.parts import root_of
+from g5.config.validate import resolve
+from g5.transfer.heads.saved import fit_head, make_head
 
 LABELS_PER_CLASS = 10
 DRAWS = range(5)

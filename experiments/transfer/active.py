@@ -16,21 +16,27 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from conf.compose import composed
-from conf.parts import root_of
-from conf.validate import resolve
-from evaluation.intervals import Interval
 from experiments import run_as_command
 from experiments.real_clips.__main__ import real_dir
 from experiments.transfer.encoders import Embedded, embedded, encoders_of, joined, split
 from experiments.v2_vs_v1.worlds import settings_of_training, voices, write
-from jobs.label import curve_text
-from tracking.checkpoints import git_revision
-from transfer.settings import Simulate, section
-from transfer.simulate import Material, curve_table, labels_needed, seed_interval, simulate
-from transfer.strategies import unit
-from transfer.verification import Pairs, verification, verification_pairs
-from transfer.whitening import Whitening
+from g5.config.compose import composed
+from g5.config.parts import root_of
+from g5.config.validate import resolve
+from g5.embeddings.whitening import Whitening
+from g5.evaluation.intervals import Interval
+from g5.tracking.checkpoints import git_revision
+from g5.transfer.explore.verification import Pairs, verification, verification_pairs
+from g5.transfer.labelling.commands import curve_text
+from g5.transfer.labelling.simulate import (
+    Material,
+    curve_table,
+    labels_needed,
+    seed_interval,
+    simulate,
+)
+from g5.transfer.labelling.strategies import unit
+from g5.transfer.settings import Simulate, section
 
 ROUNDS = range(60, 601, 30)
 # Two sets as large as FSDD: 60 individuals with some 50 calls each, of species no training has.

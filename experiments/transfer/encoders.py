@@ -14,14 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from archs.protonet import ProtoNet
-from conf.build import build
-from conf.nodes import read_section
 from experiments.v2_vs_v1.runs import SEEDS, V1, V2, trained
-from transfer.embedding import EmbedSettings, embed_recordings
-from transfer.encoders import LoadedEncoder, load_encoder
-from transfer.labels import Examples, examples, read_labels
-from transfer.vectors import VectorStore
-from transfer.whitening import Whitening
+from g5.config.build import build
+from g5.config.nodes import read_section
+from g5.embeddings.embedding import EmbedSettings, embed_recordings
+from g5.embeddings.encoders import LoadedEncoder, load_encoder
+from g5.embeddings.vectors import VectorStore
+from g5.embeddings.whitening import Whitening
+from g5.transfer.labels import Examples, examples, read_labels
 
 PLAIN = ("raw", "handcrafted")
 

@@ -17,11 +17,6 @@ from typing import Any
 import torch
 
 from archs.protonet import ProtoNet
-from conf.build import build
-from conf.compose import composed
-from conf.parts import root_of
-from conf.validate import resolve
-from evaluation.history import read_history
 from experiments import run_as_command
 from experiments.v2_vs_v1.ablation import (
     ABLATION,
@@ -47,9 +42,14 @@ from experiments.v2_vs_v1.tables import (
     percent,
 )
 from experiments.v2_vs_v1.worlds import make_worlds
-from jobs.setup import prepare_torch
-from preprocessing.errors import UserError
-from tracking.restore import Restored, restore
+from g5.common.errors import UserError
+from g5.config.build import build
+from g5.config.compose import composed
+from g5.config.parts import root_of
+from g5.config.validate import resolve
+from g5.evaluation.history import read_history
+from g5.tracking.restore import Restored, restore
+from g5.training.setup import prepare_torch
 
 ENVIRONMENT = "G5_REAL_DATA"
 COURSE = (3, 6, 9, 12)  # epochs whose checkpoints are looked at

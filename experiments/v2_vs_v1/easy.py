@@ -14,16 +14,16 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from archs.module import make_optimizer, make_scheduler, step_seed
 from archs.protonet import ProtoNet
-from conf.build import build
-from conf.parts import data_of, front_end_of, material_of, normalize_of, root_of
 from experiments.v2_vs_v1.runs import V1, config_of
-from jobs.loaders import EpisodeLoaders
-from jobs.setup import prepare_torch
-from preprocessing.atomic import atomic_path
-from preprocessing.progress import track
-from tracking.restore import Restored
+from g5.common.atomic import atomic_path
+from g5.common.progress import track
+from g5.config.build import build
+from g5.config.parts import data_of, front_end_of, material_of, normalize_of, root_of
+from g5.tracking.restore import Restored
+from g5.training.loaders import EpisodeLoaders
+from g5.training.module import make_optimizer, make_scheduler, step_seed
+from g5.training.setup import prepare_torch
 
 
 def easyfsl_v1(seed: int, arguments: Sequence[str], like: Restored) -> Restored:

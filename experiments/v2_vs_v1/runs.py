@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from conf.compose import composed
-from conf.parts import root_of
-from conf.validate import resolve
-from jobs.train import run
-from preprocessing.atomic import atomic_path
-from tracking.checkpoints import BEST
+from g5.common.atomic import atomic_path
+from g5.config.compose import composed
+from g5.config.parts import root_of
+from g5.config.validate import resolve
+from g5.runs.train import run
+from g5.tracking.checkpoints import BEST
 
 SEEDS = (1, 2, 3)
 

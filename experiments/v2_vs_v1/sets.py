@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from conf.compose import on_checkpoint
-from conf.parts import data_of, material_of
-from evaluation.protocol import run_test
-from evaluation.raw_features import RawStatistics
-from evaluation.result import TestResult
-from preprocessing.atomic import atomic_path
-from tracking.checkpoints import git_revision
-from tracking.restore import Restored
+from g5.common.atomic import atomic_path
+from g5.config.compose import on_checkpoint
+from g5.config.parts import data_of, material_of
+from g5.evaluation.episodes.protocol import run_test
+from g5.evaluation.episodes.raw_features import RawStatistics
+from g5.evaluation.episodes.result import TestResult
+from g5.tracking.checkpoints import git_revision
+from g5.tracking.restore import Restored
 
 TEST_SEED = 1234  # of the episodes: the same for every model
 EPISODES = 1000
@@ -36,7 +36,7 @@ class TestSet:
         name: in a table.
         table: the CSV, under ``path.real_dir`` or among the procedural worlds.
         real: whether looking at it has to be counted.
-        views, refine: what else a test may do with shots and queries (`evaluation.protocol`).
+        views, refine: what else a test may do with shots and queries (the protocol).
     """
 
     __test__ = False  # not a test case

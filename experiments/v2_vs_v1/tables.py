@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evaluation.intervals import Interval, mean_interval, resampled_interval
 from experiments.v2_vs_v1.sets import TEST_SEED, Answers, TestSet, per_episode
+from g5.evaluation.intervals import Interval, mean_interval, resampled_interval
 
 RESAMPLES = 2000  # of the bootstrap over classes and sources
 

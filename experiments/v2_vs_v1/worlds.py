@@ -17,11 +17,11 @@ import numpy as np
 import pandas as pd
 import soundfile
 
-from conf.compose import composed
-from conf.validate import resolve
-from preprocessing.atomic import atomic_path
-from preprocessing.progress import track
-from preprocessing.recipe import Settings, make_recording
+from g5.common.atomic import atomic_path
+from g5.common.progress import track
+from g5.config.compose import composed
+from g5.config.validate import resolve
+from preprocessing.synthetic.scenes import Settings, make_recording
 
 SEED = 90210  # of the species; training sets have 0
 SPLIT = "test"

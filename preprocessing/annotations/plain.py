@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from g5.common.errors import UserError
 from preprocessing.annotations.table import (
     Rows,
     Table,
@@ -17,7 +18,6 @@ from preprocessing.annotations.table import (
     first_line,
     header,
 )
-from preprocessing.errors import UserError
 from preprocessing.events import STATUSES, Problem
 
 BIRDNET_COLUMNS = ("Start (s)", "End (s)", "Confidence")

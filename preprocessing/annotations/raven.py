@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from g5.common.errors import UserError
 from preprocessing.annotations.table import Rows, Table, among, band, chosen
-from preprocessing.errors import UserError
 from preprocessing.events import STATUSES, Problem, at_rows
 
 RAVEN_COLUMNS = ("Begin Time (s)", "End Time (s)")

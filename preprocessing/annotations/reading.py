@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from g5.common.errors import UserError
 from preprocessing import check
 from preprocessing.annotations.audacity import is_audacity, read_audacity
 from preprocessing.annotations.dcase import DCASE_COLUMNS, read_dcase_events
@@ -27,7 +28,6 @@ from preprocessing.annotations.table import (
     first_line,
     header,
 )
-from preprocessing.errors import UserError
 from preprocessing.events import EVENT_COLUMNS, Problem
 
 # What calls are called where nothing in the table says.

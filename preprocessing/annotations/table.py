@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from preprocessing.errors import UserError
+from g5.common.errors import UserError
 from preprocessing.events import EVENT_COLUMNS, Problem, at_rows
 
 Rows = dict[str, np.ndarray]

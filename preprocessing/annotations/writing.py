@@ -9,10 +9,10 @@ from typing import Any, TextIO
 import numpy as np
 import pandas as pd
 
+from g5.common.atomic import atomic_path
+from g5.common.errors import UserError
 from preprocessing.annotations.dcase import DCASE_COLUMNS
 from preprocessing.annotations.raven import RAVEN_COLUMNS
-from preprocessing.atomic import atomic_path
-from preprocessing.errors import UserError
 from preprocessing.events import EVENT_COLUMNS
 from preprocessing.recordings import base_name
 

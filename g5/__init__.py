@@ -1,0 +1,1 @@
+"""Few-shot bioacoustics: from five marked calls to every call."""

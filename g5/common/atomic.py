@@ -1,0 +1,47 @@
+"""Files appear whole or not at all: written beside their place, then moved onto it."""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from g5.common.errors import DiskError
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn a full disk or a forbidden place into a `DiskError` that names ``path``."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise DiskError(f"{path}: the disk is full; free some space and run again") from error
+        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+            raise DiskError(f"{path}: cannot write here ({error.strerror})") from error
+        where = error.filename or path
+        if error.errno in (errno.ENOTDIR, errno.EEXIST):
+            raise DiskError(f"{where}: a file is in the way of this folder; move it") from error
+        if error.errno in (errno.EISDIR, errno.ENOENT):
+            raise DiskError(f"{where}: {error.strerror}") from error
+        raise
+
+
+@contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; on success it replaces ``path``, else it is removed.
+
+    The temporary name keeps the suffix, because writers choose their format by it. The data
+    are on the disk before the name is, so that a power cut cannot leave an empty whole.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            with open(temporary, "rb+") as handle:
+                os.fsync(handle.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)

@@ -1,0 +1,69 @@
+"""From a validated configuration to the objects of `preprocessing/` that it describes."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from g5.config.build import build, signature_hints
+from g5.config.compose import composed
+from g5.config.schema import Clips
+from g5.config.validate import hints_of, resolve
+from preprocessing.events import Corpus
+from preprocessing.feature_set import Material
+from preprocessing.frontend import FrontEnd, LogMel
+from preprocessing.normalize import Normalize
+
+
+class Data(Protocol):
+    """What `data._target_` names."""
+
+    anchor: str
+
+    def load(self) -> Corpus:
+        """Read (or make) recordings and calls."""
+        ...
+
+
+def root_of(config: Mapping[str, Any]) -> Path:
+    """`path.root_dir`, absolute."""
+    return Path(config["path"]["root_dir"]).expanduser().resolve()
+
+
+def data_of(config: Mapping[str, Any]) -> Data:
+    """The data group; nothing is read yet."""
+    return build(config["data"], expect=object, where="data")  # type: ignore[return-value]
+
+
+def front_end_of(config: Mapping[str, Any]) -> FrontEnd:
+    """The front end of `features`."""
+    clip_keys = hints_of(Clips)
+    node = {key: value for key, value in config["features"].items() if key not in clip_keys}
+    return build(node, expect=FrontEnd, where="features")
+
+
+def normalize_of(config: Mapping[str, Any]) -> Normalize:
+    """The normalisation of `features`, not fitted yet."""
+    return Normalize(mode=config["features"]["normalize"], n_mels=config["features"]["n_mels"])
+
+
+def material_of(config: Mapping[str, Any], corpus: Corpus, front_end: FrontEnd) -> Material:
+    """The corpus seen through a front end."""
+    return Material(
+        corpus,
+        front_end,
+        features=config["features"],
+        anchor=config["data"]["anchor"],
+        store_dir=root_of(config) / "outputs" / "store",
+    )
+
+
+def raw_material_of(config: Mapping[str, Any], material: Material) -> Material:
+    """The same corpus in log-mel, which raw features are defined on."""
+    if isinstance(material.front_end, LogMel):
+        return material
+    settings = material.front_end.settings()
+    defaults = resolve(composed(["features=logmel"]))["features"]
+    log_mel: dict[str, Any] = {
+        key: settings.get(key, defaults[key]) for key in signature_hints(LogMel)
+    }
+    return material_of(config, material.corpus, LogMel(**log_mel))

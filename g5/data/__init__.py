@@ -1,0 +1,1 @@
+"""Data sets as commands see them: what is there, features, downloads, splits."""

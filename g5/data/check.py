@@ -1,0 +1,54 @@
+"""`g5 data check` and `g5 features`: what is there, what is wrong, and the features of it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from g5.config.compose import composed
+from g5.config.parts import data_of, front_end_of, material_of
+from g5.config.validate import resolve, validate
+
+
+def _config(overrides: Sequence[str]) -> dict[str, Any]:
+    config = resolve(composed(overrides))
+    validate(config)
+    return config
+
+
+def check_data(overrides: Sequence[str], *, strict: bool) -> int:
+    """Print what the data hold and every problem; the exit code, 1 if any and ``strict``."""
+    from preprocessing.check import problems, report
+
+    config = _config(overrides)
+    corpus = data_of(config).load()
+    size = {key: config["arch"]["episodes"][key] for key in ("n_way", "k_shot", "n_query")}
+    print(report(corpus, **size))
+    return int(strict and bool(problems(corpus, **size)))
+
+
+def build_features(overrides: Sequence[str]) -> int:
+    """Extract the features of every recording; the exit code."""
+    config = _config(overrides)
+    front_end = front_end_of(config)
+    corpus = data_of(config).load()
+    corpus.raise_if_fatal()
+    material = material_of(config, corpus, front_end)
+    store = material.build()
+    print(f"{len(store.keys())} recordings in {store.path}")
+    return 0
+
+
+def check_features(overrides: Sequence[str]) -> int:
+    """Verify every stored feature; the exit code, 1 if anything is damaged or missing."""
+    from preprocessing.features import check
+
+    config = _config(overrides)
+    front_end = front_end_of(config)
+    corpus = data_of(config).load()
+    material = material_of(config, corpus, front_end)
+    recordings = material.recordings()
+    found = check(recordings, front_end, material.store_dir)
+    for line in found:
+        print(line)
+    if not found:
+        print(f"the features of {len(recordings)} recordings in {material.store_dir} are whole")
+    return int(bool(found))

@@ -1,0 +1,191 @@
+"""Every call of some species in a recording: curve, threshold, events.
+
+Shapes: N points of a curve, E events.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit
+
+from g5.common.errors import UserError
+from g5.detection.boundaries import Outline
+from g5.detection.curve import Shape, hysteresis, joined, maxima
+from g5.detection.embed import Embedder
+from g5.detection.scorer import STEEPNESS, Curve, Scorer
+from g5.detection.sound import Sound
+from g5.detection.support import Target
+from g5.detection.threshold import Calibration, calibrate
+
+# Log-odds that an event reaches somewhere: as likely there as not.
+EVEN_ODDS = 0.0
+FOUND_COLUMNS = ["start_s", "end_s", "label", "score", "distance", "nearest", "peak_s"]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found of one species in one recording.
+
+    Attributes:
+        events: `FOUND_COLUMNS`, sorted by start.
+        curve: how much the recording sounds like the species.
+        calibration: of the curve.
+    """
+
+    target: Target
+    events: pd.DataFrame
+    curve: Curve
+    calibration: Calibration
+
+
+class Detector:
+    """Finds the calls of targets in recordings.
+
+    Args:
+        scorer: how windows are scored.
+        embedder: embeds them.
+        settings: what of `detection` every way to score shares.
+    """
+
+    def __init__(self, scorer: Scorer, embedder: Embedder, settings: Mapping[str, Any]) -> None:
+        self.scorer = scorer
+        self.embedder = embedder
+        self.settings = settings
+        self._outlines: WeakKeyDictionary[Target, Outline] = WeakKeyDictionary()
+
+    def detect(self, sound: Sound, target: Target) -> Found:
+        """One species in one recording.
+
+        Raises:
+            UserError: the recording is silent from end to end, or is no recording at all.
+        """
+        if sound.silent:
+            raise UserError(f"{sound.path}: is silent, every sample is the same")
+        curve = self.scorer.curve(sound, target, self.embedder)
+        calibration = self.calibration(curve)
+        return Found(target, self.events(sound, target, curve, calibration), curve, calibration)
+
+    def calibration(self, curve: Curve) -> Calibration:
+        """The curve's threshold: from the support, unless the scorer has one of its own."""
+        if curve.threshold is not None:
+            return Calibration(
+                curve.threshold, max(abs(curve.threshold) / STEEPNESS, 1e-6), float("nan")
+            )
+        settings = self.settings
+        return calibrate(
+            curve.positive_K, curve.negative_P,
+            prior_spread=settings["prior_spread"], lean=settings["lean"],
+        )  # fmt: skip
+
+    def candidates(self, sound: Sound, found: Found) -> pd.DataFrame:
+        """The events there would be with a threshold that lies lower, as `candidates` says.
+
+        Their scores are the calibrated ones: for an oracle, which looks at other thresholds.
+        """
+        own, below = found.calibration, self.settings["candidates"]
+        lower = Calibration(own.threshold - below * own.scale, own.scale, own.expected_f)
+        events = self.events(sound, found.target, found.curve, lower)
+        peak_E = events["peak_s"].to_numpy(float)
+        score_E = np.interp(peak_E, found.curve.time_N, found.curve.score_N)
+        logit_E = lower.logit(np.asarray(score_E))
+        return events.assign(score=expit(logit_E - below))
+
+    def events(
+        self, sound: Sound, target: Target, curve: Curve, calibration: Calibration
+    ) -> pd.DataFrame:
+        """Events of a curve above the calibration's threshold, `FOUND_COLUMNS`."""
+        logit_N = calibration.logit(curve.score_N)
+        peak_E, bounds_E2 = self._raw(sound, target, curve, logit_N)
+        rows_E3 = np.column_stack([bounds_E2, logit_N[peak_E]]) if len(peak_E) else np.zeros((0, 3))
+        kept_E4 = joined(rows_E3, self._shape(target))
+        peak_E = peak_E[kept_E4[:, 3].astype(int)] if len(kept_E4) else np.zeros(0, int)
+        score_E = calibration.probability(curve.score_N[peak_E])
+        return pd.DataFrame({
+            "start_s": kept_E4[:, 0],
+            "end_s": kept_E4[:, 1],
+            "label": target.label,
+            "score": score_E,
+            "distance": curve.distance_N[peak_E],
+            "nearest": [target.shots[k].name for k in curve.nearest_N[peak_E]],
+            "peak_s": curve.time_N[peak_E],
+        }).astype({"label": "str", "nearest": "str"})  # fmt: skip
+
+    def _shape(self, target: Target) -> Shape:
+        settings, duration_K = self.settings, target.duration_K
+        return Shape(
+            min_s=settings["min_duration"] * float(duration_K.min()),
+            max_s=settings["max_duration"] * float(duration_K.max()),
+            merge_s=settings["merge"] * float(np.median(duration_K)),
+        )
+
+    def _raw(
+        self, sound: Sound, target: Target, curve: Curve, logit_N: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Peaks (E,) of a curve, and begin and end of what is there (E, 2), not yet joined."""
+        time_N = curve.time_N
+        if curve.length_N is not None:
+            peak_E = maxima(time_N, logit_N, curve.length_N / 2, EVEN_ODDS)
+            half_E = curve.length_N[peak_E] / 2
+            return peak_E, np.column_stack([time_N[peak_E] - half_E, time_N[peak_E] + half_E])
+        regions = hysteresis(logit_N, EVEN_ODDS, self.scorer.low_logit)
+        if not self.scorer.refines:
+            peak_E = np.array([a + int(np.argmax(logit_N[a:b])) for a, b in regions], dtype=int)
+            step = float(time_N[1] - time_N[0]) / 2 if len(time_N) > 1 else 0.0
+            ends = [(time_N[a] - step, time_N[b - 1] + step) for a, b in regions]
+            return peak_E, np.array(ends).reshape(-1, 2)
+        return self._refined(sound, target, time_N, logit_N, regions)
+
+    def _refined(
+        self, sound: Sound, target: Target, time_N: np.ndarray, logit_N: np.ndarray,
+        regions: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+        """Every peak's call, its ends looked for in the frames around it."""
+        if target not in self._outlines:
+            self._outlines[target] = self._outline(target)
+        outline = self._outlines[target]
+        middle_s = float(np.median(target.duration_K))
+        longest_s = self.settings["max_duration"] * float(target.duration_K.max())
+        step_s = float(time_N[1] - time_N[0]) if len(time_N) > 1 else middle_s
+        core_s = max(middle_s, step_s) / 2
+        peaks, ends = [], []
+        for a, b in regions:
+            apart_s = max(0.8 * middle_s, 2 * step_s)
+            for peak in a + maxima(time_N[a:b], logit_N[a:b], apart_s, EVEN_ODDS):
+                at = float(time_N[peak])
+                peaks.append(peak)
+                ends.append(outline.ends(sound, at - core_s, at + core_s, longest_s))
+        return np.array(peaks, dtype=int), np.array(ends).reshape(-1, 2)
+
+    def _outline(self, target: Target) -> Outline:
+        return Outline.of(target, self.embedder.front_end, self.settings["level"])
+
+
+def without_rivals(found: list[Found]) -> pd.DataFrame:
+    """The events of all species; where two lie on each other, the more certain one stays.
+
+    Two events are rivals where they overlap by more than half of the shorter one.
+    """
+    parts = [one.events for one in found if len(one.events)]
+    if not parts:
+        return found[0].events if found else pd.DataFrame(columns=FOUND_COLUMNS)
+    table = pd.concat(parts, ignore_index=True).sort_values(
+        ["start_s", "end_s"], kind="stable", ignore_index=True
+    )
+    if len(found) < 2:
+        return table
+    start, end = table["start_s"].to_numpy(), table["end_s"].to_numpy()
+    label, score = table["label"].to_numpy(), table["score"].to_numpy()
+    keep = np.ones(len(table), dtype=bool)
+    for i in range(len(table)):
+        j = i + 1
+        while keep[i] and j < len(table) and start[j] < end[i]:
+            overlap = min(end[i], end[j]) - start[j]
+            shorter = min(end[i] - start[i], end[j] - start[j])
+            if keep[j] and label[i] != label[j] and overlap > shorter / 2:
+                keep[j if score[j] <= score[i] else i] = False
+            j += 1
+    return table.loc[keep].reset_index(drop=True)

@@ -1,0 +1,99 @@
+"""Is the support fit for its purpose? Shots that disagree, repeat, clip or are silent."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from g5.detection.scorer import Curve
+from g5.detection.sound import CLIPPED_SHARE, FULL_SCALE
+from g5.detection.support import Shot, Target
+from g5.detection.threshold import Calibration, calibrate
+from preprocessing import audio
+
+# A shot is unlike the others where its score lies so many of their deviations below theirs.
+ODD = 3.0
+# Longer or shorter than the median by more than this factor.
+ODD_DURATION = 4.0
+SILENT_DB = -90.0
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What there is to say of one species' support.
+
+    Attributes:
+        notes: a line for each oddity.
+        left_out: per shot: its name, its score by what the others say, and the threshold that
+            there would be without it.
+    """
+
+    label: str
+    notes: tuple[str, ...]
+    left_out: tuple[tuple[str, float, float], ...]
+
+
+def of_sound(target: Target) -> list[str]:
+    """What the shots alone tell: repeats, overlaps, clipping, silence, durations."""
+    notes = []
+    shots = target.shots
+    for i, a in enumerate(shots):
+        for b in shots[:i]:
+            if a.sound.key != b.sound.key:
+                continue
+            overlap = min(a.end_s, b.end_s) - max(a.start_s, b.start_s)
+            if overlap > 0.9 * max(a.duration_s, b.duration_s):
+                notes.append(f"{a.name}: is the same call as {b.name}; it counts twice")
+            elif overlap > 0:
+                notes.append(f"{a.name}: overlaps {b.name}")
+    median = float(np.median(target.duration_K))
+    for shot in shots:
+        if not median / ODD_DURATION <= shot.duration_s <= median * ODD_DURATION:
+            notes.append(
+                f"{shot.name}: lasts {shot.duration_s:.3g} s, where the median is {median:.3g} s"
+            )
+        notes += _of_samples(shot)
+    return notes
+
+
+def _of_samples(shot: Shot) -> list[str]:
+    x_T = audio.read(shot.sound.path, start_s=shot.start_s, end_s=shot.end_s, to_end=True)
+    if not len(x_T):
+        return []
+    notes = []
+    peak = float(np.abs(x_T).max())
+    if float((np.abs(x_T) >= FULL_SCALE).mean()) > CLIPPED_SHARE:
+        notes.append(f"{shot.name}: is clipped")
+    level_db = 20 * np.log10(max(float(np.std(x_T)), 1e-12))
+    if level_db < SILENT_DB:
+        notes.append(f"{shot.name}: is silent ({level_db:.0f} dB)")
+    mean = float(x_T.mean())
+    if peak > 0 and abs(mean) > 0.5 * peak:
+        notes.append(f"{shot.name}: has a DC offset of {mean:.2g}")
+    return notes
+
+
+def of_scores(
+    target: Target, curve: Curve, calibration: Calibration, *, prior_spread: float, lean: float
+) -> Diagnosis:
+    """What the shots say of each other, and what leaving each out would do."""
+    notes = []
+    positive_K = curve.positive_K
+    left_out = []
+    for k, shot in enumerate(target.shots):
+        others = np.delete(positive_K, k)
+        if len(others) >= 2:
+            spread = max(float(others.std()), 0.05 * abs(float(others.mean())), 1e-6)
+            odd = positive_K[k] < calibration.threshold
+            if positive_K[k] < others.mean() - ODD * spread and odd:
+                notes.append(f"{shot.name}: sounds unlike the other shots")
+        settings = {"prior_spread": prior_spread, "lean": lean}
+        without = np.nan
+        if len(others):
+            without = calibrate(others, curve.negative_P, **settings).threshold
+        left_out.append((shot.name, float(positive_K[k]), float(without)))
+    if np.isfinite(calibration.expected_f) and calibration.expected_f < 0.7:
+        notes.append(
+            f"{target.label}: its shots can hardly be told from what lies between them (expected F "
+            f"{calibration.expected_f:.2f}); mark clearer or more calls"
+        )
+    return Diagnosis(target.label, tuple(notes), tuple(left_out))

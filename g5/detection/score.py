@@ -1,0 +1,230 @@
+"""Scores by prototypes: how much nearer a window lies to the shots than to what is between them.
+
+Source: Snell, Swersky and Zemel, "Prototypical Networks for Few-shot Learning", NeurIPS 2017, with
+several negative prototypes as in the DCASE few-shot systems.
+
+Shapes: N windows, K shots, G windows of the gaps.
+"""
+
+from dataclasses import replace
+from typing import Literal
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from g5.common.errors import UserError
+from g5.config.check import Count, NotNegative, Positive, Share
+from g5.detection.curve import smoothed
+from g5.detection.embed import Embedder, Piece
+from g5.detection.fit import Fit, How, Marked
+from g5.detection.scorer import GAP_APART, Curve, Scorer
+from g5.detection.sound import Sound
+from g5.detection.support import Target
+from g5.detection.windows import Scale, scales_of
+
+# Windows of the recording itself, where nothing lies between the shots; unlabelled ones.
+USUAL, UNLABELLED = 256, 2048
+
+
+class PrototypeScorer(Scorer):
+    """Nearness to the shots' prototype against the nearest of the negative prototypes.
+
+    Args:
+        min_window_s: shortest window, seconds as the encoder hears them.
+        max_window_s: longest window; longer calls are seen through several.
+        hop: from window to window, as a share of the window.
+        max_scales: window lengths at once, where shots' durations differ.
+        negative_prototypes: clusters that the gaps are summed up by.
+        max_negatives: windows of the gaps that are looked at.
+        smooth_windows: windows that the curve is averaged over.
+        adapt: ``"none"``, ``"head"`` (a linear head on the embeddings), ``"finetune"`` (the
+            encoder's last block, with the augmentations of training) or ``"transductive"`` (the
+            prototype moves towards what resembles it).
+        adapt_steps: steps of it.
+        adapt_rate: learning rate of head.
+        adapt_block_rate: learning rate of finetune.
+        adapt_weight: of what is unlabelled against the support (transductive).
+        adapt_seed: of what is random in it.
+        adapt_max_s: seconds after which a training stops; there is one for each shot left out,
+            and three more. Where it does, a note says that results depend on the machine.
+    """
+
+    def __init__(
+        self,
+        *,
+        min_window_s: Positive,
+        max_window_s: Positive,
+        hop: Share,
+        max_scales: Count,
+        negative_prototypes: Count,
+        max_negatives: Count,
+        smooth_windows: Count,
+        adapt: Literal["none", "head", "finetune", "transductive"],
+        adapt_steps: Count,
+        adapt_rate: Positive,
+        adapt_block_rate: Positive,
+        adapt_weight: Share,
+        adapt_seed: NotNegative,
+        adapt_max_s: Positive,
+    ) -> None:
+        if min_window_s > max_window_s:
+            raise UserError(
+                f"detection.min_window_s: must be at most max_window_s ({max_window_s:g}), not "
+                f"{min_window_s:g}"
+            )
+        self.min_window_s, self.max_window_s = min_window_s, max_window_s
+        self.hop, self.max_scales = hop, max_scales
+        self.smooth_windows, self.max_negatives = smooth_windows, max_negatives
+        self.how = How(
+            adapt, int(negative_prototypes), int(adapt_steps), adapt_rate, adapt_block_rate,
+            adapt_weight, int(adapt_seed), adapt_max_s,
+        )  # fmt: skip
+        self._fits: WeakKeyDictionary[Target, dict[Scale, Fit]] = WeakKeyDictionary()
+
+    # --- the support ------------------------------------------------------------------------
+
+    def scales(self, sound: Sound, target: Target, stride: int) -> list[Scale]:
+        """The windows for a species in a recording."""
+        # What the encoder hears: windows are as long as the shots are to it.
+        heard_K = [shot.duration_s * shot.sound.frame_rate_hz for shot in target.shots]
+        heard_hz = sound.frame_rate_hz / sound.slow
+        return scales_of(
+            heard_K,
+            min_frames=self.min_window_s * heard_hz,
+            max_frames=self.max_window_s * heard_hz,
+            hop=self.hop,
+            stride=stride,
+            max_scales=self.max_scales,
+        )
+
+    def marked(self, target: Target, scale: Scale, embedder: Embedder) -> Marked:
+        """Where the support's windows are."""
+        gaps, at_G = self._gaps(target, scale)
+        return Marked(
+            scale,
+            target.band(embedder.front_end),
+            [(shot.sound, _around(shot.middle_frame, scale)) for shot in target.shots],
+            [(shot.sound, _around(shot.middle_frame, scale)[1:2]) for shot in target.others],
+            gaps,
+            at_G,
+        )
+
+    def _gaps(self, target: Target, scale: Scale) -> tuple[list[Piece], np.ndarray]:
+        """First frames of windows in the gaps, and when those windows are."""
+        starts: list[tuple[int, Sound, np.ndarray]] = []
+        for number, (sound, a, b) in enumerate(target.gaps()):
+            first, last = a * sound.frame_rate_hz, b * sound.frame_rate_hz
+            if last - first >= scale.width:
+                count = int((last - first - scale.width) // scale.hop) + 1
+                starts.append((number, sound, np.ceil(first) + np.arange(count) * scale.hop))
+        total = sum(len(s) for _, _, s in starts)
+        keep = max(1, -(-total // self.max_negatives))
+        gaps: list[Piece] = []
+        at: list[np.ndarray] = [np.zeros(0)]
+        for number, sound, starts_N in starts:
+            chosen = starts_N[::keep].astype(np.int64)
+            gaps.append((sound, chosen))
+            at.append(GAP_APART * number + (chosen + (scale.width - 1) / 2) / sound.frame_rate_hz)
+        return gaps, np.concatenate(at)
+
+    # --- the curve --------------------------------------------------------------------------
+
+    def curve(self, sound: Sound, target: Target, embedder: Embedder) -> Curve:
+        curves = [
+            self._one_scale(sound, target, scale, embedder)
+            for scale in self.scales(sound, target, embedder.stride)
+        ]
+        return curves[0] if len(curves) == 1 else _combined(curves)
+
+    def _one_scale(self, sound: Sound, target: Target, scale: Scale, embedder: Embedder) -> Curve:
+        fit, notes = self._fit(sound, target, scale, embedder)
+        if sound.n_frames < scale.width:
+            notes = (*notes, "is shorter than a window, and repeated to fill one")
+        score_N, distance_N, nearest_N = fit.scores(
+            fit.all.embedder.grid(sound, scale, fit.marked.band)
+        )
+        return Curve(
+            time_N=scale.centres(sound.n_frames) / sound.frame_rate_hz,
+            score_N=smoothed(score_N, self.smooth_windows),
+            positive_K=fit.positive_K,
+            negative_G=fit.negative_G,
+            negative_at_G=fit.marked.at_G,
+            reach_s=scale.width / sound.frame_rate_hz,
+            distance_N=distance_N,
+            nearest_N=nearest_N,
+            notes=notes,
+            cut=(f"{target.label}: {fit.steps.note}",) if fit.steps.note else (),
+        )
+
+    def _fit(
+        self, sound: Sound, target: Target, scale: Scale, embedder: Embedder
+    ) -> tuple[Fit, tuple[str, ...]]:
+        """What the support says, made once where it does not depend on the recording; notes."""
+        fits = self._fits.setdefault(target, {})
+        if scale in fits:
+            return fits[scale], ()
+        marked, notes = self.marked(target, scale, embedder), ()
+        windows = scale.count(sound.n_frames)
+        if not marked.gaps:
+            # Nothing between the shots to learn from: what is usual in the recording must do.
+            starts_N = _spread(windows, USUAL) * scale.hop
+            at_G = starts_N / sound.frame_rate_hz
+            marked = replace(marked, gaps=[(sound, starts_N)], at_G=at_G)
+            notes = (
+                f"{target.label}: nothing lies between the shots; what is usual in the recording "
+                "counts as background",
+            )
+        unlabelled_ND = None
+        if self.how.adapt == "transductive":
+            grid_ND = embedder.grid(sound, scale, marked.band)
+            unlabelled_ND = grid_ND[_spread(windows, UNLABELLED)].float()
+        fit = Fit(self.how, embedder, marked, unlabelled_ND)
+        if not notes and unlabelled_ND is None:
+            fits[scale] = fit
+        return fit, notes
+
+
+def _spread(count: int, wanted: int) -> np.ndarray:
+    """At most so many of ``count`` numbers, evenly."""
+    return np.unique(np.linspace(0, count - 1, wanted).astype(int))
+
+
+def _around(middle_frame: float, scale: Scale) -> np.ndarray:
+    """Starts of a window centred on a shot and of one a little earlier and one later."""
+    start = round(middle_frame - (scale.width - 1) / 2)
+    step = max(1, scale.hop // 2)
+    return np.array([start - step, start, start + step])
+
+
+def _combined(curves: list[Curve]) -> Curve:
+    """Several scales as one: each on a common ruler, on the finest of their grids, their mean.
+
+    Distance and nearest shot are those of the first.
+    """
+    first = curves[0]
+    finest = max(curves, key=lambda curve: len(curve.time_N))
+    deepest = max(curves, key=lambda curve: len(curve.negative_G))
+    time_N, at_G = finest.time_N, deepest.negative_at_G
+    score_N, negative_G = np.zeros(len(time_N)), np.zeros(len(at_G))
+    positive_K = np.zeros(len(first.positive_K))
+    for curve in curves:
+        high = float(np.median(curve.positive_K))
+        low = float(curve.negative_G.mean()) if len(curve.negative_G) else high - 1
+        share = 1 / len(curves) / max(high - low, 1e-6)
+        score_N += share * (np.interp(time_N, curve.time_N, curve.score_N) - low)
+        positive_K += share * (curve.positive_K - low)
+        if len(curve.negative_G):
+            negative_G += share * (np.interp(at_G, curve.negative_at_G, curve.negative_G) - low)
+    nearest = np.searchsorted(first.time_N, time_N).clip(0, len(first.time_N) - 1)
+    return Curve(
+        time_N=time_N,
+        score_N=score_N,
+        positive_K=positive_K,
+        negative_G=negative_G,
+        negative_at_G=at_G,
+        reach_s=first.reach_s,
+        distance_N=first.distance_N[nearest],
+        nearest_N=first.nearest_N[nearest],
+        notes=tuple(dict.fromkeys(note for curve in curves for note in curve.notes)),
+        cut=tuple(dict.fromkeys(note for curve in curves for note in curve.cut)),
+    )

@@ -1,0 +1,200 @@
+"""One recording as detection sees it: its features in the store, at the rate they were made.
+
+Shapes: T frames, M mel bands.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from g5.common.errors import UserError
+from preprocessing import audio
+from preprocessing.features import Moments
+from preprocessing.frontend import FrontEnd
+from preprocessing.store.shards import NotStorable
+from preprocessing.store.store import Store
+
+# Recordings whose rate is this far from the checkpoint's are played slower or faster, where
+# `sr` is auto: resampling would throw most of their band away, or leave most of it empty.
+FAR_RATE = 4.0
+# Samples from which on, and the share of them, that sound is taken for clipped.
+FULL_SCALE, CLIPPED_SHARE = 0.999, 0.001
+
+
+@dataclass(frozen=True)
+class Sound:
+    """A recording's features, and how its time relates to theirs.
+
+    Attributes:
+        path: the file.
+        key: of its features in the store.
+        features_TM: (T, M) fp16, mapped from the store.
+        stats: mean and deviation over all its features.
+        frame_rate_hz: frames per second of the recording.
+        slow: how many times slower the front end hears it; Hz and seconds scale by it.
+        rate_hz: of the file.
+        duration_s: of the file.
+        notes: what the user should know of the file.
+    """
+
+    path: Path
+    key: str
+    features_TM: Tensor
+    stats: tuple[float, float]
+    frame_rate_hz: float
+    slow: float
+    rate_hz: int
+    duration_s: float
+    notes: tuple[str, ...] = ()
+
+    @property
+    def n_frames(self) -> int:
+        return len(self.features_TM)
+
+    @property
+    def silent(self) -> bool:
+        """Whether all its frames are the same."""
+        return self.stats[1] < 1e-6
+
+    def clip(self, start: int, width: int) -> Tensor:
+        """``width`` frames (T, M) from a frame on; a shorter recording is repeated."""
+        clip_TM = self.features_TM[start : start + width]
+        if len(clip_TM) < width:
+            clip_TM = clip_TM[torch.arange(width) % len(clip_TM)]
+        return clip_TM
+
+
+@dataclass
+class Level:
+    """What a recording's samples tell of how it was made, gathered block by block."""
+
+    count: int = 0
+    clipped: int = 0
+    peak: float = 0.0
+    total: float = 0.0
+    squares: float = 0.0
+
+    def update(self, x_T: np.ndarray) -> None:
+        """Take the next samples."""
+        size_T = np.abs(x_T)
+        self.count += len(x_T)
+        self.clipped += int((size_T >= FULL_SCALE).sum())
+        self.peak = max(self.peak, float(size_T.max(initial=0.0)))
+        self.total += float(x_T.sum(dtype=np.float64))
+        self.squares += float(np.vdot(x_T, x_T))
+
+    @property
+    def note(self) -> str:
+        """What is odd; "" if nothing."""
+        notes = []
+        if self.clipped > CLIPPED_SHARE * self.count:
+            notes.append(f"is clipped ({self.clipped / self.count:.1%} of its samples)")
+        mean = self.total / max(self.count, 1)
+        if mean**2 * self.count > 0.5 * self.squares:
+            notes.append(f"has a DC offset of {mean:.2g}")
+        return "; ".join(notes)
+
+
+class Sounds:
+    """Opens recordings: features are taken from the store, and made and stored where missing.
+
+    Args:
+        front_end: the checkpoint's.
+        store_dir: folder of stores.
+        sr: ``"checkpoint"`` (recordings are resampled to its rate), ``"native"`` (samples stay,
+            and settings in Hz scale by the rates' ratio) or ``"auto"`` (native where the rates
+            differ by more than a factor of 4).
+        time_expansion: factor by which recordings are heard slower, before all else.
+        block_s: seconds in memory at once.
+    """
+
+    def __init__(
+        self, front_end: FrontEnd, store_dir: Path, *, sr: str, time_expansion: float,
+        block_s: float,
+    ) -> None:  # fmt: skip
+        self.front_end = front_end
+        self.sr = sr
+        self.time_expansion = time_expansion
+        self.block_s = block_s
+        self.store = Store.open(store_dir, front_end.settings(), create=True, command="g5 detect")
+        meta = self.store.meta
+        self._stats: dict[str, tuple[float, float]] = {}
+        self._notes: dict[str, str] = {}
+        if "mean" in meta:
+            values = zip(meta["key"], meta["mean"], meta["std"], strict=True)
+            self._stats = {key: (float(mean), float(std)) for key, mean, std in values}
+        if "level" in meta:
+            told = meta.loc[meta["level"].notna()]
+            self._notes = dict(zip(told["key"], told["level"], strict=True))
+
+    def played_hz(self, rate_hz: int) -> int:
+        """The rate a recording is read at; the front end takes it for its own."""
+        own = self.front_end.sr
+        played = rate_hz / self.time_expansion
+        far = not own / FAR_RATE <= played <= own * FAR_RATE
+        if self.sr == "native" or (self.sr == "auto" and far):
+            return rate_hz
+        return max(1, round(own * self.time_expansion))
+
+    def open(self, path: Path, sha256: str) -> Sound:
+        """The recording with its features.
+
+        Raises:
+            UserError: it cannot be read, to the end.
+        """
+        head = audio.info(path, to_end=True)
+        asked_hz = self.played_hz(head.rate_hz)
+        key = sha256 if asked_hz == self.front_end.sr else f"{sha256}@{asked_hz}"
+        features_TM = self.store.take(key)
+        if features_TM is None or key not in self._stats:
+            self._extract(path, key, asked_hz)
+            features_TM = self.store.get(key)
+        slow = asked_hz / self.front_end.sr
+        return Sound(
+            path=path,
+            key=key,
+            features_TM=features_TM,
+            stats=self._stats[key],
+            frame_rate_hz=asked_hz / self.front_end.hop_mel,
+            slow=slow,
+            rate_hz=head.rate_hz,
+            duration_s=head.duration_s,
+            notes=tuple(note for note in (head.note, self._notes.get(key, "")) if note),
+        )
+
+    def _extract(self, path: Path, key: str, asked_hz: int) -> None:
+        moments, level = Moments(), Level()
+        try:
+            # What is too large for a float32 is told by the store.
+            with np.errstate(over="ignore", invalid="ignore"), self.store.writer() as writer:
+                writer.add_blocks(
+                    key,
+                    self._features(path, asked_hz, moments, level),
+                    lambda: {"file": str(path), "level": level.note, **moments.meta()},
+                )
+        except NotStorable as error:
+            raise UserError(
+                f"{path}: has samples of up to {level.peak:g}, more than the front end can take; "
+                "scale them to at most 1"
+            ) from error
+        meta = moments.meta()
+        self._notes[key] = level.note
+        self._stats[key] = float(meta["mean"]), float(meta["std"])
+
+    @torch.inference_mode()
+    def _features(
+        self, path: Path, asked_hz: int, moments: Moments, level: Level
+    ) -> Iterator[Tensor]:
+        stream = self.front_end.stream()
+        for samples in audio.blocks(path, block_s=self.block_s, rate_hz=asked_hz, to_end=True):
+            level.update(samples)
+            features_TM = stream.push(samples).T
+            moments.update(features_TM)
+            yield features_TM
+        features_TM = stream.finish().T
+        moments.update(features_TM)
+        yield features_TM

@@ -1,0 +1,1 @@
+"""Embeddings: encoders by name, the store of vectors, projection, search."""

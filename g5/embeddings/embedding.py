@@ -1,0 +1,276 @@
+"""Recordings to embeddings in a store: window by window, resumable, decoding beside the encoder.
+
+Shapes: B windows, D embedding width.
+"""
+
+import os
+import re
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from g5.common.errors import UserError
+from g5.common.progress import track
+from g5.config.check import Count, Positive
+from g5.embeddings.encoders import LoadedEncoder
+from g5.embeddings.vectors import VectorStore
+from g5.embeddings.windows import Batch, Windows
+from preprocessing import audio
+from preprocessing.recordings import is_audio, walk
+
+# Batches of a thread that are decoded ahead of it.
+AHEAD = 3
+STRETCH_BATCH = 16
+# A recording, its name in the store and its key.
+Entry = tuple[Path, str, str]
+# What recorders put into file names: 20240501_053000, 2024-05-01.
+DATE = re.compile(r"(?<!\d)((?:19|20)\d\d)[-_]?(0[1-9]|1[0-2])[-_]?(0[1-9]|[12]\d|3[01])(?!\d)")
+
+
+@dataclass
+class Part:
+    """Vectors (B, D) of a batch of windows and their times (B,)."""
+
+    vectors: np.ndarray
+    start_s: np.ndarray
+    end_s: np.ndarray
+    last: bool
+
+
+@dataclass
+class EmbedSettings:
+    """`embed` of `conf/transfer.yaml`."""
+
+    hop_s: Positive | None
+    batch_size: Count
+    block_s: Positive
+    device: Literal["auto", "cpu", "cuda"]
+
+
+def find_recordings(paths: Sequence[str | os.PathLike[str]]) -> tuple[Path, list[Path]]:
+    """The sound files at and below ``paths``, sorted, and the folder they have in common.
+
+    Raises:
+        UserError: a path that is not there, or no sound files at all.
+    """
+    files: set[Path] = set()
+    for path in map(Path, paths):
+        if path.is_dir():
+            files.update(file for file in walk(path) if is_audio(file))
+        elif path.exists():
+            files.add(path)
+        else:
+            raise UserError(f"{path}: there is no such file or folder")
+    if not files:
+        raise UserError(f"{', '.join(map(str, paths))}: no recordings there")
+    if len(paths) == 1 and Path(paths[0]).is_dir():
+        root = Path(paths[0]).absolute()
+    else:
+        root = Path(os.path.commonpath([str(file.absolute().parent) for file in files]))
+    return root, sorted(file.absolute() for file in files)
+
+
+def embed_recordings(
+    encoder: LoadedEncoder,
+    store: VectorStore,
+    files: Sequence[Path],
+    root: Path,
+    settings: EmbedSettings,
+) -> tuple[int, list[str]]:
+    """Embed every recording that the store does not have yet.
+
+    A recording is one block, added when it is whole: killed at any point, it goes on where it
+    stopped.
+
+    Args:
+        encoder: on any device.
+        store: of this encoder.
+        files: absolute paths.
+        root: the folder that the store's file names are relative to.
+        settings: window hop, batch, block.
+
+    Returns:
+        How many recordings were added, and a line for each that could not be.
+    """
+    device = device_of(settings.device)
+    encoder.to(device)
+    windows = Windows(
+        encoder, hop_s=settings.hop_s, batch_size=settings.batch_size, block_s=settings.block_s
+    )
+    todo, problems = _missing(store, files, root)
+    todo, total = _counted(todo, windows, problems)
+    added = 0
+    with store.writer() as writer:
+        parts: list[Part] = []
+        stream = _embedded_in_order(encoder, windows, todo, device)
+        for (_, name, key), part in track(stream, total=total, label="embedding", unit="batches"):
+            if isinstance(part, UserError):
+                problems.append(str(part))
+                parts = []  # it is damaged further on
+                continue
+            parts.append(part)
+            if not part.last:
+                continue
+            vectors = np.concatenate([part.vectors for part in parts])
+            if np.isfinite(vectors).all():
+                writer.add(key, vectors, _index(name, parts))
+                added += 1
+            else:
+                problems.append(f"{name}: {encoder.name} gives NaN or infinity for it")
+            parts = []
+    return added, problems
+
+
+def embed_stretch(
+    encoder: LoadedEncoder, file: str | os.PathLike[str], start_s: float, end_s: float | None
+) -> np.ndarray:
+    """The mean embedding (D,) of a stretch of a recording, window by window.
+
+    Features are normalised as those of the stores are: by the whole recording, if by recording.
+    """
+    samples = audio.read(file, start_s=start_s, end_s=end_s, rate_hz=encoder.sr)
+    if not len(samples):
+        raise UserError(f"{file}: has no sound from {start_s:g} s on")
+    windows = Windows(encoder, hop_s=None, batch_size=1, block_s=60.0)
+    device = next(iter(encoder.module.parameters()), torch.zeros(0)).device
+    with torch.inference_mode():
+        x, stats_2 = windows.of(samples), windows.stats(file)
+    return np.concatenate(
+        [_embedded(encoder, part, stats_2, device) for part in x.split(STRETCH_BATCH)]
+    ).mean(axis=0)
+
+
+def device_of(name: str) -> torch.device:
+    """``auto`` is CUDA where there is one."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("embed.device=cuda: there is no CUDA device; use auto or cpu")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def date_of(file: str) -> str:
+    """The date in a file name, as 2024-05-01; "" where there is none."""
+    found = DATE.search(Path(file).stem)
+    return "-".join(found.groups()) if found else ""
+
+
+def source_of(file: str) -> str:
+    """The recording's folder, or its own name where it lies at the root."""
+    folder = Path(file).parent.as_posix()
+    return Path(file).stem if folder == "." else folder
+
+
+def _embedded_in_order(
+    encoder: LoadedEncoder, windows: Windows, todo: Sequence[Entry], device: torch.device
+) -> Iterator[tuple[Entry, Part | UserError]]:
+    """The vectors of every batch, in order; what is wrong with a recording in its place.
+
+    This thread decodes, and others run the encoder. On a CPU as many as torch has threads, with
+    one each: the sum of small convolutions' waits for each other costs more than it saves. Other
+    people's encoders, which may keep something between two calls, get one that has them all.
+    """
+    threads = torch.get_num_threads()
+    workers = threads if encoder.kind == "checkpoint" and device.type == "cpu" else 1
+    each = threads // workers
+    waiting: deque[tuple[Entry, Batch | UserError, Future[np.ndarray] | None]] = deque()
+    pool = ThreadPoolExecutor(workers, "embedding", torch.set_num_threads, (each,))
+    torch.set_num_threads(1)
+    try:
+        for entry, batch in _batches(windows, todo):
+            job = None
+            if isinstance(batch, Batch):
+                job = pool.submit(_embedded, encoder, batch.x, batch.stats_2, device)
+            waiting.append((entry, batch, job))
+            while len(waiting) > AHEAD * workers:
+                yield _settled(*waiting.popleft())
+        while waiting:
+            yield _settled(*waiting.popleft())
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)
+
+
+def _batches(windows: Windows, todo: Sequence[Entry]) -> Iterator[tuple[Entry, Batch | UserError]]:
+    for entry in todo:
+        try:
+            for batch in windows.batches(entry[0]):
+                yield entry, batch
+        except UserError as error:
+            yield entry, error
+
+
+def _settled(
+    entry: Entry, batch: Batch | UserError, job: "Future[np.ndarray] | None"
+) -> tuple[Entry, Part | UserError]:
+    if isinstance(batch, UserError):
+        return entry, batch
+    assert job is not None
+    return entry, Part(job.result(), batch.start_s, batch.end_s, batch.last)
+
+
+def _embedded(
+    encoder: LoadedEncoder, x: Tensor, stats_2: Tensor | None, device: torch.device
+) -> np.ndarray:
+    """The vectors (B, D) of windows."""
+    with torch.inference_mode():
+        x = x.to(device)
+        if encoder.normalize is not None:
+            stats_2 = torch.zeros(2) if stats_2 is None else stats_2
+            x = encoder.normalize(x, stats_2.expand(len(x), 2))
+        return encoder.embed_inputs(x).cpu().numpy()
+
+
+def _index(name: str, parts: Sequence[Part]) -> dict[str, Any]:
+    """The columns of a recording's vectors."""
+    rows = sum(len(part.start_s) for part in parts)
+    texts = {"file": name, "source": source_of(name), "date": date_of(name)}
+    return {
+        "start_s": np.concatenate([part.start_s for part in parts]),
+        "end_s": np.concatenate([part.end_s for part in parts]),
+        **{column: [text] * rows for column, text in texts.items()},
+    }
+
+
+def _counted(
+    todo: Sequence[Entry], windows: Windows, problems: list[str]
+) -> tuple[list[Entry], int]:
+    """Recordings that can be opened, and how many batches they make."""
+    readable, total = [], 0
+    for entry in todo:
+        try:
+            total += windows.count(audio.info(entry[0]).duration_s)
+            readable.append(entry)
+        except UserError as error:
+            problems.append(str(error))
+    return readable, total
+
+
+def _missing(
+    store: VectorStore, files: Sequence[Path], root: Path
+) -> tuple[list[Entry], list[str]]:
+    """Recordings that the store lacks, each with its name there and its key."""
+    known = {name.partition(":")[2]: name for name in store.keys}
+    todo, problems = [], []
+    for file in files:
+        name = Path(os.path.relpath(file, root)).as_posix()
+        try:
+            key = f"{audio.content_hash(file)[:32]}:{name}"
+        except OSError as error:
+            problems.append(f"{file}: cannot be opened ({error.strerror})")
+            continue
+        if key in store:
+            continue
+        if name in known:
+            problems.append(
+                f"{file}: has changed since it was embedded; its old embeddings are kept, and the "
+                "new sound wants another store"
+            )
+            continue
+        todo.append((file, name, key))
+    return todo, problems

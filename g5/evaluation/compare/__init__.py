@@ -1,0 +1,1 @@
+"""Do tested runs differ: paired over the same episodes."""

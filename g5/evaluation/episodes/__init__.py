@@ -1,0 +1,1 @@
+"""How good is an encoder: episodes answered, scored, calibrated and checked."""

@@ -1,0 +1,1 @@
+"""How good are detected events: matching, scores, errors, ground truth."""

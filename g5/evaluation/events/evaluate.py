@@ -1,0 +1,55 @@
+"""Score predicted events: `g5 evaluate`."""
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from g5.common.atomic import atomic_path
+from g5.evaluation.events.ground_truth import read_candidates, read_predictions, read_truth
+from g5.evaluation.events.report import evaluate_events, event_summary, write_event_report
+from g5.evaluation.report.summary import printable
+
+
+def evaluate_files(
+    predictions: Path,
+    truth_dir: Path,
+    *,
+    mode: str,
+    json_path: Path | None = None,
+    report_dir: Path | None = None,
+) -> None:
+    """Score a table of predictions against a folder of ground truth, print and write the result.
+
+    What is odd about the files is told on stderr and in the report, and changes nothing.
+
+    Args:
+        predictions: of any format that `preprocessing.annotations.read_events` reads.
+        truth_dir: its sub-folders are the subsets.
+        mode: "official" or "fair": which one is written to ``json_path`` and broken down.
+        json_path: file for scripts.
+        report_dir: folder of the page.
+
+    Raises:
+        UserError: what cannot be read at all.
+    """
+    truth, problems = read_truth(truth_dir)
+    events, found = read_predictions(predictions, truth)
+    notes = [str(problem) for problem in (*problems, *found)]
+    for note in notes:
+        print(f"warning: {note}", file=sys.stderr)
+    candidates = read_candidates(predictions, truth)
+    result = evaluate_events(events, truth, mode=mode, candidates=candidates)
+    print(printable(event_summary(result), sys.stdout.encoding))
+    if json_path is not None:
+        _write_json(json_path, result.chosen.plain())
+        print(f"\nscores  {json_path}")
+    if report_dir is not None:
+        title = f"{predictions.name} against {truth_dir.resolve().name}"
+        print(f"report  {write_event_report(result, report_dir, title=title, notes=notes)}")
+
+
+def _write_json(path: Path, plain: Mapping[str, Any]) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(plain, indent=2, ensure_ascii=False) + "\n", "utf-8")

@@ -1,0 +1,212 @@
+"""What was really there: a folder of annotation tables, and the predictions that speak of it."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from g5.common.errors import UserError
+from g5.common.progress import track
+from g5.evaluation.events.matching import N_SHOTS
+from preprocessing.annotations import UnknownFormat, format_of, read_events, recording_of
+from preprocessing.audio import info
+from preprocessing.events import Problem, at_rows
+from preprocessing.recordings import base_name, is_audio, walk
+
+TABLES = (".csv", ".txt", ".tsv", ".parquet")
+TRUTH_COLUMNS = ["name", "label", "start_s", "end_s", "status"]
+CALL = "call"
+# What `g5 detect` writes: events, and those that lower thresholds would find.
+PREDICTIONS, CANDIDATES_CSV = "predictions.csv", "candidates.csv"
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """The events of a set of recordings.
+
+    Attributes:
+        events: `TRUTH_COLUMNS`; ``name`` is the recording's without its suffix, and ``label`` is
+            "" where a recording has one nameless class, as a ``Q`` column says: there every
+            prediction counts, whatever its label.
+        subset_of: the subset of every recording, also of those without events.
+        durations_s: of the recordings that are known to be this long.
+    """
+
+    events: pd.DataFrame
+    subset_of: Mapping[str, str]
+    durations_s: Mapping[str, float]
+
+
+def read_truth(folder: str | Path) -> tuple[Truth, list[Problem]]:
+    """Read the tables of a folder; its sub-folders are the subsets, a flat folder is one.
+
+    A DCASE table is of the recording that it is named after. Recordings that lie beside their
+    tables are opened for their lengths.
+
+    Raises:
+        UserError: no folder, no tables in it, an unreadable row, or a recording with two tables.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise UserError(f"{root}: there is no such folder of ground truth")
+    files = walk(root)
+    tables = [file for file in files if file.suffix.lower() in TABLES]
+    parts: list[pd.DataFrame] = []
+    problems: list[Problem] = []
+    table_of: dict[str, Path] = {}
+    for path in track(tables, total=len(tables), label="ground truth", unit="tables"):
+        try:
+            part, found = _read_table(path)
+        except UnknownFormat as error:
+            message = str(error).removeprefix(f"{path}: ")
+            problems.append(Problem("unknown-format", str(path), f"{message}; passed over", False))
+            continue
+        problems += found
+        parts.append(part)
+        for name in {recording_of(path)} if part.empty else set(part["name"]):
+            if name in table_of:
+                raise UserError(
+                    f"{path}: tells of {name}, as {table_of[name]} does; names must differ"
+                )
+            table_of[name] = path
+    if not table_of:
+        raise UserError(f"{root}: has no annotation tables ({', '.join(TABLES)})")
+    subset_of = {name: _subset(root, path) for name, path in table_of.items()}
+    events = pd.concat([part.loc[:, TRUTH_COLUMNS] for part in parts], ignore_index=True)
+    durations_s, found = _durations(file for file in files if file.stem in subset_of)
+    return Truth(events, subset_of, durations_s), [*problems, *found, *_few_shots(events, table_of)]
+
+
+def _durations(files: Iterable[Path]) -> tuple[dict[str, float], list[Problem]]:
+    durations_s, problems = {}, []
+    for file in filter(is_audio, files):
+        try:
+            durations_s[file.stem] = info(file).duration_s
+        except UserError as error:
+            message = str(error).removeprefix(f"{file}: ")
+            problems.append(Problem("unreadable-audio", str(file), message, False))
+    return durations_s, problems
+
+
+def _few_shots(events: pd.DataFrame, table_of: Mapping[str, Path]) -> list[Problem]:
+    calls = events.loc[events["status"] == "POS"].groupby(["name", "label"]).size()
+    return [
+        Problem(
+            "few-calls",
+            str(table_of[name]),
+            f"has {n} calls of {label or name}, and the first {N_SHOTS} are support: none is left "
+            "to be found",
+            False,
+        )
+        for (name, label), n in calls[calls <= N_SHOTS].items()
+    ]
+
+
+def _read_table(path: Path) -> tuple[pd.DataFrame, list[Problem]]:
+    events, problems = read_events(path, boxes=False)
+    for problem in problems:
+        if problem.fatal:
+            raise UserError(f"{problem} (ground truth must be whole)")
+    names = pd.Series([recording_name(file) for file in events["file"]], dtype="str")
+    unlabelled = events["label"].isin([CALL]) | (events["label"] == names)
+    if format_of(path) == "dcase" and names.nunique() == 1:
+        names[:] = recording_of(path)
+    labels = events["label"].where(~unlabelled, "")
+    events = events.assign(name=names, label=labels)
+    return events, [*problems, *_unsorted(events, path), *odd_boxes(events, path)]
+
+
+def _unsorted(events: pd.DataFrame, path: Path) -> list[Problem]:
+    """Rows are sorted by onset now; their numbers tell whether they were."""
+    back = (events.groupby("name")["row"].diff() < 0).to_numpy()
+    if not back.any():
+        return []
+    message = (
+        "is not sorted by onset; it is sorted here, whereas the published evaluator takes other "
+        "calls for the support"
+    )
+    return [Problem("unsorted", str(path), message, False)]
+
+
+def odd_boxes(events: pd.DataFrame, path: Path) -> list[Problem]:
+    """Events that can be matched to nothing, or that say the same twice."""
+    length_s = events["end_s"] - events["start_s"]
+    again = events.duplicated(["file", "start_s", "end_s", "label"])
+    odd = {
+        "has no length and matches nothing": length_s == 0,
+        "ends before it starts and matches nothing": length_s < 0,
+        "repeats another row; each counts": again,
+    }
+    return [
+        Problem("odd-box", at_rows(str(path), events.loc[rows, "row"]), message, False)
+        for message, rows in odd.items()
+        if rows.any()
+    ]
+
+
+def read_predictions(path: str | Path, truth: Truth) -> tuple[pd.DataFrame, list[Problem]]:
+    """Read predictions of any format, each with the class of the ground truth that it means.
+
+    Returns:
+        The POS events with ``name`` and ``label`` as in ``truth``, of the recordings that it
+        knows; and what is odd, row by row.
+
+    Raises:
+        UserError: unreadable, or predictions without labels in recordings of several classes.
+    """
+    path = Path(path)
+    events, problems = read_events(path, boxes=False)
+    events = events.loc[events["status"] == "POS"].reset_index(drop=True)
+    problems = [*problems, *odd_boxes(events, path)]
+    if events.empty:
+        problems.append(Problem("empty-table", str(path), "has no predictions", False))
+    names = pd.Series([recording_name(file) for file in events["file"]], dtype="str")
+    strange = ~names.isin(list(truth.subset_of)).to_numpy()
+    if strange.any():
+        at = at_rows(str(path), events.loc[strange, "row"])
+        message = f"there is no ground truth for {next(iter(names[strange]))}; left out"
+        problems.append(Problem("no-truth", at, message, False))
+    events = events.assign(name=names).loc[~strange]
+    return _labelled(events, truth, path), problems
+
+
+def read_candidates(predictions: Path, truth: Truth) -> pd.DataFrame | None:
+    """What `g5 detect` wrote beside its predictions, as `read_predictions`; None: nothing."""
+    path = predictions.with_name(CANDIDATES_CSV)
+    if predictions.name != PREDICTIONS or not path.is_file():
+        return None
+    return read_predictions(path, truth)[0]
+
+
+def _labelled(events: pd.DataFrame, truth: Truth, path: Path) -> pd.DataFrame:
+    """Nameless predictions get the one class of their recording."""
+    classes: dict[Any, set[str]] = {}
+    for name, rows in truth.events.groupby("name"):
+        classes[name] = set(rows["label"])
+    labels = []
+    for name, label in zip(events["name"], events["label"], strict=True):
+        known = classes.get(name, {""})
+        if "" in known:
+            labels.append("")
+        elif label not in (CALL, name):
+            labels.append(label)
+        elif len(known) == 1:
+            labels.append(*known)
+        else:
+            raise UserError(
+                f"{path}: says no class, and {name} has {len(known)}; give predictions with labels"
+            )
+    return events.assign(label=pd.Series(labels, events.index, dtype="str"))
+
+
+def recording_name(file: str) -> str:
+    """A recording's name without folder and suffix."""
+    name = base_name(str(file))
+    return name.rpartition(".")[0] if is_audio(name) else name
+
+
+def _subset(root: Path, path: Path) -> str:
+    place = path.parent.relative_to(root)
+    return root.resolve().name if place == Path() else place.as_posix()

@@ -1,0 +1,1 @@
+"""What a test says of itself: report, model card, figures, summary."""

@@ -1,0 +1,161 @@
+"""The report of a test: one HTML file that tells a reader what was found, under what rules, and
+lets them listen to the mistakes."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from g5.common.errors import UserError
+from g5.evaluation.episodes.mistakes import Mistake
+from g5.evaluation.episodes.result import TestResult
+from g5.evaluation.report.about import (
+    About,
+    accuracy_table,
+    class_table,
+    number_rows,
+    origin_rows,
+    protocol_rows,
+    trained_rows,
+)
+from g5.evaluation.report.gallery import Drawn
+from g5.evaluation.report.summary import verdict_line
+from g5.web import page
+from g5.web.page import Html
+from g5.web.tiles import Mark, audible_slow_down, audio_snippet, spectrogram_tile
+from preprocessing.audio import info
+
+MEGABYTES = 9.0  # of tiles, sounds and figures
+SHORTEST_S, LONGEST_S = 1.0, 6.0  # of a mistake's tile and sound
+CONTEXT = 0.2  # of a call's length, on either side
+ULTRASOUND_HZ = 96_000  # recordings of a higher rate are slowed down to be heard
+
+
+def write_report(
+    path: Path, result: TestResult, about: About, figures: Mapping[str, Drawn]
+) -> Path:
+    """Write the report; a mistake whose recording cannot be read says so, and the rest stands."""
+    budget = page.Budget(MEGABYTES)
+    facts = result.protocol
+    drawn = {name: _drawn(figure, budget) for name, figure in figures.items()}
+    first = ("training", "per_class", "confusion")
+    content = page.page(
+        f"{about.run}: test of {about.arch}",
+        _subtitle(result),
+        _headline(result),
+        page.paragraph(verdict_line(result, about.arch)),
+        _checks(result),
+        *(page.paragraph(f"Note: {note}", "bad") for note in result.notes),
+        page.heading("What was trained, on what"),
+        page.table(pd.DataFrame(trained_rows(about), columns=["", " "])),
+        *[part for name, part in drawn.items() if name == "training"],
+        page.heading("How it was tested"),
+        page.table(pd.DataFrame(protocol_rows(result), columns=["", " "])),
+        page.heading("Numbers"),
+        page.table(accuracy_table(result), {"accuracy": ".1%"}),
+        page.table(pd.DataFrame(number_rows(result), columns=["", "value", "what it says"])),
+        page.details(f"Each of the {facts.n_classes} classes", page.table(class_table(result), {
+            "accuracy": ".1%", "queries": ",d", "confidence when right": ".1%", "ROC-AUC": ".3f",
+            "average precision": ".3f",
+        })),
+        drawn["per_class"],
+        drawn["confusion"],
+        page.heading("Mistakes to listen to"),
+        *_mistakes(result, about, budget),
+        *[part for name, part in drawn.items() if name not in first],
+        page.heading("Do it again"),
+        page.element("pre", about.command),
+        page.table(pd.DataFrame(origin_rows(result, about), columns=["", " "])),
+    )  # fmt: skip
+    return page.write_page(path, content)
+
+
+def _subtitle(result: TestResult) -> Html:
+    facts = result.protocol
+    return page.paragraph(
+        f"{facts.n_way}-way {facts.k_shot}-shot, {facts.episodes:,} episodes of "
+        f"{facts.n_classes} classes ({facts.split} split)",
+        "soft",
+    )
+
+
+def _headline(result: TestResult) -> Html:
+    ours, other, raw = result.interval, result.resampled, result.raw_best.interval
+    return page.facts(
+        {
+            "accuracy, 95 % over episodes": f"{ours.mean:.1%} ± {ours.half_width:.1%}",
+            "for other classes and sources": f"{other.low:.0%} – {other.high:.0%}",
+            "best raw features": f"{raw.mean:.1%}",
+            "chance": f"{result.chance:.1%}",
+            "calibration error": f"{result.quality()['ece']:.1%}",
+        }
+    )  # fmt: skip
+
+
+def _checks(result: TestResult) -> Html:
+    return page.paragraph("Checked: " + "  ".join(f"✓ {name}" for name in result.checks), "good")
+
+
+def _drawn(figure: Drawn, budget: page.Budget) -> Html:
+    png = figure.path.read_bytes()
+    shown = (
+        page.figure(png, figure.caption, alt=figure.title)
+        if budget.take(png)
+        else page.paragraph(f"Left out to keep this page light: {figure.path.name}", "soft")
+    )
+    return page.join(page.heading(figure.title), shown)
+
+
+def _mistakes(result: TestResult, about: About, budget: page.Budget) -> list[Html]:
+    if not result.mistakes:
+        return [page.paragraph("There were none.")]
+    events = about.events(result)
+    top_hz = float(about.restored.header["front_end"]["fmax"])
+    wrong = int((~result.scores.hit_A).sum())
+    cards = [_mistake(mistake, events, top_hz, budget) for mistake in result.mistakes]
+    return [
+        page.paragraph(
+            f"The {len(cards)} most confident of {wrong:,} wrong answers: the query on top, below "
+            "it the support call it lay nearest to, of the class it was taken for. Is it a wrong "
+            "label, a second animal, or really alike?"
+        ),
+        page.grid(*cards),
+    ]
+
+
+def _mistake(mistake: Mistake, events: pd.DataFrame, top_hz: float, budget: page.Budget) -> Html:
+    title = (
+        f"{mistake.label} taken for {mistake.predicted}: {mistake.probability:.0%} sure "
+        f"(of the truth {mistake.own_probability:.0%})"
+    )
+    query = _call(_event(events, mistake.row), mistake.label, top_hz, budget)
+    support = _call(_event(events, mistake.support_row), mistake.predicted, top_hz, budget)
+    return page.card(page.heading(title, 3), query, support)
+
+
+def _event(events: pd.DataFrame, row: int) -> dict[str, Any]:
+    return {name: events[name].tolist()[row] for name in ("file", "start_s", "end_s")}
+
+
+def _call(event: dict[str, Any], label: str, top_hz: float, budget: page.Budget) -> Html:
+    """A call with a little of what is around it, to see and to hear."""
+    file, start_s, end_s = event["file"], event["start_s"], event["end_s"]
+    where = f"{label}: {Path(file).name}, {start_s:.2f}–{end_s:.2f} s"
+    length = min(max((end_s - start_s) * (1 + 2 * CONTEXT), SHORTEST_S), LONGEST_S)
+    middle = (start_s + end_s) / 2
+    try:
+        header = info(file)
+        top_hz = min(top_hz, header.rate_hz / 2)
+        left = max(0.0, min(middle - length / 2, header.duration_s - length))
+        span = left, min(left + length, header.duration_s)
+        marks = [Mark(start_s, end_s)] if end_s - start_s < 0.95 * (span[1] - span[0]) else []
+        slow = audible_slow_down(top_hz) if header.rate_hz > ULTRASOUND_HZ else 1
+        png = spectrogram_tile(file, *span, high_hz=top_hz, marks=marks)
+        sound = audio_snippet(file, *span, slow_down=slow)
+    except UserError as error:
+        return page.paragraph(f"{where}: {error}", "bad")
+    where += f"; to {top_hz / 1000:.3g} kHz" + (f", {slow} times slower" if slow > 1 else "")
+    if not budget.take(png, sound):
+        return page.paragraph(f"{where} (left out to keep this page light)", "soft")
+    return page.sound_tile(png, where, sound)

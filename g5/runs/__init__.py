@@ -1,0 +1,1 @@
+"""Runs from a configuration to their record: train, test, shots, capacity, compare."""

@@ -1,0 +1,204 @@
+"""`g5 compare`: read tested runs back, pair their episodes, say whether they differ."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from g5.common.atomic import atomic_path
+from g5.common.errors import UserError
+from g5.evaluation.compare.figures import critical_difference, overlaid_curves
+from g5.evaluation.compare.paired import (
+    Difference,
+    Group,
+    compare_all,
+    config_differences,
+    grouped,
+    mean_ranks,
+    plain,
+)
+from g5.evaluation.compare.runs import find_runs
+from g5.evaluation.intervals import Interval
+from g5.evaluation.report.per_class import recall_figure, recall_table, told
+from g5.tracking.mlflow_files import record_files
+
+KEYS_SHOWN = 40
+CLASSES_SHOWN = 12
+
+
+def compare_runs(
+    references: Sequence[str], *, folds: bool, output: Path | None, mlflow: bool
+) -> None:
+    """Compare the runs that ``references`` mean, print it, and write figures and tables.
+
+    With ``mlflow`` they are recorded there, too, where there is one.
+    """
+    root = Path.cwd()
+    runs = [run for reference in references for run in find_runs(reference, root)]
+    groups = grouped(runs, folds=folds)
+    if len(groups) < 2 and not folds:
+        raise UserError(
+            f"{len(runs)} run{'s' * (len(runs) > 1)} of one configuration: give runs that differ "
+            "in more than the seed (or --folds to add up a cross-validation)"
+        )
+    differences = compare_all(groups)
+    for line in [*_accuracies(groups), *_fold_lines(groups, folds)]:
+        print(line)
+    for item in differences:
+        print("\n" + "\n".join(_told(item)))
+    table = config_differences(groups, folds=folds)
+    classes = recall_table({group.name: group.answers for group in groups})
+    if len(groups) > 1:
+        print("\n" + _settings(table))
+        print(f"\nrecall of the classes that differ most\n{told(classes, CLASSES_SHOWN)}")
+    folder = output or root / "outputs" / "compare" / _key(groups)
+    files = _write(folder, groups, differences, table, classes)
+    print("\n" + "\n".join(f"written  {file}" for file in files))
+    if mlflow:
+        _record(files, root, groups, differences)
+
+
+def _record(
+    files: Sequence[Path], root: Path, groups: Sequence[Group], differences: Sequence[Difference]
+) -> None:
+    metrics = {f"acc/{group.name}": group.accuracy.mean for group in groups}
+    for item in differences:
+        metrics[f"difference/{item.first} - {item.second}"] = item.episodes.mean
+        metrics[f"p_holm/{item.first} - {item.second}"] = item.p_holm
+    names = ", ".join(group.name for group in groups)
+    tags = {"runs": ", ".join(run.name for group in groups for run in group.runs.values())}
+    place = record_files(
+        files, root=root, job="compare", name=names[:200], tags=tags, metrics=metrics
+    )
+    if place:
+        print(f"MLflow   {place}")
+
+
+def _accuracies(groups: Sequence[Group]) -> list[str]:
+    width = max(len(group.name) for group in groups)
+    lines = []
+    for group in groups:
+        seeds = sorted({seed for seed, _ in group.runs})
+        of = (
+            f"{len(group.runs)} run{'s' * (len(group.runs) > 1)}, seed {', '.join(map(str, seeds))}"
+        )
+        lines.append(
+            f"{group.name:<{width}}  {_share(group.accuracy)}   for other classes and sources "
+            f"{_range(group.resampled)}   ({of})"
+        )
+    return lines
+
+
+def _fold_lines(groups: Sequence[Group], folds: bool) -> list[str]:
+    """The accuracy of each fold, and folds that are not there."""
+    if not folds:
+        return []
+    lines = []
+    for group in groups:
+        by_fold: dict[int, list[float]] = {}
+        for (_, fold), run in group.runs.items():
+            if fold is None:
+                raise UserError(f"{run.name}: not a fold of a cross-validation (data.fold=...)")
+            by_fold.setdefault(fold, []).append(float(run.accuracy_E.mean()))
+        shown = "  ".join(f"{k}: {sum(v) / len(v):.1%}" for k, v in sorted(by_fold.items()))
+        lines.append(f"  {group.name}, by fold  {shown}")
+        wanted = range(max(max(by_fold) + 1, _n_folds(group)))
+        if missing := [str(k) for k in wanted if k not in by_fold]:
+            lines.append(f"  note: fold {', '.join(missing)} missing: not every class was tested")
+    return lines
+
+
+def _n_folds(group: Group) -> int:
+    run = next(iter(group.runs.values()))
+    # A split file's folds are its own; the configuration's number is that of folds by class.
+    return 0 if run.protocol.get("split_file") else int(run.config["data"].get("folds", 0))
+
+
+def _told(item: Difference) -> list[str]:
+    seeds = ", ".join(f"{100 * v:+.1f} (seed {k})" for k, v in sorted(item.by_seed.items()))
+    return [
+        f"{item.first} - {item.second}: {100 * item.episodes.mean:+.1f} points",
+        f"  over {item.episodes.n:,} paired episodes     95 %: {_points(item.episodes)}"
+        f"   bootstrap p {_p(item.p_bootstrap)}, permutation p {_p(item.p_permutation)}, "
+        f"after Holm {_p(item.p_holm)}",
+        f"  over classes and sources       95 %: {_points(item.classes)}",
+        f"  by training seed  {seeds}",
+        f"  {item.reason}",
+    ]
+
+
+def _settings(table: pd.DataFrame) -> str:
+    if table.empty:
+        return "the configurations are equal but for the seed"
+    shown = table.head(KEYS_SHOWN).map(
+        lambda value: value if len(value) <= 40 else value[:37] + "..."
+    )
+    rest = len(table) - len(shown)
+    text = f"configurations differ in {len(table)} keys:\n{shown.to_string()}"
+    return text + (f"\n({rest} more in compare.json)" if rest else "")
+
+
+def _write(
+    folder: Path,
+    groups: Sequence[Group],
+    differences: Sequence[Difference],
+    table: pd.DataFrame,
+    classes: pd.DataFrame,
+) -> list[Path]:
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    if len(groups) > 1:
+        title = "Recall of each class, over all runs of a configuration"
+        files.append(recall_figure(classes, folder / "classes.png", title=title))
+    with atomic_path(folder / "classes.csv") as temporary:
+        classes.to_csv(temporary, index=False, float_format="%.6g")
+    files.append(folder / "classes.csv")
+    if curves := overlaid_curves(groups, folder / "curves.png"):
+        files.append(curves)
+    if len(groups) >= 3:
+        ranks_G = mean_ranks(groups)
+        path = folder / "critical_difference.png"
+        files.append(critical_difference(groups, ranks_G, differences, path))
+    content = {
+        "runs": {
+            group.name: {
+                "accuracy": vars(group.accuracy),
+                "accuracy_resampled": vars(group.resampled),
+                "runs": [run.name for run in group.runs.values()],
+                "units": [{"seed": seed, "fold": fold} for seed, fold in group.runs],
+            }
+            for group in groups
+        },
+        "differences": [plain(item) for item in differences],
+        "config": table.to_dict(orient="index"),
+    }
+    with atomic_path(folder / "compare.json") as temporary:
+        text = json.dumps(content, indent=2, ensure_ascii=False, default=str)
+        temporary.write_text(text + "\n", encoding="utf-8")
+    return [*files, folder / "compare.json"]
+
+
+def _key(groups: Sequence[Group]) -> str:
+    """Eight hex digits for what is compared, so that another comparison has another folder."""
+    facts = [
+        (g.name, [(r.name, r.protocol["episodes_hash"]) for r in g.runs.values()]) for g in groups
+    ]
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:8]
+
+
+def _share(interval: Interval) -> str:
+    return f"{interval.mean:.1%} ± {interval.half_width:.1%}"
+
+
+def _range(interval: Interval) -> str:
+    return f"{interval.low:.1%} – {interval.high:.1%}"
+
+
+def _points(interval: Interval) -> str:
+    return f"{100 * interval.low:+.1f} to {100 * interval.high:+.1f}"
+
+
+def _p(p: float) -> str:
+    return f"{p:.3f}" if p >= 0.001 else "< 0.001"

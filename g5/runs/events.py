@@ -1,0 +1,87 @@
+"""Event scores of a checkpoint beside its episodes: `g5 test` on data with a time axis."""
+
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from g5.common.atomic import atomic_path
+from g5.common.errors import UserError
+from g5.config.parts import root_of
+from g5.detection.corpus import detect_corpus, detector_of, predictions_of, truth_of
+from g5.evaluation.events.matching import FAIR, N_SHOTS
+from g5.evaluation.events.report import Evaluation, evaluate_events, event_summary
+from g5.evaluation.report.summary import printable
+from g5.tracking.folders import RunFolder
+from g5.tracking.mlflow_logger import MLflowLogger
+from g5.tracking.restore import Restored
+from g5.training.setup import device_of
+from preprocessing.annotations import write_events
+from preprocessing.events import Corpus
+
+
+def event_scores(
+    config: Mapping[str, Any],
+    restored: Restored,
+    corpus: Corpus,
+    folder: RunFolder,
+    logger: MLflowLogger | None,
+) -> Evaluation | None:
+    """Detect every class in every test recording from its first five calls, and score the events.
+
+    Writes ``event_scores.json`` and ``events.csv`` into ``folder``, logs both and the numbers
+    ``test/event_...`` of mode fair, and prints them.
+
+    Returns:
+        None where no recording has more than five calls of a class, or detection is not possible.
+    """
+    if not _has_tasks(corpus):
+        return None
+    try:
+        detector, sounds = detector_of(
+            restored,
+            config["detection"],
+            root_of(config) / "outputs" / "store",
+            device=device_of(config),
+            block_s=config["features"]["block_s"],
+        )
+    except UserError as error:
+        _warn("no event scores", error)
+        return None
+    tasks = list(
+        detect_corpus(
+            detector, sounds, corpus, "test", shots=N_SHOTS,
+            problem=lambda text: _warn("left out of the event scores", text),
+        )
+    )  # fmt: skip
+    if not tasks:
+        return None
+    cut = [task.found.curve.cut[0] for task in tasks if task.found.curve.cut]
+    if cut:
+        _warn(f"event scores, in {len(cut)} of {len(tasks)} detections, e.g.", cut[0])
+    lengths = dict(zip(corpus.recordings["file"], corpus.recordings["duration_s"], strict=True))
+    found = predictions_of(tasks)
+    result = evaluate_events(
+        found, truth_of(tasks, durations_s=lengths), mode=FAIR,
+        candidates=predictions_of(tasks, candidates=True),
+    )  # fmt: skip
+    files = [folder.path / "event_scores.json", folder.path / "events.csv"]
+    with atomic_path(files[0]) as temporary:
+        text = json.dumps(result.chosen.plain(), indent=2, ensure_ascii=False)
+        temporary.write_text(text + "\n", "utf-8")
+    write_events(found.drop(columns="name"), files[1], "csv")
+    if logger is not None:
+        logger.log_metrics(result.metrics())
+        for file in files:
+            logger.log_artifact(file)
+    print(f"\n{printable(event_summary(result), sys.stdout.encoding)}")
+    return result
+
+
+def _has_tasks(corpus: Corpus) -> bool:
+    calls = corpus.split("test").groupby(["file", "label"]).size()
+    return bool((calls > N_SHOTS).any())
+
+
+def _warn(what: str, why: object) -> None:
+    print(f"warning: {what}: {why}", file=sys.stderr)

@@ -1,0 +1,84 @@
+"""`g5 shots`: how accuracy grows with the number of support calls."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from g5.common.atomic import atomic_path
+from g5.evaluation.episodes.raw_features import RawStatistics
+from g5.evaluation.episodes.shots import ShotCurve, shot_accuracies
+from g5.evaluation.figures import shot_curve
+from g5.evaluation.report.summary import printable
+from g5.runs.test import Tested, on_checkpoint_of
+from g5.training.setup import device_of, set_matmul_precision
+
+
+def shots_of_checkpoint(path: str | Path, overrides: Sequence[str] = ()) -> ShotCurve:
+    """Test a checkpoint at 1, 2, 5, 10 and 20 shots; write the numbers and the figure."""
+    with on_checkpoint_of(path, overrides) as tested:
+        curve = _curve(tested)
+        files = _write(curve, tested)
+        if tested.logger is not None:
+            for row in curve.table.to_dict("records"):
+                if row["name"] == tested.config["arch"]["name"]:
+                    accuracy = {"test/acc_over_shots": row["accuracy"]}
+                    tested.logger.log_metrics(accuracy, step=row["k_shot"])
+            tested.logger.log_artifact(files[0])
+            tested.logger.log_artifact(files[1], "figures")
+        print("\n" + printable(_told(curve, files), sys.stdout.encoding))
+        return curve
+
+
+def _curve(tested: Tested) -> ShotCurve:
+    config, restored, material = tested.config, tested.restored, tested.material
+    episodes = config["arch"]["episodes"]
+    set_matmul_precision(config)
+    return shot_accuracies(
+        model=restored.model,
+        normalize=restored.normalize,
+        name=config["arch"]["name"],
+        corpus=material.corpus,
+        reader=material.reader("test"),
+        raw_reader=tested.raw.reader("test"),
+        raw_statistics=RawStatistics(**restored.header["raw_statistics"]),
+        n_way=episodes["n_way"],
+        n_query=episodes["n_query"],
+        episodes=episodes["test_episodes"],
+        cross_source=episodes["cross_source"],
+        seed=config["seed"],
+        batch_size=episodes["n_way"] * (episodes["k_shot"] + episodes["n_query"]),
+        device=device_of(config),
+    )
+
+
+def _write(curve: ShotCurve, tested: Tested) -> list[Path]:
+    """`shots.json` and its figure."""
+    content = asdict(curve) | {"table": curve.table.to_dict(orient="records")}
+    numbers = tested.folder.path / "shots.json"
+    with atomic_path(numbers) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    title = f"Accuracy over shots: {curve.n_way}-way, {curve.n_classes} classes"
+    path = tested.folder.figures / "shots.png"
+    return [numbers, shot_curve(curve.table, path, chance=1 / curve.n_way, title=title)]
+
+
+def _told(curve: ShotCurve, files: Sequence[Path]) -> str:
+    lines = [
+        f"{curve.n_way}-way, {curve.n_query} queries a class, {curve.episodes:,} episodes over "
+        f"{curve.n_classes} classes; chance {1 / curve.n_way:.1%}",
+        "",
+    ]
+    for name, rows in curve.table.groupby("name", sort=False):
+        lines.append(f"  {name}")
+        for row in rows.to_dict("records"):
+            half = max(row["high"] - row["accuracy"], row["accuracy"] - row["low"])
+            lines.append(
+                f"    {row['k_shot']:>2} shot{'s' if row['k_shot'] > 1 else ' '}  "
+                f"{row['accuracy']:6.1%} ± {half:.1%}   for other classes and sources "
+                f"{row['low_resampled']:.1%} – {row['high_resampled']:.1%}"
+            )
+    lines += ["", "checks  " + "  ".join(f"✓ {check}" for check in curve.checks)]
+    lines += [f"note    {note}" for note in curve.notes]
+    return "\n".join([*lines, "", f"numbers  {files[0]}", f"figure   {files[1]}"])

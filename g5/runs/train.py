@@ -1,0 +1,350 @@
+"""Train a model as the configuration says, then test it: `archs/train.py` and `g5 train`."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from pytorch_lightning.callbacks import ProgressBar
+from torch import nn
+
+from archs.protonet import ProtoNet
+from g5.common.errors import UserError
+from g5.config.build import build
+from g5.config.changes import OF_A_RUN, differences
+from g5.config.compose import completed
+from g5.config.parts import (
+    data_of,
+    front_end_of,
+    material_of,
+    normalize_of,
+    raw_material_of,
+    root_of,
+)
+from g5.config.validate import validate
+from g5.evaluation.episodes.calibration import calibrate
+from g5.evaluation.episodes.raw_features import training_statistics
+from g5.evaluation.episodes.result import TestResult
+from g5.runs.test import evaluate, evaluate_checkpoint
+from g5.tracking.callbacks import AtomicCheckpointIO, training_callbacks
+from g5.tracking.checkpoints import (
+    BEST,
+    LAST,
+    add_calibration,
+    check_same,
+    epochs_done,
+    find,
+    latest,
+    load,
+    load_weights,
+    payload,
+)
+from g5.tracking.folders import RunFolder, check_names, claim
+from g5.tracking.history import History
+from g5.tracking.mlflow_logger import MLflowLogger
+from g5.tracking.mlflow_places import redacted
+from g5.tracking.record import recording
+from g5.tracking.restore import restore
+from g5.training.checks import (
+    check_episodes,
+    check_epochs,
+    check_monitors,
+    check_species,
+    check_trainer,
+    trainer_error,
+)
+from g5.training.estimate import estimate
+from g5.training.loaders import EpisodeLoaders, pretraining_epochs
+from g5.training.module import FewShotModule
+from g5.training.setup import device_of, precision_of, prepare_torch, set_matmul_precision
+from preprocessing.events import SPLITS
+from preprocessing.feature_set import Material
+from preprocessing.frontend import FrontEnd
+from preprocessing.normalize import Normalize
+
+# Keys of a test-only command line that say what to do, not what with.
+MODE_KEYS = ("train", "test", "resume", "arch", "arch.training.load_weight_from")
+RAW_BATCH = 256  # clips at once for raw features; no result depends on it
+
+
+def run(
+    config: dict[str, Any],
+    *,
+    job: int | None = None,
+    overrides: Sequence[str] = (),
+    values: Mapping[str, Any] | None = None,
+) -> TestResult | None:
+    """Train and test, or only test, as a resolved configuration says.
+
+    Args:
+        config: plain values, as `g5.config.validate.resolve` gives them.
+        job: number of a multirun job.
+        overrides: the command line; a test starts from its checkpoint's configuration, and
+            these go on top.
+        values: keys that were set beside the command line; likewise.
+
+    Raises:
+        UserError: for anything the user can put right, most of it before any work starts.
+    """
+    validate(config)
+    if config["train"]:
+        return Training(config, job=job).run()
+    kept = [text for text in overrides if text.lstrip("+").split("=")[0] not in MODE_KEYS]
+    arch_is_named = any(text.split("=")[0] == "arch" for text in overrides)
+    return evaluate_checkpoint(
+        config["arch"]["training"]["load_weight_from"],
+        kept,
+        arch=config["arch"]["name"] if arch_is_named else None,
+        values=values,
+        job=job,
+    )
+
+
+class Training:
+    """One training run: everything that can be wrong is found before the first thing is done.
+
+    Args:
+        config: resolved and validated.
+        job: number of a multirun job.
+    """
+
+    def __init__(self, config: dict[str, Any], *, job: int | None) -> None:
+        self.config = config
+        self.job = job
+        self.root = root_of(config)
+        check_names(config["name"], config["exp_name"])
+        check_monitors(self.config)
+        prepare_torch(config)
+        self.data = data_of(config)
+        self.front_end: FrontEnd = front_end_of(config)
+        self.normalize: Normalize = normalize_of(config)
+        self.model: ProtoNet = build(config["arch"]["model"], expect=ProtoNet, where="arch.model")
+        self.augmentation = self._augmentation()
+        self.device = device_of(config)
+        if config["arch"]["training"]["load_weight_from"]:
+            self._load_weights()
+
+    def run(self) -> TestResult | None:
+        """Data, features, training, test, summary."""
+        config = self.config
+        self.processes = check_trainer(config)
+        check_species(config)
+        corpus = self.data.load()
+        corpus.raise_if_fatal()
+        check_episodes(config, corpus)
+        self.material: Material = material_of(config, corpus, self.front_end)
+        self.material.build(SPLITS)
+        if config["features"]["normalize"] == "train":
+            self.normalize.fit(*self.material.training_bands())
+        loaders = EpisodeLoaders(
+            self.material, config["arch"]["episodes"],
+            training=config["arch"]["training"], seed=config["seed"],
+        )  # fmt: skip
+        raw_reader = raw_material_of(config, self.material).reader("train")
+        self.raw_statistics = training_statistics(raw_reader, batch_size=RAW_BATCH)
+        with claim(
+            self.root, config["name"], config["exp_name"],
+            training=True, resume=config["resume"], job=self.job,
+        ) as folder:  # fmt: skip
+            self._say(folder, loaders)
+            return self._run_in(folder, loaders)
+
+    def _run_in(self, folder: RunFolder, loaders: EpisodeLoaders) -> TestResult | None:
+        config = self.config
+        set_matmul_precision(config)
+        start_from = self._resumed(folder)
+        module = self._module(loaders)
+        done = 0 if start_from is None else epochs_done(start_from)
+        if done < config["arch"]["training"]["max_epochs"]:
+            test_clips = len(self.material.corpus.split("test")) if config["test"] else 0
+            line = estimate(
+                config, module, loaders, device=self.device, processes=self.processes, done=done,
+                test_clips=test_clips,
+            )  # fmt: skip
+            print(line, flush=True)
+        name = config["exp_name"] if self.job is None else f"{config['exp_name']}/{self.job}"
+        corpus = self.material.corpus
+        with recording(config, folder, corpus, name=name, resume=config["resume"]) as logger:
+            if logger is not None:
+                print(f"MLflow    {redacted(logger.tracking_uri)}", flush=True)
+            trainer = self._trainer(folder, logger)
+            _fit(trainer, module, loaders, start_from)
+            if not trainer.is_global_zero:
+                return None
+            best = folder.checkpoints / BEST
+            self._calibrate(best, loaders)
+            if logger is not None:
+                self._log_checkpoints(folder, logger)
+            if not config["test"]:
+                return None
+            return evaluate(config, restore(best), self.material, folder, logger)
+
+    def _calibrate(self, best: Path, loaders: EpisodeLoaders) -> None:
+        """Fit the best checkpoint's temperature on the validation episodes, and store it there."""
+        if loaders.val_clips is None:
+            return
+        restored = restore(best)
+        found = calibrate(
+            restored.model,
+            restored.normalize,
+            loaders.val_clips.plan,
+            loaders.val_clips.reader,
+            loaders.val_labels,
+            batch_size=loaders.val_clips.batch_size,
+            device=self.device,
+        )
+        add_calibration(best, found.plain())
+        print(
+            f"calibrated on {found.episodes} validation episodes: temperature "
+            f"{found.temperature:.3g}, calibration error {found.ece_before:.1%} -> "
+            f"{found.ece_after:.1%}"
+        )
+
+    def _log_checkpoints(self, folder: RunFolder, logger: MLflowLogger) -> None:
+        settings = self.config["logger"]
+        if settings["log_checkpoints"]:
+            for name in (BEST, LAST):
+                logger.log_artifact(folder.checkpoints / name, "checkpoints")
+        if settings["log_model"]:
+            logger.log_model(folder.checkpoints / BEST)
+
+    # --- parts ------------------------------------------------------------------------------
+
+    def _augmentation(self) -> nn.Module | None:
+        node = self.config["arch"]["augmentation"]
+        if node is None:
+            return None
+        return build(node, expect=nn.Module, where="arch.augmentation")
+
+    def _load_weights(self) -> None:
+        """Start from a checkpoint's weights (`arch.training.load_weight_from`)."""
+        path, message = find(self.config["arch"]["training"]["load_weight_from"])
+        content = load(path)
+        check_same(content["g5"], self.config, path)
+        load_weights(self.model, content["state_dict"], "model.", path)
+        print(f"weights from {message or path}")
+
+    def _module(self, loaders: EpisodeLoaders) -> FewShotModule:
+        return FewShotModule(
+            model=self.model,
+            normalize=self.normalize,
+            augmentation=self.augmentation,
+            training=self.config["arch"]["training"],
+            seed=self.config["seed"],
+            train_counts=loaders.train_counts,
+            val_classes=len(loaders.val_labels),
+            payload=self._payload,
+            compile_model=self.config["trainer"]["compile"],
+        )
+
+    def _payload(self) -> dict[str, Any]:
+        """What a checkpoint says of itself."""
+        corpus = self.material.corpus
+        return payload(
+            config=self.config,
+            front_end=self.front_end.settings(),
+            normalize={"mode": self.normalize.mode, "n_mels": self.front_end.n_mels},
+            label_map={split: corpus.labels(split) for split in SPLITS},
+            data_hash=corpus.data_hash,
+            split_hash=corpus.split_hash,
+            trained_recordings=corpus.recordings_of("train"),
+            raw_statistics=self.raw_statistics.plain(),
+        )
+
+    def _trainer(self, folder: RunFolder, logger: Any) -> pl.Trainer:
+        settings, training = self.config["trainer"], self.config["arch"]["training"]
+        callbacks = training_callbacks(
+            self.config["callbacks"],
+            checkpoints=folder.checkpoints,
+            ema_decay=training["ema_decay"],
+        )
+        try:
+            return pl.Trainer(
+                accelerator=settings["accelerator"],
+                devices=settings["devices"],
+                num_nodes=settings["num_nodes"],
+                strategy=self._strategy(),
+                precision=precision_of(self.config),  # type: ignore[arg-type]
+                max_epochs=training["max_epochs"],
+                accumulate_grad_batches=self.config["arch"]["episodes"]["episodes_per_batch"],
+                gradient_clip_val=training["gradient_clip_val"] or None,
+                deterministic=self.config["deterministic"],
+                log_every_n_steps=settings["log_every_n_steps"],
+                check_val_every_n_epoch=settings["val_every_n_epochs"],
+                use_distributed_sampler=False,
+                num_sanity_val_steps=0,
+                enable_model_summary=False,
+                enable_progress_bar=any(isinstance(c, ProgressBar) for c in callbacks),
+                logger=logger or False,
+                callbacks=[History(folder.path / "history.csv"), *callbacks],
+                plugins=[AtomicCheckpointIO()],
+                default_root_dir=folder.path,
+            )
+        except (MisconfigurationException, TypeError, ValueError) as error:
+            raise trainer_error(error) from error
+
+    def _strategy(self) -> str:
+        """`trainer.strategy`; pretraining and episodes each leave parameters of the other alone."""
+        strategy = self.config["trainer"]["strategy"]
+        if strategy == "ddp" and pretraining_epochs(self.config["arch"]["training"]):
+            return "ddp_find_unused_parameters_true"
+        return strategy
+
+    # --- what the user is told ----------------------------------------------------------------
+
+    def _say(self, folder: RunFolder, loaders: EpisodeLoaders) -> None:
+        if folder.message:
+            print(folder.message)
+        for note in loaders.notes:
+            print(f"note: {note}")
+        corpus = self.material.corpus
+        counts = [f"{len(corpus.labels(s))} classes, {len(corpus.split(s))} calls" for s in SPLITS]
+        parameters = sum(p.numel() for p in self.model.parameters())
+        print(f"model     {self.config['arch']['name']}, {parameters / 1e6:.2f} M parameters")
+        print(f"data      {'; '.join(f'{s}: {c}' for s, c in zip(SPLITS, counts, strict=True))}")
+        print(f"run       {folder.path}")
+        print(f"features  {self.material.store_dir}", flush=True)
+
+    # --- resuming -----------------------------------------------------------------------------
+
+    def _resumed(self, folder: RunFolder) -> Path | None:
+        """The checkpoint to go on from; None for a new run."""
+        if not self.config["resume"]:
+            return None
+        try:
+            path = latest(folder.checkpoints)
+            if path is None:
+                return None
+            header = load(path)["g5"]
+        except UserError as error:
+            raise UserError(f"{error}; remove it, and resume=true goes on from another") from error
+        changed = differences(completed(header["config"]), self.config, OF_A_RUN)
+        if changed:
+            raise UserError(
+                f"{changed[0]}: differs from the run in {folder.path}, which resume=true would go "
+                "on with; leave it as it was, or start another run with exp_name=..."
+            )
+        if header["data_hash"] != self.material.corpus.data_hash:
+            raise UserError(
+                f"{folder.path}: its recordings or annotations have changed since; "
+                "start another run with exp_name=..."
+            )
+        check_epochs(self.config, header["config"]["arch"]["training"]["max_epochs"], path)
+        print(f"resume    {path}")
+        return path
+
+
+def _fit(
+    trainer: pl.Trainer, module: FewShotModule, loaders: EpisodeLoaders, start_from: Path | None
+) -> None:
+    """Train; Ctrl-C comes out as `KeyboardInterrupt`, after the checkpoints are in order."""
+    try:
+        trainer.fit(module, datamodule=loaders, ckpt_path=start_from, weights_only=True)
+    except MisconfigurationException as error:
+        raise trainer_error(error) from error
+    except SystemExit as stop:
+        # Lightning turns Ctrl-C into this.
+        if trainer.interrupted:
+            raise KeyboardInterrupt from stop
+        raise

@@ -1,0 +1,240 @@
+"""A run's folder, `outputs/<name>/<exp_name>/`: who takes it, who waits, what it remembers."""
+
+import errno
+import fcntl
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from g5.common.atomic import atomic_path, disk_errors
+from g5.common.errors import UserError
+
+RECORD = "run.json"
+LOCK = ".lock"
+CLAIM = ".claim"
+
+# Locks this process holds. POSIX locks belong to the process and go when it dies, even by
+# SIGKILL; they go as well when any handle on the file is closed, so each file is opened once.
+_held: dict[Path, IO[str]] = {}
+
+
+@dataclass
+class RunFolder:
+    """Where a run writes.
+
+    Attributes:
+        path: the folder itself, absolute.
+        message: what `claim` did that the user should know, one line; None if nothing.
+        moved: where an earlier run of that name lies now, if `claim` moved one.
+    """
+
+    path: Path
+    message: str | None = None
+    moved: Path | None = None
+    _lock: Path | None = field(default=None, repr=False)
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def figures(self) -> Path:
+        """The folder of figures."""
+        return self.path / "figures"
+
+    @property
+    def config_file(self) -> Path:
+        """The resolved configuration, as YAML."""
+        return self.path / "config.yaml"
+
+    @property
+    def held(self) -> bool:
+        """Whether this process trains here."""
+        return self._lock is not None
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What `remember` wrote; empty if nothing, or if it cannot be read."""
+        return read_record(self.path)
+
+    def remember(self, **values: Any) -> None:
+        """Merge plain ``values`` into `run.json`, atomically."""
+        with atomic_path(self.path / RECORD) as temporary:
+            temporary.write_text(json.dumps({**self.record, **values}, indent=1) + "\n")
+
+    def release(self) -> None:
+        """Let another run have the folder; done by itself when the process ends."""
+        if self._lock is not None:
+            _held.pop(self._lock).close()
+            self._lock = None
+
+    def __enter__(self) -> "RunFolder":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.release()
+
+
+def claim(
+    root: str | os.PathLike[str],
+    name: str,
+    exp_name: str,
+    *,
+    training: bool,
+    resume: bool,
+    job: int | None,
+) -> RunFolder:
+    """Take ``root/outputs/<name>/<exp_name>/`` for a run, making it if needed.
+
+    A new training run gets an empty folder: an earlier one of that name is moved to
+    ``<exp_name>.<n>``. Test-only and resumed runs use the folder as it is. Training holds the
+    folder until the process ends. In the further processes of distributed training (rank > 0)
+    the folder is only named: rank 0 has claimed it.
+
+    Args:
+        root: `path.root_dir`.
+        name: `name` of the configuration.
+        exp_name: `exp_name` of the configuration.
+        training: whether the run trains.
+        resume: whether it continues an earlier one.
+        job: number of a multirun job, which gets ``<exp_name>/<job>``; None for a single run.
+
+    Raises:
+        UserError: for a name no folder can have, or a folder that a live run trains in.
+    """
+    check_names(name, exp_name)
+    parent = Path(root).expanduser().resolve() / "outputs" / name
+    if job is not None:
+        parent, exp_name = parent / exp_name, str(job)
+    folder = RunFolder(parent / exp_name)
+    if _rank() > 0:
+        return folder
+    with disk_errors(folder.path):
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise UserError(f"{parent}: a file is in the way of this folder; move it") from error
+        with _one_at_a_time(parent):
+            _take(folder, training=training, resume=resume)
+            for part in (folder.path, folder.checkpoints, folder.figures):
+                part.mkdir(exist_ok=True)
+            if training:
+                _lock(folder)
+                _sweep(folder)
+    return folder
+
+
+def check_names(name: str, exp_name: str) -> None:
+    """Raise `UserError` for a name no folder can have; a run asks before it begins any work."""
+    _check_name(name, "name")
+    _check_name(exp_name, "exp_name")
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """The `run.json` of the run folder ``path``; empty if there is none that can be read."""
+    try:
+        found = json.loads((path / RECORD).read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _take(folder: RunFolder, *, training: bool, resume: bool) -> None:
+    """Move an earlier run away, or see that there is one to continue."""
+    path = folder.path
+    if path.exists() and not path.is_dir():
+        raise UserError(f"{path}: a file is in the way of the run's folder; move it")
+    # A folder that holds no more than empty folders (of a run that failed at once) is free.
+    used = path.exists() and any(
+        part.is_file() and part.name not in (LOCK, CLAIM) for part in path.rglob("*")
+    )
+    if training and path.exists():
+        _refuse_live(path)
+    if training and not resume and used:
+        folder.moved = path.with_name(f"{path.name}.{_next_number(path)}")
+        path.rename(folder.moved)
+        folder.message = f"the earlier run {path.name} is now {folder.moved}"
+    if training and resume and not any(folder.checkpoints.glob("*.ckpt")):
+        folder.message = f"nothing to resume in {path}: starting with epoch 1"
+
+
+def _next_number(path: Path) -> int:
+    """One more than the highest n of ``<name>.<n>``, so that numbers tell the order."""
+    pattern = re.compile(re.escape(path.name) + r"\.(\d+)")
+    matches = (pattern.fullmatch(entry.name) for entry in path.parent.iterdir())
+    return max((int(match.group(1)) for match in matches if match), default=0) + 1
+
+
+def _refuse_live(path: Path) -> None:
+    """Raise if a process trains in ``path``, or in one of the jobs below it."""
+    for lock in [path / LOCK, *path.glob(f"*/{LOCK}")]:
+        if lock in _held or not _is_free(lock):
+            who = "" if lock in _held else f" (process {lock.read_text().strip()})"
+            raise UserError(
+                f"{lock.parent}: a run is training here{who}; "
+                "wait for it, stop it, or take another exp_name"
+            )
+
+
+def _is_free(lock: Path) -> bool:
+    try:
+        with open(lock, "r+") as handle:
+            return _lock_file(handle, wait=False)
+    except FileNotFoundError:
+        return True
+
+
+def _lock(folder: RunFolder) -> None:
+    folder._lock = folder.path / LOCK
+    handle = open(folder._lock, "w")  # noqa: SIM115 (stays open: closing it frees the folder)
+    _lock_file(handle, wait=False)
+    handle.write(f"{os.getpid()}\n")
+    handle.flush()
+    _held[folder._lock] = handle
+
+
+def _lock_file(handle: IO[str], *, wait: bool) -> bool:
+    """Whether ``handle``'s file is now this process's own."""
+    try:
+        fcntl.lockf(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError as error:
+        # Some network file systems have no locks: then nothing guards the folder.
+        return error.errno not in (errno.EAGAIN, errno.EACCES)
+    return True
+
+
+@contextmanager
+def _one_at_a_time(parent: Path) -> Iterator[None]:
+    """Two runs that start together do not both find the folder free."""
+    with open(parent / CLAIM, "w") as handle:
+        _lock_file(handle, wait=True)
+        yield
+
+
+def _sweep(folder: RunFolder) -> None:
+    """Remove the temporary files of a run that was killed while it wrote."""
+    for part in (folder.path, folder.checkpoints, folder.figures):
+        for leftover in part.glob(".*.tmp*"):
+            leftover.unlink(missing_ok=True)
+
+
+def _check_name(value: str, key: str) -> None:
+    bad = "/" in value or "\\" in value or any(ord(letter) < 32 for letter in value)
+    if bad or not value.strip() or value in (".", ".."):
+        raise UserError(f"{key}={value!r}: names a folder, so no slash and not empty")
+    if len(os.fsencode(value)) > 200:
+        raise UserError(f"{key}={value[:20]}...: too long for a folder's name (200 bytes)")
+
+
+def _rank() -> int:
+    """This process's place in distributed training, where Lightning looks for it; 0 if alone."""
+    for key in ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK"):
+        if os.environ.get(key, "").isdigit():
+            return int(os.environ[key])
+    return 0

@@ -1,0 +1,88 @@
+"""From a checkpoint to the model that made it, ready to embed clips or waveforms.
+
+Shapes: B clips, S samples, M mel bands, T frames, D embedding width.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from archs.protonet import ProtoNet
+from g5.common.errors import UserError
+from g5.config.build import build
+from g5.tracking.checkpoints import load, load_weights
+from preprocessing.frontend import FrontEnd
+from preprocessing.normalize import Normalize, scalar_stats
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A trained model with everything it needs, in eval mode, on the CPU.
+
+    Attributes:
+        model: encoder and distance.
+        front_end: waveforms to features.
+        normalize: features to what the encoder eats.
+        config: the resolved configuration it was trained with.
+        label_map: the classes of each split, by class id.
+        header: all the checkpoint says of itself (`checkpoints.payload`).
+        path: the checkpoint.
+    """
+
+    model: ProtoNet
+    front_end: FrontEnd
+    normalize: Normalize
+    config: dict[str, Any]
+    label_map: dict[str, list[str]]
+    header: dict[str, Any]
+    path: Path
+
+    @property
+    def temperature(self) -> float | None:
+        """What logits are divided by before the softmax; None where none was fitted: take 1."""
+        calibration = self.header.get("calibration")
+        return None if calibration is None else calibration["temperature"]
+
+    @torch.inference_mode()
+    def embed(self, wave_BS: Tensor) -> Tensor:
+        """Embed waveforms at ``front_end.sr``: ``(B, S) -> (B, D)``, float32.
+
+        Normalisation per recording takes each waveform for a whole recording: its statistics are
+        those of the waveform itself.
+        """
+        x_B1MT = self.front_end(wave_BS)[:, None]
+        return self.model(self.normalize(x_B1MT, scalar_stats(x_B1MT)))
+
+
+def restore(path: str | os.PathLike[str]) -> Restored:
+    """Rebuild model, front end and normalisation from a checkpoint alone.
+
+    Raises:
+        UserError: if it cannot be read, names a class that is not here, or does not fit its own
+            configuration.
+    """
+    path = Path(path)
+    content = load(path)
+    header, state = content["g5"], content["state_dict"]
+    for key in ("config", "front_end", "normalize", "label_map"):
+        if key not in header:
+            raise UserError(
+                f"{path}: a checkpoint without {key}: how it hears cannot be known; "
+                "give one that g5 train wrote"
+            )
+    config = header["config"]
+    try:
+        model = build(config["arch"]["model"], expect=ProtoNet, where="arch.model")
+        front_end = build(header["front_end"], expect=FrontEnd, where="features")
+        normalize = Normalize(**header["normalize"])
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    load_weights(model, state, "model.", path)
+    load_weights(normalize, state, "normalize.", path)
+    for part in (model, front_end, normalize):
+        part.eval()
+    return Restored(model, front_end, normalize, config, header["label_map"], header, path)

@@ -1,0 +1,1 @@
+"""Training: the one LightningModule, its loaders, and what is checked before it starts."""

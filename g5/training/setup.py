@@ -1,0 +1,60 @@
+"""What has to be in place before PyTorch works: seeds, threads, precision, and a quiet console."""
+
+import logging
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from g5.common.errors import UserError
+from g5.common.seeds import seed_all
+
+
+def prepare_torch(config: Mapping[str, Any]) -> None:
+    """Seed every generator and set threads as the configuration says."""
+    quiet()
+    trainer = config["trainer"]
+    if trainer["threads"] is not None:
+        torch.set_num_threads(trainer["threads"])
+    seed_all(config["seed"], deterministic=config["deterministic"])
+
+
+def check_device(config: Mapping[str, Any]) -> None:
+    """Raise `UserError` where the configuration asks for a GPU that is not there."""
+    if config["trainer"]["accelerator"] == "gpu" and not torch.cuda.is_available():
+        raise UserError("trainer.accelerator=gpu: there is no CUDA device; use trainer=auto or cpu")
+
+
+def set_matmul_precision(config: Mapping[str, Any]) -> None:
+    """For the networks only: features are extracted before, and would take a slower way."""
+    torch.set_float32_matmul_precision(config["trainer"]["matmul_precision"])
+
+
+def quiet() -> None:
+    """Silence what Lightning tells everybody at every start."""
+    for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # Episodes are copies out of the page cache: workers would slow them down.
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    # A debug run is over before it would log; its last step is logged all the same.
+    warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
+    # A run without validation is what was asked for.
+    warnings.filterwarnings("ignore", message=".*across ranks is zero.*")
+    # Lightning's own use of what torch has deprecated.
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+
+
+def device_of(config: Mapping[str, Any]) -> torch.device:
+    """Where the trainer will work: CUDA where there is one and the configuration allows it."""
+    cuda = torch.cuda.is_available() and config["trainer"]["accelerator"] != "cpu"
+    return torch.device("cuda" if cuda else "cpu")
+
+
+def precision_of(config: Mapping[str, Any]) -> str:
+    """`trainer.precision`, with ``auto`` decided."""
+    precision = config["trainer"]["precision"]
+    if precision != "auto":
+        return precision
+    bf16 = device_of(config).type == "cuda" and torch.cuda.is_bf16_supported()
+    return "bf16-mixed" if bf16 else "32-true"

@@ -1,0 +1,1 @@
+"""Looking into embeddings: clusters, maps, explanations, verification."""

@@ -1,0 +1,87 @@
+"""`g5 explain`: which regions of time and frequency drive a checkpoint's decision on a clip."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from g5.common.errors import UserError
+from g5.evaluation.figures import drawing
+from g5.tracking.restore import Restored, restore
+from g5.transfer.explore.commands import LIKE
+from g5.transfer.explore.explain import integrated_gradients, occlusion
+from g5.transfer.settings import Explain, section
+from preprocessing import audio
+from preprocessing.normalize import scalar_stats
+
+
+def explain(
+    checkpoint: Path, clip: str, like: Sequence[str], out: Path | None, overrides: Sequence[str]
+) -> int:
+    """Draw the clip and what its likeness to a prototype rests on; the exit code.
+
+    The prototype is the mean embedding of the ``like`` clips; without them it is the clip's own,
+    and the picture says what its embedding rests on.
+    """
+    config = section("explain", Explain, overrides)
+    restored = restore(checkpoint)
+    x_1MT = features(restored, clip)
+    with torch.inference_mode():
+        examples = [restored.model(features(restored, text)[None])[0] for text in like or [clip]]
+    prototype_D = torch.stack(examples).mean(dim=0).clone()
+
+    def embed(x_B1MT: Tensor) -> Tensor:
+        return restored.model(x_B1MT)
+
+    def score(z_BD: Tensor) -> Tensor:
+        return -(z_BD.float() - prototype_D).square().sum(dim=1)
+
+    if config["method"] == "occlusion":
+        frames = max(1, round(config["patch_s"] * restored.front_end.frame_rate_hz))
+        map_MT = occlusion(embed, x_1MT, score, mels=config["patch_mels"], frames=frames)
+    else:
+        map_MT = integrated_gradients(embed, x_1MT, score, steps=config["steps"])
+    out = out or Path(f"{Path(clip.rpartition(':')[0] or clip).stem}_explained.png")
+    names = [Path(text).name for text in like]
+    likeness = f"likeness to {', '.join(names[:2])}{' and more' if len(names) > 2 else ''}"
+    what = f"what {likeness if like else 'its own embedding'} rests on ({config['method']})"
+    title = f"{Path(clip).name}:\n{what}"
+    _draw(x_1MT[0], map_MT, title, out, rate_hz=restored.front_end.frame_rate_hz)
+    best = int(map_MT.sum(dim=0).argmax())
+    print(f"strongest at {best / map_MT.shape[1]:.0%} of the clip's length; figure {out}")
+    return 0
+
+
+def features(restored: Restored, text: str) -> Tensor:
+    """``FILE`` or ``FILE:START-END`` as the encoder's input, (1, M, T)."""
+    found = LIKE.match(text)
+    file, start_s, end_s = text, 0.0, None
+    if found and not Path(text).exists():
+        file, start_s, end_s = found["file"], float(found["start"]), float(found["end"])
+        if end_s <= start_s:
+            raise UserError(f"{text}: the stretch ends at or before its start")
+    rate_hz = restored.front_end.sr
+    wave_T = audio.read(file, start_s=start_s, end_s=end_s, rate_hz=rate_hz)
+    if not len(wave_T):
+        raise UserError(f"{text}: has no sound from {start_s:g} s on")
+    x_11MT = restored.front_end(torch.from_numpy(wave_T)[None])[:, None]
+    return restored.normalize(x_11MT, scalar_stats(x_11MT))[0]
+
+
+def _draw(x_MT: Tensor, map_MT: Tensor, title: str, out: Path, *, rate_hz: float) -> None:
+    extent = (0.0, x_MT.shape[1] / rate_hz, -0.5, x_MT.shape[0] - 0.5)
+    shared: Any = {"origin": "lower", "aspect": "auto", "extent": extent}
+    limit = float(map_MT.abs().max()) or 1.0
+    with drawing(out, 8, 5) as figure:
+        above, below = figure.subplots(2, 1, sharex=True)
+        above.imshow(x_MT.numpy(), cmap="magma", **shared)
+        above.set_title(title, fontsize=9)
+        above.set_ylabel("mel band")
+        image = below.imshow(map_MT.numpy(), cmap="RdBu_r", vmin=-limit, vmax=limit, **shared)
+        below.set_ylabel("mel band")
+        below.set_xlabel("seconds")
+        for axes in (above, below):
+            axes.grid(False)
+        figure.colorbar(image, ax=[above, below], label="red: speaks for it, blue: against")

@@ -1,0 +1,1 @@
+"""Shallow heads on embeddings: trained, compared, kept."""

@@ -1,0 +1,187 @@
+"""Which head on which embeddings: the same folds for all, train and validation side by side.
+
+Shapes: N examples, D embedding width, C classes.
+"""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from sklearn.metrics import accuracy_score, f1_score, r2_score
+from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
+
+from g5.common.errors import UserError
+from g5.common.progress import track
+from g5.config.check import Count, NotNegative, Seed, Share
+from g5.transfer.heads.estimator import NETWORKS, ZERO
+from g5.transfer.heads.saved import fit_head, is_own, make_head
+from g5.transfer.labels import Examples
+
+Verdict = Literal["overfitting", "underfitting", "fine"]
+
+
+@dataclass
+class ClassifySettings:
+    """`classify` of `conf/transfer.yaml`."""
+
+    heads: list[str]
+    task: Literal["single", "multi", "rating"]
+    folds: Count
+    gap: NotNegative
+    low: Share
+    few_labels: Count
+    seed: Seed
+
+
+@dataclass(frozen=True)
+class Row:
+    """A head on a store's embeddings, over the folds.
+
+    ``train`` and ``val`` are balanced accuracy (single), macro F1 (multi) or R2 (rating); ``half``
+    is the half-width of the 95 % interval of ``val`` over the folds.
+    """
+
+    store: str
+    head: str
+    train: float
+    val: float
+    half: float
+    verdict: Verdict
+
+
+def folds_of(examples: Examples, settings: ClassifySettings) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Training and validation rows of each fold; a source is never in both.
+
+    Where there are fewer sources than folds, or some class is all in one source, folds cannot keep
+    sources apart for every class; then there are as many folds as sources.
+
+    Raises:
+        UserError: all labels come from one source.
+    """
+    groups = np.unique(examples.groups)
+    n_folds = min(settings.folds, len(groups))
+    if n_folds < 2:
+        raise UserError(
+            f"all labels come from one source ({groups[0]}), so nothing can be validated on "
+            "another; label a second recording, or give the labels a `source` column"
+        )
+    nothing = np.zeros(len(examples.groups))
+    if settings.task == "single":
+        splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=settings.seed)
+        with warnings.catch_warnings():
+            # Of classes with few labels, which `notes` says in other words.
+            warnings.simplefilter("ignore", UserWarning)
+            return list(splitter.split(nothing, examples.y, examples.groups))
+    splitter = GroupKFold(n_folds, shuffle=True, random_state=settings.seed)
+    return list(splitter.split(nothing, groups=examples.groups))
+
+
+def compare(
+    sets: Sequence[tuple[str, Examples]],
+    folds: Sequence[tuple[np.ndarray, np.ndarray]],
+    settings: ClassifySettings,
+    overrides: Sequence[str] = (),
+) -> list[Row]:
+    """A row for every store and head, best validation score first."""
+    heads = [name for name in settings.heads if settings.task == "single" or _is_network(name)]
+    if not heads:
+        raise UserError(f"classify.heads: none of them can do task={settings.task}")
+    pairs = [(name, one, head) for name, one in sets for head in heads]
+    rows = []
+    for store, one, head in track(pairs, total=len(pairs), label="comparing", unit="heads"):
+        model = make_head(head, settings.task, seed=settings.seed, overrides=overrides)
+        rows.append(_row(store, head, model, one, folds, settings))
+    return sorted(rows, key=lambda row: -row.val)
+
+
+def _row(
+    store: str,
+    head: str,
+    model: Any,
+    one: Examples,
+    folds: Sequence[tuple[np.ndarray, np.ndarray]],
+    settings: ClassifySettings,
+) -> Row:
+    train_scores, val_scores = [], []
+    for train, val in folds:
+        if settings.task == "single" and len(np.unique(one.y[train])) < 2:
+            raise UserError(
+                "with these sources a fold would train on a single class; label more recordings"
+            )
+        fitted = fit_head(model, one.x_ND[train], one.y[train])
+        train_scores.append(score(fitted, one.x_ND[train], one.y[train], settings.task))
+        val_scores.append(score(fitted, one.x_ND[val], one.y[val], settings.task))
+    train_mean, val_mean = float(np.mean(train_scores)), float(np.mean(val_scores))
+    half = 1.96 * float(np.std(val_scores, ddof=1)) / np.sqrt(len(val_scores))
+    chance = 1 / max(len(one.classes), 1) if settings.task == "single" else 0.0
+    verdict = judged(train_mean, val_mean, chance, settings)
+    return Row(store, head, train_mean, val_mean, float(half), verdict)
+
+
+def score(model: Any, x_ND: np.ndarray, y: np.ndarray, task: str) -> float:
+    """Balanced accuracy over the classes present, macro F1, or R2."""
+    predicted = model.predict(x_ND)
+    if task == "rating":
+        return float(r2_score(y, predicted)) if len(y) > 1 else 0.0
+    if task == "multi":
+        return float(f1_score(y, predicted, average="macro", zero_division=ZERO))
+    present = np.unique(y)
+    return float(np.mean([accuracy_score(y[y == c], predicted[y == c]) for c in present]))
+
+
+def judged(train: float, val: float, chance: float, settings: ClassifySettings) -> Verdict:
+    """Underfitting: poor where it was trained; overfitting: much better there than elsewhere."""
+    skill = (train - chance) / (1 - chance) if chance < 1 else 0.0
+    if skill < settings.low:
+        return "underfitting"
+    return "overfitting" if train - val > settings.gap else "fine"
+
+
+def notes(
+    sets: Sequence[tuple[str, Examples]], onnx: Sequence[str], settings: ClassifySettings
+) -> list[str]:
+    """What the user should know beside the table."""
+    one = sets[0][1]
+    lines = list(dict.fromkeys(note for _, each in sets for note in each.notes))
+    count = len(one.y)
+    if count < settings.few_labels:
+        lines.append(
+            f"{count} labels: under {settings.few_labels:,}, fine-tuning the encoder is unlikely "
+            "to pay; label more first"
+        )
+    if settings.task == "single":
+        names, counts = np.unique(one.y, return_counts=True)
+        alone = [str(name) for name, n in zip(names, counts, strict=True) if n == 1]
+        if alone:
+            lines.append(
+                f"{len(alone)} classes have a single label ({', '.join(alone[:5])}): they are "
+                "never validated, or never trained on; label one more of each"
+            )
+    for name, each in sets:
+        if len(each.classes) > each.x_ND.shape[1]:
+            lines.append(
+                f"{name}: {len(each.classes)} classes in {each.x_ND.shape[1]} dimensions; a linear "
+                "head cannot tell them all apart, a wider encoder may"
+            )
+    lines += [f"{name}: its encoder is an ONNX file and cannot be fine-tuned" for name in onnx]
+    return lines
+
+
+def table(rows: Sequence[Row], settings: ClassifySettings) -> str:
+    """The rows as text."""
+    measure = {"single": "balanced accuracy", "multi": "macro F1", "rating": "R2"}[settings.task]
+    width = max(len(row.store) for row in rows)
+    head = max(len(row.head) for row in rows)
+    lines = [f"{'store':<{width}}  {'head':<{head}}  train  validation     {measure}"]
+    for row in rows:
+        lines.append(
+            f"{row.store:<{width}}  {row.head:<{head}}  {row.train:5.3f}  "
+            f"{row.val:5.3f} ± {row.half:5.3f}  {row.verdict}"
+        )
+    return "\n".join(lines)
+
+
+def _is_network(name: str) -> bool:
+    return name in NETWORKS or is_own(name)

@@ -1,0 +1,1 @@
+"""Labelling clips in the browser while a model learns."""

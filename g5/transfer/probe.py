@@ -1,0 +1,86 @@
+"""How well an embedding predicts what is measured by hand: a linear probe of each measure.
+
+Source: Alain and Bengio, "Understanding intermediate layers using linear classifier probes", 2016.
+
+Shapes: N windows, D embedding width, K measures.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.linear_model import RidgeCV
+from sklearn.metrics import r2_score
+from sklearn.model_selection import GroupKFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from g5.common.errors import UserError
+from g5.common.progress import track
+from g5.embeddings.encoders import LoadedEncoder
+from g5.embeddings.vectors import VectorStore
+from preprocessing import audio
+
+# More say no more about a linear probe.
+MOST_WINDOWS = 2000
+FOLDS = 5
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A measure and how much of its variance the embedding predicts in other recordings (R2)."""
+
+    measure: str
+    r2: float
+
+
+def probe(store: VectorStore, handcrafted: LoadedEncoder, seed: int = 0) -> list[Probe]:
+    """Ridge regression from embeddings to each measure, cross-validated by recording.
+
+    Args:
+        store: embeddings whose recordings can be found.
+        handcrafted: measures the windows' sound.
+        seed: of the choice where the store holds more windows than are needed.
+
+    Raises:
+        UserError: fewer than two recordings, or sound that is not found.
+    """
+    index = store.index
+    rng = np.random.default_rng(seed)
+    rows = np.arange(len(index))
+    if len(rows) > MOST_WINDOWS:
+        rows = np.sort(rng.choice(rows, MOST_WINDOWS, replace=False))
+    chosen = index.iloc[rows]
+    groups = chosen["file"].astype(str).to_numpy()
+    n_folds = min(FOLDS, len(np.unique(groups)))
+    if n_folds < 2:
+        raise UserError(f"{store.path}: a probe needs the windows of two recordings or more")
+    y_NK = _measures(store, handcrafted, chosen)
+    x_ND = store.vectors[rows].astype(np.float64)
+    names: list[str] = handcrafted.module.names  # type: ignore[assignment]
+    model = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-1, 5, 7)))
+    found = []
+    for name, y_N in zip(names, y_NK.T, strict=True):
+        if np.ptp(y_N) < 1e-9:
+            continue
+        predicted_N = cross_val_predict(model, x_ND, y_N, groups=groups, cv=GroupKFold(n_folds))
+        found.append(Probe(name, float(r2_score(y_N, predicted_N))))
+    return found
+
+
+@torch.no_grad()
+def _measures(store: VectorStore, encoder: LoadedEncoder, rows: pd.DataFrame) -> np.ndarray:
+    out = []
+    files = rows["file"].astype(str).tolist()
+    times = zip(rows["start_s"].tolist(), rows["end_s"].tolist(), strict=True)
+    entries = zip(files, times, strict=True)
+    for file, (start_s, end_s) in track(
+        entries, total=len(rows), label="measuring", unit="windows"
+    ):
+        stop = None if np.isnan(end_s) else end_s
+        samples = audio.read(
+            store.audio_path(file), start_s=start_s, end_s=stop, rate_hz=encoder.sr
+        )
+        out.append(encoder.module(torch.from_numpy(samples)[None])[0].numpy())
+    return np.stack(out).astype(np.float64)

@@ -1,0 +1,1 @@
+"""Pages and what they stand on: HTML, spectrogram tiles, the journal of answers."""

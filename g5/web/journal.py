@@ -1,0 +1,196 @@
+"""What people said of clips: a journal that only grows, each entry on the disk before it counts.
+
+One line of JSON per entry, in ``labels.jsonl`` of the store's folder. A line that a crash cut short
+is passed over; what was written before it is whole.
+"""
+
+import contextlib
+import json
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from g5.common.atomic import disk_errors
+from g5.common.errors import UserError
+
+try:
+    import fcntl
+except ImportError:  # Windows: two servers on one store are not noticed there.
+    fcntl = None
+
+FILE = "labels.jsonl"
+LOCK = "labels.lock"
+LABEL, UNSURE, NOT_A_CALL, UNDO, CLASS = "label", "unsure", "not a call", "undo", "class"
+KINDS = (LABEL, UNSURE, NOT_A_CALL)
+# How an entry stands in an events table.
+STATUS = {LABEL: "POS", UNSURE: "UNK", NOT_A_CALL: "NEG"}
+Clip = tuple[str, float, float]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What was said of one clip.
+
+    Attributes:
+        id: made by who said it; the same entry twice counts once.
+        clip: file, start and end, seconds.
+        kind: one of `KINDS`.
+        label: the class; "" for other kinds than `LABEL`.
+        seconds: how long it took.
+    """
+
+    id: str
+    clip: Clip
+    kind: str
+    label: str
+    seconds: float
+
+
+def clip_of(file: str, start_s: float, end_s: float) -> Clip:
+    """The name of a clip; a clip without an end (a whole recording) ends at -1."""
+    return (str(file), round(float(start_s), 6), -1.0 if end_s != end_s else round(float(end_s), 6))
+
+
+class Journal:
+    """The labels of one store; from one process at a time, any number of its threads.
+
+    Attributes:
+        entries: the last word on each clip, in the order it was said.
+        classes: that were added while labelling.
+        damaged: lines that could not be read.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / FILE
+        self.entries: dict[Clip, Entry] = {}
+        self.classes: list[str] = []
+        self.damaged = 0
+        self._ids: set[str] = set()
+        self._lock = threading.Lock()
+        self._read()
+
+    def _read(self) -> None:
+        if not self.path.exists():
+            return
+        try:
+            content = self.path.read_bytes()
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot be read ({error.strerror})") from error
+        for line in content.split(b"\n"):
+            if not line.strip():
+                continue
+            try:
+                self._apply(json.loads(line.decode("utf-8")))
+            except (ValueError, KeyError, TypeError):
+                self.damaged += 1
+
+    def _apply(self, said: dict[str, Any]) -> None:
+        if said["kind"] == CLASS:
+            self.classes.append(str(said["label"]))
+            return
+        file, start_s, end_s = said["clip"]
+        clip = (str(file), float(start_s), float(end_s))
+        if said["kind"] == UNDO:
+            self.entries.pop(clip, None)
+        elif said["kind"] in KINDS:
+            entry = Entry(
+                str(said["id"]), clip, said["kind"], str(said["label"]), float(said["seconds"])
+            )
+            self.entries.pop(clip, None)
+            self.entries[clip] = entry
+            self._ids.add(entry.id)
+        else:
+            raise ValueError(said["kind"])
+
+    def add(self, entry: Entry) -> Entry | None:
+        """Write an entry; what another said of the clip before stays, and is returned.
+
+        Raises:
+            UserError: the disk is full or the folder cannot be written; the entry does not count.
+        """
+        with self._lock:
+            if entry.id in self._ids:
+                return None
+            before = self.entries.get(entry.clip)
+            if before is not None:
+                return before
+            self._write(
+                {
+                    "id": entry.id, "kind": entry.kind, "label": entry.label,
+                    "clip": list(entry.clip), "seconds": round(entry.seconds, 2),
+                }
+            )  # fmt: skip
+            return None
+
+    def undo(self, clip: Clip) -> Entry | None:
+        """Take back what was said of a clip; what that was."""
+        with self._lock:
+            entry = self.entries.get(clip)
+            if entry is not None:
+                self._write({"kind": UNDO, "clip": list(clip)})
+            return entry
+
+    def add_class(self, name: str) -> None:
+        """Remember a new class."""
+        with self._lock:
+            if name not in self.classes:
+                self._write({"kind": CLASS, "label": name})
+
+    def _write(self, said: dict[str, Any]) -> None:
+        said = {**said, "at": datetime.now(UTC).isoformat(timespec="seconds")}
+        line = json.dumps(said, ensure_ascii=False).encode() + b"\n"
+        with disk_errors(self.path), open(self.path, "ab") as handle:
+            end = handle.tell()
+            if end and not _ends_in_newline(self.path):
+                line = b"\n" + line
+            try:
+                handle.write(line)
+                handle.flush()
+                os.fsync(handle.fileno())
+            except OSError:
+                with contextlib.suppress(OSError):
+                    os.truncate(self.path, end)
+                raise
+        self._apply(said)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other processes out while this one labels.
+
+        Raises:
+            UserError: another is at it.
+        """
+        with disk_errors(self.path), open(self.path.with_name(LOCK), "wb") as handle:
+            if fcntl is not None:
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError as error:
+                    raise UserError(
+                        f"{self.path.parent}: another g5 label is working on this store; go on in "
+                        "its page, or stop it first"
+                    ) from error
+            yield
+
+    def events(self) -> pd.DataFrame:
+        """An events table: labels are POS, unsure UNK, not a call NEG."""
+        rows = [
+            (*entry.clip, entry.label or entry.kind, STATUS[entry.kind])
+            for entry in self.entries.values()
+        ]
+        columns = ["file", "start_s", "end_s", "label", "status"]
+        return pd.DataFrame(rows, columns=columns).sort_values(
+            ["file", "start_s"], ignore_index=True
+        )
+
+
+def _ends_in_newline(path: Path) -> bool:
+    with open(path, "rb") as handle:
+        handle.seek(-1, os.SEEK_END)
+        return handle.read(1) == b"\n"

@@ -1,0 +1,64 @@
+"""Unpacks zip archives that nobody has looked into: nothing is written outside the folder."""
+
+import shutil
+import stat
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath
+
+from g5.common.atomic import atomic_path
+from g5.common.errors import UserError
+from g5.common.progress import track
+
+
+def unpack(archive: Path, folder: Path) -> dict[str, int]:
+    """Unpack ``archive`` into ``folder``; members that are there in full size are left alone.
+
+    Returns:
+        The size of each file, by its path in ``folder``.
+
+    Raises:
+        UserError: no zip archive, damaged, encrypted, or a member that would lie outside the
+            folder or is a link (then nothing is unpacked).
+    """
+    try:
+        with zipfile.ZipFile(archive) as bundle:
+            members = [info for info in bundle.infolist() if _wanted(info)]
+            for info in members:
+                _refuse_unsafe(archive, info)
+            _need_room(archive, folder, sum(info.file_size for info in members))
+            for info in track(members, total=len(members), label=archive.name, unit="files"):
+                _write(bundle, info, folder / info.filename)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        raise UserError(f"{archive}: is no whole zip archive ({error}); fetch it again") from error
+    return {info.filename: info.file_size for info in members}
+
+
+def _wanted(info: zipfile.ZipInfo) -> bool:
+    return not info.is_dir() and not info.filename.startswith("__MACOSX/")
+
+
+def _refuse_unsafe(archive: Path, info: zipfile.ZipInfo) -> None:
+    name = info.filename
+    parts = PurePosixPath(name).parts
+    if name.startswith("/") or ".." in parts or "\\" in name or ":" in name or not parts:
+        raise UserError(f"{archive}: holds {name!r}, which lies outside; it is not unpacked")
+    if stat.S_ISLNK(info.external_attr >> 16):
+        raise UserError(f"{archive}: holds the link {name!r}; it is not unpacked")
+    if info.flag_bits & 1:
+        raise UserError(f"{archive}: {name!r} is encrypted; it is not unpacked")
+
+
+def _need_room(archive: Path, folder: Path, size: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < size:
+        raise UserError(
+            f"{archive}: holds {size / 1e9:.1f} GB and {free / 1e9:.1f} GB are free in {folder}"
+        )
+
+
+def _write(bundle: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> None:
+    if path.is_file() and path.stat().st_size == info.file_size:
+        return
+    with atomic_path(path) as temporary, bundle.open(info) as source, open(temporary, "wb") as out:
+        shutil.copyfileobj(source, out, 1 << 20)

@@ -1,0 +1,1 @@
+"""Episodes and batches: which calls, and the clips that go with them."""

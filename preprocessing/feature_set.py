@@ -1,0 +1,83 @@
+"""What a run works on: a corpus, its features in the store, and readers of each split's clips."""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from preprocessing.episodes.clips import ClipReader
+from preprocessing.events import SPLITS, Corpus
+from preprocessing.features import band_stats, build
+from preprocessing.frontend import FrontEnd
+from preprocessing.store.store import Store
+
+CLIP_KEYS = ("clip", "clip_s", "min_clip_s", "max_clip_s")
+
+
+class Material:
+    """A corpus seen through one front end.
+
+    Args:
+        corpus: recordings and calls.
+        front_end: what the features are.
+        features: the `features` group: how clips are cut, workers, block length.
+        anchor: where calls longer than the clip are cut.
+        store_dir: folder of the stores.
+    """
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        front_end: FrontEnd,
+        *,
+        features: Mapping[str, Any],
+        anchor: str,
+        store_dir: Path,
+    ) -> None:
+        self.corpus = corpus
+        self.front_end = front_end
+        self.features = features
+        self.anchor = anchor
+        self.store_dir = store_dir
+        self._store: Store | None = None
+        # A method's own cache would keep every Material of the process alive.
+        self.reader = cache(self._reader)
+
+    def build(self, splits: Sequence[str] = SPLITS) -> Store:
+        """Extract what is missing of the features of ``splits``, and open their store."""
+        self._store = build(
+            self.recordings(splits),
+            self.front_end,
+            self.store_dir,
+            workers=self.features["workers"],
+            block_s=self.features["block_s"],
+        )
+        return self._store
+
+    def recordings(self, splits: Sequence[str] = SPLITS) -> pd.DataFrame:
+        """The corpus's rows of the recordings of ``splits`` that have calls."""
+        hashes = {key for name in splits for key in self.corpus.split(name)["sha256"]}
+        table = self.corpus.recordings
+        return table.loc[table["sha256"].isin(sorted(hashes))]
+
+    def _reader(self, split: str) -> ClipReader:
+        """The clips of a split; its features are extracted first where they are missing."""
+        events = self.corpus.split(split)
+        if self._store is None or not set(events["sha256"]) <= set(self._store.keys()):
+            self.build([split])
+        assert self._store is not None
+        return ClipReader(
+            self._store,
+            events,
+            frame_rate_hz=self.front_end.frame_rate_hz,
+            anchor=self.anchor,
+            **{key: self.features[key] for key in CLIP_KEYS},
+        )
+
+    def training_bands(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation of each band over the training recordings, ``(M,)`` each."""
+        keys = self.corpus.split("train")["sha256"].unique().tolist()
+        return band_stats(self.build(["train"]), keys)

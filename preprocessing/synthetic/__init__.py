@@ -1,0 +1,1 @@
+"""The procedural world: invented species, their calls, scenes and recordings."""
