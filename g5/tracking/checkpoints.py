@@ -102,7 +102,8 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise UserError(
             f"{path}: written by g5 {header['g5_version']}, which is newer; update this g5"
         )
-    header["config"] = updated(header["config"])
+    if "config" in header:
+        header["config"] = updated(header["config"])
     return content
 
 

@@ -63,6 +63,6 @@ def test_impossible_widths_are_said():
 
 
 def test_importing_the_room_is_light():
-    code = "import sys, transfer; print('torch' in sys.modules, 'sklearn' in sys.modules)"
+    code = "import sys, g5.transfer; print('torch' in sys.modules, 'sklearn' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.split() == ["False", "False"]

@@ -16,7 +16,7 @@ from g5.embeddings.encoders import load_encoder
 from g5.transfer.finetune import FinetuneSettings, FineTuning, read_clips
 from g5.transfer.labels import read_labels
 from tests.conftest import run_g5
-from tests.test_encoders import small_onnx
+from tests.embeddings.test_encoders import small_onnx
 
 ENCODER = "tests.user_encoders.Good"
 SHORT = ("finetune.frozen_epochs=2", "finetune.epochs=4", "finetune.batch_size=8")

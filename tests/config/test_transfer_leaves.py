@@ -21,7 +21,7 @@ from g5.embeddings.encoders import load_encoder
 from g5.transfer.finetune import FinetuneSettings
 from g5.transfer.heads.compare import ClassifySettings, judged
 from g5.transfer.heads.saved import fit_head, make_head
-from tests.test_encoders import small_onnx
+from tests.embeddings.test_encoders import small_onnx
 
 SECTIONS = {"embed": EmbedSettings, "classify": ClassifySettings, "finetune": FinetuneSettings}
 SMALL = {

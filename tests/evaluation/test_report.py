@@ -19,9 +19,9 @@ from g5.evaluation.report.model_card import write_model_card
 from g5.evaluation.report.report import write_report
 from g5.tracking.restore import Restored
 from g5.web.page import Budget
-from tests.test_figures import good
-from tests.test_page import parsed
-from tests.test_protocol import N_MELS, NONE, World, make_model
+from tests.evaluation.test_figures import good
+from tests.evaluation.test_protocol import N_MELS, NONE, World, make_model
+from tests.web.test_page import parsed
 
 NAMES = ["Mönchsgrasmücke, Gesang <laut>", "Phylloscopus trochiloides viridanus | 'song'", "Uhu"]
 

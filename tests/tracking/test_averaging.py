@@ -9,7 +9,7 @@ from torch import Tensor
 
 from g5.tracking.averaging import LIVE, AveragedWeights
 from g5.tracking.checkpoints import load
-from tests.test_callbacks import Toy, assert_same, fit
+from tests.tracking.test_callbacks import Toy, assert_same, fit
 
 
 class Witness(pl.Callback):

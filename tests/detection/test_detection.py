@@ -387,7 +387,7 @@ def test_finetuning_takes_the_augmentations_of_training(night, tmp_path, monkeyp
 
     one = embedder("v1", tmp_path)
     one.restored.config["arch"]["augmentation"] = {"_target_": "spied"}
-    monkeypatch.setattr("detection.finetune.build", lambda *_, **__: Spied())
+    monkeypatch.setattr("g5.detection.finetune.build", lambda *_, **__: Spied())
     tune(one, opened(night, tmp_path), steps=Steps(2, 60.0))
     assert seen == [(True, [5] * 6)] * 2
 

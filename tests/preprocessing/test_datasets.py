@@ -15,6 +15,7 @@ import soundfile
 from omegaconf import DictConfig, OmegaConf
 
 from g5.common.errors import UserError
+from g5.config.choices import CONF
 from preprocessing import recordings
 from preprocessing.datasets import folders as datasets
 from preprocessing.datasets.folders import ClipsData, DcaseData, RavenData
@@ -89,9 +90,7 @@ def sets(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("name", ["dcase", "clips", "raven"])
 def test_constructors_are_the_yaml(name: str):
-    config = OmegaConf.load(
-        Path(datasets.__file__).parent.parent / "conf" / "data" / f"{name}.yaml"
-    )
+    config = OmegaConf.load(CONF / "data" / f"{name}.yaml")
     assert isinstance(config, DictConfig)
     keys = [str(key) for key in config if key != "_target_"]
     target = getattr(datasets, config["_target_"].rsplit(".", 1)[1])

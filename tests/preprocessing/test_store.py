@@ -24,6 +24,7 @@ from g5.common.errors import DiskError, UserError
 from preprocessing.store.settings import settings_hash
 from preprocessing.store.store import Store
 from preprocessing.store.writer import Writer
+from tests.conftest import ROOT
 
 SETTINGS = {"_target_": "a.B", "sr": 22050, "fmin": 50.0}
 
@@ -286,7 +287,7 @@ def start_writer(root: Path, numbers: str, shard_bytes: int) -> subprocess.Popen
     code = WRITE.format(settings=SETTINGS)
     return subprocess.Popen(
         [sys.executable, "-c", code, str(root), numbers, str(shard_bytes)],
-        stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent.parent,
+        stdout=subprocess.PIPE, text=True, cwd=ROOT,
     )  # fmt: skip
 
 
@@ -592,7 +593,7 @@ def test_a_read_only_folder_can_be_read():
             path.chmod(0o555)
         done = subprocess.run(
             [sys.executable, "-c", READ_ONLY.format(settings=SETTINGS), place],
-            capture_output=True, text=True, cwd=Path(__file__).parent.parent,
+            capture_output=True, text=True, cwd=ROOT,
         )  # fmt: skip
         for path in paths:
             path.chmod(0o755)

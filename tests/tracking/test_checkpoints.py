@@ -254,8 +254,8 @@ def test_the_revision_of_the_code(tmp_path: Path) -> None:
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
     revision = git_revision.__wrapped__  # without the cache
-    code = tmp_path / "tracking" / "checkpoints.py"
-    code.parent.mkdir()
+    code = tmp_path / "g5" / "tracking" / "checkpoints.py"
+    code.parent.mkdir(parents=True)
     code.write_text("1")
     assert revision(tmp_path) is None
     git("init")

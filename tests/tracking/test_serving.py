@@ -17,7 +17,8 @@ from g5.tracking.checkpoints import load, save
 from g5.tracking.mlflow_model import PACKAGES, save_model
 from g5.tracking.mlflow_places import quiet
 from g5.tracking.restore import restore
-from tests.test_checkpoints import checkpoint
+from tests.conftest import ROOT
+from tests.tracking.test_checkpoints import checkpoint
 
 STRANGER = """
     import json, sys
@@ -74,7 +75,7 @@ def test_a_stranger_embeds_waveforms(saved: tuple[Path, Path], tmp_path: Path) -
     path, model = saved
     wave_BS = waves(3)
     np.save(tmp_path / "in.npy", wave_BS)
-    here = str(Path(__file__).resolve().parent.parent)
+    here = str(ROOT)
     arguments = [str(model), str(tmp_path / "in.npy"), str(tmp_path / "out.npy"), here]
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     done = subprocess.run(

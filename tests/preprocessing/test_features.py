@@ -19,6 +19,7 @@ from g5.common.errors import UserError
 from preprocessing import audio, features
 from preprocessing.frontend import PCEN, FrontEnd, LogMel
 from preprocessing.store.store import Store
+from tests.conftest import ROOT
 
 SR = 8000
 MEL = {"sr": SR, "n_fft": 256, "hop_mel": 100, "n_mels": 20, "fmin": 50, "fmax": 4000}
@@ -275,7 +276,7 @@ import sys, time
 import pandas as pd
 from preprocessing import audio, features
 from g5.common.errors import UserError
-from tests.test_features import log_mel
+from tests.preprocessing.test_features import log_mel
 blocks = audio.blocks
 def slow(path, **settings):
     for block in blocks(path, **settings):
@@ -306,7 +307,7 @@ def test_a_stopped_run_goes_on_where_it_stopped(tmp_path, how):
     place, shard_bytes = tmp_path / "store", 3 * 241 * 40 if how == signal.SIGKILL else 2**26
     process = subprocess.Popen(
         [sys.executable, "-c", RUN, tmp_path / "recordings.parquet", place, str(shard_bytes)],
-        stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent.parent,
+        stdout=subprocess.PIPE, text=True, cwd=ROOT,
     )  # fmt: skip
     assert process.stdout is not None
     finished = [process.stdout.readline() for _ in range(20)]

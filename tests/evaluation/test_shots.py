@@ -8,7 +8,7 @@ import torch
 from g5.evaluation.episodes.shots import shot_accuracies
 from preprocessing.normalize import Normalize
 from tests.conftest import run_g5, run_train
-from tests.test_protocol import N_MELS, World, make_model
+from tests.evaluation.test_protocol import N_MELS, World, make_model
 
 
 def curve(world, model, **changes):

@@ -54,8 +54,8 @@ from preprocessing.episodes.sampling import EpisodeBatch
 from preprocessing.events import SPLITS, Corpus
 from preprocessing.feature_set import Material
 from preprocessing.frontend import FrontEndStream
+from tests.conftest import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 CONF = ROOT / "conf"
 HASH = re.compile(r"\b[0-9a-f]{12}\b")
 

@@ -138,9 +138,12 @@ def test_bad_input_is_said(owls, change, words):
         ({"network": "transformer"}, "network=transformer: must be one of linear"),
         ({"task": "both"}, "task=both"),
         ({"learning_rate": 0.0}, "learning_rate=0.0"),
-        ({"network": "tests.test_estimator.Nobody"}, "has no class Nobody"),
+        ({"network": f"{__name__}.Nobody"}, "has no class Nobody"),
         ({"network": "nowhere.Nobody"}, "no module nowhere"),
-        ({"network": "tests.test_estimator.WideHead", "task": "rating"}, r"gives \(.*, 3\)"),
+        (
+            {"network": f"{__name__}.WideHead", "task": "rating"},
+            r"gives \(.*, 3\)",
+        ),
     ],
 )
 def test_bad_settings_are_said(owls, params, words):
@@ -162,7 +165,7 @@ def test_ratings_outside_are_said(owls):
 
 def test_a_head_of_ones_own(owls, tmp_path):
     y = (owls[1] == "barn").astype(float)
-    own = EmbeddingHead(network="tests.test_estimator:OwnHead", task="rating", max_epochs=40)
+    own = EmbeddingHead(network=f"{__name__}:OwnHead", task="rating", max_epochs=40)
     own.fit(owls[0], y)
     assert own.score(owls[0], y) > 0.5
     save_head(tmp_path / "own.head", SavedHead(own, "own", "rating", [], FACTS))

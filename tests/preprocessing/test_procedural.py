@@ -39,8 +39,8 @@ from preprocessing.synthetic.scenes import (
     species_name,
 )
 from preprocessing.synthetic.species import KINDS, draw, vary
+from tests.conftest import ROOT
 
-ROOT = Path(__file__).parents[1]
 SR = 16000
 NO_ROOM = np.zeros(0, np.float32)
 SETTINGS = {

@@ -10,8 +10,8 @@ import pytest
 from g5.embeddings.vectors import VectorStore
 from g5.web.journal import Entry, Journal
 from tests.conftest import run_g5
+from tests.embeddings.test_encoders import small_onnx
 from tests.labelled_store import CLASSES, kind_of, make_store
-from tests.test_encoders import small_onnx
 
 GOOD = "tests.user_encoders.Good"
 HEADS = "classify.heads=[linear]"

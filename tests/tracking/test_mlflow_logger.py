@@ -27,7 +27,8 @@ from g5.tracking.checkpoints import save
 from g5.tracking.folders import RunFolder, claim
 from g5.tracking.mlflow_logger import MLflowLogger, flatten, metric_name
 from g5.tracking.mlflow_places import is_remote, local_uri, notice_old_mlruns, quiet, redacted
-from tests.test_checkpoints import checkpoint
+from tests.conftest import ROOT
+from tests.tracking.test_checkpoints import checkpoint
 
 FIRST_USE = """
     import sys
@@ -47,7 +48,7 @@ def first_use(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A root in which MLflow was used for the first time, and all that this printed."""
     root = tmp_path_factory.mktemp("first")
     command = [sys.executable, "-c", textwrap.dedent(FIRST_USE), str(root)]
-    here = str(Path(__file__).resolve().parent.parent)
+    here = str(ROOT)
     environment = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW")}
     done = subprocess.run(
         command, env=environment | {"PYTHONPATH": here}, cwd=root, text=True, capture_output=True

@@ -12,7 +12,7 @@ from archs.encoders.handcrafted import Handcrafted
 from g5.common.errors import UserError
 from g5.embeddings.encoders import load_encoder, save_encoder
 from g5.transfer.contracts import check_encoder, check_head, checkpointed, chunked
-from tests.conftest import run_g5
+from tests.conftest import ROOT, run_g5
 
 WAV2VEC2 = (
     "encoder.weights=random", "encoder.n_layers=1", "encoder.width=32", "encoder.n_heads=2",
@@ -183,7 +183,7 @@ def test_classes_of_ones_own():
 def test_what_a_name_means_in_order(tmp_path, monkeypatch):
     """A path, then a name of conf/encoder/, then an import path; the current directory counts."""
     monkeypatch.chdir(tmp_path)
-    source = (Path(__file__).parent / "user_encoders.py").read_text()
+    source = (ROOT / "tests" / "user_encoders.py").read_text()
     (tmp_path / "lately").mkdir()
     for name in ("mine_alone.py", "mel_cnn.py", "lately/models.py"):
         (tmp_path / name).write_text(source)

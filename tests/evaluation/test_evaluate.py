@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from tests.conftest import ROOT, run_g5
-from tests.test_events_scoring import CALLS, SHOTS, write_predictions, write_truth
+from tests.evaluation.test_events_scoring import CALLS, SHOTS, write_predictions, write_truth
 
 
 @pytest.fixture

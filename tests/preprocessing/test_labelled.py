@@ -7,7 +7,7 @@ import torch
 
 from g5.common.errors import UserError
 from preprocessing.episodes.labelled import LabelledDataset
-from tests.test_episodes import reader, table
+from tests.preprocessing.test_episodes import reader, table
 
 EVENTS = table([40], [3], [2], [5], [1])  # one common class among rare ones
 
