@@ -17,7 +17,7 @@ from preprocessing.store.store import Store
 CLIP_KEYS = ("clip", "clip_s", "min_clip_s", "max_clip_s")
 
 
-class Material:
+class FeatureSet:
     """A corpus seen through one front end.
 
     Args:
@@ -43,7 +43,7 @@ class Material:
         self.anchor = anchor
         self.store_dir = store_dir
         self._store: Store | None = None
-        # A method's own cache would keep every Material of the process alive.
+        # A method's own cache would keep every FeatureSet of the process alive.
         self.reader = cache(self._reader)
 
     def build(self, splits: Sequence[str] = SPLITS) -> Store:

@@ -28,7 +28,7 @@ from g5.common.progress import track
 from g5.common.seeds import seed_all
 from g5.config.build import build
 from g5.config.compose import composed, on_checkpoint
-from g5.config.parts import data_of, front_end_of, material_of, root_of
+from g5.config.parts import data_of, feature_set_of, front_end_of, root_of
 from g5.config.validate import resolve
 from g5.evaluation.episodes.raw_features import raw_features
 from g5.evaluation.episodes.scoring import embed_plan
@@ -138,7 +138,7 @@ def clips_and_features(
     home = (root / real_set.table).parent
     listed["file"] = [os.path.abspath(home / name) for name in listed["file"]]
     clips = events[["file"]].merge(listed, on="file", how="left", validate="many_to_one")
-    reader = material_of(plain, corpus, front_end_of(plain)).reader("test")
+    reader = feature_set_of(plain, corpus, front_end_of(plain)).reader("test")
     kinds = {"raw": raw_of(reader), "untrained v1": untrained(plain, reader)}
     for restored in trained:
         config = on_checkpoint(
@@ -146,7 +146,7 @@ def clips_and_features(
             ["data=clips", "data.split=test", f"features.clip_s={real_set.clip_s}", *overrides],
             {"data.root": str(root / real_set.table)},
         )
-        own = material_of(config, corpus, restored.front_end).reader("test")
+        own = feature_set_of(config, corpus, restored.front_end).reader("test")
         z_RF = embedded(restored.model, restored.normalize, own)
         kinds[f"trained {config['arch']['name']}"] = z_RF
     return clips, kinds

@@ -19,7 +19,7 @@ from experiments.v2_vs_v1.runs import V1, config_of
 from g5.common.atomic import atomic_path
 from g5.common.progress import track
 from g5.config.build import build
-from g5.config.parts import data_of, front_end_of, material_of, normalize_of, root_of
+from g5.config.parts import data_of, feature_set_of, front_end_of, normalize_of, root_of
 from g5.tracking.restore import Restored
 from g5.training.loaders import EpisodeLoaders
 from g5.training.module import make_optimizer, make_scheduler, step_seed
@@ -47,9 +47,9 @@ def _train(model: ProtoNet, config: dict[str, Any], path: Path) -> None:
     from easyfsl.methods import PrototypicalNetworks
 
     data, front_end, normalize = data_of(config), front_end_of(config), normalize_of(config)
-    material = material_of(config, data.load(), front_end)
+    feature_set = feature_set_of(config, data.load(), front_end)
     episodes, training = config["arch"]["episodes"], config["arch"]["training"]
-    loaders = EpisodeLoaders(material, episodes, training=training, seed=config["seed"])
+    loaders = EpisodeLoaders(feature_set, episodes, training=training, seed=config["seed"])
     classifier = PrototypicalNetworks()  # of embeddings: no backbone
     optimizer = make_optimizer(model, training)
     scheduler = make_scheduler(optimizer, training)

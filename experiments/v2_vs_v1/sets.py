@@ -16,7 +16,7 @@ import torch
 
 from g5.common.atomic import atomic_path
 from g5.config.compose import on_checkpoint
-from g5.config.parts import data_of, material_of
+from g5.config.parts import data_of, feature_set_of
 from g5.evaluation.episodes.protocol import run_test
 from g5.evaluation.episodes.raw_features import RawStatistics
 from g5.evaluation.episodes.result import TestResult
@@ -145,10 +145,10 @@ class Scores:
         values = {"data.root": str(home / test_set.table)}
         config = on_checkpoint(restored.config, overrides, values)
         corpus = data_of(config).load()
-        material = material_of(config, corpus, restored.front_end)
+        feature_set = feature_set_of(config, corpus, restored.front_end)
         return run_test(
             model=restored.model, normalize=restored.normalize, corpus=corpus,
-            reader_for=material.reader, raw_reader_for=material.reader,
+            reader_for=feature_set.reader, raw_reader_for=feature_set.reader,
             raw_statistics=RawStatistics(**restored.header["raw_statistics"]),
             trained_labels=restored.label_map["train"],
             trained_recordings=restored.header["trained_recordings"], split="test",

@@ -9,7 +9,7 @@ from g5.config.compose import composed
 from g5.config.schema import Clips
 from g5.config.validate import hints_of, resolve
 from preprocessing.events import Corpus
-from preprocessing.feature_set import Material
+from preprocessing.feature_set import FeatureSet
 from preprocessing.frontend import FrontEnd, LogMel
 from preprocessing.normalize import Normalize
 
@@ -46,9 +46,9 @@ def normalize_of(config: Mapping[str, Any]) -> Normalize:
     return Normalize(mode=config["features"]["normalize"], n_mels=config["features"]["n_mels"])
 
 
-def material_of(config: Mapping[str, Any], corpus: Corpus, front_end: FrontEnd) -> Material:
+def feature_set_of(config: Mapping[str, Any], corpus: Corpus, front_end: FrontEnd) -> FeatureSet:
     """The corpus seen through a front end."""
-    return Material(
+    return FeatureSet(
         corpus,
         front_end,
         features=config["features"],
@@ -57,13 +57,13 @@ def material_of(config: Mapping[str, Any], corpus: Corpus, front_end: FrontEnd) 
     )
 
 
-def raw_material_of(config: Mapping[str, Any], material: Material) -> Material:
+def log_mel_set_of(config: Mapping[str, Any], feature_set: FeatureSet) -> FeatureSet:
     """The same corpus in log-mel, which raw features are defined on."""
-    if isinstance(material.front_end, LogMel):
-        return material
-    settings = material.front_end.settings()
+    if isinstance(feature_set.front_end, LogMel):
+        return feature_set
+    settings = feature_set.front_end.settings()
     defaults = resolve(composed(["features=logmel"]))["features"]
     log_mel: dict[str, Any] = {
         key: settings.get(key, defaults[key]) for key in signature_hints(LogMel)
     }
-    return material_of(config, material.corpus, LogMel(**log_mel))
+    return feature_set_of(config, feature_set.corpus, LogMel(**log_mel))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from g5.config.compose import composed
-from g5.config.parts import data_of, front_end_of, material_of
+from g5.config.parts import data_of, feature_set_of, front_end_of
 from g5.config.validate import resolve, validate
 
 
@@ -31,8 +31,8 @@ def build_features(overrides: Sequence[str]) -> int:
     front_end = front_end_of(config)
     corpus = data_of(config).load()
     corpus.raise_if_fatal()
-    material = material_of(config, corpus, front_end)
-    store = material.build()
+    feature_set = feature_set_of(config, corpus, front_end)
+    store = feature_set.build()
     print(f"{len(store.keys())} recordings in {store.path}")
     return 0
 
@@ -44,11 +44,11 @@ def check_features(overrides: Sequence[str]) -> int:
     config = _config(overrides)
     front_end = front_end_of(config)
     corpus = data_of(config).load()
-    material = material_of(config, corpus, front_end)
-    recordings = material.recordings()
-    found = check(recordings, front_end, material.store_dir)
+    feature_set = feature_set_of(config, corpus, front_end)
+    recordings = feature_set.recordings()
+    found = check(recordings, front_end, feature_set.store_dir)
     for line in found:
         print(line)
     if not found:
-        print(f"the features of {len(recordings)} recordings in {material.store_dir} are whole")
+        print(f"the features of {len(recordings)} recordings in {feature_set.store_dir} are whole")
     return int(bool(found))

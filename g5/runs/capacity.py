@@ -14,7 +14,7 @@ from g5.common.atomic import atomic_path
 from g5.common.errors import UserError
 from g5.config.changes import OF_A_RUN
 from g5.config.compose import composed
-from g5.config.parts import data_of, material_of, root_of
+from g5.config.parts import data_of, feature_set_of, root_of
 from g5.config.validate import resolve, validate
 from g5.evaluation.episodes.scoring import embed_plan, evaluate_episodes
 from g5.evaluation.figures import capacity_curve
@@ -131,7 +131,7 @@ def _on_training_classes(config: Mapping[str, Any], restored: Restored) -> Inter
     """Accuracy in as many episodes of the training classes, under the same protocol."""
     episodes = config["arch"]["episodes"]
     corpus = data_of(config).load()
-    reader = material_of(config, corpus, restored.front_end).reader("train")
+    reader = feature_set_of(config, corpus, restored.front_end).reader("train")
     size = {key: episodes[key] for key in ("n_way", "k_shot", "n_query", "cross_source")}
     sampler = EpisodeSampler(
         corpus.split("train"), seed=config["seed"], split="train", clips=reader, **size

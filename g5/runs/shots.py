@@ -32,15 +32,15 @@ def shots_of_checkpoint(path: str | Path, overrides: Sequence[str] = ()) -> Shot
 
 
 def _curve(tested: Tested) -> ShotCurve:
-    config, restored, material = tested.config, tested.restored, tested.material
+    config, restored, feature_set = tested.config, tested.restored, tested.feature_set
     episodes = config["arch"]["episodes"]
     set_matmul_precision(config)
     return shot_accuracies(
         model=restored.model,
         normalize=restored.normalize,
         name=config["arch"]["name"],
-        corpus=material.corpus,
-        reader=material.reader("test"),
+        corpus=feature_set.corpus,
+        reader=feature_set.reader("test"),
         raw_reader=tested.raw.reader("test"),
         raw_statistics=RawStatistics(**restored.header["raw_statistics"]),
         n_way=episodes["n_way"],

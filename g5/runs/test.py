@@ -14,7 +14,7 @@ from typing import Any
 from g5.common.errors import UserError
 from g5.config.changes import OF_A_TEST, differences
 from g5.config.compose import on_checkpoint
-from g5.config.parts import data_of, material_of, raw_material_of, root_of
+from g5.config.parts import data_of, feature_set_of, log_mel_set_of, root_of
 from g5.config.validate import validate
 from g5.evaluation.episodes.protocol import run_test
 from g5.evaluation.episodes.raw_features import RawStatistics
@@ -32,7 +32,7 @@ from g5.tracking.mlflow_logger import MLflowLogger
 from g5.tracking.record import how_to_open, recording
 from g5.tracking.restore import Restored, restore
 from g5.training.setup import device_of, prepare_torch, set_matmul_precision
-from preprocessing.feature_set import Material
+from preprocessing.feature_set import FeatureSet
 
 
 def evaluate_checkpoint(
@@ -60,10 +60,10 @@ def evaluate_checkpoint(
     """
     with on_checkpoint_of(path, overrides, arch=arch, values=values, job=job) as tested:
         result = evaluate(
-            tested.config, tested.restored, tested.material, tested.folder, tested.logger
+            tested.config, tested.restored, tested.feature_set, tested.folder, tested.logger
         )
         event_scores(
-            tested.config, tested.restored, tested.material.corpus, tested.folder, tested.logger
+            tested.config, tested.restored, tested.feature_set.corpus, tested.folder, tested.logger
         )
         return result
 
@@ -74,14 +74,14 @@ class Tested:
 
     config: dict[str, Any]
     restored: Restored
-    material: Material
+    feature_set: FeatureSet
     folder: RunFolder
     logger: MLflowLogger | None
 
     @property
-    def raw(self) -> Material:
+    def raw(self) -> FeatureSet:
         """The same corpus in log-mel, for raw features."""
-        return raw_material_of(self.config, self.material)
+        return log_mel_set_of(self.config, self.feature_set)
 
 
 @contextmanager
@@ -108,7 +108,7 @@ def on_checkpoint_of(
     prepare_torch(config)
     corpus = data_of(config).load()
     corpus.raise_if_fatal()
-    material = material_of(config, corpus, restored.front_end)
+    feature_set = feature_set_of(config, corpus, restored.front_end)
     root, names = root_of(config), (config["name"], config["exp_name"])
     if job is None:
         job = _job_of(path, root / "outputs" / names[0] / names[1])
@@ -128,7 +128,7 @@ def on_checkpoint_of(
             [names[1], *([] if job is None else [str(job)]), *([] if own else [home.path.name])]
         )
         with recording(config, home, corpus, name=name, resume=True) as logger:
-            yield Tested(config, restored, material, home, logger)
+            yield Tested(config, restored, feature_set, home, logger)
 
 
 def _job_of(path: Path, folder: Path) -> int | None:
@@ -151,7 +151,7 @@ def _key(facts: Sequence[Any]) -> str:
 def evaluate(
     config: Mapping[str, Any],
     restored: Restored,
-    material: Material,
+    feature_set: FeatureSet,
     folder: RunFolder,
     logger: MLflowLogger | None,
 ) -> TestResult:
@@ -160,18 +160,18 @@ def evaluate(
     Args:
         config: resolved; `arch.episodes`, `seed` and `trainer` are used.
         restored: what is tested.
-        material: the corpus in the checkpoint's front end.
+        feature_set: the corpus in the checkpoint's front end.
         folder: where the numbers and figures go.
         logger: the open MLflow run, or None.
     """
     episodes = config["arch"]["episodes"]
-    raw = raw_material_of(config, material)
+    raw = log_mel_set_of(config, feature_set)
     set_matmul_precision(config)
     result = run_test(
         model=restored.model,
         normalize=restored.normalize,
-        corpus=material.corpus,
-        reader_for=material.reader,
+        corpus=feature_set.corpus,
+        reader_for=feature_set.reader,
         raw_reader_for=raw.reader,
         trained_labels=restored.label_map["train"],
         trained_recordings=restored.header.get("trained_recordings", ()),
@@ -190,7 +190,7 @@ def evaluate(
         refine=episodes["test_refine"],
     )
     places: dict[str, str | Path] = {"checkpoint": restored.path.resolve()}
-    places |= _write(result, config, restored, material, folder, logger)
+    places |= _write(result, config, restored, feature_set, folder, logger)
     name = config["arch"]["name"]
     print()
     print(summary_text(result, name=name, places=places, encoding=sys.stdout.encoding))
@@ -201,7 +201,7 @@ def _write(
     result: TestResult,
     config: Mapping[str, Any],
     restored: Restored,
-    material: Material,
+    feature_set: FeatureSet,
     folder: RunFolder,
     logger: MLflowLogger | None,
 ) -> dict[str, str | Path]:
@@ -217,7 +217,7 @@ def _write(
         run=folder.path.name if own else f"{config['exp_name']}/{folder.path.name}",
         restored=restored,
         config=config,
-        corpus=material.corpus,
+        corpus=feature_set.corpus,
         command=_command(restored, config),
     )
     history = folder.path / "history.csv"

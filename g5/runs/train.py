@@ -16,10 +16,10 @@ from g5.config.changes import OF_A_RUN, differences
 from g5.config.compose import completed
 from g5.config.parts import (
     data_of,
+    feature_set_of,
     front_end_of,
-    material_of,
+    log_mel_set_of,
     normalize_of,
-    raw_material_of,
     root_of,
 )
 from g5.config.validate import validate
@@ -59,7 +59,7 @@ from g5.training.loaders import EpisodeLoaders, pretraining_epochs
 from g5.training.module import FewShotModule
 from g5.training.setup import device_of, precision_of, prepare_torch, set_matmul_precision
 from preprocessing.events import SPLITS
-from preprocessing.feature_set import Material
+from preprocessing.feature_set import FeatureSet
 from preprocessing.frontend import FrontEnd
 from preprocessing.normalize import Normalize
 
@@ -133,15 +133,15 @@ class Training:
         corpus = self.data.load()
         corpus.raise_if_fatal()
         check_episodes(config, corpus)
-        self.material: Material = material_of(config, corpus, self.front_end)
-        self.material.build(SPLITS)
+        self.feature_set: FeatureSet = feature_set_of(config, corpus, self.front_end)
+        self.feature_set.build(SPLITS)
         if config["features"]["normalize"] == "train":
-            self.normalize.fit(*self.material.training_bands())
+            self.normalize.fit(*self.feature_set.training_bands())
         loaders = EpisodeLoaders(
-            self.material, config["arch"]["episodes"],
+            self.feature_set, config["arch"]["episodes"],
             training=config["arch"]["training"], seed=config["seed"],
         )  # fmt: skip
-        raw_reader = raw_material_of(config, self.material).reader("train")
+        raw_reader = log_mel_set_of(config, self.feature_set).reader("train")
         self.raw_statistics = training_statistics(raw_reader, batch_size=RAW_BATCH)
         with claim(
             self.root, config["name"], config["exp_name"],
@@ -157,14 +157,14 @@ class Training:
         module = self._module(loaders)
         done = 0 if start_from is None else epochs_done(start_from)
         if done < config["arch"]["training"]["max_epochs"]:
-            test_clips = len(self.material.corpus.split("test")) if config["test"] else 0
+            test_clips = len(self.feature_set.corpus.split("test")) if config["test"] else 0
             line = estimate(
                 config, module, loaders, device=self.device, processes=self.processes, done=done,
                 test_clips=test_clips,
             )  # fmt: skip
             print(line, flush=True)
         name = config["exp_name"] if self.job is None else f"{config['exp_name']}/{self.job}"
-        corpus = self.material.corpus
+        corpus = self.feature_set.corpus
         with recording(config, folder, corpus, name=name, resume=config["resume"]) as logger:
             if logger is not None:
                 print(f"MLflow    {redacted(logger.tracking_uri)}", flush=True)
@@ -178,7 +178,7 @@ class Training:
                 self._log_checkpoints(folder, logger)
             if not config["test"]:
                 return None
-            return evaluate(config, restore(best), self.material, folder, logger)
+            return evaluate(config, restore(best), self.feature_set, folder, logger)
 
     def _calibrate(self, best: Path, loaders: EpisodeLoaders) -> None:
         """Fit the best checkpoint's temperature on the validation episodes, and store it there."""
@@ -240,7 +240,7 @@ class Training:
 
     def _payload(self) -> dict[str, Any]:
         """What a checkpoint says of itself."""
-        corpus = self.material.corpus
+        corpus = self.feature_set.corpus
         return payload(
             config=self.config,
             front_end=self.front_end.settings(),
@@ -298,13 +298,13 @@ class Training:
             print(folder.message)
         for note in loaders.notes:
             print(f"note: {note}")
-        corpus = self.material.corpus
+        corpus = self.feature_set.corpus
         counts = [f"{len(corpus.labels(s))} classes, {len(corpus.split(s))} calls" for s in SPLITS]
         parameters = sum(p.numel() for p in self.model.parameters())
         print(f"model     {self.config['arch']['name']}, {parameters / 1e6:.2f} M parameters")
         print(f"data      {'; '.join(f'{s}: {c}' for s, c in zip(SPLITS, counts, strict=True))}")
         print(f"run       {folder.path}")
-        print(f"features  {self.material.store_dir}", flush=True)
+        print(f"features  {self.feature_set.store_dir}", flush=True)
 
     # --- resuming -----------------------------------------------------------------------------
 
@@ -325,7 +325,7 @@ class Training:
                 f"{changed[0]}: differs from the run in {folder.path}, which resume=true would go "
                 "on with; leave it as it was, or start another run with exp_name=..."
             )
-        if header["data_hash"] != self.material.corpus.data_hash:
+        if header["data_hash"] != self.feature_set.corpus.data_hash:
             raise UserError(
                 f"{folder.path}: its recordings or annotations have changed since; "
                 "start another run with exp_name=..."

@@ -16,7 +16,7 @@ from preprocessing.episodes.sampling import (
     EpisodeSampler,
     plan_clips,
 )
-from preprocessing.feature_set import Material
+from preprocessing.feature_set import FeatureSet
 
 
 class FixedEpoch(EpisodeIndexSampler):
@@ -45,7 +45,7 @@ class EpisodeLoaders(pl.LightningDataModule):
     """Training and validation episodes of a corpus.
 
     Args:
-        material: the corpus and its features; splits `train` and `val` are used.
+        feature_set: the corpus and its features; splits `train` and `val` are used.
         episodes: the `arch.episodes` group.
         training: the `arch.training` group: how many epochs have labelled batches, which hold as
             many clips as an episode, before the epochs of episodes.
@@ -59,7 +59,7 @@ class EpisodeLoaders(pl.LightningDataModule):
 
     def __init__(
         self,
-        material: Material,
+        feature_set: FeatureSet,
         episodes: Mapping[str, Any],
         *,
         training: Mapping[str, Any],
@@ -68,9 +68,9 @@ class EpisodeLoaders(pl.LightningDataModule):
         super().__init__()
         self.episodes = episodes
         size = {key: episodes[key] for key in ("n_way", "k_shot", "n_query", "cross_source")}
-        train_reader = material.reader("train")
+        train_reader = feature_set.reader("train")
         train_sampler = EpisodeSampler(
-            material.corpus.split("train"), seed=seed, split="train", clips=train_reader, **size
+            feature_set.corpus.split("train"), seed=seed, split="train", clips=train_reader, **size
         )
         self.train_set: Dataset = EpisodeDataset(
             train_sampler, train_reader,
@@ -79,7 +79,7 @@ class EpisodeLoaders(pl.LightningDataModule):
         pretrain = pretraining_epochs(training)
         self.train_counts: list[int] = []
         if pretrain:
-            events = material.corpus.split("train")
+            events = feature_set.corpus.split("train")
             labelled = LabelledDataset(
                 events, train_reader,
                 batch_size=size["n_way"] * (size["k_shot"] + size["n_query"]),
@@ -91,15 +91,15 @@ class EpisodeLoaders(pl.LightningDataModule):
             self.train_counts = labelled.counts
             self.train_set = PretrainThenEpisodes(labelled, self.train_set, pretrain)
         self.notes = list(train_sampler.notes)
-        self.val_labels = material.corpus.labels("val")
+        self.val_labels = feature_set.corpus.labels("val")
         self.val_clips: ClipBatches | None = None
         if self.val_labels:
-            self._plan_validation(material, size, seed)
+            self._plan_validation(feature_set, size, seed)
 
-    def _plan_validation(self, material: Material, size: Mapping[str, Any], seed: int) -> None:
-        reader = material.reader("val")
+    def _plan_validation(self, feature_set: FeatureSet, size: Mapping[str, Any], seed: int) -> None:
+        reader = feature_set.reader("val")
         sampler = EpisodeSampler(
-            material.corpus.split("val"), seed=seed, split="val", clips=reader, **size
+            feature_set.corpus.split("val"), seed=seed, split="val", clips=reader, **size
         )
         self.notes += sampler.notes
         plan = plan_clips([sampler.sample(0, i) for i in range(self.episodes["val_episodes"])])

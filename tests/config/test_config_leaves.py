@@ -44,7 +44,7 @@ from archs.train import launch
 from g5.config.build import build, locate, signature_hints
 from g5.config.choices import choices
 from g5.config.compose import composed
-from g5.config.parts import data_of, front_end_of, material_of, normalize_of
+from g5.config.parts import data_of, feature_set_of, front_end_of, normalize_of
 from g5.config.validate import resolve, validate
 from g5.tracking.folders import RunFolder
 from g5.tracking.mlflow_logger import MLflowLogger
@@ -52,7 +52,7 @@ from g5.tracking.restore import restore
 from g5.training.loaders import EpisodeLoaders
 from preprocessing.episodes.sampling import EpisodeBatch
 from preprocessing.events import SPLITS, Corpus
-from preprocessing.feature_set import Material
+from preprocessing.feature_set import FeatureSet
 from preprocessing.frontend import FrontEndStream
 from tests.conftest import ROOT
 
@@ -593,14 +593,14 @@ def see_encoder(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) -
     return seen
 
 
-def material(config: dict[str, Any]) -> Material:
-    return material_of(config, data_of(config).load(), front_end_of(config))
+def feature_set(config: dict[str, Any]) -> FeatureSet:
+    return feature_set_of(config, data_of(config).load(), front_end_of(config))
 
 
 def see_episodes(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) -> Any:
     """The training episodes of two epochs, and the validation episodes."""
     loaders = EpisodeLoaders(
-        material(config), config["arch"]["episodes"],
+        feature_set(config), config["arch"]["episodes"],
         training=config["arch"]["training"], seed=config["seed"],
     )  # fmt: skip
     train = loaders.train_dataloader()
@@ -616,7 +616,7 @@ def see_test(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) -> A
     """The test of a checkpoint, without its figures."""
     restored = restore(config["arch"]["training"]["load_weight_from"])
     patch.setattr(g5.runs.test, "_write", lambda *_: {})
-    result = g5.runs.test.evaluate(config, restored, material(config), RunFolder(here), None)
+    result = g5.runs.test.evaluate(config, restored, feature_set(config), RunFolder(here), None)
     return len(result.scores.accuracy_E), result.interval, digest(result.scores.logits_AN.tobytes())
 
 
@@ -635,7 +635,7 @@ def see_clips(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) -> 
 
     patch.setattr(FrontEndStream, "push", spied_push)
     patch.setattr(preprocessing.features, "ThreadPoolExecutor", spied_executor)
-    seen = material(config)
+    seen = feature_set(config)
     reader, normalize = seen.reader("train"), normalize_of(config)
     if config["features"]["normalize"] == "train":
         normalize.fit(*seen.training_bands())
