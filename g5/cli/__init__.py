@@ -1,1 +1,1 @@
-"""The verbs of `g5`, by room: arguments and help; each calls into `jobs`."""
+"""The `g5` command: one module a command, with its arguments and one call into a package."""

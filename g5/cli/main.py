@@ -1,20 +1,23 @@
-"""The `g5` command: its verbs, parted by room in `verbs/`."""
+"""The `g5` command itself: its sections, its help and its version."""
 
 import click
 
-from g5.cli import data, detection, embedding, exploring, training
-from g5.cli.shared import Verbs
+from g5.cli.groups import PackageGroup
 
-ROOMS = {
-    "Train and test": training,
-    "Recordings": data,
-    "Events in long recordings": detection,
-    "Embeddings and heads": embedding,
-    "Look, listen, label": exploring,
+SECTIONS = {
+    "Train and test": "g5.cli.training",
+    "Recordings": "g5.cli.recordings",
+    "Events in long recordings": "g5.cli.events",
+    "Embeddings and heads": "g5.cli.embeddings",
+    "Look, listen, label": "g5.cli.exploring",
 }
 
 
-@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=PackageGroup,
+    sections=SECTIONS,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(package_name="g5")
 def main() -> None:
     """Few-shot bioacoustics: recordings in, a trained few-shot encoder out.
@@ -27,10 +30,6 @@ def main() -> None:
 
     Every KEY=VALUE is a key of conf/; a mistyped one is an error that suggests the right one.
     """
-
-
-for title, room in ROOMS.items():
-    main.add_section(title, room.VERBS)
 
 
 if __name__ == "__main__":

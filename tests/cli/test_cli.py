@@ -9,25 +9,44 @@ import pytest
 from click.testing import CliRunner
 
 from g5.cli.main import main
-from tests.conftest import TRAIN_PY, run_g5
+from tests.conftest import ROOT, TRAIN_PY, run_g5
 
 G5 = str(Path(sys.executable).with_name("g5"))
 
 
-def all_verbs(group: click.Group, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
-    """The group's own path, and those of everything below it."""
-    found = [path]
-    for name, verb in group.commands.items():
+def all_commands(group: click.Group, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], str]:
+    """The group's own path, and those of everything below it, with what they are called inside."""
+    found = {path: group.name or ""}
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
         below = (*path, name)
-        found += all_verbs(verb, below) if isinstance(verb, click.Group) else [below]
+        inner = isinstance(command, click.Group)
+        found |= all_commands(command, below) if inner else {below: command.name or ""}
     return found
 
 
-@pytest.mark.parametrize("verb", all_verbs(main), ids=" ".join)
-def test_every_verb_has_help_with_an_example(verb):
-    result = CliRunner().invoke(main, [*verb, "--help"])
+@pytest.mark.parametrize("command", all_commands(main), ids=" ".join)
+def test_every_command_has_help_with_an_example(command):
+    result = CliRunner().invoke(main, [*command, "--help"])
     assert result.exit_code == 0
     assert any(line.startswith("  g5 ") for line in result.output.splitlines())
+
+
+def test_a_command_is_named_as_its_module_and_every_module_is_one():
+    commands = all_commands(main)
+    assert all(path[-1] == name for path, name in commands.items() if path)
+    modules = [p for p in (ROOT / "g5" / "cli").glob("*/**/*.py") if p.stem != "__init__"]
+    groups = {path[:-1] for path in commands if len(path) > 1}
+    assert len(modules) == len(commands.keys() - groups - {()})
+
+
+def test_help_lists_the_commands_in_the_order_of_a_walk():
+    lines = CliRunner().invoke(main, ["--help"]).output.splitlines()
+    first = lines.index("Train and test:") + 1
+    names = [line.split()[0] for line in lines[first : first + 6]]
+    assert names == ["train", "test", "shots", "compare", "capacity", "ui"]
 
 
 def test_completion_lists_the_architectures():
@@ -39,7 +58,11 @@ def test_completion_lists_the_architectures():
 
 
 def test_help_imports_nothing_heavy():
-    code = "import sys, main; print([m for m in ('torch', 'mlflow', 'hydra') if m in sys.modules])"
+    code = (
+        "import sys; from click.testing import CliRunner; from g5.cli.main import main; "
+        "assert CliRunner().invoke(main, ['--help']).exit_code == 0; "
+        "print([m for m in ('torch', 'mlflow', 'hydra', 'numpy', 'pandas') if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "[]"
 

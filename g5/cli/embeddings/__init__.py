@@ -1,0 +1,3 @@
+"""Commands that make embeddings, and heads on them."""
+
+FIRST = ("embed", "import", "classify", "predict", "verify", "finetune", "encoders")

@@ -1,0 +1,34 @@
+"""`g5 classify`."""
+
+from pathlib import Path
+
+import click
+
+from g5.cli.arguments import PASS_THROUGH, paths_and_overrides, with_labels
+
+
+@click.command(context_settings=PASS_THROUGH)
+@click.argument("stores", nargs=-1, required=True)
+@with_labels
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), metavar="HEAD",
+    help="Where the best head goes.  [default: beside its store]",
+)  # fmt: skip
+@click.option(
+    "--balance", is_flag=True,
+    help="Show what class weights and over- and undersampling do to each class.",
+)  # fmt: skip
+def classify(stores: tuple[str, ...], labels: Path, output: Path | None, balance: bool) -> None:
+    """Which encoder and which shallow head on your labels: same folds, one table, best one saved.
+
+    \b
+    g5 classify birds.store --labels labels.csv
+    g5 classify birds.store other.store --labels labels.csv -o owls.head
+    g5 classify birds.store --labels labels.csv --balance head.sampling=over
+    g5 classify birds.store --labels ratings.csv classify.task=rating classify.heads=[linear,mlp]
+    g5 classify birds.store --labels labels.csv head._target_=my_pkg.models.MyHead
+    """
+    from g5.transfer.commands import classify as run
+
+    paths, overrides = paths_and_overrides(stores)
+    run(paths, labels, output, overrides, balance=balance)

@@ -1,0 +1,23 @@
+"""`g5 encoders check`."""
+
+import sys
+
+import click
+
+from g5.cli.arguments import OVERRIDES, PASS_THROUGH
+
+
+@click.command(context_settings=PASS_THROUGH)
+@click.argument("encoder")
+@click.option("--head", metavar="CLASS", help="A rating head of your own, checked with it.")
+@click.argument("overrides", **OVERRIDES)
+def check(encoder: str, head: str | None, overrides: tuple[str, ...]) -> None:
+    """Run an encoder through its promises; exit code 1 if it breaks one.
+
+    \b
+    g5 encoders check my_pkg.models.MyEncoder
+    g5 encoders check my_pkg.models.MyEncoder --head my_pkg.models.MyHead encoder.window_s=30
+    """
+    from g5.transfer.encoder_commands import check as run
+
+    sys.exit(run(encoder, head, list(overrides)))

@@ -1,0 +1,34 @@
+"""`g5 finetune`."""
+
+from pathlib import Path
+
+import click
+
+from g5.cli.arguments import OVERRIDES, PASS_THROUGH, with_labels
+
+
+@click.command(context_settings=PASS_THROUGH)
+@click.argument("encoder")
+@with_labels
+@click.option(
+    "--audio-root", type=click.Path(path_type=Path), metavar="DIR",
+    help="What file names in the table are relative to.  [default: the table's folder]",
+)  # fmt: skip
+@click.option("--exp-name", default="finetune", show_default=True, metavar="NAME")
+@click.argument("overrides", **OVERRIDES)
+def finetune(
+    encoder: str,
+    labels: Path,
+    audio_root: Path | None,
+    exp_name: str,
+    overrides: tuple[str, ...],
+) -> None:
+    """Train a head, then the encoder with small learning rates, block by block from the last.
+
+    \b
+    g5 finetune best_checkpoint.ckpt --labels labels.csv
+    g5 finetune mel_cnn --labels labels.csv finetune.epochs=20 finetune.learning_rate=0.0005
+    """
+    from g5.transfer.finetune_run import finetune as run
+
+    run(encoder, labels, audio_root, exp_name, list(overrides))

@@ -1,0 +1,33 @@
+"""`g5 verify`."""
+
+from pathlib import Path
+
+import click
+
+from g5.cli.arguments import OVERRIDES, PASS_THROUGH, STORE
+
+
+@click.command(context_settings=PASS_THROUGH)
+@click.argument("store", **STORE)
+@click.option(
+    "--labels", required=True, type=click.Path(path_type=Path), metavar="CSV",
+    help="Columns file and individual (or label), perhaps start_s, end_s, source.",
+)  # fmt: skip
+@click.option("-o", "--out", type=click.Path(path_type=Path), metavar="CSV", help="The pairs.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Rates for scripts.")
+@click.argument("overrides", **OVERRIDES)
+def verify(
+    store: Path, labels: Path, out: Path | None, json_path: Path | None, overrides: tuple[str, ...]
+) -> None:
+    """How well embeddings tell individuals apart: pairs of clips, and the equal error rate.
+
+    Both clips of a pair are from different sources or recordings where there are such; with the
+    columns label and individual they are of one label, such as a species.
+
+    \b
+    g5 verify birds.store --labels individuals.csv
+    g5 verify birds.store --labels individuals.csv verify.components=30 --json rates.json
+    """
+    from g5.transfer.explore.verify import verify as run
+
+    run(store, labels, out, json_path, list(overrides))

@@ -1,0 +1,34 @@
+"""`g5 evaluate`."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("predictions", type=click.Path(path_type=Path))
+@click.argument("ground_truth", type=click.Path(path_type=Path))
+@click.option(
+    "--mode",
+    type=click.Choice(["fair", "official"]),
+    default="fair",
+    show_default=True,
+    help="official: to the last digit as the published DCASE evaluator; fair: without its quirks.",
+)
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Scores for scripts.")
+@click.option("--report", type=click.Path(path_type=Path), help="Folder for an HTML page.")
+def evaluate(
+    predictions: Path, ground_truth: Path, mode: str, json_path: Path | None, report: Path | None
+) -> None:
+    """Score predicted events as DCASE Task 5 does, against a folder of ground truth.
+
+    Both may be Raven, Audacity, BirdNET, DCASE, CSV or Parquet; the sub-folders of GROUND_TRUTH
+    are its subsets. The first five calls of each recording are the support.
+
+    \b
+    g5 evaluate found/predictions.csv Validation_Set/
+    g5 evaluate predictions.csv truth/ --mode official --json scores.json --report out/
+    """
+    from g5.evaluation.events.evaluate import evaluate_files
+
+    evaluate_files(predictions, ground_truth, mode=mode, json_path=json_path, report_dir=report)

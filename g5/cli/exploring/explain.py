@@ -1,0 +1,32 @@
+"""`g5 explain`."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from g5.cli.arguments import OVERRIDES, PASS_THROUGH
+
+
+@click.command(context_settings=PASS_THROUGH)
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.argument("clip", metavar="CLIP")
+@click.option("--like", multiple=True, metavar="CLIP", help="Examples of the class; repeatable.")
+@click.option("-o", "--out", type=click.Path(path_type=Path), metavar="PNG", help="The figure.")
+@click.argument("overrides", **OVERRIDES)
+def explain(
+    checkpoint: Path,
+    clip: str,
+    like: tuple[str, ...],
+    out: Path | None,
+    overrides: tuple[str, ...],
+) -> None:
+    """Which times and frequencies of a clip (FILE or FILE:START-END) drive the decision.
+
+    \b
+    g5 explain best_checkpoint.ckpt call.wav:12.3-12.9 --like owl1.wav --like owl2.wav
+    g5 explain best_checkpoint.ckpt call.wav explain.method=gradients
+    """
+    from g5.transfer.explore.explain_clip import explain
+
+    sys.exit(explain(checkpoint, clip, like, out, list(overrides)))

@@ -1,0 +1,60 @@
+"""`g5 label`."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from g5.cli.arguments import OVERRIDES, PASS_THROUGH, STORE
+
+
+@click.command(context_settings=PASS_THROUGH)
+@click.argument("store", **STORE)
+@click.option("--classes", type=click.Path(path_type=Path), help="Class names, one a line.")
+@click.option("--port", default=0, help="Port on 127.0.0.1; by default any that is free.")
+@click.option("--browser/--no-browser", default=True, help="Open the page in your browser.")
+@click.option(
+    "--export",
+    type=click.Choice(["raven", "csv", "audacity"]),
+    help="Write the labels instead, to -o (a folder for audacity).",
+)
+@click.option(
+    "--simulate",
+    type=click.Path(path_type=Path),
+    metavar="LABELS",
+    help="Compare the strategies on clips whose labels are known instead.",
+)
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="Where --export writes.")
+@click.argument("overrides", **OVERRIDES)
+def label(
+    store: Path,
+    classes: Path | None,
+    port: int,
+    browser: bool,
+    export: str | None,
+    simulate: Path | None,
+    out: Path | None,
+    overrides: tuple[str, ...],
+) -> None:
+    """Label clips in the browser, the most useful first; the model learns meanwhile.
+
+    Every label is on the disk before the next clip shows; stop whenever you like.
+
+    \b
+    g5 label birds.store --classes classes.txt
+    g5 label birds.store label.strategy=margin
+    g5 label birds.store --export raven -o birds.selections.txt
+    g5 label birds.store --simulate labels.csv simulate.last=600
+    """
+    from g5.transfer.labelling.commands import export as export_labels
+    from g5.transfer.labelling.commands import label, simulate_labelling
+
+    if export and simulate:
+        raise click.UsageError("--export or --simulate, not both")
+    if export:
+        if out is None:
+            raise click.UsageError(f"--export {export} needs -o FILE (a folder for audacity)")
+        sys.exit(export_labels(store, export, out))
+    if simulate:
+        sys.exit(simulate_labelling(store, simulate, out, list(overrides)))
+    sys.exit(label(store, classes, list(overrides), port=port, browser=browser))

@@ -1,0 +1,38 @@
+"""`g5 map`."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from g5.cli.arguments import OVERRIDES, PASS_THROUGH, STORE
+
+
+@click.command("map", context_settings=PASS_THROUGH)
+@click.argument("store", **STORE)
+@click.option("--labels", type=click.Path(path_type=Path), metavar="CSV", help="Colours.")
+@click.option(
+    "--beside", type=click.Path(path_type=Path), multiple=True, metavar="STORE",
+    help="Another store with the same clips, drawn beside: before and after.",
+)  # fmt: skip
+@click.option("-o", "--out", type=click.Path(path_type=Path), metavar="HTML", help="The page.")
+@click.argument("overrides", **OVERRIDES)
+def map_(
+    store: Path,
+    labels: Path | None,
+    beside: tuple[Path, ...],
+    out: Path | None,
+    overrides: tuple[str, ...],
+) -> None:
+    """Draw an interactive map: hover shows the spectrogram, a click plays the call.
+
+    Clips that are far from all others are rings at its edge.
+
+    \b
+    g5 map birds.store
+    g5 map birds.store map.method=tsne map.dims=3
+    g5 map before.store --beside after.store --labels labels.csv
+    """
+    from g5.transfer.explore.commands import draw_map
+
+    sys.exit(draw_map([store, *beside], labels, out, list(overrides)))

@@ -1,0 +1,3 @@
+"""Commands about recordings and their annotations."""
+
+FIRST = ("features", "data")

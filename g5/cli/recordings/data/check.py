@@ -1,0 +1,22 @@
+"""`g5 data check`."""
+
+import sys
+
+import click
+
+from g5.cli.arguments import OVERRIDES, PASS_THROUGH
+
+
+@click.command(context_settings=PASS_THROUGH)
+@click.option("--strict", is_flag=True, help="Exit with 1 if there is any problem.")
+@click.argument("overrides", **OVERRIDES)
+def check(strict: bool, overrides: tuple[str, ...]) -> None:
+    """Print what the data hold, and everything that is wrong with them.
+
+    \b
+    g5 data check
+    g5 data check --strict data=raven path.train_dir=DIR path.eval_dir=DIR
+    """
+    from g5.data.check import check_data
+
+    sys.exit(check_data(list(overrides), strict=strict))

@@ -1,0 +1,25 @@
+"""`g5 features`."""
+
+import sys
+
+import click
+
+from g5.cli.arguments import OVERRIDES, PASS_THROUGH
+
+
+@click.command(context_settings=PASS_THROUGH)
+@click.option(
+    "--check", is_flag=True, help="Verify what is stored instead; exit code 1 if damaged."
+)
+@click.argument("overrides", **OVERRIDES)
+def features(check: bool, overrides: tuple[str, ...]) -> None:
+    """Extract the features of every recording into the store (training does it when absent).
+
+    \b
+    g5 features
+    g5 features features=pcen data=dcase path.train_dir=DIR path.eval_dir=DIR
+    g5 features --check
+    """
+    from g5.data.check import build_features, check_features
+
+    sys.exit(check_features(list(overrides)) if check else build_features(list(overrides)))

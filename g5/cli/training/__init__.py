@@ -1,0 +1,3 @@
+"""Commands that train and test."""
+
+FIRST = ("train", "test", "shots", "compare", "capacity", "ui")
