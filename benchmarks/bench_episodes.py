@@ -18,13 +18,9 @@ from torch.utils.data import DataLoader
 
 from archs.v1.arch import ProtoNetV1
 from benchmarks import Row
+from preprocessing.episodes.batches import EpisodeDataset, EpisodeIndexSampler
 from preprocessing.episodes.clips import ClipReader
-from preprocessing.episodes.sampling import (
-    EPISODES_PER_DRAW,
-    EpisodeDataset,
-    EpisodeIndexSampler,
-    EpisodeSampler,
-)
+from preprocessing.episodes.sampling import EPISODES_PER_DRAW, EpisodeSampler
 from preprocessing.store.store import Store
 
 N_MELS, FRAME_RATE_HZ, CLIP_S = 128, 22050 / 256, 1.0

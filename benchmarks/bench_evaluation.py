@@ -15,7 +15,8 @@ from archs.v1.arch import ProtoNetV1
 from benchmarks import Row
 from g5.evaluation.episodes.scoring import embed_plan, evaluate_episodes
 from preprocessing.episodes.clips import ClipReader
-from preprocessing.episodes.sampling import ClipPlan, EpisodeSampler, plan_clips
+from preprocessing.episodes.plans import ClipPlan, plan_clips
+from preprocessing.episodes.sampling import EpisodeSampler
 from preprocessing.normalize import Normalize
 from preprocessing.store.store import Store
 

@@ -17,8 +17,8 @@ from benchmarks.bench_training import episode_of, module_of
 from g5.config.compose import composed
 from g5.config.validate import resolve
 from g5.training.module import FewShotModule, make_optimizer
+from preprocessing.episodes.episode import EpisodeBatch
 from preprocessing.episodes.labelled import LabelledBatch
-from preprocessing.episodes.sampling import EpisodeBatch
 
 GB = 1e9
 CARD_GB = 8.0

@@ -22,13 +22,10 @@ from g5.config.validate import resolve
 from g5.tracking.callbacks import TrainingMonitor
 from g5.training.module import FewShotModule, make_optimizer
 from g5.training.setup import quiet
+from preprocessing.episodes.batches import EpisodeDataset, EpisodeIndexSampler
 from preprocessing.episodes.clips import ClipReader
-from preprocessing.episodes.sampling import (
-    EpisodeBatch,
-    EpisodeDataset,
-    EpisodeIndexSampler,
-    EpisodeSampler,
-)
+from preprocessing.episodes.episode import EpisodeBatch
+from preprocessing.episodes.sampling import EpisodeSampler
 from preprocessing.normalize import Normalize
 
 EPISODES = 12

@@ -40,7 +40,7 @@ from g5.tracking.restore import Restored, restore
 from g5.web import page
 from preprocessing.datasets.splits import fold_numbers
 from preprocessing.episodes.clips import ClipReader
-from preprocessing.episodes.sampling import ClipPlan
+from preprocessing.episodes.plans import ClipPlan
 from preprocessing.normalize import Normalize
 
 SEEDS = 3  # repetitions of the drawn splits

@@ -26,7 +26,8 @@ from g5.tracking.folders import RunFolder
 from g5.tracking.record import how_to_open, recording
 from g5.tracking.restore import Restored, restore
 from g5.training.setup import device_of
-from preprocessing.episodes.sampling import EpisodeSampler, plan_clips
+from preprocessing.episodes.plans import plan_clips
+from preprocessing.episodes.sampling import EpisodeSampler
 
 MULTIPLE = 8  # of channels: what heads and vector units divide by
 

@@ -7,15 +7,11 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from preprocessing.episodes.batches import EpisodeDataset, EpisodeIndexSampler
+from preprocessing.episodes.episode import EpisodeBatch
 from preprocessing.episodes.labelled import LabelledBatch, LabelledDataset
-from preprocessing.episodes.sampling import (
-    ClipBatches,
-    EpisodeBatch,
-    EpisodeDataset,
-    EpisodeIndexSampler,
-    EpisodeSampler,
-    plan_clips,
-)
+from preprocessing.episodes.plans import ClipBatches, plan_clips
+from preprocessing.episodes.sampling import EpisodeSampler
 from preprocessing.feature_set import FeatureSet
 
 

@@ -19,8 +19,8 @@ from torchmetrics.classification import MulticlassF1Score, MulticlassPrecision, 
 from archs.classifier import CosineClassifier, SupervisedContrast
 from archs.losses import class_weights
 from archs.protonet import ProtoNet
+from preprocessing.episodes.episode import Episode, EpisodeBatch
 from preprocessing.episodes.labelled import LabelledBatch
-from preprocessing.episodes.sampling import Episode, EpisodeBatch
 
 # What an epoch may be judged by.
 METRICS = (

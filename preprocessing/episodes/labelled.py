@@ -19,7 +19,7 @@ from torch.utils.data import Dataset
 from g5.common.errors import UserError
 from preprocessing.episodes.balance import Balance, balanced_rows
 from preprocessing.episodes.clips import ClipReader
-from preprocessing.episodes.sampling import generator
+from preprocessing.episodes.draws import generator
 from preprocessing.events import SPLITS
 
 # The stream of a batch's random numbers, beside those of an episode (0) and its shifts (1).

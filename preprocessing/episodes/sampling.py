@@ -1,99 +1,29 @@
-"""Episodes: which calls are support and which are query, and the clips that go with them.
+"""Draws episodes from a table of calls.
 
 An episode is drawn from (seed, split, epoch, index) and from nothing else, so that the episodes
 of an epoch are the same on any number of workers and devices.
 
-Shape suffixes: N ways, K shots, Q queries, B = N * K + N * Q clips, M mel bands, T frames,
-C classes, S sources (recordings), P clips of a plan.
+Shape suffixes: N ways, K shots, Q queries, C classes, S sources (recordings), E calls or episodes.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
-from torch.utils.data import Dataset, DistributedSampler
 
 from g5.common.errors import UserError
 from preprocessing.episodes.clips import ClipReader
+from preprocessing.episodes.draws import distinct, generator
+from preprocessing.episodes.episode import Episode
 from preprocessing.events import SPLITS
 
 # Episodes that are drawn together, because drawing one costs nearly as much as drawing many. Part
 # of what an episode's index means: another number gives other episodes.
 EPISODES_PER_DRAW = 64
-
-# The streams of an episode's random numbers that move its clips and choose its background; 2 is
-# that of labelled batches.
-SHIFTS, BACKGROUND = 1, 3
-
 # Labels that a note spells out before it counts the rest.
 LABELS_SHOWN = 8
-
-
-Item = TypeVar("Item", "Episode", "EpisodeBatch")
-
-
-@dataclass(frozen=True, eq=False)
-class Episode:
-    """Which calls an episode is made of.
-
-    Attributes:
-        class_ids: ``(N,)`` int64.
-        support: ``(N, K)`` int64 rows of the split's table (or positions in a `ClipPlan`).
-        query: ``(N, Q)`` int64, likewise; no call is in both.
-        n_frames: frames of its clips; 0 where nothing is to be gathered.
-        epoch: which epoch it was drawn for.
-        index: which episode of the epoch it is.
-    """
-
-    class_ids: Tensor
-    support: Tensor
-    query: Tensor
-    n_frames: int
-    epoch: int
-    index: int
-
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> "Episode":
-        """The same episode with its tensors on ``device``."""
-        return _moved(self, device, non_blocking)
-
-
-@dataclass(frozen=True, eq=False)
-class EpisodeBatch:
-    """An episode's clips: one batch of training.
-
-    Attributes:
-        x: ``(B, 1, M, T)`` fp32, all support clips and then all query clips, class by class.
-        stats: ``(B, 2)`` fp32, mean and standard deviation of each clip's recording.
-        class_ids: ``(N,)`` int64; -1 is background.
-        n_way, k_shot, n_query: N, K and Q.
-        epoch, index: which episode it is.
-    """
-
-    x: Tensor
-    stats: Tensor
-    class_ids: Tensor
-    n_way: int
-    k_shot: int
-    n_query: int
-    epoch: int
-    index: int
-
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> "EpisodeBatch":
-        """The same batch with its tensors on ``device``; Lightning calls this."""
-        return _moved(self, device, non_blocking)
-
-    def pin_memory(self) -> "EpisodeBatch":
-        """The same batch in page-locked memory; a DataLoader calls this."""
-        return replace(
-            self,
-            x=self.x.pin_memory(),
-            stats=self.stats.pin_memory(),
-            class_ids=self.class_ids.pin_memory(),
-        )
 
 
 class EpisodeSampler:
@@ -307,178 +237,6 @@ class EpisodeSampler:
         return self._rows[(self._first_call_S + self._n_calls_S)[order[at]] - (end[at] - place)]
 
 
-class EpisodeIndexSampler(DistributedSampler):
-    """Hands out (epoch, index) for the indices ``rank, rank + world_size, ...`` of an epoch.
-
-    Every rank gets equally many, because ranks that step together must step equally often:
-    where ``world_size`` does not divide the episodes, the last ranks take the epoch's first
-    episodes a second time. The set of episodes stays the same whatever ``world_size`` is.
-
-    It is a `DistributedSampler` so that Lightning does not wrap it in one of its own, and calls
-    `set_epoch` before each epoch.
-
-    Args:
-        count: episodes in an epoch, over all ranks.
-        rank: of this process.
-        world_size: number of processes.
-    """
-
-    def __init__(self, count: int, *, rank: int, world_size: int) -> None:
-        super().__init__(range(count), num_replicas=world_size, rank=rank, shuffle=False)  # type: ignore[arg-type]
-        assert count >= 1, count
-        self.count, self.rank, self.world_size = count, rank, world_size
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:  # type: ignore[override]
-        for step in range(len(self)):
-            yield self.epoch, (self.rank + step * self.world_size) % self.count
-
-    def __len__(self) -> int:
-        return -(-self.count // self.world_size)
-
-
-class EpisodeDataset(Dataset[EpisodeBatch]):
-    """Gathers the clips of training episodes: ``dataset[epoch, index]`` is an `EpisodeBatch`.
-
-    To be used with ``DataLoader(batch_size=None, sampler=EpisodeIndexSampler(...))``; workers do
-    not pay, because a clip is a copy out of the page cache.
-
-    Args:
-        sampler: draws the episodes.
-        clips: reads the clips.
-        shift: each clip's window is moved at random by up to this share of its length, drawn
-            from the episode's seed; 0 for none.
-        negatives: a last class of every episode is background, from the recordings of its calls.
-
-    Raises:
-        UserError: an impossible shift, or negatives where a recording is all calls.
-    """
-
-    def __init__(
-        self, sampler: EpisodeSampler, clips: ClipReader, *, shift: float, negatives: bool
-    ) -> None:
-        if not 0 <= shift <= 1:
-            raise UserError(f"arch.episodes.shift={shift}: must be between 0 and 1")
-        self.sampler, self.clips, self.shift, self.negatives = sampler, clips, shift, negatives
-        if negatives:
-            clips.check_pauses()
-
-    def __getitem__(self, at: tuple[int, int]) -> EpisodeBatch:
-        epoch, index = at
-        episode = self.sampler.sample(epoch, index)
-        n_way, k_shot = episode.support.shape
-        rows = np.concatenate([episode.support.numpy().ravel(), episode.query.numpy().ravel()])
-        x, stats = self.clips.gather(rows, episode.n_frames, self._shifts(episode, len(rows)))
-        class_ids = episode.class_ids
-        if self.negatives:
-            x, stats = self._with_background(episode, rows, x, stats)
-            class_ids, n_way = torch.cat([class_ids, torch.tensor([-1])]), n_way + 1
-        return EpisodeBatch(
-            x=x,
-            stats=stats,
-            class_ids=class_ids,
-            n_way=n_way,
-            k_shot=k_shot,
-            n_query=episode.query.shape[1],
-            epoch=epoch,
-            index=index,
-        )
-
-    def _with_background(
-        self, episode: Episode, rows: np.ndarray, x: Tensor, stats: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """One class more: K clips after the support, Q after the queries."""
-        n_support, k_shot = episode.support.numel(), episode.support.shape[1]
-        rng = self._generator(episode, BACKGROUND)
-        chosen = rng.choice(rows, k_shot + episode.query.shape[1])
-        parts = zip((x, stats), self.clips.background(rng, chosen, episode.n_frames), strict=True)
-        x, stats = (
-            torch.cat([own[:n_support], more[:k_shot], own[n_support:], more[k_shot:]])
-            for own, more in parts
-        )
-        return x, stats
-
-    def _shifts(self, episode: Episode, count: int) -> np.ndarray | None:
-        most = int(self.shift * episode.n_frames)
-        if most == 0:
-            return None
-        return self._generator(episode, SHIFTS).integers(-most, most, count, endpoint=True)
-
-    def _generator(self, episode: Episode, stream: int) -> np.random.Generator:
-        sampler = self.sampler
-        split = SPLITS.index(sampler.split)
-        return generator(sampler.seed, split, episode.epoch, episode.index, stream=stream)
-
-
-@dataclass(frozen=True, eq=False)
-class ClipPlan:
-    """The clips of many episodes, each once.
-
-    Attributes:
-        rows: ``(P,)`` int64 rows of the split's table.
-        n_frames: ``(P,)`` int64, ascending: frames of each clip.
-        episodes: the episodes, with positions ``0..P-1`` for support and query.
-    """
-
-    rows: Tensor
-    n_frames: Tensor
-    episodes: list[Episode]
-
-
-def plan_clips(episodes: Sequence[Episode]) -> ClipPlan:
-    """Find the different clips of ``episodes``: a row in two lengths is two clips."""
-    if not episodes:
-        return ClipPlan(torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.int64), [])
-    rows = [torch.cat([e.support.flatten(), e.query.flatten()]).numpy() for e in episodes]
-    span = max(int(r.max()) for r in rows) + 1
-    wanted = np.concatenate([r + e.n_frames * span for r, e in zip(rows, episodes, strict=True)])
-    clips, position = np.unique(wanted, return_inverse=True)
-    parts = torch.from_numpy(position).split([len(r) for r in rows])
-    planned = [
-        replace(
-            episode,
-            support=part[: episode.support.numel()].reshape(episode.support.shape),
-            query=part[episode.support.numel() :].reshape(episode.query.shape),
-        )
-        for episode, part in zip(episodes, parts, strict=True)
-    ]
-    return ClipPlan(torch.from_numpy(clips % span), torch.from_numpy(clips // span), planned)
-
-
-class ClipBatches(Dataset[tuple[Tensor, Tensor, Tensor]]):
-    """A plan's clips in batches of one length and at most ``batch_size``.
-
-    A batch is positions ``(B,)`` int64 in the plan, clips ``(B, 1, M, T)`` fp32, and the
-    recordings' statistics ``(B, 2)`` fp32.
-    """
-
-    def __init__(self, plan: ClipPlan, reader: ClipReader, batch_size: int) -> None:
-        self.plan = plan
-        self.reader = reader
-        self.batch_size = batch_size
-        self.batches = [
-            (positions, n_frames)
-            for n_frames in plan.n_frames.unique().tolist()
-            for positions in (plan.n_frames == n_frames).nonzero().flatten().split(batch_size)
-        ]
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
-        positions, n_frames = self.batches[index]
-        x_B1MT, stats_B2 = self.reader.gather(self.plan.rows[positions], n_frames)
-        return positions, x_B1MT, stats_B2
-
-
-def clip_batches(
-    plan: ClipPlan, reader: ClipReader, batch_size: int
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Read a plan's clips, one batch of `ClipBatches` after the other."""
-    batches = ClipBatches(plan, reader, batch_size)
-    for index in range(len(batches)):
-        yield batches[index]
-
-
 def separable(counts: Iterable[int], k_shot: int, n_query: int) -> bool:
     """Whether some sources hold ``k_shot`` calls or more and the others ``n_query`` or more.
 
@@ -499,39 +257,6 @@ def separable(counts: Iterable[int], k_shot: int, n_query: int) -> bool:
     for count in counts:
         sums |= sums << count
     return (sums >> k_shot) & ((1 << admissible) - 1) != 0
-
-
-def distinct(rng: np.random.Generator, limit_R: np.ndarray, count: int) -> np.ndarray:
-    """In each row ``count`` different integers of ``0..limit - 1``, every set equally likely.
-
-    Floyd's algorithm (Bentley and Floyd, "Programming pearls: a sample of brilliance", CACM
-    1987), all rows at once; the order within a row is not random.
-
-    Args:
-        limit_R: ``(R,)`` integers, each at least ``count``.
-
-    Returns:
-        ``(R, count)`` int64.
-    """
-    last = limit_R - count + np.arange(count)[:, None]
-    drawn = (rng.random(last.shape) * (last + 1)).astype(np.int64)
-    for i in range(1, count):
-        taken = (drawn[:i] == drawn[i]).any(axis=0)
-        drawn[i, taken] = last[i, taken]
-    return drawn.T
-
-
-def generator(*entropy: int, stream: int = 0) -> np.random.Generator:
-    """A counter-based generator of its own for ``entropy`` and ``stream``."""
-    return np.random.Generator(
-        np.random.Philox(np.random.SeedSequence(entropy, spawn_key=(stream,) if stream else ()))
-    )
-
-
-def _moved(item: Item, device: torch.device | str, non_blocking: bool) -> Item:
-    tensors = {name: value for name, value in vars(item).items() if isinstance(value, Tensor)}
-    moved = {name: t.to(device, non_blocking=non_blocking) for name, t in tensors.items()}
-    return replace(item, **moved)
 
 
 def _listed(labels: Sequence[str]) -> str:

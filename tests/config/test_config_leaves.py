@@ -50,7 +50,7 @@ from g5.tracking.folders import RunFolder
 from g5.tracking.mlflow_logger import MLflowLogger
 from g5.tracking.restore import restore
 from g5.training.loaders import EpisodeLoaders
-from preprocessing.episodes.sampling import EpisodeBatch
+from preprocessing.episodes.episode import EpisodeBatch
 from preprocessing.events import SPLITS, Corpus
 from preprocessing.feature_set import FeatureSet
 from preprocessing.frontend import FrontEndStream

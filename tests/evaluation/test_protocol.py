@@ -18,7 +18,8 @@ from g5.evaluation.episodes.refinement import Refined
 from g5.evaluation.episodes.scoring import embed_plan, episode_logits, evaluate_episodes
 from g5.evaluation.report.summary import printable, summary_text
 from preprocessing.episodes.clips import ClipReader
-from preprocessing.episodes.sampling import EpisodeSampler, plan_clips
+from preprocessing.episodes.plans import plan_clips
+from preprocessing.episodes.sampling import EpisodeSampler
 from preprocessing.events import Corpus
 from preprocessing.normalize import Normalize
 

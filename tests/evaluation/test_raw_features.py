@@ -16,7 +16,8 @@ from g5.evaluation.episodes.raw_features import (
 )
 from g5.evaluation.episodes.scoring import evaluate_episodes
 from preprocessing.episodes.clips import ClipReader
-from preprocessing.episodes.sampling import ClipPlan, EpisodeSampler, plan_clips
+from preprocessing.episodes.plans import ClipPlan, plan_clips
+from preprocessing.episodes.sampling import EpisodeSampler
 
 RATE_HZ, N_MELS = 10, 6
 

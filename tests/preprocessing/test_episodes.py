@@ -13,17 +13,11 @@ from scipy.stats import chisquare
 from torch.utils.data import DataLoader
 
 from g5.common.errors import UserError
+from preprocessing.episodes.batches import EpisodeDataset, EpisodeIndexSampler
 from preprocessing.episodes.clips import ClipReader
-from preprocessing.episodes.sampling import (
-    EPISODES_PER_DRAW,
-    EpisodeDataset,
-    EpisodeIndexSampler,
-    EpisodeSampler,
-    clip_batches,
-    distinct,
-    plan_clips,
-    separable,
-)
+from preprocessing.episodes.draws import distinct
+from preprocessing.episodes.plans import clip_batches, plan_clips
+from preprocessing.episodes.sampling import EPISODES_PER_DRAW, EpisodeSampler, separable
 
 RATE_HZ = 100.0
 

@@ -11,8 +11,8 @@ from torch import nn
 from archs.classifier import CosineClassifier, SupervisedContrast
 from archs.v1.arch import ProtoNetV1
 from g5.training.module import FewShotModule, make_scheduler, step_seed
+from preprocessing.episodes.episode import EpisodeBatch
 from preprocessing.episodes.labelled import LabelledBatch
-from preprocessing.episodes.sampling import EpisodeBatch
 from preprocessing.normalize import Normalize
 
 TRAINING = {

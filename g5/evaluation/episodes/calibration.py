@@ -17,7 +17,7 @@ from archs.protonet import ProtoNet
 from g5.evaluation.episodes.scoring import embed_plan, evaluate_episodes, softmax
 from g5.evaluation.metrics import probability_scores
 from preprocessing.episodes.clips import ClipReader
-from preprocessing.episodes.sampling import ClipPlan
+from preprocessing.episodes.plans import ClipPlan
 from preprocessing.normalize import Normalize
 
 # Squared distances of wide embeddings reach thousands, so temperatures do as well.

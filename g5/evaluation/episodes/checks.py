@@ -16,7 +16,8 @@ from archs.protonet import ProtoNet
 from g5.common.errors import UserError
 from g5.evaluation.episodes.scoring import evaluation_mode
 from preprocessing.episodes.clips import ClipReader
-from preprocessing.episodes.sampling import ClipPlan, separable
+from preprocessing.episodes.plans import ClipPlan
+from preprocessing.episodes.sampling import separable
 from preprocessing.events import Corpus
 
 # Embeddings and logits may move by this share of their range when other clips share the batch:

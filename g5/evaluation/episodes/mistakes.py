@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from g5.evaluation.episodes.scoring import EpisodeScores
-from preprocessing.episodes.sampling import ClipPlan
+from preprocessing.episodes.plans import ClipPlan
 
 SHOWN = 12  # mistakes of a test
 OF_A_PAIR = 2  # of one class taken for another: more would tell the same

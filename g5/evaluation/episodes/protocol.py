@@ -28,7 +28,8 @@ from g5.evaluation.episodes.result import ProtocolFacts, TestResult
 from g5.evaluation.episodes.scoring import EpisodeScores, embed_plan, evaluate_episodes
 from g5.evaluation.intervals import resampled_interval
 from preprocessing.episodes.clips import ClipReader
-from preprocessing.episodes.sampling import ClipPlan, EpisodeSampler, plan_clips
+from preprocessing.episodes.plans import ClipPlan, plan_clips
+from preprocessing.episodes.sampling import EpisodeSampler
 from preprocessing.events import Corpus
 from preprocessing.normalize import Normalize
 

@@ -18,7 +18,7 @@ from archs.prototypes import prototypes, squared_euclidean
 from g5.evaluation.episodes.scoring import EpisodeScores, evaluate_episodes, tracked_batches
 from g5.evaluation.intervals import Interval
 from preprocessing.episodes.clips import ClipReader
-from preprocessing.episodes.sampling import ClipPlan
+from preprocessing.episodes.plans import ClipPlan
 from preprocessing.normalize import SMALLEST_STD, Normalize
 
 

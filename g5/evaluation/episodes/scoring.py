@@ -27,7 +27,9 @@ from g5.evaluation.metrics import (
     probability_scores,
 )
 from preprocessing.episodes.clips import ClipReader
-from preprocessing.episodes.sampling import ClipPlan, Episode, clip_batches, generator
+from preprocessing.episodes.draws import generator
+from preprocessing.episodes.episode import Episode
+from preprocessing.episodes.plans import ClipPlan, clip_batches
 
 # Queries of unknown classes in an episode, at most; as many as known ones where that is fewer.
 UNKNOWN = 50
