@@ -22,10 +22,10 @@ from g5.config.parts import front_end_of, normalize_of
 from g5.config.validate import resolve
 from g5.detection.corpus import detector_of
 from g5.detection.detector import Detector
-from g5.detection.embed import cores
-from g5.detection.sound import Sound, Sounds
+from g5.detection.embedding.embedder import cores
+from g5.detection.embedding.sound import Sound, Sounds
+from g5.detection.embedding.windows import Scale
 from g5.detection.support import Target, targets_of
-from g5.detection.windows import Scale
 from g5.tracking.restore import Restored
 from preprocessing import audio
 from preprocessing.audio import content_hash

@@ -8,10 +8,15 @@ MOVED = {
     "preprocessing.procedural.ProceduralData": (
         "preprocessing.synthetic.procedural.ProceduralData"
     ),
-    "detection.score.PrototypeScorer": "g5.detection.score.PrototypeScorer",
-    "detection.template.TemplateScorer": "g5.detection.template.TemplateScorer",
-    "detection.energy.EnergyScorer": "g5.detection.energy.EnergyScorer",
+    "detection.score.PrototypeScorer": "g5.detection.scoring.prototype_scorer.PrototypeScorer",
+    "detection.template.TemplateScorer": "g5.detection.scoring.template_scorer.TemplateScorer",
+    "detection.energy.EnergyScorer": "g5.detection.scoring.energy_scorer.EnergyScorer",
 }
+
+
+def first_name(target: str) -> str:
+    """The name that a class was first stored under: keys of finished work are made of it."""
+    return next((old for old, new in MOVED.items() if new == target), target)
 
 
 def updated(node: Any) -> Any:

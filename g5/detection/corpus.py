@@ -16,9 +16,9 @@ from g5.common.errors import UserError
 from g5.common.progress import track
 from g5.config.build import build
 from g5.detection.detector import Detector, Found
-from g5.detection.embed import Embedder, cores
-from g5.detection.scorer import Scorer
-from g5.detection.sound import Sound, Sounds
+from g5.detection.embedding.embedder import Embedder, cores
+from g5.detection.embedding.sound import Sound, Sounds
+from g5.detection.scoring.scorer import Scorer
 from g5.detection.support import targets_of
 from g5.evaluation.events.ground_truth import TRUTH_COLUMNS, Truth
 from g5.tracking.restore import Restored

@@ -13,13 +13,13 @@ import pandas as pd
 from scipy.special import expit
 
 from g5.common.errors import UserError
-from g5.detection.boundaries import Outline
-from g5.detection.curve import Shape, hysteresis, joined, maxima
-from g5.detection.embed import Embedder
-from g5.detection.scorer import STEEPNESS, Curve, Scorer
-from g5.detection.sound import Sound
+from g5.detection.embedding.embedder import Embedder
+from g5.detection.embedding.sound import Sound
+from g5.detection.events.boundaries import Outline
+from g5.detection.events.curve import Shape, hysteresis, joined, maxima
+from g5.detection.events.threshold import Calibration, calibrate
+from g5.detection.scoring.scorer import STEEPNESS, Curve, Scorer
 from g5.detection.support import Target
-from g5.detection.threshold import Calibration, calibrate
 
 # Log-odds that an event reaches somewhere: as likely there as not.
 EVEN_ODDS = 0.0

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from g5.common.errors import DiskError, UserError
-from g5.detection.sound import Sound
+from g5.detection.embedding.sound import Sound
 from preprocessing.frontend import FrontEnd
 
 # Boxes are drawn by eye: the band that is listened to is wider by a third of an octave.

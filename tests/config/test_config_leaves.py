@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import g5.detection.detector
-import g5.detection.job
+import g5.detection.job.run
 import g5.runs.test
 import g5.runs.train
 import g5.tracking.checkpoints
@@ -673,7 +673,7 @@ def see_procedural(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch
 def see_detection(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) -> Any:
     """What is found by a hardly trained encoder, how it came about, and what is written."""
     seen: list[Any] = []
-    detect, report = g5.detection.detector.Detector.detect, g5.detection.job.Report.write
+    detect, report = g5.detection.detector.Detector.detect, g5.detection.job.run.Report.write
 
     def spied_detect(detector: Any, sound: Any, target: Any) -> Any:
         found = detect(detector, sound, target)
@@ -695,10 +695,12 @@ def see_detection(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch)
     marks = [(0.4, 0.5), (1.0, 1.2), (2.0, 2.8)]
     (here / "calls.txt").write_text("".join(f"{a}\t{b}\tx\n" for a, b in marks))
     patch.setattr(g5.detection.detector.Detector, "detect", spied_detect)
-    patch.setattr(g5.detection.job.Report, "write", spied_report)
-    patch.setattr(g5.detection.job, "resolve", lambda _: config)
+    patch.setattr(g5.detection.job.run.Report, "write", spied_report)
+    patch.setattr(g5.detection.job.run, "resolve", lambda _: config)
     trained = Path(config["arch"]["training"]["load_weight_from"])
-    g5.detection.job.detect(trained, here / "night.wav", here / "calls.txt", here / "out", None, [])
+    g5.detection.job.run.detect(
+        trained, here / "night.wav", here / "calls.txt", here / "out", None, []
+    )
     return seen, sorted(path.suffix for path in here.rglob("*") if path.is_file())
 
 

@@ -18,19 +18,19 @@ import torch
 from archs.v1.arch import ProtoNetV1
 from archs.v2.arch import ProtoNetV2
 from g5.common.errors import UserError
-from g5.detection.adapt import Steps
-from g5.detection.curve import Shape, crossing, hysteresis, joined, maxima, smoothed
 from g5.detection.detector import Detector
-from g5.detection.embed import Embedder, in_order
-from g5.detection.finetune import finetuned
-from g5.detection.prototypes import clusters, refined
-from g5.detection.results import picture_of
-from g5.detection.scorer import cross_scored, peaks
-from g5.detection.sound import Sound, Sounds
+from g5.detection.embedding.embedder import Embedder, in_order
+from g5.detection.embedding.sound import Sound, Sounds
+from g5.detection.embedding.windows import Scale, scales_of
+from g5.detection.events.curve import Shape, crossing, hysteresis, joined, maxima, smoothed
+from g5.detection.events.threshold import calibrate
+from g5.detection.job.results import picture_of
+from g5.detection.scoring.adapt import Steps
+from g5.detection.scoring.finetune import finetuned
+from g5.detection.scoring.prototypes import clusters, refined
+from g5.detection.scoring.scorer import cross_scored, peaks
+from g5.detection.scoring.template_scorer import correlated
 from g5.detection.support import free, targets_of
-from g5.detection.template import correlated
-from g5.detection.threshold import calibrate
-from g5.detection.windows import Scale, scales_of
 from g5.tracking.restore import Restored
 from preprocessing import audio
 from preprocessing.audio import content_hash
@@ -387,7 +387,7 @@ def test_finetuning_takes_the_augmentations_of_training(night, tmp_path, monkeyp
 
     one = embedder("v1", tmp_path)
     one.restored.config["arch"]["augmentation"] = {"_target_": "spied"}
-    monkeypatch.setattr("g5.detection.finetune.build", lambda *_, **__: Spied())
+    monkeypatch.setattr("g5.detection.scoring.finetune.build", lambda *_, **__: Spied())
     tune(one, opened(night, tmp_path), steps=Steps(2, 60.0))
     assert seen == [(True, [5] * 6)] * 2
 
@@ -712,7 +712,7 @@ def test_only_what_a_detection_wrote_is_replaced(job, tmp_path, capsys, monkeypa
     for path in (out / "candidates.csv", out / "ledger.csv", out / "predictions.csv"):
         path.write_text("file,start_s,end_s,label\nnight.wav,1,1.3,up\n")
         with monkeypatch.context() as patch:
-            patch.setattr("g5.detection.job.scan", None)  # told before any recording is hashed
+            patch.setattr("g5.detection.job.run.scan", None)  # told before any recording is hashed
             assert job("night.wav", "--support", str(path), "-o", "out") == 1
         assert f"{path.name}: is an input, {said}" in capsys.readouterr().err
         path.unlink()
@@ -905,7 +905,7 @@ def test_output_is_identical_for_any_number_of_workers(job, tmp_path):
 
 STOPPED = """
 import time
-from g5.detection.embed import Embedder
+from g5.detection.embedding.embedder import Embedder
 from g5.cli.main import main
 blocks = Embedder._blocks
 def waiting(self, sound, *more):

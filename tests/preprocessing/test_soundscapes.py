@@ -17,7 +17,7 @@ from experiments.procedural_detection.tables import difference, difference_table
 from g5.common.errors import UserError
 from g5.detection.corpus import Task
 from g5.detection.detector import FOUND_COLUMNS, Found
-from g5.detection.threshold import Calibration
+from g5.detection.events.threshold import Calibration
 
 
 def tone(hz: float, seconds: float, before_s: float = 0.2) -> np.ndarray:

@@ -56,6 +56,6 @@ def detect(
     g5 detect CKPT recordings/ --support library.csv --format raven,dcase
     g5 detect CKPT night.wav --support five_calls.txt detection=template
     """
-    from g5.detection.job import detect as find
+    from g5.detection.job.run import detect as find
 
     sys.exit(find(checkpoint, recordings, support, out, formats, list(overrides), truth))

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from g5.common.errors import UserError
-from g5.detection.manifest import CANDIDATES, DONE, EVENTS, LEDGER, Ledger
+from g5.detection.job.manifest import CANDIDATES, DONE, EVENTS, LEDGER, Ledger
 from g5.detection.support import Target
 from g5.evaluation.events.ground_truth import CANDIDATES_CSV, PREDICTIONS
 from preprocessing.annotations import SUFFIXES, write_events

@@ -14,13 +14,13 @@ import numpy as np
 
 from g5.common.errors import UserError
 from g5.config.check import Count, NotNegative, Positive, Share
-from g5.detection.curve import smoothed
-from g5.detection.embed import Embedder, Piece
-from g5.detection.fit import Fit, How, Marked
-from g5.detection.scorer import GAP_APART, Curve, Scorer
-from g5.detection.sound import Sound
+from g5.detection.embedding.embedder import Embedder, Piece
+from g5.detection.embedding.sound import Sound
+from g5.detection.embedding.windows import Scale, scales_of
+from g5.detection.events.curve import smoothed
+from g5.detection.scoring.fit import Fit, How, Marked
+from g5.detection.scoring.scorer import GAP_APART, Curve, Scorer
 from g5.detection.support import Target
-from g5.detection.windows import Scale, scales_of
 
 # Windows of the recording itself, where nothing lies between the shots; unlabelled ones.
 USUAL, UNLABELLED = 256, 2048

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from g5.detection.adapt import Space, Steps, adapted
-from g5.detection.embed import Band, Embedder, Piece
-from g5.detection.finetune import finetuned
-from g5.detection.prototypes import clusters, refined
-from g5.detection.scorer import cross_scored
-from g5.detection.windows import Scale
+from g5.detection.embedding.embedder import Band, Embedder, Piece
+from g5.detection.embedding.windows import Scale
+from g5.detection.scoring.adapt import Space, Steps, adapted
+from g5.detection.scoring.finetune import finetuned
+from g5.detection.scoring.prototypes import clusters, refined
+from g5.detection.scoring.scorer import cross_scored
 
 # Windows that are scored at once: a night's are never in memory together.
 ROWS = 2048

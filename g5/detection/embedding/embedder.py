@@ -21,8 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from g5.detection.sound import Sound
-from g5.detection.windows import Scale
+from g5.detection.embedding.sound import Sound
+from g5.detection.embedding.windows import Scale
 from g5.tracking.restore import Restored
 from preprocessing.normalize import Normalize
 from preprocessing.store.store import Store

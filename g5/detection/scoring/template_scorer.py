@@ -10,10 +10,10 @@ import numpy as np
 from scipy.signal import fftconvolve
 
 from g5.config.check import Count, Positive, Share
-from g5.detection.boundaries import frames_of, normalised
-from g5.detection.embed import Embedder
-from g5.detection.scorer import GAP_APART, Curve, Scorer
-from g5.detection.sound import Sound
+from g5.detection.embedding.embedder import Embedder
+from g5.detection.embedding.sound import Sound
+from g5.detection.events.boundaries import frames_of, normalised
+from g5.detection.scoring.scorer import GAP_APART, Curve, Scorer
 from g5.detection.support import Shot, Target
 
 # Frames of a recording that are correlated at once.

@@ -13,14 +13,16 @@ from g5.common.atomic import atomic_path, disk_errors
 from g5.common.errors import DiskError, UserError
 from g5.common.progress import track
 from g5.config.compose import composed
+from g5.config.old import first_name
 from g5.config.parts import root_of
 from g5.config.validate import resolve, validate
 from g5.detection.corpus import detector_of
 from g5.detection.detector import Found, without_rivals
-from g5.detection.diagnose import Diagnosis, of_scores, of_sound
-from g5.detection.manifest import CORRUPT, DONE, LEDGER, SKIPPED, Ledger, key_of
-from g5.detection.picture import Report, draw
-from g5.detection.results import (
+from g5.detection.embedding.sound import Sound
+from g5.detection.job.diagnose import Diagnosis, of_scores, of_sound
+from g5.detection.job.manifest import CORRUPT, DONE, LEDGER, SKIPPED, Ledger, key_of
+from g5.detection.job.picture import Report, draw
+from g5.detection.job.results import (
     REPORT,
     picture_of,
     pictures_of,
@@ -29,7 +31,6 @@ from g5.detection.results import (
     rows_of,
     write_results,
 )
-from g5.detection.sound import Sound
 from g5.detection.support import targets_of
 from g5.evaluation.events.ground_truth import CALL, PREDICTIONS, TABLES, recording_name
 from g5.tracking.checkpoints import find
@@ -180,6 +181,7 @@ class Job:
         self.support_key = hashlib.sha256(self.support.read_bytes()).hexdigest()
         supports = sorted({s.sound.key for t in self.targets for s in t.shots})
         lasting = {key: value for key, value in settings.items() if key not in NOT_OF_EVENTS}
+        lasting["_target_"] = first_name(lasting["_target_"])
         encoder = self.detector.embedder.identity, self.restored.front_end.settings()
         self.job_key = key_of(2, *encoder, self.support_key, supports, lasting, self._truth_key())
 

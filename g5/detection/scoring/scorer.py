@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from g5.detection.curve import keep_apart
-from g5.detection.embed import Embedder
-from g5.detection.sound import Sound
+from g5.detection.embedding.embedder import Embedder
+from g5.detection.embedding.sound import Sound
+from g5.detection.events.curve import keep_apart
 from g5.detection.support import Target
 
 # Log-odds from nothing to a threshold that is no support's.

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from g5.detection.scorer import Curve
-from g5.detection.sound import CLIPPED_SHARE, FULL_SCALE
+from g5.detection.embedding.sound import CLIPPED_SHARE, FULL_SCALE
+from g5.detection.events.threshold import Calibration, calibrate
+from g5.detection.scoring.scorer import Curve
 from g5.detection.support import Shot, Target
-from g5.detection.threshold import Calibration, calibrate
 from preprocessing import audio
 
 # A shot is unlike the others where its score lies so many of their deviations below theirs.

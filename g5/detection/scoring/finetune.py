@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from archs.blocks import last_block
 from archs.prototypes import prototypes
 from g5.config.build import build
-from g5.detection.adapt import Steps
-from g5.detection.embed import Embedder
+from g5.detection.embedding.embedder import Embedder
+from g5.detection.scoring.adapt import Steps
 
 # Windows of each class that are support, and as many that are queries, in a step.
 DRAWN = 5

@@ -15,8 +15,8 @@ import pandas as pd
 from g5.common.atomic import atomic_path
 from g5.common.errors import UserError
 from g5.detection.detector import Found
-from g5.detection.diagnose import Diagnosis
-from g5.detection.sound import Sound
+from g5.detection.embedding.sound import Sound
+from g5.detection.job.diagnose import Diagnosis
 from g5.detection.support import Target, mel_centres
 from g5.web.page import (
     Budget,

@@ -6,11 +6,11 @@ Shapes: T frames, M mel bands.
 import numpy as np
 
 from g5.config.check import NotNegative, Positive, Share
-from g5.detection.boundaries import normalised
-from g5.detection.curve import smoothed
-from g5.detection.embed import Embedder
-from g5.detection.scorer import STEEPNESS, Curve, Scorer
-from g5.detection.sound import Sound
+from g5.detection.embedding.embedder import Embedder
+from g5.detection.embedding.sound import Sound
+from g5.detection.events.boundaries import normalised
+from g5.detection.events.curve import smoothed
+from g5.detection.scoring.scorer import STEEPNESS, Curve, Scorer
 from g5.detection.support import Target, mel_centres
 
 BLOCK = 1 << 15

@@ -12,8 +12,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from g5.detection.curve import crossing, runs, smoothed
-from g5.detection.sound import Sound
+from g5.detection.embedding.sound import Sound
+from g5.detection.events.curve import crossing, runs, smoothed
 from g5.detection.support import Target, free
 from preprocessing.frontend import FrontEnd
 

@@ -1,0 +1,1 @@
+"""What a recording sounds like: its features in the store, windows over it, their embeddings."""

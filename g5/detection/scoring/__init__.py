@@ -1,0 +1,1 @@
+"""Ways to score how much a recording sounds like a species, and what is learnt for that."""
