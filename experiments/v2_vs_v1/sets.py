@@ -15,12 +15,12 @@ import numpy as np
 import torch
 
 from g5.common.atomic import atomic_path
+from g5.common.revision import git_revision
 from g5.config.compose import on_checkpoint
 from g5.config.parts import data_of, feature_set_of
 from g5.evaluation.episodes.protocol import run_test
 from g5.evaluation.episodes.raw_features import RawStatistics
 from g5.evaluation.episodes.result import TestResult
-from g5.tracking.checkpoints import git_revision
 from g5.tracking.restore import Restored
 
 TEST_SEED = 1234  # of the episodes: the same for every model

@@ -13,12 +13,27 @@ SECTIONS = {
 }
 
 
+def show_version(ctx: click.Context, param: click.Parameter, asked: bool) -> None:
+    """Print the version, and the git revision where the code lies in a repository."""
+    if not asked or ctx.resilient_parsing:
+        return
+    from g5 import __version__
+    from g5.common.revision import git_revision
+
+    revision = git_revision()
+    click.echo(f"g5, version {__version__}" + (f", git {revision}" if revision else ""))
+    ctx.exit()
+
+
 @click.group(
     cls=PackageGroup,
     sections=SECTIONS,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-@click.version_option(package_name="g5")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=show_version,
+    help="Show the version and exit.",
+)  # fmt: skip
 def main() -> None:
     """Few-shot bioacoustics: recordings in, a trained few-shot encoder out.
 

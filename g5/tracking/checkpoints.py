@@ -12,19 +12,18 @@ import os
 import pickle
 import re
 import shutil
-import subprocess
 import zipfile
 from collections.abc import Mapping, Sequence
-from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from g5 import __version__
 from g5.common.atomic import atomic_path
 from g5.common.errors import UserError
+from g5.common.revision import git_revision
 from g5.config.old import updated
 
 FORMAT = 1
@@ -32,8 +31,6 @@ SUFFIX = ".ckpt"
 LAST = "last.ckpt"
 BEST = "best_checkpoint.ckpt"
 EPOCH_FILE = re.compile(r"epoch_(\d{3,})(_val_acc_.+)?\.ckpt")
-
-SOURCE = Path(__file__).resolve().parents[2]
 
 
 def epoch_file(epoch: int, val_acc: float | None) -> str:
@@ -77,7 +74,7 @@ def payload(
         "trained_recordings": list(trained_recordings),
         "raw_statistics": dict(raw_statistics),
         "git_revision": git_revision(),
-        "g5_version": g5_version(),
+        "g5_version": __version__,
     }
     odd = _not_plain(content)
     assert odd is None, f"a checkpoint holds tensors and plain values only, not {odd}"
@@ -250,39 +247,6 @@ def save(content: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
     torch.save(dict(content), buffer)
     with atomic_path(path) as temporary:
         temporary.write_bytes(buffer.getbuffer())
-
-
-@cache
-def git_revision(source: Path = SOURCE) -> str | None:
-    """The commit of the code in ``source``, with ``-dirty`` if it has changes; None outside git.
-
-    Asked once: what happens to the files later is not what this process runs.
-    """
-    # An installed g5 may lie inside somebody else's repository, which then does not track it.
-    if _git(source, "ls-files", "--error-unmatch", "g5/tracking/checkpoints.py") is None:
-        return None
-    commit = _git(source, "rev-parse", "HEAD")
-    changes = _git(source, "status", "--porcelain", "--untracked-files=no")
-    return f"{commit}-dirty" if commit and changes else commit
-
-
-def g5_version() -> str:
-    """The installed version of g5; ``"0"`` where it runs without being installed."""
-    try:
-        return metadata.version("g5")
-    except metadata.PackageNotFoundError:
-        return "0"
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *arguments],
-            capture_output=True, text=True, timeout=10,
-        )  # fmt: skip
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def _read(path: Path) -> Any:

@@ -6,7 +6,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from g5.tracking.checkpoints import BEST, SOURCE, weights_only
+from g5.common.revision import SOURCE
+from g5.tracking.checkpoints import BEST, weights_only
 from g5.tracking.restore import restore
 
 if TYPE_CHECKING:

@@ -7,9 +7,10 @@ from typing import Any
 
 import yaml
 
+from g5 import __version__
 from g5.common.atomic import atomic_path
+from g5.common.revision import git_revision
 from g5.config.parts import root_of
-from g5.tracking.checkpoints import g5_version, git_revision
 from g5.tracking.folders import RunFolder
 from g5.tracking.mlflow_logger import MLflowLogger
 from g5.tracking.mlflow_places import local_uri, notice_old_mlruns, redacted, say
@@ -75,7 +76,7 @@ def _describe(
             "split_hash": corpus.split_hash,
             "split_file": corpus.split_file,
             "fold": config["data"].get("fold"),
-            "g5_version": g5_version(),
+            "g5_version": __version__,
             "job": "train" if config["train"] else "test",
         }
     )

@@ -4,14 +4,15 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from g5 import __version__
 from g5.common.atomic import atomic_path
 from g5.common.progress import track
+from g5.common.revision import git_revision
 from g5.config.compose import composed
 from g5.config.nodes import read_section, refuse_foreign
 from g5.config.validate import resolve
 from g5.embeddings.encoders import load_encoder, save_encoder
 from g5.evaluation.report.per_class import recall_figure, told
-from g5.tracking.checkpoints import g5_version, git_revision
 from g5.tracking.folders import RunFolder, claim
 from g5.tracking.mlflow_logger import MLflowLogger
 from g5.training.setup import quiet
@@ -61,7 +62,7 @@ def finetune(
             with logger:
                 logger.log_config({**about, "labels": str(labels)})
                 tags = {"job": "finetune", "git_revision": git_revision()}
-                logger.set_tags({**tags, "g5_version": g5_version()})
+                logger.set_tags({**tags, "g5_version": __version__})
                 _train(tuning, settings, logger)
                 _save(tuning, encoder_file, head_file, encoder, settings, clips.classes)
                 logger.log_artifact(encoder_file, "checkpoints")

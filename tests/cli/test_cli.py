@@ -8,6 +8,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from g5 import __version__
 from g5.cli.main import main
 from tests.conftest import ROOT, TRAIN_PY, run_g5
 
@@ -124,3 +125,10 @@ def test_an_architecture_is_named_once():
     result = CliRunner().invoke(main, ["train", "v2", "arch=v1"])
     assert result.exit_code == 2
     assert "arch=v1: the architecture is named already, v2" in result.output
+
+
+def test_the_version_says_the_revision(monkeypatch):
+    for revision, told in (("abc-dirty", ", git abc-dirty"), (None, "")):
+        monkeypatch.setattr("g5.common.revision.git_revision", lambda revision=revision: revision)
+        said = CliRunner().invoke(main, ["--version"]).output
+        assert said == f"g5, version {__version__}{told}\n"

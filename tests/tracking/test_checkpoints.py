@@ -1,7 +1,6 @@
 """Checkpoints: what they carry, how they are found, and every way of not being one."""
 
 import errno
-import subprocess
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from g5.tracking.callbacks import AtomicCheckpointIO
 from g5.tracking.checkpoints import (
     check_same,
     find,
-    git_revision,
     latest,
     load,
     payload,
@@ -242,36 +240,6 @@ def test_lightning_cannot_be_talked_into_pickle(file: Path) -> None:
     torch.save(checkpoint() | {"callbacks": {"path": Path("x")}}, file)
     with pytest.raises(UserError, match="needs pickle"):
         AtomicCheckpointIO().load_checkpoint(file, weights_only=False)
-
-
-# --- git ------------------------------------------------------------------------------------
-
-
-def test_the_revision_of_the_code(tmp_path: Path) -> None:
-    def git(*arguments: str) -> str:
-        names = ["-c", "user.name=a", "-c", "user.email=a@b"]
-        command = ["git", "-C", str(tmp_path), *names, *arguments]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-    revision = git_revision.__wrapped__  # without the cache
-    code = tmp_path / "g5" / "tracking" / "checkpoints.py"
-    code.parent.mkdir(parents=True)
-    code.write_text("1")
-    assert revision(tmp_path) is None
-    git("init")
-    assert revision(tmp_path) is None  # in somebody's repository, but not of it
-    git("add", ".")
-    git("commit", "-m", "x")
-    assert revision(tmp_path) == git("rev-parse", "HEAD")
-    (tmp_path / "untracked").write_text("")
-    assert revision(tmp_path) == git("rev-parse", "HEAD")
-    code.write_text("2")
-    assert revision(tmp_path) == git("rev-parse", "HEAD") + "-dirty"
-
-
-def test_no_git_at_all(monkeypatch) -> None:
-    monkeypatch.setenv("PATH", "")
-    assert git_revision.__wrapped__() is None
 
 
 # --- using the weights ----------------------------------------------------------------------
