@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from benchmarks import Row
-from preprocessing.synthetic.procedural import Job, ProceduralData, write_recording
+from preprocessing.synthetic.procedural import ProceduralData, RecordingJob, write_recording
 
 CONFIG = Path(__file__).parents[1] / "conf" / "data" / "procedural.yaml"
 RECORDINGS = 24
@@ -23,7 +23,9 @@ def rows() -> Iterator[Row]:
         settings = ProceduralData(**{**values, **places}).settings
         # Spread over the set: neighbours in number are neighbours in pitch.
         numbers = range(0, settings.recordings("train"), settings.recordings("train") // RECORDINGS)
-        jobs = [Job(settings, "train", i, Path(folder) / f"train_{i:05d}.wav") for i in numbers]
+        jobs = [
+            RecordingJob(settings, "train", i, Path(folder) / f"train_{i:05d}.wav") for i in numbers
+        ]
         write_recording(jobs[0])
         sound_s = settings.recording_s * len(jobs)
         wall, core = time.perf_counter(), time.process_time()

@@ -21,7 +21,7 @@ from g5.common.progress import track
 from preprocessing import audio
 from preprocessing.frontend import FrontEnd
 from preprocessing.store.store import Store
-from preprocessing.store.writer import Writer
+from preprocessing.store.writer import StoreWriter
 
 # How many unreadable recordings one error names; the count says how many there are.
 FAILURES_NAMED = 10
@@ -224,7 +224,7 @@ class _Extraction:
         finally:
             self._done.put(None)
 
-    def _extract(self, writer: Writer, key: str, file: str) -> None:
+    def _extract(self, writer: StoreWriter, key: str, file: str) -> None:
         moments = Moments()
         try:
             writer.add_blocks(

@@ -18,12 +18,11 @@ import torch
 from torch import nn
 
 from g5.common.errors import UserError
+from preprocessing.mel import check_mel, check_no_empty_band, mel_basis, seen_groups
 
 # Windowed samples worked on at once on a CPU: few enough to stay in the cache, which makes it
 # several times as fast as a transform of the whole recording, and enough to hide Python.
 SAMPLES_AT_ONCE = 2**18
-# Neighbouring bands share a product with the bins that they see; most of a dense one is zeros.
-BANDS_AT_ONCE = 32
 # Frames of PCEN's smoother that are one triangular product.
 SMOOTHER_CHUNK = 256
 
@@ -47,7 +46,7 @@ class FrontEnd(nn.Module, ABC):
         self, *, sr: int, n_fft: int, hop_mel: int, n_mels: int, fmin: float, fmax: float
     ) -> None:
         super().__init__()
-        _check_mel(sr, n_fft, hop_mel, n_mels, fmin, fmax)
+        check_mel(sr, n_fft, hop_mel, n_mels, fmin, fmax)
         self.sr = int(sr)
         self.n_fft = int(n_fft)
         self.hop_mel = int(hop_mel)
@@ -57,11 +56,11 @@ class FrontEnd(nn.Module, ABC):
         window_N = torch.hann_window(self.n_fft, periodic=True, dtype=torch.float64)
         self.register_buffer("window_N", window_N, persistent=False)
         basis_MF = mel_basis(self.sr, self.n_fft, self.n_mels, self.fmin, self.fmax)
-        _check_no_empty_band(basis_MF, self.sr, self.n_fft, self.fmin, self.fmax)
+        check_no_empty_band(basis_MF, self.sr, self.n_fft, self.fmin, self.fmax)
         # Real and imaginary parts lie side by side in the spectrum, so each bin counts twice.
         basis_FM = torch.from_numpy(np.repeat(basis_MF.T, 2, axis=0)).float()
         self.register_buffer("basis_FM", basis_FM, persistent=False)
-        self._groups = _seen_groups(basis_MF)
+        self._groups = seen_groups(basis_MF)
         self.frames_at_once = max(SAMPLES_AT_ONCE // self.n_fft, 8)
 
     @property
@@ -301,20 +300,6 @@ class FrontEndStream:
         return features_TM.T
 
 
-def mel_basis(sr: int, n_fft: int, n_mels: int, fmin: float, fmax: float) -> np.ndarray:
-    """Triangular mel filters (M, F) float64, each of unit area per Hz (librosa, ``norm="slaney"``).
-
-    Slaney 1998, Auditory Toolbox: the scale is linear below 1 kHz and logarithmic above.
-    """
-    edges_hz = _mel_to_hz(np.linspace(_hz_to_mel(fmin), _hz_to_mel(fmax), n_mels + 2))
-    bins_hz = np.fft.rfftfreq(n_fft, 1 / sr)
-    slopes = edges_hz[:, None] - bins_hz[None, :]
-    widths = np.diff(edges_hz)[:, None]
-    rising, falling = -slopes[:-2] / widths[:-1], slopes[2:] / widths[1:]
-    basis_MF = np.maximum(0, np.minimum(rising, falling))
-    return basis_MF * (2 / (edges_hz[2:] - edges_hz[:-2]))[:, None]
-
-
 def smooth(
     x_TM: torch.Tensor, decay: float, head_M: torch.Tensor, decay_TT: torch.Tensor
 ) -> torch.Tensor:
@@ -347,27 +332,6 @@ def decay_matrix(decay: float, size: int) -> torch.Tensor:
     """Lower triangle of ``decay ** (row - column)``, (size, size) float64."""
     lag = np.arange(size)[:, None] - np.arange(size)[None, :]
     return torch.from_numpy(np.where(lag >= 0, decay ** np.maximum(lag, 0.0), 0.0))
-
-
-def _hz_to_mel(hz: float) -> float:
-    if hz < 1000:
-        return hz * 3 / 200
-    return 15 + math.log(hz / 1000) * 27 / math.log(6.4)
-
-
-def _mel_to_hz(mel: np.ndarray) -> np.ndarray:
-    above = 1000 * np.exp((np.maximum(mel, 15) - 15) * math.log(6.4) / 27)
-    return np.where(mel < 15, mel * 200 / 3, above)
-
-
-def _seen_groups(basis_MF: np.ndarray) -> list[tuple[slice, slice]]:
-    """The parts of the spectrum that groups of bands see, and the groups."""
-    parts = []
-    for first in range(0, len(basis_MF), BANDS_AT_ONCE):
-        bands = slice(first, min(first + BANDS_AT_ONCE, len(basis_MF)))
-        seen = np.flatnonzero(basis_MF[bands].any(axis=0))
-        parts.append((slice(2 * int(seen[0]), 2 * int(seen[-1]) + 2), bands))
-    return parts
 
 
 class _Scratch(NamedTuple):
@@ -409,45 +373,6 @@ def _product_dtype(device: torch.device) -> torch.dtype:
     precision = getattr(torch.backends.mkldnn, "matmul").fp32_precision  # noqa: B009  no stub
     exact = device.type == "cpu" and precision not in ("tf32", "bf16")
     return torch.float32 if exact else torch.float64
-
-
-def _check_mel(sr: int, n_fft: int, hop_mel: int, n_mels: int, fmin: float, fmax: float) -> None:
-    """Raise a `UserError` that names the key whose value is impossible."""
-    for key, value in (("sr", sr), ("n_fft", n_fft), ("hop_mel", hop_mel), ("n_mels", n_mels)):
-        if value != int(value) or value < 1:
-            raise UserError(f"features.{key}={value} must be a whole number of at least 1")
-    if n_fft < 2:
-        raise UserError(f"features.n_fft={n_fft} is no window; take e.g. 1024")
-    if hop_mel > n_fft:
-        raise UserError(
-            f"features.hop_mel={hop_mel} is longer than the window features.n_fft={n_fft}: "
-            "sound between frames would be lost; lower hop_mel"
-        )
-    if not 0 <= fmin < fmax:
-        raise UserError(
-            f"features.fmin={fmin:g} must be at least 0 and below features.fmax={fmax:g}"
-        )
-    if fmax > sr / 2:
-        raise UserError(
-            f"features.fmax={fmax:g} lies above half the sample rate features.sr={sr} "
-            f"({sr / 2:g} Hz); lower fmax or raise sr"
-        )
-
-
-def _check_no_empty_band(
-    basis_MF: np.ndarray, sr: int, n_fft: int, fmin: float, fmax: float
-) -> None:
-    """Raise where a band is so narrow that it lies between two bins and would always be silent."""
-    n_mels = len(basis_MF)
-    empty = int((~basis_MF.any(axis=1)).sum())
-    if empty:
-        fits = n_mels - 1
-        while fits > 1 and not mel_basis(sr, n_fft, fits, fmin, fmax).any(axis=1).all():
-            fits -= 1
-        raise UserError(
-            f"features.n_mels={n_mels} is too many for features.n_fft={n_fft}: {empty} bands "
-            f"are narrower than a bin and always silent; take n_mels={fits} or a larger n_fft"
-        )
 
 
 def _positive(key: str, value: float) -> float:

@@ -12,7 +12,7 @@ from g5.config.compose import composed
 from g5.config.validate import resolve
 from preprocessing import audio
 from preprocessing.synthetic.mixing import background, random_channel
-from preprocessing.synthetic.scenes import Settings, make_recording, members, species_name
+from preprocessing.synthetic.scenes import SceneSettings, make_recording, members, species_name
 
 EVENTS = ("dog_bark", "rooster", "person_sneeze", "baby_cry")
 BACKGROUNDS = ("rain", "sea_waves", "fire_crackling", "helicopter")
@@ -47,7 +47,7 @@ def esc10(home: Path) -> Bank:
 
 def invented() -> Bank:
     """Species that no training set has, each clip another individual; a background of its own."""
-    base = Settings.of({**resolve(composed(["data=procedural"]))["data"], **CLIP})
+    base = SceneSettings.of({**resolve(composed(["data=procedural"]))["data"], **CLIP})
     base = replace(base, seed=SEED, sr=SR)
     of_species: dict[str, list[Clip]] = {}
     count = base.recordings(SPLIT)
@@ -69,12 +69,12 @@ def invented() -> Bank:
     return Bank(groups, {"place": _place(base)}, repeats=1)
 
 
-def _species_of(settings: Settings, index: int) -> int:
+def _species_of(settings: SceneSettings, index: int) -> int:
     (number,) = members(settings, SPLIT, index)
     return number
 
 
-def _place(settings: Settings) -> Background:
+def _place(settings: SceneSettings) -> Background:
     """Another place each time, with the default generator's wind and rain."""
     usual = resolve(composed(["data=procedural"]))["data"]
 

@@ -21,7 +21,7 @@ from g5.common.atomic import atomic_path
 from g5.common.progress import track
 from g5.config.compose import composed
 from g5.config.validate import resolve
-from preprocessing.synthetic.scenes import Settings, make_recording
+from preprocessing.synthetic.scenes import SceneSettings, make_recording
 
 SEED = 90210  # of the species; training sets have 0
 SPLIT = "test"
@@ -48,18 +48,18 @@ def make_worlds(folder: Path) -> dict[str, Path]:
     return made
 
 
-def settings_of_training() -> Settings:
+def settings_of_training() -> SceneSettings:
     """The default generator, `conf/data/procedural.yaml`."""
-    return Settings.of(resolve(composed(["data=procedural"]))["data"])
+    return SceneSettings.of(resolve(composed(["data=procedural"]))["data"])
 
 
-def field(settings: Settings) -> Iterator[Clip]:
+def field(settings: SceneSettings) -> Iterator[Clip]:
     """Every recording as one clip, of the species that calls in it."""
     for index, samples, events in recordings(settings, "field"):
         yield f"{index:04d}", samples, str(events["label"].iloc[0]), f"{index:04d}"
 
 
-def voices(settings: Settings) -> Iterator[Clip]:
+def voices(settings: SceneSettings) -> Iterator[Clip]:
     """Every call as a clip, labelled by species and recording."""
     for index, samples, events in recordings(settings, "voices"):
         calls = zip(events["start_s"], events["end_s"], events["label"], strict=True)
@@ -70,14 +70,16 @@ def voices(settings: Settings) -> Iterator[Clip]:
             yield name, samples[first:last], f"{label}_{index:04d}", name
 
 
-def recordings(settings: Settings, label: str) -> Iterator[tuple[int, np.ndarray, pd.DataFrame]]:
+def recordings(
+    settings: SceneSettings, label: str
+) -> Iterator[tuple[int, np.ndarray, pd.DataFrame]]:
     """All recordings of the set, beside a bar."""
     count = settings.recordings(SPLIT)
     for index in track(range(count), total=count, label=label, unit="recordings"):
         yield index, *make_recording(settings, SPLIT, index)
 
 
-def write(table: Path, clips: Iterator[Clip], settings: Settings) -> None:
+def write(table: Path, clips: Iterator[Clip], settings: SceneSettings) -> None:
     """Write the clips beside the CSV that names them; the CSV comes last."""
     rows = []
     table.parent.mkdir(parents=True, exist_ok=True)

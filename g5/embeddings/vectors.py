@@ -29,7 +29,7 @@ from g5.common.errors import UserError
 from g5.embeddings.blocks import Vectors
 from preprocessing.store.shards import to_half
 from preprocessing.store.store import Store
-from preprocessing.store.writer import Writer
+from preprocessing.store.writer import StoreWriter
 
 KIND = "embeddings"
 COMMAND = "g5 embed ENCODER recordings/ -o"
@@ -273,7 +273,7 @@ class VectorStore:
 class VectorWriter:
     """Adds blocks of vectors; from `VectorStore.writer`."""
 
-    def __init__(self, writer: Writer, facts: EncoderFacts) -> None:
+    def __init__(self, writer: StoreWriter, facts: EncoderFacts) -> None:
         self._writer = writer
         self._facts = facts
 

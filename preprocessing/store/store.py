@@ -50,7 +50,7 @@ from preprocessing.store.shards import (
     with_facts,
     write_part,
 )
-from preprocessing.store.writer import Writer
+from preprocessing.store.writer import StoreWriter
 
 
 @dataclass(frozen=True)
@@ -227,10 +227,10 @@ class Store:
                 parts.append(part.add_column(1, "shard", pa.array([shard] * len(part))))
         return pa.concat_tables(parts, promote_options="permissive")
 
-    def writer(self) -> Writer:
+    def writer(self) -> StoreWriter:
         """A context manager that adds arrays; use one per thread."""
         remove_abandoned(self.path)
-        return Writer(self.path, self._register)
+        return StoreWriter(self.path, self._register)
 
     def add(self, key: str, array: Array, meta: Mapping[str, MetaValue] | None = None) -> None:
         """Add one array (rows, width) as a shard of its own; for more than a few see `writer`."""

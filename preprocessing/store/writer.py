@@ -16,7 +16,7 @@ from preprocessing.store.shards import Array, MetaValue, Shard, to_half
 SHARD_BYTES = 64 * 2**20
 
 
-class Writer:
+class StoreWriter:
     """Adds arrays to a store; from `Store.writer`. On leaving, what is complete is kept.
 
     Args:
@@ -33,7 +33,7 @@ class Writer:
         self._shard: Shard | None = None
         self.broken = False
 
-    def __enter__(self) -> "Writer":
+    def __enter__(self) -> "StoreWriter":
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -21,7 +21,7 @@ from g5.common.atomic import atomic_path
 from g5.common.errors import UserError
 from g5.common.progress import track
 from preprocessing.events import ANCHORS
-from preprocessing.synthetic.scenes import SPLITS, Settings, check, make_recording
+from preprocessing.synthetic.scenes import SPLITS, SceneSettings, check, make_recording
 
 if TYPE_CHECKING:
     from preprocessing.events import Corpus
@@ -89,7 +89,7 @@ class ProceduralData:
         workers: int | str,
         anchor: str,
     ) -> None:
-        self.settings = Settings.of(locals())
+        self.settings = SceneSettings.of(locals())
         check(self.settings)
         if anchor not in ANCHORS:
             raise UserError(f"data.anchor: {anchor!r} is none of {', '.join(ANCHORS)}")
@@ -164,17 +164,20 @@ class ProceduralData:
         with atomic_path(path) as temporary:
             temporary.write_text(_as_json(self.settings))
 
-    def _jobs(self, split: str) -> list["Job"]:
+    def _jobs(self, split: str) -> list["RecordingJob"]:
         folder = self.dirs[split] / SUBSET
         count = self.settings.recordings(split)
-        return [Job(self.settings, split, i, folder / f"{split}_{i:05d}.wav") for i in range(count)]
+        return [
+            RecordingJob(self.settings, split, i, folder / f"{split}_{i:05d}.wav")
+            for i in range(count)
+        ]
 
 
 @dataclass(frozen=True)
-class Job:
+class RecordingJob:
     """One recording to make."""
 
-    settings: Settings
+    settings: SceneSettings
     split: str
     index: int
     wav: Path
@@ -188,12 +191,12 @@ class Job:
         return WAV_HEADER_BYTES + 2 * round(self.settings.recording_s * self.settings.sr)
 
 
-def settings_hash(settings: Settings) -> str:
+def settings_hash(settings: SceneSettings) -> str:
     """12 hex digits that no other settings, or version of this generator, share."""
     return hashlib.sha256(_as_json(settings).encode()).hexdigest()[:12]
 
 
-def _as_json(settings: Settings) -> str:
+def _as_json(settings: SceneSettings) -> str:
     return json.dumps({"version": VERSION, **asdict(settings)}, indent=1, sort_keys=True)
 
 
@@ -204,7 +207,7 @@ def _cores() -> int:
 # --- making -------------------------------------------------------------------------------------
 
 
-def write_recording(job: Job) -> None:
+def write_recording(job: RecordingJob) -> None:
     """Make one recording: the WAV, then the CSV that says it is whole."""
     samples, events = make_recording(job.settings, job.split, job.index)
     with atomic_path(job.wav) as temporary:
@@ -217,7 +220,7 @@ def write_recording(job: Job) -> None:
         table.to_csv(temporary, index=False, float_format="%.5f")
 
 
-def _made(todo: list[Job], workers: int) -> Iterator[None]:
+def _made(todo: list[RecordingJob], workers: int) -> Iterator[None]:
     """Write the recordings, yielding after each; in this process where few are to be made."""
     sound_s = sum(job.settings.recording_s for job in todo)
     workers = min(workers, len(todo), int(sound_s / WORTH_A_PROCESS_S))
@@ -248,7 +251,7 @@ def _ignore_interrupt() -> None:
 # --- what is there ------------------------------------------------------------------------------
 
 
-def _differences(path: Path, settings: Settings) -> list[str]:
+def _differences(path: Path, settings: SceneSettings) -> list[str]:
     """Keys in which the settings in a file differ from these."""
     asked = json.loads(_as_json(settings))
     try:
@@ -262,7 +265,7 @@ def _holds_something(path: Path) -> bool:
     return path.is_file() or any(not entry.name.startswith(".") for entry in path.iterdir())
 
 
-def _is_made(job: Job) -> bool:
+def _is_made(job: RecordingJob) -> bool:
     # The CSV is written last; a WAV cut short by something else is made again.
     return job.csv.is_file() and job.wav.is_file() and job.wav.stat().st_size == job.wav_bytes
 
@@ -278,7 +281,7 @@ def _is_complete(folder: Path) -> bool:
     return all(there.get(name) == size for name, size in sizes.items())
 
 
-def _write_manifest(folder: Path, jobs: list[Job]) -> None:
+def _write_manifest(folder: Path, jobs: list[RecordingJob]) -> None:
     files = [path for job in jobs for path in (job.wav, job.csv)]
     sizes = {path.name: path.stat().st_size for path in files}
     with atomic_path(folder / "manifest.json") as temporary:
@@ -293,7 +296,7 @@ def _sweep(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _check_disk(todo: list[Job]) -> None:
+def _check_disk(todo: list[RecordingJob]) -> None:
     """Say before the work that the disk is too full for it."""
     needed: dict[Path, int] = {}
     for job in todo:

@@ -1,4 +1,4 @@
-"""The recipe of a procedural recording: which invented species call in it, when and how loud.
+"""Scenes: which invented species call in a procedural recording, when and how loud.
 
 A recording depends on the settings, its split and its number alone, so that any of them can be
 made anywhere, in any order, by any number of workers, and comes out the same.
@@ -31,7 +31,7 @@ _PLAN, _SPECIES, _RECORDING = range(3)
 
 
 @dataclass(frozen=True)
-class Settings:
+class SceneSettings:
     """Everything that decides how the recordings sound; see conf/data/procedural.yaml."""
 
     seed: int
@@ -61,7 +61,7 @@ class Settings:
     background_db: tuple[float, float]
 
     @classmethod
-    def of(cls, given: Mapping[str, Any]) -> "Settings":
+    def of(cls, given: Mapping[str, Any]) -> "SceneSettings":
         """From values of any numeric and list types: 30 and 30.0 are one setting, one hash.
 
         Raises:
@@ -98,7 +98,7 @@ class Settings:
         return np.random.Generator(np.random.SFC64(np.random.SeedSequence(key)))
 
 
-def check(settings: Settings) -> None:
+def check(settings: SceneSettings) -> None:
     """Raise `UserError` naming the key of the first impossible value."""
     s = settings
     whole = ("train_species", "val_species", "test_species", "recordings_per_species")
@@ -140,7 +140,7 @@ def check(settings: Settings) -> None:
 
 
 @lru_cache(maxsize=8)
-def _species(settings: Settings, split: str) -> tuple[Species, ...]:
+def _species(settings: SceneSettings, split: str) -> tuple[Species, ...]:
     return tuple(
         draw(
             settings.stream(split, _SPECIES, i),
@@ -153,16 +153,16 @@ def _species(settings: Settings, split: str) -> tuple[Species, ...]:
 
 
 @lru_cache(maxsize=8)
-def _octaves(settings: Settings, split: str) -> np.ndarray:
+def _octaves(settings: SceneSettings, split: str) -> np.ndarray:
     return np.log2([species.pitch_hz for species in _species(settings, split)])
 
 
-def species_name(settings: Settings, split: str, number: int) -> str:
+def species_name(settings: SceneSettings, split: str, number: int) -> str:
     """A label no other split has: family, split and number."""
     return f"{_species(settings, split)[number].kind}_{split}_{number:04d}"
 
 
-def members(settings: Settings, split: str, index: int) -> list[int]:
+def members(settings: SceneSettings, split: str, index: int) -> list[int]:
     """Numbers of the species that call in recording ``index`` of the split.
 
     Every ``groups`` recordings are a round in which each species calls in one of them. In some
@@ -175,7 +175,9 @@ def members(settings: Settings, split: str, index: int) -> list[int]:
     return [int(number) for number in np.array_split(order, groups)[index % groups]]
 
 
-def make_recording(settings: Settings, split: str, index: int) -> tuple[np.ndarray, pd.DataFrame]:
+def make_recording(
+    settings: SceneSettings, split: str, index: int
+) -> tuple[np.ndarray, pd.DataFrame]:
     """Recording ``index`` of a split: (samples,) int16 and its events `start_s, end_s, label`.
 
     Events are sorted and do not overlap; distractors are not among them.
@@ -204,7 +206,9 @@ def make_recording(settings: Settings, split: str, index: int) -> tuple[np.ndarr
     return np.rint(mixture, out=mixture).astype(np.int16), events
 
 
-def _choir(settings: Settings, split: str, number: int, rng: np.random.Generator) -> list[Call]:
+def _choir(
+    settings: SceneSettings, split: str, number: int, rng: np.random.Generator
+) -> list[Call]:
     """The calls of one individual in one recording, not yet placed."""
     individual = vary(_species(settings, split)[number], rng, settings.individual)
     label = species_name(settings, split, number)
@@ -215,7 +219,7 @@ def _choir(settings: Settings, split: str, number: int, rng: np.random.Generator
 
 
 def _sing(
-    settings: Settings,
+    settings: SceneSettings,
     individual: Species,
     rng: np.random.Generator,
     count: int,
@@ -239,7 +243,9 @@ def _sing(
     return calls
 
 
-def _place(settings: Settings, choirs: list[list[Call]], rng: np.random.Generator) -> list[Call]:
+def _place(
+    settings: SceneSettings, choirs: list[list[Call]], rng: np.random.Generator
+) -> list[Call]:
     """Give every call its time: no two overlap, species call in bouts or in turns."""
     room = round(FULLEST * settings.recording_s * settings.sr)
     choirs = [list(choir) for choir in choirs]
@@ -276,7 +282,7 @@ def _cut(call: Call, longest: int) -> Call:
     return replace(call, samples=samples)
 
 
-def _distractors(settings: Settings, rng: np.random.Generator) -> list[Call]:
+def _distractors(settings: SceneSettings, rng: np.random.Generator) -> list[Call]:
     """Distant calls nobody annotated, of species invented for this recording alone.
 
     They come from the recording's own stream, so that none is ever an annotated species here

@@ -12,7 +12,8 @@ import torch
 from g5.common.errors import UserError
 from g5.config.build import build
 from g5.config.compose import composed
-from preprocessing.frontend import PCEN, FrontEnd, LogMel, decay_matrix, mel_basis, smooth
+from preprocessing.frontend import PCEN, FrontEnd, LogMel, decay_matrix, smooth
+from preprocessing.mel import mel_basis
 
 SR = 22050
 MEL = {"sr": SR, "n_fft": 1024, "hop_mel": 256, "n_mels": 128, "fmin": 50, "fmax": 11025}

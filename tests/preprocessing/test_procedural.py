@@ -32,7 +32,7 @@ from preprocessing.synthetic.procedural import ProceduralData
 from preprocessing.synthetic.rendering import render
 from preprocessing.synthetic.scenes import (
     SPLITS,
-    Settings,
+    SceneSettings,
     check,
     make_recording,
     members,
@@ -78,8 +78,8 @@ def data(root: Path, **changes) -> ProceduralData:
     return ProceduralData(**{**SETTINGS, **places, **own, **changes})
 
 
-def settings(**changes) -> Settings:
-    return Settings.of({**SETTINGS, **changes})
+def settings(**changes) -> SceneSettings:
+    return SceneSettings.of({**SETTINGS, **changes})
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -358,12 +358,12 @@ def test_every_setting_changes_what_is_heard(key):
 
 
 def test_no_setting_is_forgotten_by_the_tests_or_the_configuration():
-    names = {field.name for field in fields(Settings)}
+    names = {field.name for field in fields(SceneSettings)}
     assert set(CHANGED) | COUNTED == set(SETTINGS) == names
     keys = yaml.safe_load((ROOT / "conf/data/procedural.yaml").read_text())
     del keys["_target_"]
     assert set(keys) == set(inspect.signature(ProceduralData).parameters)
-    check(Settings.of(keys))
+    check(SceneSettings.of(keys))
 
 
 def test_too_many_long_calls_are_thinned_never_overlapped():

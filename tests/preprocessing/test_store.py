@@ -23,7 +23,7 @@ import preprocessing.store.writer as writer_module
 from g5.common.errors import DiskError, UserError
 from preprocessing.store.settings import settings_hash
 from preprocessing.store.store import Store
-from preprocessing.store.writer import Writer
+from preprocessing.store.writer import StoreWriter
 from tests.conftest import ROOT
 
 SETTINGS = {"_target_": "a.B", "sr": 22050, "fmin": 50.0}
@@ -221,7 +221,7 @@ def test_a_source_that_fails_halfway_leaves_no_trace(tmp_path):
         yield array(9)
         raise RuntimeError("unreadable")
 
-    def write(writer: Writer) -> None:
+    def write(writer: StoreWriter) -> None:
         with writer:
             writer.add("0", array(0))
             with pytest.raises(RuntimeError):
