@@ -18,6 +18,7 @@ from torch import Tensor
 
 from g5.common.errors import UserError
 from g5.common.progress import track
+from g5.common.threads import torch_threads
 from g5.config.check import Count, Positive
 from g5.embeddings.encoders import LoadedEncoder
 from g5.embeddings.vectors import VectorStore
@@ -180,20 +181,19 @@ def _embedded_in_order(
     each = threads // workers
     waiting: deque[tuple[Entry, Batch | UserError, Future[np.ndarray] | None]] = deque()
     pool = ThreadPoolExecutor(workers, "embedding", torch.set_num_threads, (each,))
-    torch.set_num_threads(1)
-    try:
-        for entry, batch in _batches(windows, todo):
-            job = None
-            if isinstance(batch, Batch):
-                job = pool.submit(_embedded, encoder, batch.x, batch.stats_2, device)
-            waiting.append((entry, batch, job))
-            while len(waiting) > AHEAD * workers:
+    with torch_threads(1):
+        try:
+            for entry, batch in _batches(windows, todo):
+                job = None
+                if isinstance(batch, Batch):
+                    job = pool.submit(_embedded, encoder, batch.x, batch.stats_2, device)
+                waiting.append((entry, batch, job))
+                while len(waiting) > AHEAD * workers:
+                    yield _settled(*waiting.popleft())
+            while waiting:
                 yield _settled(*waiting.popleft())
-        while waiting:
-            yield _settled(*waiting.popleft())
-    finally:
-        pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads)
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _batches(windows: Windows, todo: Sequence[Entry]) -> Iterator[tuple[Entry, Batch | UserError]]:

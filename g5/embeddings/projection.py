@@ -93,22 +93,19 @@ def has_umap() -> bool:
 def _umap(small: np.ndarray, *, dims: int, neighbours: int, seed: int) -> np.ndarray:
     import warnings
 
-    import torch
     from umap import UMAP  # pyright: ignore[reportMissingImports]
 
-    # numba's threads are OpenMP's, and so are PyTorch's: it leaves its own number behind.
-    threads = torch.get_num_threads()
+    from g5.common.threads import torch_threads
+
     start = "spectral" if len(small) > 10 else "random"
-    try:
-        with warnings.catch_warnings():
-            # It says that a seed costs its parallelism, and what numba thinks of its code.
-            warnings.simplefilter("ignore")
-            model = UMAP(
-                n_neighbors=neighbours, n_components=dims, init=start, random_state=seed, n_jobs=1
-            )
-            return np.asarray(model.fit_transform(small), np.float32)
-    finally:
-        torch.set_num_threads(threads)
+    # numba's threads are OpenMP's, and so are PyTorch's: it leaves its own number behind.
+    with torch_threads(None), warnings.catch_warnings():
+        # It says that a seed costs its parallelism, and what numba thinks of its code.
+        warnings.simplefilter("ignore")
+        model = UMAP(
+            n_neighbors=neighbours, n_components=dims, init=start, random_state=seed, n_jobs=1
+        )
+        return np.asarray(model.fit_transform(small), np.float32)
 
 
 def pca(x_ND: np.ndarray, dims: int) -> np.ndarray:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from g5.common.errors import UserError
+from g5.common.threads import torch_threads
 from g5.embeddings.blocks import Vectors
 
 Metric = Literal["cosine", "dot", "euclidean"]
@@ -61,14 +62,9 @@ def search(
     spans = list(_spans(vectors))
     workers = threads or torch.get_num_threads()
     if workers > 1 and len(spans) > 1:
-        before = torch.get_num_threads()
         # One thread of its own for each worker: blocks are too small to share out.
-        torch.set_num_threads(1)
-        try:
-            with ThreadPoolExecutor(workers) as pool:
-                found = list(pool.map(lambda span: _best(span, query, k, metric), spans))
-        finally:
-            torch.set_num_threads(before)
+        with torch_threads(1), ThreadPoolExecutor(workers) as pool:
+            found = list(pool.map(lambda span: _best(span, query, k, metric), spans))
     else:
         found = [_best(span, query, k, metric) for span in spans]
     return _merged(found, len(query_QD), k, metric)

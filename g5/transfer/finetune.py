@@ -29,6 +29,7 @@ from g5.embeddings.embedding import source_of
 from g5.embeddings.encoders import LoadedEncoder
 from g5.embeddings.windows import window_starts
 from g5.evaluation.report.per_class import recall_table
+from g5.training.fit import fit
 from g5.transfer.contracts import checkpointed
 from g5.transfer.heads.compare import score
 from g5.transfer.heads.estimator import EmbeddingHead, check_settings
@@ -222,18 +223,15 @@ class FineTuning:
         groups: list[dict[str, Any]] = [
             {"params": list(self.head.module_.parameters()), "lr": settings.head_learning_rate}
         ]
-        optimizer = torch.optim.AdamW(groups, weight_decay=settings.weight_decay)
-        for epoch in range(settings.frozen_epochs):
-            loss = self._epoch(epoch, optimizer, lambda rows: z_ND[rows])
+        self._optimizer = torch.optim.AdamW(groups, weight_decay=settings.weight_decay)
+        first = settings.frozen_epochs
+        for epoch, loss in enumerate(self._epochs(range(first), lambda rows: z_ND[rows])):
             yield self._note(epoch, loss, z_ND, 0)
         self.frozen = dict(self.best)
         self.answers[ALONE] = self.answers[TUNED]
-        for epoch in range(settings.epochs):
-            free = min(1 + epoch // settings.unfreeze_every, len(self._blocks))
-            self._free(optimizer, free)
-            number = settings.frozen_epochs + epoch
-            loss = self._epoch(number, optimizer, lambda rows: self._forward(rows))
-            yield self._note(number, loss, self._embed(), free)
+        epochs = range(first, first + settings.epochs)
+        for epoch, loss in enumerate(self._epochs(epochs, self._forward), first):
+            yield self._note(epoch, loss, self._embed(), len(self._optimizer.param_groups) - 1)
         module_state, head_state = self._best_state
         module.load_state_dict(module_state)
         self.head.module_.load_state_dict(head_state)
@@ -250,35 +248,39 @@ class FineTuning:
             [self._forward(numbers[i : i + size]) for i in range(0, len(numbers), size)]
         )
 
-    def _free(self, optimizer: torch.optim.Optimizer, count: int) -> None:
+    def _free(self, count: int) -> None:
         """Let gradients into the last ``count`` blocks, each slower than the one after it."""
         settings = self._settings
-        already = len(optimizer.param_groups) - 1
+        already = len(self._optimizer.param_groups) - 1
         for depth in range(already, count):
             block = self._blocks[-1 - depth]
             parameters = [p for p in block.parameters() if p.is_floating_point()]
             for parameter in parameters:
                 parameter.requires_grad_(True)
             rate = settings.learning_rate * settings.block_decay**depth
-            optimizer.add_param_group({"params": parameters, "lr": rate})
+            self._optimizer.add_param_group({"params": parameters, "lr": rate})
 
-    def _epoch(
-        self, number: int, optimizer: torch.optim.Optimizer, embed: Callable[[np.ndarray], Tensor]
-    ) -> float:
-        self.head.module_.train()
-        rows_N, total = self._rows["train"], 0.0
-        order = rows_N[self.head.epoch_order(self._target[rows_N], number).numpy()]
-        for first in range(0, len(order), self._settings.batch_size):
-            rows = order[first : first + self._settings.batch_size]
+    def _epochs(self, epochs: range, embed: Callable[[np.ndarray], Tensor]) -> Iterator[float]:
+        """Train on what ``embed`` gives; the mean loss of each epoch."""
+
+        def loss_of(rows: np.ndarray) -> Tensor:
             z = (embed(rows) - self.head.mean_D) / self.head.std_D
-            loss = self._loss(self.head.module_(z), self._target[rows])
-            if not torch.isfinite(loss):
-                raise UserError("the loss is not finite; lower finetune.learning_rate")
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            total += loss.item() * len(rows)
-        return total / len(order)
+            return self._loss(self.head.module_(z), self._target[rows])
+
+        return fit(
+            loss_of, self._batches, self._optimizer, epochs=epochs, module=self.head.module_,
+            rate_name="finetune.learning_rate",
+        )  # fmt: skip
+
+    def _batches(self, epoch: int) -> Iterator[np.ndarray]:
+        """The windows of an epoch, in batches; the blocks whose turn it is are freed first."""
+        settings = self._settings
+        later = epoch - settings.frozen_epochs
+        if later >= 0:
+            self._free(min(1 + later // settings.unfreeze_every, len(self._blocks)))
+        rows_N, size = self._rows["train"], settings.batch_size
+        order = rows_N[self.head.epoch_order(self._target[rows_N], epoch).numpy()]
+        yield from (order[first : first + size] for first in range(0, len(order), size))
 
     def _note(self, epoch: int, loss: float, z_ND: Tensor, free: int) -> dict[str, float]:
         """Scores of an epoch; the best weights so far are kept."""

@@ -25,13 +25,13 @@ from g5.detection.embedding.windows import Scale, scales_of
 from g5.detection.events.curve import Shape, crossing, hysteresis, joined, maxima, smoothed
 from g5.detection.events.threshold import calibrate
 from g5.detection.job.results import picture_of
-from g5.detection.scoring.adapt import Steps
 from g5.detection.scoring.finetune import finetuned
 from g5.detection.scoring.prototypes import clusters, refined
 from g5.detection.scoring.scorer import cross_scored, peaks
 from g5.detection.scoring.template_scorer import correlated
 from g5.detection.support import free, targets_of
 from g5.tracking.restore import Restored
+from g5.training.fit import StepBudget
 from preprocessing import audio
 from preprocessing.audio import content_hash
 from preprocessing.frontend import LogMel
@@ -349,7 +349,7 @@ def tune(one: Embedder, sound: Sound, **changes) -> Embedder:
         first_N = np.array([round(s * sound.frame_rate_hz) for s in starts])
         return one.windows([(sound, first_N)], 19, None)
 
-    settings = {"steps": Steps(20, 60.0), "rate": 1e-2, "seed": 0, **changes}
+    settings = {"steps": StepBudget(20, 60.0), "rate": 1e-2, "seed": 0, **changes}
     cluster = torch.tensor([0] * 4 + [1] * 3)
     return finetuned(one, windows(CALLS_S[:5]), windows([*OTHERS_S[:4], 4, 10, 14]), cluster,
                      **settings)  # fmt: skip
@@ -374,7 +374,7 @@ def test_finetuning_trains_the_last_block_alone_and_repeats_itself(arch, night, 
     torch.set_num_threads(1)
     assert again == tuned.identity
     assert tune(one, sound, seed=1).identity != tuned.identity
-    assert tune(one, sound, steps=Steps(20, 0.0)).identity == one.identity
+    assert tune(one, sound, steps=StepBudget(20, 0.0)).identity == one.identity
 
 
 def test_finetuning_takes_the_augmentations_of_training(night, tmp_path, monkeypatch):
@@ -388,14 +388,14 @@ def test_finetuning_takes_the_augmentations_of_training(night, tmp_path, monkeyp
     one = embedder("v1", tmp_path)
     one.restored.config["arch"]["augmentation"] = {"_target_": "spied"}
     monkeypatch.setattr("g5.detection.scoring.finetune.build", lambda *_, **__: Spied())
-    tune(one, opened(night, tmp_path), steps=Steps(2, 60.0))
+    tune(one, opened(night, tmp_path), steps=StepBudget(2, 60.0))
     assert seen == [(True, [5] * 6)] * 2
 
 
 def test_finetuning_brings_the_calls_nearer_than_the_rest(night, tmp_path):
     sound, one = opened(night, tmp_path), embedder("v2", tmp_path)
     starts = np.array([round(s * sound.frame_rate_hz) for s in [*CALLS_S, *OTHERS_S]])
-    tuned = tune(one, sound, steps=Steps(60, 60.0))
+    tuned = tune(one, sound, steps=StepBudget(60, 60.0))
 
     def apart(one: Embedder) -> float:
         (z_ND,) = one.cut([(sound, starts)], 19, None)

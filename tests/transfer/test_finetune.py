@@ -73,7 +73,8 @@ def test_the_encoder_stays_frozen_and_then_thaws_from_the_end(calls, checkpointi
 def test_rates_fall_from_block_to_block(calls):
     run = tuning(calls, "finetune.block_decay=0.1", "finetune.learning_rate=0.01")
     optimizer = torch.optim.AdamW([torch.zeros(1, requires_grad=True)], lr=1.0)
-    run._free(optimizer, 2)
+    run._optimizer = optimizer
+    run._free(2)
     rates = [group["lr"] for group in optimizer.param_groups]
     assert rates == pytest.approx([1.0, 0.01, 0.001])
 

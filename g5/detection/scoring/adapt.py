@@ -6,58 +6,17 @@ the model's own distance, `finetune` with an encoder that has been trained befor
 Shapes: N windows, D embedding width, C negative prototypes, P windows of shots, G negatives.
 """
 
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from archs.protonet import ProtoNet
+from g5.training.fit import StepBudget, fit, seeded
 
 # Standard deviation of the noise on embeddings in training, as a share of their own.
 NOISE = 0.3
-
-
-@dataclass
-class Steps:
-    """The steps of every training that a support asks for, bounded in number and in time.
-
-    Iterating gives one training's. Their number ends it; where time does, the machine has a say
-    in what is learnt, which `note` tells.
-
-    Attributes:
-        wanted: steps of a training.
-        max_s: seconds after which it stops.
-        trainings: how many there were.
-        cut: steps that those had taken that time ended.
-    """
-
-    wanted: int
-    max_s: float
-    trainings: int = 0
-    cut: list[int] = field(default_factory=list)
-
-    def __iter__(self) -> Iterator[int]:
-        self.trainings += 1
-        end = time.monotonic() + self.max_s
-        for step in range(self.wanted):
-            if time.monotonic() > end:
-                self.cut.append(step)
-                return
-            yield step
-
-    @property
-    def note(self) -> str:
-        """What time has cut; "" if nothing."""
-        if not self.cut:
-            return ""
-        return (
-            f"detection.adapt_max_s={self.max_s:g} cut the adaptation after {min(self.cut)} of "
-            f"{self.wanted} steps ({len(self.cut)} of {self.trainings} trainings): another "
-            "machine, or this one with less to do, may find other events"
-        )
 
 
 @dataclass(frozen=True)
@@ -101,7 +60,7 @@ def adapted(
     shots_PD: Tensor,
     negatives_GD: Tensor,
     *,
-    steps: Steps,
+    steps: StepBudget,
     rate: float,
     seed: int,
 ) -> Space:
@@ -137,11 +96,10 @@ class _Head(nn.Module):
 
 def _trained(
     shots_PD: Tensor, negatives_GD: Tensor, positive_D: Tensor, negative_CD: Tensor, *,
-    steps: Steps, rate: float, seed: int,
+    steps: StepBudget, rate: float, seed: int,
 ) -> nn.Module:  # fmt: skip
     """A head on the shots against the negatives: both sides weigh the same."""
-    with torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.enable_grad():
-        torch.manual_seed(seed)
+    with seeded(seed), torch.inference_mode(False), torch.enable_grad():
         x_ND = torch.cat([shots_PD, negatives_GD]).clone()
         target_N = torch.cat([torch.ones(len(shots_PD)), torch.zeros(len(negatives_GD))])
         weight_N = torch.where(
@@ -151,11 +109,10 @@ def _trained(
         head = _Head(x_ND, positive_D.clone(), mean_D.clone())
         optimizer = torch.optim.AdamW(head.parameters(), lr=rate, weight_decay=0.01)
         spread = NOISE * x_ND.std(dim=0)
-        for _ in steps:
-            noisy_ND = x_ND + spread * torch.randn_like(x_ND)
-            logit_N = head(noisy_ND)[:, 0]
-            loss = F.binary_cross_entropy_with_logits(logit_N, target_N, weight_N, reduction="sum")
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+
+        def loss_of(_: int) -> Tensor:
+            logit_N = head(x_ND + spread * torch.randn_like(x_ND))[:, 0]
+            return F.binary_cross_entropy_with_logits(logit_N, target_N, weight_N, reduction="sum")
+
+        next(fit(loss_of, lambda _: steps, optimizer, rate_name="detection.adapt_rate"))
     return head.eval()

@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from archs.blocks import last_block
 from archs.prototypes import prototypes
+from g5.common.threads import torch_threads
 from g5.config.build import build
 from g5.detection.embedding.embedder import Embedder
-from g5.detection.scoring.adapt import Steps
+from g5.training.fit import StepBudget, fit, seeded
 
 # Windows of each class that are support, and as many that are queries, in a step.
 DRAWN = 5
@@ -26,7 +27,7 @@ DRAWN = 5
 
 def finetuned(
     embedder: Embedder, shots_P1MT: Tensor, negatives_G1MT: Tensor, cluster_G: Tensor, *,
-    steps: Steps, rate: float, seed: int,
+    steps: StepBudget, rate: float, seed: int,
 ) -> Embedder:  # fmt: skip
     """An embedder whose encoder's last block has been trained.
 
@@ -47,23 +48,19 @@ def finetuned(
     classes = [shots_P1MT, *(negatives_G1MT[cluster_G == c] for c in cluster_G.unique())]
     label_B = torch.arange(2 * len(classes)).repeat_interleave(DRAWN)
     optimizer = torch.optim.AdamW(block.parameters(), lr=rate, weight_decay=0.0)
-    threads = torch.get_num_threads()
-    # The same with any number of workers.
-    torch.set_num_threads(1)
-    try:
-        with torch.random.fork_rng(devices=[]), torch.enable_grad():
-            torch.manual_seed(seed)
-            for _ in steps if len(classes) > 1 else ():
-                drawn = [x_B1MT[torch.randint(len(x_B1MT), (2 * DRAWN,))] for x_B1MT in classes]
-                x_B1MT = torch.cat(drawn)
-                if augment is not None:
-                    x_B1MT = augment(x_B1MT, label_B)
-                z_NSD = model(x_B1MT.to(embedder.device)).unflatten(0, (len(classes), -1))
-                optimizer.zero_grad()
-                _loss(model, z_NSD).backward()
-                optimizer.step()
-    finally:
-        torch.set_num_threads(threads)
+
+    def loss_of(_: int) -> Tensor:
+        drawn = [x_B1MT[torch.randint(len(x_B1MT), (2 * DRAWN,))] for x_B1MT in classes]
+        x_B1MT = torch.cat(drawn)
+        if augment is not None:
+            x_B1MT = augment(x_B1MT, label_B)
+        z_NSD = model(x_B1MT.to(embedder.device)).unflatten(0, (len(classes), -1))
+        return _loss(model, z_NSD)
+
+    if len(classes) > 1:
+        # One thread: the same with any number of workers.
+        with seeded(seed), torch_threads(1), torch.enable_grad():
+            next(fit(loss_of, lambda _: steps, optimizer, rate_name="detection.adapt_block_rate"))
     return embedder.of(replace(restored, model=model.requires_grad_(False)))
 
 

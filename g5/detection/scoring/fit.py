@@ -12,10 +12,11 @@ from torch import Tensor
 
 from g5.detection.embedding.embedder import Band, Embedder, Piece
 from g5.detection.embedding.windows import Scale
-from g5.detection.scoring.adapt import Space, Steps, adapted
+from g5.detection.scoring.adapt import Space, adapted
 from g5.detection.scoring.finetune import finetuned
 from g5.detection.scoring.prototypes import clusters, refined
 from g5.detection.scoring.scorer import cross_scored
+from g5.training.fit import StepBudget
 
 # Windows that are scored at once: a night's are never in memory together.
 ROWS = 2048
@@ -104,7 +105,7 @@ class Fit:
         self, how: How, embedder: Embedder, marked: Marked, unlabelled_ND: Tensor | None
     ) -> None:
         self.how = how
-        self.steps = Steps(how.steps, how.max_s)
+        self.steps = StepBudget(how.steps, how.max_s)
         self.marked = marked
         self.embedder = embedder
         self.plain = marked.seen_by(embedder)

@@ -143,6 +143,7 @@ class PrototypeScorer(Scorer):
         score_N, distance_N, nearest_N = fit.scores(
             fit.all.embedder.grid(sound, scale, fit.marked.band)
         )
+        cut = fit.steps.note("detection.adapt_max_s")
         return Curve(
             time_N=scale.centres(sound.n_frames) / sound.frame_rate_hz,
             score_N=smoothed(score_N, self.smooth_windows),
@@ -153,7 +154,7 @@ class PrototypeScorer(Scorer):
             distance_N=distance_N,
             nearest_N=nearest_N,
             notes=notes,
-            cut=(f"{target.label}: {fit.steps.note}",) if fit.steps.note else (),
+            cut=(f"{target.label}: {cut}",) if cut else (),
         )
 
     def _fit(

@@ -15,8 +15,10 @@ from torch import Tensor, nn
 from archs.heads import EmbeddingClassifier, LinearHead, MLPHead, ResidualHead
 from archs.losses import ClassWeights, bce_with_logits, class_weights, cross_entropy, mae, mse
 from g5.common.errors import UserError
+from g5.common.threads import torch_threads
 from g5.embeddings.user_classes import build_head
-from g5.transfer.heads.training import train
+from g5.training.fit import seeded
+from g5.transfer.heads.training import HeadTraining
 from preprocessing.episodes.balance import Balance, balanced_rows
 
 Task = Literal["single", "multi", "rating"]
@@ -149,22 +151,16 @@ class EmbeddingHead(BaseEstimator):
         x_ND = checked_embeddings(X)
         target = self.targets(y, len(x_ND))
         device = torch.device(self.device)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
+        # Steps this small gain nothing from threads, and beside other work they wait for each other
+        # most of the time.
+        with seeded(self.seed), torch_threads(1):
             train_n, held_n = self._held_back(target)
             x = torch.from_numpy(x_ND).to(device)
             self.begin(x[train_n])
             x = (x - self.mean_D) / self.std_D
             data = (x[train_n], target[train_n].to(device))
             held = (x[held_n], target[held_n].to(device)) if len(held_n) else None
-            # Steps this small gain nothing from threads, and beside other work they wait for
-            # each other most of the time.
-            threads = torch.get_num_threads()
-            torch.set_num_threads(1)
-            try:
-                self.history_ = train(self, self.loss_for(data[1]), data, held)
-            finally:
-                torch.set_num_threads(threads)
+            self.history_ = self._trained(data, held)
         self.module_.eval()
         return self
 
@@ -228,6 +224,30 @@ class EmbeddingHead(BaseEstimator):
         return self
 
     # --- inside -----------------------------------------------------------------------------
+
+    def _trained(
+        self, data: tuple[Tensor, Tensor], held: tuple[Tensor, Tensor] | None
+    ) -> list[dict[str, float]]:
+        y = data[1]
+        loss = self.loss_for(y)
+        names = HeadTraining.__dataclass_fields__
+        return HeadTraining(**{name: getattr(self, name) for name in names}).run(
+            self.module_,
+            lambda x_BD, y: loss(self._checked_outputs(x_BD), y),
+            data,
+            held,
+            order=lambda epoch: self.epoch_order(y, epoch),
+            length=len(y) if self.sampling == "none" else len(self.epoch_order(y, 0)),
+        )
+
+    def _checked_outputs(self, x_BD: Tensor) -> Tensor:
+        out, wanted = self.module_(x_BD), (len(x_BD), self.n_outputs_)
+        if out.shape != wanted:
+            raise UserError(
+                f"{self.network}: gives {tuple(out.shape)} for {len(x_BD)} embeddings, where "
+                f"{wanted} is needed"
+            )
+        return out
 
     def _network(self) -> nn.Module:
         size: dict[str, Any] = {"input_dim": self.n_features_in_, "n_outputs": self.n_outputs_}

@@ -1,0 +1,109 @@
+"""The one training loop beside Lightning; what is fitted, and on what, is the caller's."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from g5.common.errors import UserError
+
+
+def fit(
+    loss_of: Callable[[Any], Tensor],
+    batches_of: Callable[[int], Iterable[Any]],
+    optimizer: torch.optim.Optimizer,
+    *,
+    epochs: Iterable[int] = range(1),
+    module: nn.Module | None = None,
+    schedule: torch.optim.lr_scheduler.LRScheduler | None = None,
+    rate_name: str = "learning_rate",
+) -> Iterator[float]:
+    """Train, one epoch for each value that is taken from it.
+
+        for loss in fit(loss_of, batches_of, optimizer, epochs=range(60), module=head):
+            if stopping.update({"loss": loss}):
+                break
+
+    Args:
+        loss_of: a batch -> its mean loss.
+        batches_of: number of an epoch -> its batches.
+        optimizer: of what is trained; it may get more groups between two epochs.
+        epochs: their numbers.
+        module: in training mode in every epoch, also if it was evaluated in between.
+        schedule: of the learning rate, which moves after every step.
+        rate_name: the setting to lower where the loss is not finite.
+
+    Yields:
+        The mean loss of each epoch, every batch weighted by its length if it has one.
+
+    Raises:
+        UserError: a loss is not finite.
+    """
+    for epoch in epochs:
+        if module is not None:
+            module.train()
+        total, count = 0.0, 0
+        for batch in batches_of(epoch):
+            loss = loss_of(batch)
+            value = loss.item()
+            if not torch.isfinite(loss):
+                raise UserError(f"the loss is {value:g} in epoch {epoch + 1}; lower {rate_name}")
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            if schedule is not None:
+                schedule.step()
+            weight = len(batch) if hasattr(batch, "__len__") else 1
+            total, count = total + value * weight, count + weight
+        yield total / max(count, 1)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """PyTorch's random numbers of the CPU come from ``seed`` inside, and go on afterwards."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
+@dataclass
+class StepBudget:
+    """The steps of some trainings, bounded in number and in time.
+
+    Iterating gives one training's. Their number ends it; where time does, the machine has a say
+    in what is learnt, which `note` tells.
+
+    Attributes:
+        wanted: steps of a training.
+        max_s: seconds after which it stops.
+        trainings: how many there were.
+        cut: steps that those had taken that time ended.
+    """
+
+    wanted: int
+    max_s: float
+    trainings: int = 0
+    cut: list[int] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[int]:
+        self.trainings += 1
+        end = time.monotonic() + self.max_s
+        for step in range(self.wanted):
+            if time.monotonic() > end:
+                self.cut.append(step)
+                return
+            yield step
+
+    def note(self, setting: str) -> str:
+        """What time, by the key ``setting``, has cut; "" if nothing."""
+        if not self.cut:
+            return ""
+        return (
+            f"{setting}={self.max_s:g} cut the adaptation after {min(self.cut)} of "
+            f"{self.wanted} steps ({len(self.cut)} of {self.trainings} trainings): another "
+            "machine, or this one with less to do, may find other events"
+        )
