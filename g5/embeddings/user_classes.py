@@ -54,5 +54,5 @@ def import_class(dotted: str, what: str) -> type[Any]:
         raise UserError(f"{what} {dotted!r}: no import path like my_pkg.models.MyClass")
     here = os.getcwd()
     if here not in sys.path:
-        sys.path.insert(0, here)
+        sys.path.append(here)  # last: a folder of theirs shadows nothing
     return class_in(module_name, name, f"{what} {dotted}", f" (looked in {here}, too)")

@@ -13,4 +13,5 @@ def serve_mlflow(root: Path, port: int) -> NoReturn:
     uri = os.environ.get("MLFLOW_TRACKING_URI") or local_uri(root)
     print(f"MLflow on {redacted(uri)}: http://127.0.0.1:{port} (Ctrl-C ends it)", flush=True)
     options = ["--port", str(port), "--backend-store-uri", uri]
-    os.execv(sys.executable, [sys.executable, "-m", "mlflow", "ui", *options])
+    # -P: nothing that lies in the current directory is taken for a module of MLflow's.
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "mlflow", "ui", *options])
