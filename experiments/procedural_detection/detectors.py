@@ -18,7 +18,7 @@ from experiments.v2_vs_v1.__main__ import euclidean
 from g5.config.compose import composed
 from g5.config.parts import root_of
 from g5.config.validate import resolve
-from g5.detection.corpus import Task, detect_corpus, detector_of, predictions_of, truth_of
+from g5.detection.corpus import DetectionTask, detect_corpus, detector_of, predictions_of, truth_of
 from g5.detection.detector import Detector
 from g5.evaluation.events.ground_truth import Truth
 from g5.evaluation.events.scores import EventScores, oracle, score_events
@@ -65,7 +65,7 @@ class Bench:
     def _tasks(
         self, restored: Restored, split: str, detection: Mapping[str, Any],
         judge: Restored | None = None,
-    ) -> tuple[Detector, list[Task]]:  # fmt: skip
+    ) -> tuple[Detector, list[DetectionTask]]:  # fmt: skip
         detector, sounds = detector_of(
             restored, detection, self.store_dir, device=torch.device("cpu"), block_s=30.0
         )
@@ -117,7 +117,7 @@ def scored(predictions: pd.DataFrame, truth: Truth) -> EventScores:
 class Result:
     """What a way to detect has found in a split."""
 
-    tasks: Sequence[Task]
+    tasks: Sequence[DetectionTask]
     split: str
 
     @cached_property

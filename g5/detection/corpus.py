@@ -15,10 +15,10 @@ import torch
 from g5.common.errors import UserError
 from g5.common.progress import track
 from g5.config.build import build
-from g5.detection.detector import Detector, Found
-from g5.detection.embedding.embedder import Embedder, cores
+from g5.detection.detector import Detections, Detector
+from g5.detection.embedding.embedder import WindowEmbedder, cores
 from g5.detection.embedding.sound import Sound, Sounds
-from g5.detection.scoring.scorer import Scorer
+from g5.detection.scoring.scorer import CurveScorer
 from g5.detection.support import targets_of
 from g5.evaluation.events.ground_truth import TRUTH_COLUMNS, Truth
 from g5.tracking.restore import Restored
@@ -26,7 +26,7 @@ from preprocessing.events import Corpus
 
 
 @dataclass(frozen=True)
-class Task:
+class DetectionTask:
     """One class in one recording.
 
     Attributes:
@@ -42,7 +42,7 @@ class Task:
     label: str
     truth: pd.DataFrame
     support: pd.DataFrame
-    found: Found
+    found: Detections
     candidates: pd.DataFrame
 
     @property
@@ -70,8 +70,8 @@ def detector_of(
     shared = hints_of(Detection)
     node = {key: value for key, value in detection.items() if key not in shared}
     settings = {key: detection[key] for key in shared}
-    scorer = build(node, expect=Scorer, where="detection")
-    embedder = Embedder(
+    scorer = build(node, expect=CurveScorer, where="detection")
+    embedder = WindowEmbedder(
         restored, store_dir, device=device, batch=settings["batch"],
         workers=cores(settings["workers"]), share=settings["share"],
     )  # fmt: skip
@@ -85,7 +85,7 @@ def detector_of(
 def detect_corpus(
     detector: Detector, sounds: Sounds, corpus: Corpus, split: str, *, shots: int,
     problem: Callable[[str], None] | None = None,
-) -> Iterator[Task]:  # fmt: skip
+) -> Iterator[DetectionTask]:  # fmt: skip
     """Find every class in every recording of a split that has more than ``shots`` calls of it.
 
     Args:
@@ -129,18 +129,18 @@ def detect_corpus(
 def _task(
     detector: Detector, sound: Sound, label: str, rows: pd.DataFrame, unknown: pd.DataFrame,
     shots: int,
-) -> Task:  # fmt: skip
+) -> DetectionTask:  # fmt: skip
     support = rows.iloc[:shots]
     marked = pd.concat([support, unknown.loc[unknown["start_s"] < support["end_s"].max()]])
     (target,) = targets_of(marked, lambda _: sound, shots=shots, negatives="head", problem=_refuse)
     truth = pd.concat([rows, unknown]).sort_values(["start_s", "end_s"], kind="stable")
     found = detector.detect(sound, target)
     candidates = detector.candidates(sound, found)
-    return Task(str(rows["file"].iloc[0]), label, truth, support, found, candidates)
+    return DetectionTask(str(rows["file"].iloc[0]), label, truth, support, found, candidates)
 
 
 def truth_of(
-    tasks: Sequence[Task], subset: str | None = None,
+    tasks: Sequence[DetectionTask], subset: str | None = None,
     durations_s: Mapping[str, float] | None = None,
 ) -> Truth:  # fmt: skip
     """The tasks' calls as the scorer takes them; a recording's ``name`` is its path.
@@ -161,7 +161,7 @@ def truth_of(
     )
 
 
-def predictions_of(tasks: Sequence[Task], *, candidates: bool = False) -> pd.DataFrame:
+def predictions_of(tasks: Sequence[DetectionTask], *, candidates: bool = False) -> pd.DataFrame:
     """What was found, as an events table with the recording's path as its ``name``, too.
 
     Args:

@@ -12,13 +12,12 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from g5.common.errors import UserError
-from g5.detection.embedding.embedder import Embedder
+from g5.detection.embedding.embedder import WindowEmbedder
 from g5.detection.embedding.sound import Sound
 from g5.detection.events.boundaries import Outline
-from g5.detection.events.curve import Shape, hysteresis, joined, maxima
-from g5.detection.events.threshold import Calibration, calibrate
-from g5.detection.scoring.scorer import STEEPNESS, Curve, Scorer
+from g5.detection.events.curve import EventShape, hysteresis, joined, maxima
+from g5.detection.events.threshold import CalibratedThreshold, calibrate
+from g5.detection.scoring.scorer import STEEPNESS, Curve, CurveScorer
 from g5.detection.support import Target
 
 # Log-odds that an event reaches somewhere: as likely there as not.
@@ -27,7 +26,7 @@ FOUND_COLUMNS = ["start_s", "end_s", "label", "score", "distance", "nearest", "p
 
 
 @dataclass(frozen=True)
-class Found:
+class Detections:
     """What was found of one species in one recording.
 
     Attributes:
@@ -39,7 +38,7 @@ class Found:
     target: Target
     events: pd.DataFrame
     curve: Curve
-    calibration: Calibration
+    calibration: CalibratedThreshold
 
 
 class Detector:
@@ -51,28 +50,31 @@ class Detector:
         settings: what of `detection` every way to score shares.
     """
 
-    def __init__(self, scorer: Scorer, embedder: Embedder, settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self, scorer: CurveScorer, embedder: WindowEmbedder, settings: Mapping[str, Any]
+    ) -> None:
         self.scorer = scorer
         self.embedder = embedder
         self.settings = settings
         self._outlines: WeakKeyDictionary[Target, Outline] = WeakKeyDictionary()
 
-    def detect(self, sound: Sound, target: Target) -> Found:
+    def detect(self, sound: Sound, target: Target) -> Detections:
         """One species in one recording.
 
         Raises:
-            UserError: the recording is silent from end to end, or is no recording at all.
+            SilentRecording: it is silent from end to end.
         """
-        if sound.silent:
-            raise UserError(f"{sound.path}: is silent, every sample is the same")
+        sound.refuse_silence()
         curve = self.scorer.curve(sound, target, self.embedder)
         calibration = self.calibration(curve)
-        return Found(target, self.events(sound, target, curve, calibration), curve, calibration)
+        return Detections(
+            target, self.events(sound, target, curve, calibration), curve, calibration
+        )
 
-    def calibration(self, curve: Curve) -> Calibration:
+    def calibration(self, curve: Curve) -> CalibratedThreshold:
         """The curve's threshold: from the support, unless the scorer has one of its own."""
         if curve.threshold is not None:
-            return Calibration(
+            return CalibratedThreshold(
                 curve.threshold, max(abs(curve.threshold) / STEEPNESS, 1e-6), float("nan")
             )
         settings = self.settings
@@ -81,13 +83,13 @@ class Detector:
             prior_spread=settings["prior_spread"], lean=settings["lean"],
         )  # fmt: skip
 
-    def candidates(self, sound: Sound, found: Found) -> pd.DataFrame:
+    def candidates(self, sound: Sound, found: Detections) -> pd.DataFrame:
         """The events there would be with a threshold that lies lower, as `candidates` says.
 
         Their scores are the calibrated ones: for an oracle, which looks at other thresholds.
         """
         own, below = found.calibration, self.settings["candidates"]
-        lower = Calibration(own.threshold - below * own.scale, own.scale, own.expected_f)
+        lower = CalibratedThreshold(own.threshold - below * own.scale, own.scale, own.expected_f)
         events = self.events(sound, found.target, found.curve, lower)
         peak_E = events["peak_s"].to_numpy(float)
         score_E = np.interp(peak_E, found.curve.time_N, found.curve.score_N)
@@ -95,7 +97,7 @@ class Detector:
         return events.assign(score=expit(logit_E - below))
 
     def events(
-        self, sound: Sound, target: Target, curve: Curve, calibration: Calibration
+        self, sound: Sound, target: Target, curve: Curve, calibration: CalibratedThreshold
     ) -> pd.DataFrame:
         """Events of a curve above the calibration's threshold, `FOUND_COLUMNS`."""
         logit_N = calibration.logit(curve.score_N)
@@ -114,9 +116,9 @@ class Detector:
             "peak_s": curve.time_N[peak_E],
         }).astype({"label": "str", "nearest": "str"})  # fmt: skip
 
-    def _shape(self, target: Target) -> Shape:
+    def _shape(self, target: Target) -> EventShape:
         settings, duration_K = self.settings, target.duration_K
-        return Shape(
+        return EventShape(
             min_s=settings["min_duration"] * float(duration_K.min()),
             max_s=settings["max_duration"] * float(duration_K.max()),
             merge_s=settings["merge"] * float(np.median(duration_K)),
@@ -164,7 +166,7 @@ class Detector:
         return Outline.of(target, self.embedder.front_end, self.settings["level"])
 
 
-def without_rivals(found: list[Found]) -> pd.DataFrame:
+def without_rivals(found: list[Detections]) -> pd.DataFrame:
     """The events of all species; where two lie on each other, the more certain one stays.
 
     Two events are rivals where they overlap by more than half of the shorter one.

@@ -3,7 +3,7 @@
 Shapes: M mel bands.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -215,8 +215,3 @@ def _shot(
         return None
     low, high = (float(row.get(key, np.nan)) for key in ("low_hz", "high_hz"))
     return row, Shot(sound, float(start), float(end), low, high, name)
-
-
-def durations(shots: Sequence[Shot]) -> np.ndarray:
-    """Seconds of each."""
-    return np.array([shot.duration_s for shot in shots])

@@ -673,7 +673,7 @@ def see_procedural(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch
 def see_detection(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) -> Any:
     """What is found by a hardly trained encoder, how it came about, and what is written."""
     seen: list[Any] = []
-    detect, report = g5.detection.detector.Detector.detect, g5.detection.job.run.Report.write
+    detect, report = g5.detection.detector.Detector.detect, g5.detection.job.run.DetectionPage.write
 
     def spied_detect(detector: Any, sound: Any, target: Any) -> Any:
         found = detect(detector, sound, target)
@@ -695,7 +695,7 @@ def see_detection(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch)
     marks = [(0.4, 0.5), (1.0, 1.2), (2.0, 2.8)]
     (here / "calls.txt").write_text("".join(f"{a}\t{b}\tx\n" for a, b in marks))
     patch.setattr(g5.detection.detector.Detector, "detect", spied_detect)
-    patch.setattr(g5.detection.job.run.Report, "write", spied_report)
+    patch.setattr(g5.detection.job.run.DetectionPage, "write", spied_report)
     patch.setattr(g5.detection.job.run, "resolve", lambda _: config)
     trained = Path(config["arch"]["training"]["load_weight_from"])
     g5.detection.job.run.detect(

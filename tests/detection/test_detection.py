@@ -19,10 +19,10 @@ from archs.v1.arch import ProtoNetV1
 from archs.v2.arch import ProtoNetV2
 from g5.common.errors import UserError
 from g5.detection.detector import Detector
-from g5.detection.embedding.embedder import Embedder, in_order
+from g5.detection.embedding.embedder import WindowEmbedder, in_order
 from g5.detection.embedding.sound import Sound, Sounds
 from g5.detection.embedding.windows import Scale, scales_of
-from g5.detection.events.curve import Shape, crossing, hysteresis, joined, maxima, smoothed
+from g5.detection.events.curve import EventShape, crossing, hysteresis, joined, maxima, smoothed
 from g5.detection.events.threshold import calibrate
 from g5.detection.job.results import picture_of
 from g5.detection.scoring.finetune import finetuned
@@ -96,8 +96,8 @@ def opened(path: Path, store: Path, **more) -> Sound:
     return Sounds(LogMel(**MEL, floor_db=-100), store, **settings).open(path, content_hash(path))
 
 
-def embedder(arch: str, store: Path, workers: int = 1, share: bool = True) -> Embedder:
-    return Embedder(restored(arch), store, device=CPU, batch=8, workers=workers, share=share)
+def embedder(arch: str, store: Path, workers: int = 1, share: bool = True) -> WindowEmbedder:
+    return WindowEmbedder(restored(arch), store, device=CPU, batch=8, workers=workers, share=share)
 
 
 # --- windows ------------------------------------------------------------------------------------
@@ -156,7 +156,7 @@ def test_shared_windows_equal_windows_cut_one_by_one(night, tmp_path):
 def test_a_grid_is_made_once(night, tmp_path, monkeypatch):
     sound = opened(night, tmp_path)
     first = embedder("v2", tmp_path).grid(sound, Scale(20, 5), None)
-    monkeypatch.setattr(Embedder, "_forward", None)
+    monkeypatch.setattr(WindowEmbedder, "_forward", None)
     assert torch.equal(embedder("v2", tmp_path).grid(sound, Scale(20, 5), None), first)
 
 
@@ -321,7 +321,7 @@ def test_curves():
 
 
 def test_events_are_joined_dropped_and_kept_apart():
-    shape = Shape(min_s=0.5, max_s=3.0, merge_s=0.2)
+    shape = EventShape(min_s=0.5, max_s=3.0, merge_s=0.2)
     events = np.array([[0, 1, 1], [1.1, 2, 3], [5, 5.1, 9], [7, 9, 1], [9.1, 11, 1.0]])
     assert joined(events, shape).tolist() == [[0, 2, 3, 1], [7, 9, 1, 3], [9.1, 11, 1, 4]]
     assert joined(np.zeros((0, 3)), shape).shape == (0, 4)
@@ -344,7 +344,7 @@ def test_template_correlation_equals_the_definition(night, tmp_path):
 # --- fine-tuning ---------------------------------------------------------------------------------
 
 
-def tune(one: Embedder, sound: Sound, **changes) -> Embedder:
+def tune(one: WindowEmbedder, sound: Sound, **changes) -> WindowEmbedder:
     def windows(starts: list[float]) -> torch.Tensor:
         first_N = np.array([round(s * sound.frame_rate_hz) for s in starts])
         return one.windows([(sound, first_N)], 19, None)
@@ -397,7 +397,7 @@ def test_finetuning_brings_the_calls_nearer_than_the_rest(night, tmp_path):
     starts = np.array([round(s * sound.frame_rate_hz) for s in [*CALLS_S, *OTHERS_S]])
     tuned = tune(one, sound, steps=StepBudget(60, 60.0))
 
-    def apart(one: Embedder) -> float:
+    def apart(one: WindowEmbedder) -> float:
         (z_ND,) = one.cut([(sound, starts)], 19, None)
         distance_N = (z_ND - z_ND[:5].mean(dim=0)).norm(dim=1)
         return float(distance_N[10:].min() / distance_N[5:10].max())
@@ -905,16 +905,16 @@ def test_output_is_identical_for_any_number_of_workers(job, tmp_path):
 
 STOPPED = """
 import time
-from g5.detection.embedding.embedder import Embedder
+from g5.detection.embedding.embedder import WindowEmbedder
 from g5.cli.main import main
-blocks = Embedder._blocks
+blocks = WindowEmbedder._blocks
 def waiting(self, sound, *more):
     for number, block in enumerate(blocks(self, sound, *more)):
         if sound.path.name == "b.wav" and number == 2:
             print("two blocks are written", flush=True)
             time.sleep(60)
         yield block
-Embedder._blocks = waiting
+WindowEmbedder._blocks = waiting
 main(prog_name="g5")
 """
 

@@ -19,7 +19,7 @@ from g5.evaluation.events.matching import (
     MODES,
     OFFICIAL,
     Counts,
-    Scores,
+    PrecisionRecallF,
     count,
     matching,
     overall,
@@ -105,13 +105,13 @@ def test_a_maximum_matching_is_found_where_the_first_choice_is_a_trap():
 
 
 def test_scores_and_harmonic_means_by_hand():
-    assert scores(Counts(0, 0, 0)) == Scores(FLOOR, FLOOR, FLOOR)
-    assert scores(Counts(0, 9, 9)) == Scores(FLOOR, FLOOR, FLOOR)
-    assert scores(Counts(3, 1, 2)) == Scores(0.75, 0.6, 3 / 4.5)
+    assert scores(Counts(0, 0, 0)) == PrecisionRecallF(FLOOR, FLOOR, FLOOR)
+    assert scores(Counts(0, 9, 9)) == PrecisionRecallF(FLOOR, FLOOR, FLOOR)
+    assert scores(Counts(3, 1, 2)) == PrecisionRecallF(0.75, 0.6, 3 / 4.5)
     # Only precision is floored where there is a hit, as published.
     assert scores(Counts(1, 10**6, 10**6)).precision == FLOOR
     assert scores(Counts(1, 10**6, 10**6)).recall == 1 / (10**6 + 1)
-    both = overall([Scores(0.5, 1.0, 0.4), Scores(1.0, FLOOR, 0.4)])
+    both = overall([PrecisionRecallF(0.5, 1.0, 0.4), PrecisionRecallF(1.0, FLOOR, 0.4)])
     assert both.precision == pytest.approx(2 / 3, abs=1e-15)
     assert both.recall == pytest.approx(2 / (1 + 1 / FLOOR), abs=1e-15)
     assert both.fmeasure == hmean([0.4, 0.4])

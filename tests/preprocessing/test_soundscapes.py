@@ -15,9 +15,9 @@ from experiments.procedural_detection import __main__ as procedural
 from experiments.procedural_detection.detectors import Result
 from experiments.procedural_detection.tables import difference, difference_table, gain_table, table
 from g5.common.errors import UserError
-from g5.detection.corpus import Task
-from g5.detection.detector import FOUND_COLUMNS, Found
-from g5.detection.events.threshold import Calibration
+from g5.detection.corpus import DetectionTask
+from g5.detection.detector import FOUND_COLUMNS, Detections
+from g5.detection.events.threshold import CalibratedThreshold
 
 
 def tone(hz: float, seconds: float, before_s: float = 0.2) -> np.ndarray:
@@ -111,8 +111,8 @@ def result(said: list[tuple[float, float]], name: str = "r") -> Result:
     truth["end_s"] = truth["start_s"] + 0.3
     events = pd.DataFrame(said, columns=["start_s", "end_s"]).assign(label="a", score=0.9)
     events = events.reindex(columns=FOUND_COLUMNS)
-    found = Found(None, events, None, Calibration(0.0, 1.0, 1.0))  # type: ignore[arg-type]
-    task = Task(f"/{name}.wav", "a", truth, truth.iloc[:5], found, events)
+    found = Detections(None, events, None, CalibratedThreshold(0.0, 1.0, 1.0))  # type: ignore[arg-type]
+    task = DetectionTask(f"/{name}.wav", "a", truth, truth.iloc[:5], found, events)
     return Result([task], "test")
 
 

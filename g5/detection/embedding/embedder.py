@@ -35,7 +35,7 @@ Piece = tuple[Sound, np.ndarray]  # a recording, and the first frames (N,) of wi
 SHARED_FRAMES = 64
 
 
-class Embedder:
+class WindowEmbedder:
     """Embeds windows of recordings.
 
     Args:
@@ -64,9 +64,9 @@ class Embedder:
         self.identity = encoder_identity(restored)
         self._stores: dict[str, Store] = {}
 
-    def of(self, restored: Restored) -> "Embedder":
+    def of(self, restored: Restored) -> "WindowEmbedder":
         """As this one, with another encoder."""
-        return Embedder(
+        return WindowEmbedder(
             restored, self.store_dir, device=self.device, batch=self.batch, workers=self.workers,
             share=self.share,
         )  # fmt: skip

@@ -25,6 +25,10 @@ FAR_RATE = 4.0
 FULL_SCALE, CLIPPED_SHARE = 0.999, 0.001
 
 
+class SilentRecording(UserError):
+    """All samples of a recording are the same: there is nothing to find, and nothing broken."""
+
+
 @dataclass(frozen=True)
 class Sound:
     """A recording's features, and how its time relates to theirs.
@@ -55,10 +59,10 @@ class Sound:
     def n_frames(self) -> int:
         return len(self.features_TM)
 
-    @property
-    def silent(self) -> bool:
-        """Whether all its frames are the same."""
-        return self.stats[1] < 1e-6
+    def refuse_silence(self) -> None:
+        """Raise `SilentRecording` where all frames are the same."""
+        if self.stats[1] < 1e-6:
+            raise SilentRecording(f"{self.path}: is silent, every sample is the same")
 
     def clip(self, start: int, width: int) -> Tensor:
         """``width`` frames (T, M) from a frame on; a shorter recording is repeated."""
@@ -69,7 +73,7 @@ class Sound:
 
 
 @dataclass
-class Level:
+class SampleLevel:
     """What a recording's samples tell of how it was made, gathered block by block."""
 
     count: int = 0
@@ -167,7 +171,7 @@ class Sounds:
         )
 
     def _extract(self, path: Path, key: str, asked_hz: int) -> None:
-        moments, level = Moments(), Level()
+        moments, level = Moments(), SampleLevel()
         try:
             # What is too large for a float32 is told by the store.
             with np.errstate(over="ignore", invalid="ignore"), self.store.writer() as writer:
@@ -187,7 +191,7 @@ class Sounds:
 
     @torch.inference_mode()
     def _features(
-        self, path: Path, asked_hz: int, moments: Moments, level: Level
+        self, path: Path, asked_hz: int, moments: Moments, level: SampleLevel
     ) -> Iterator[Tensor]:
         stream = self.front_end.stream()
         for samples in audio.blocks(path, block_s=self.block_s, rate_hz=asked_hz, to_end=True):

@@ -10,7 +10,7 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Shape:
+class EventShape:
     """What a class's events look like in time, from its shots.
 
     Attributes:
@@ -83,7 +83,7 @@ def keep_apart(order: np.ndarray, at_N: np.ndarray, apart_N: np.ndarray) -> list
     return taken
 
 
-def joined(events_E3: np.ndarray, shape: Shape) -> np.ndarray:
+def joined(events_E3: np.ndarray, shape: EventShape) -> np.ndarray:
     """Events that overlap or lie close together made one; what is too short is dropped.
 
     Args:

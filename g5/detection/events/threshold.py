@@ -17,7 +17,7 @@ AS_GOOD = 0.01
 
 
 @dataclass(frozen=True)
-class Calibration:
+class CalibratedThreshold:
     """Where a class's threshold lies, and how steep its scores are.
 
     Attributes:
@@ -41,7 +41,7 @@ class Calibration:
 
 def calibrate(
     positive_K: np.ndarray, negative_M: np.ndarray, *, prior_spread: float, lean: float
-) -> Calibration:
+) -> CalibratedThreshold:
     """The threshold with the highest expected F among calls and negatives like the support's.
 
     Shots' scores are taken for a normal distribution, whose spread is drawn towards a share of
@@ -71,4 +71,4 @@ def calibrate(
     best = int(np.argmax(f_G))
     good = grid_G[f_G >= f_G[best] - AS_GOOD]
     threshold = float(good[0] + lean * (good[-1] - good[0]))
-    return Calibration(threshold, max(gap / 6, 1e-6), float(f_G[best]))
+    return CalibratedThreshold(threshold, max(gap / 6, 1e-6), float(f_G[best]))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from g5.detection.embedding.sound import CLIPPED_SHARE, FULL_SCALE
-from g5.detection.events.threshold import Calibration, calibrate
+from g5.detection.events.threshold import CalibratedThreshold, calibrate
 from g5.detection.scoring.scorer import Curve
 from g5.detection.support import Shot, Target
 from preprocessing import audio
@@ -73,7 +73,12 @@ def _of_samples(shot: Shot) -> list[str]:
 
 
 def of_scores(
-    target: Target, curve: Curve, calibration: Calibration, *, prior_spread: float, lean: float
+    target: Target,
+    curve: Curve,
+    calibration: CalibratedThreshold,
+    *,
+    prior_spread: float,
+    lean: float,
 ) -> Diagnosis:
     """What the shots say of each other, and what leaving each out would do."""
     notes = []

@@ -1,7 +1,8 @@
-"""Accounts for every input file: done, skipped with the reason, or corrupt; finished work is kept.
+"""The manifest of a run: every input file done, skipped with the reason, or corrupt; work is kept.
 
 What is known of a file lies in ``<out>/.parts/<hash of its path>.json`` with its events beside it;
-`ledger.csv` is the whole of it. A part counts as long as its key is that of the job.
+the manifest of all is written as `ledger.csv`, the name that users' scripts read. A part counts as
+long as its key is that of the job.
 ``<out>/.parts/written.json`` names the results that may be replaced: those that a job has written.
 """
 
@@ -24,7 +25,7 @@ EVENTS, CANDIDATES = ".parquet", ".candidates.parquet"
 
 
 @dataclass(frozen=True)
-class Entry:
+class ManifestEntry:
     """What became of one file.
 
     Attributes:
@@ -44,8 +45,8 @@ class Entry:
     key: str
 
 
-class Ledger:
-    """The entries of one output folder.
+class Manifest:
+    """What became of the recordings of one output folder.
 
     Args:
         folder: where results go.
@@ -54,16 +55,16 @@ class Ledger:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.parts = folder / ".parts"
-        self.entries: dict[str, Entry] = {}
+        self.entries: dict[str, ManifestEntry] = {}
 
-    def earlier(self, file: Path, key: str) -> Entry | None:
+    def earlier(self, file: Path, key: str) -> ManifestEntry | None:
         """What an earlier job found in a file with the same key; it is entered again.
 
         What was corrupt is tried again: it may have been the disk's fault.
         """
         path = self._part(file)
         try:
-            entry = Entry(**json.loads(path.read_text(encoding="utf-8")))
+            entry = ManifestEntry(**json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             return None
         parts = [path.with_suffix(suffix).is_file() for suffix in (EVENTS, CANDIDATES)]
@@ -82,15 +83,15 @@ class Ledger:
         for suffix, table in ((EVENTS, events), (CANDIDATES, candidates)):
             with atomic_path(part.with_suffix(suffix)) as temporary:
                 table.to_parquet(temporary, index=False)
-        self._enter(Entry(str(file), DONE, reason, len(events), float(duration_s), key))
+        self._enter(ManifestEntry(str(file), DONE, reason, len(events), float(duration_s), key))
 
     def failed(
         self, file: Path, key: str, status: str, reason: str, duration_s: float = 0.0
     ) -> None:
         """Enter a file that was `SKIPPED` or is `CORRUPT`."""
-        self._enter(Entry(str(file), status, reason, 0, float(duration_s), key))
+        self._enter(ManifestEntry(str(file), status, reason, 0, float(duration_s), key))
 
-    def _enter(self, entry: Entry) -> None:
+    def _enter(self, entry: ManifestEntry) -> None:
         self.entries[entry.file] = entry
         with atomic_path(self._part(Path(entry.file))) as temporary:
             temporary.write_text(json.dumps(asdict(entry), indent=1), encoding="utf-8")

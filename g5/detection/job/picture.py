@@ -14,9 +14,10 @@ import pandas as pd
 
 from g5.common.atomic import atomic_path
 from g5.common.errors import UserError
-from g5.detection.detector import Found
+from g5.detection.detector import Detections
 from g5.detection.embedding.sound import Sound
 from g5.detection.job.diagnose import Diagnosis
+from g5.detection.job.manifest import DONE
 from g5.detection.support import Target, mel_centres
 from g5.web.page import (
     Budget,
@@ -45,8 +46,8 @@ SHOT_COLOUR, EVENT_COLOUR, TRUTH_COLOUR = "#56b4e9", "#e69f00", "#009e73"
 
 
 def draw(
-    sound: Sound, found: Sequence[Found], events: pd.DataFrame, front_end: FrontEnd, path: Path,
-    truth: pd.DataFrame | None = None,
+    sound: Sound, found: Sequence[Detections], events: pd.DataFrame, front_end: FrontEnd,
+    path: Path, truth: pd.DataFrame | None = None,
 ) -> Path:  # fmt: skip
     """Draw a recording's spectrogram with support, detections, scores and, where known, truth.
 
@@ -116,7 +117,7 @@ def _spans(events: pd.DataFrame) -> np.ndarray:
     return events[["start_s", "end_s"]].to_numpy(float).reshape(-1, 2)
 
 
-def _shots_in(sound: Sound, found: Sequence[Found]) -> np.ndarray:
+def _shots_in(sound: Sound, found: Sequence[Detections]) -> np.ndarray:
     spans = [
         (shot.start_s, shot.end_s)
         for one in found
@@ -126,7 +127,7 @@ def _shots_in(sound: Sound, found: Sequence[Found]) -> np.ndarray:
     return np.array(spans, dtype=float).reshape(-1, 2)
 
 
-def _curve(axis, one: Found) -> None:
+def _curve(axis, one: Detections) -> None:
     probability_N = one.calibration.probability(one.curve.score_N)
     time_N = one.curve.time_N
     step = max(1, len(time_N) // (2 * COLUMNS))
@@ -140,13 +141,13 @@ def _curve(axis, one: Found) -> None:
 
 
 @dataclass(frozen=True)
-class Report:
+class DetectionPage:
     """What a job's page is made of.
 
     Attributes:
         title: of the page.
         events: of all recordings: ``file, start_s, end_s, label, score, distance, nearest``.
-        ledger: what became of every file.
+        manifest: what became of every file.
         targets: the species and their shots.
         diagnoses: of the support, by species.
         notes: what else the user was told.
@@ -156,7 +157,7 @@ class Report:
 
     title: str
     events: pd.DataFrame
-    ledger: pd.DataFrame
+    manifest: pd.DataFrame
     targets: Sequence[Target]
     diagnoses: dict[str, Diagnosis]
     notes: Sequence[str]
@@ -165,13 +166,13 @@ class Report:
 
     def write(self, path: Path) -> Path:
         """Write the page."""
-        budget = Budget(PAGE_MB)
+        budget, status = Budget(PAGE_MB), self.manifest["status"]
         parts: list[str] = [
             facts({
                 "events": f"{len(self.events):,}",
                 "species": str(len(self.targets)),
-                "recordings": f"{(self.ledger['status'] == 'done').sum()} of {len(self.ledger)}",
-                "hours": f"{self.ledger['duration_s'].sum() / 3600:.2f}",
+                "recordings": f"{(status == DONE).sum()} of {len(status)}",
+                "hours": f"{self.manifest['duration_s'].sum() / 3600:.2f}",
             })
         ]  # fmt: skip
         if self.notes:
@@ -228,7 +229,7 @@ class Report:
         more = len(self.pictures) - PICTURES_SHOWN
         if more > 0:
             parts.append(paragraph(f"The pictures of {more} more lie beside this page.", "soft"))
-        parts.append(details("Every file", table(self.ledger, {"duration_s": ".1f"})))
+        parts.append(details("Every file", table(self.manifest, {"duration_s": ".1f"})))
         return parts
 
 

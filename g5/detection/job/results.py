@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from g5.common.errors import UserError
-from g5.detection.job.manifest import CANDIDATES, DONE, EVENTS, LEDGER, Ledger
+from g5.detection.job.manifest import CANDIDATES, DONE, EVENTS, LEDGER, Manifest
 from g5.detection.support import Target
 from g5.evaluation.events.ground_truth import CANDIDATES_CSV, PREDICTIONS
 from preprocessing.annotations import SUFFIXES, write_events
@@ -36,18 +36,20 @@ def rows_of(events: pd.DataFrame, file: Path, targets: Sequence[Target]) -> pd.D
     return table
 
 
-def refuse_to_overwrite(ledger: Ledger, results: Iterable[Path], inputs: Iterable[Path]) -> None:
+def refuse_to_overwrite(
+    manifest: Manifest, results: Iterable[Path], inputs: Iterable[Path]
+) -> None:
     """Results may replace earlier results, but neither the inputs nor what somebody else made.
 
     Args:
-        ledger: knows what earlier jobs wrote.
+        manifest: knows what earlier jobs wrote.
         results: all that this job may write, from `results_of`.
         inputs: all files that it reads.
 
     Raises:
         UserError: they would.
     """
-    own = ledger.written()
+    own = manifest.written()
     read = {path.resolve() for path in inputs}
     for path in results:
         if path.resolve() in read:
@@ -82,19 +84,19 @@ def picture_of(out: Path, file: Path) -> Path:
 
 
 def write_results(
-    ledger: Ledger, formats: Sequence[str], targets: Sequence[Target], files: Sequence[Path]
+    manifest: Manifest, formats: Sequence[str], targets: Sequence[Target], files: Sequence[Path]
 ) -> tuple[pd.DataFrame, list[Path]]:
-    """Write the ledger, and all events in every format; the events, and the files but candidates.
+    """Write the manifest, and all events in every format; the events, and the files but candidates.
 
     Args:
-        ledger: knows the events of all files that are done.
+        manifest: knows the events of all files that are done.
         formats: names of formats beside CSV.
         targets: the species.
         files: all recordings of the job, done or not.
     """
-    out, events = ledger.folder, _all(ledger, EVENTS)
+    out, events = manifest.folder, _all(manifest, EVENTS)
     whole = _whole(out, formats)
-    done = {e.file for e in ledger.entries.values() if e.status == DONE}
+    done = {e.file for e in manifest.entries.values() if e.status == DONE}
     # Where nothing was found, too: an earlier table would tell of what is no more.
     each = [
         (name, file, path)
@@ -103,9 +105,9 @@ def write_results(
     ]  # fmt: skip
     # Not those of recordings that failed: nothing of ours is there.
     tables = [*whole.values(), *(path for _, _, path in each)]
-    ledger.will_write([out / LEDGER, out / CANDIDATES_CSV, *tables])
-    written = [ledger.write()]
-    write_events(_all(ledger, CANDIDATES), out / CANDIDATES_CSV, "csv")
+    manifest.will_write([out / LEDGER, out / CANDIDATES_CSV, *tables])
+    written = [manifest.write()]
+    write_events(_all(manifest, CANDIDATES), out / CANDIDATES_CSV, "csv")
     for name, path in whole.items():
         rows = _after_support(events, targets) if name == "dcase" else events
         written.append(write_events(rows, path, name))
@@ -134,10 +136,10 @@ def place_of(file: Path) -> str:
     return hashlib.sha256(str(file).encode("utf-8", "surrogateescape")).hexdigest()[:6]
 
 
-def _all(ledger: Ledger, which: str) -> pd.DataFrame:
+def _all(manifest: Manifest, which: str) -> pd.DataFrame:
     """The events of all files that are done, or their candidates."""
-    done = [e.file for e in ledger.entries.values() if e.status == DONE]
-    tables = [ledger.events_of(file, which) for file in sorted(done)]
+    done = [e.file for e in manifest.entries.values() if e.status == DONE]
+    tables = [manifest.events_of(file, which) for file in sorted(done)]
     filled = [table for table in tables if len(table)]
     columns = ["file", "start_s", "end_s", "label", "status", "score"]
     return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=columns)

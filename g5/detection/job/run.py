@@ -17,11 +17,11 @@ from g5.config.old import first_name
 from g5.config.parts import root_of
 from g5.config.validate import resolve, validate
 from g5.detection.corpus import detector_of
-from g5.detection.detector import Found, without_rivals
-from g5.detection.embedding.sound import Sound
+from g5.detection.detector import Detections, without_rivals
+from g5.detection.embedding.sound import SilentRecording, Sound
 from g5.detection.job.diagnose import Diagnosis, of_scores, of_sound
-from g5.detection.job.manifest import CORRUPT, DONE, LEDGER, SKIPPED, Ledger, key_of
-from g5.detection.job.picture import Report, draw
+from g5.detection.job.manifest import CORRUPT, DONE, LEDGER, SKIPPED, Manifest, key_of
+from g5.detection.job.picture import DetectionPage, draw
 from g5.detection.job.results import (
     REPORT,
     picture_of,
@@ -80,29 +80,29 @@ class Job:
         """Everything, from the checkpoint to the page."""
         self._prepare()
         files = self._recordings()
-        ledger, pictures = Ledger(self.out), self.config["detection"]["pictures"]
+        manifest, pictures = Manifest(self.out), self.config["detection"]["pictures"]
         results = results_of(self.out, self.formats_, files, pictures=pictures)
-        refuse_to_overwrite(ledger, results, [self.support, *self._truth_tables(), *files])
+        refuse_to_overwrite(manifest, results, [self.support, *self._truth_tables(), *files])
         hashes, broken = self._hashes(files)
         self._open_support(files, hashes)
         self.known = self._annotations()
         with disk_errors(self.out):
-            ledger.parts.mkdir(parents=True, exist_ok=True)
+            manifest.parts.mkdir(parents=True, exist_ok=True)
         self._recall_diagnoses()
         for file, message in broken.items():
-            ledger.failed(Path(file), "", CORRUPT, message)
+            manifest.failed(Path(file), "", CORRUPT, message)
         good = [file for file in files if str(file) in hashes]
         if pictures:
-            ledger.will_write(pictures_of(self.out, good))
+            manifest.will_write(pictures_of(self.out, good))
         try:
             for file in track(good, total=len(good), label="detection", unit="recordings"):
-                self._one(file, hashes[str(file)], ledger)
+                self._one(file, hashes[str(file)], manifest)
         finally:
             # Ctrl-C, too: what is done is told.
-            events, written = write_results(ledger, self.formats_, self.targets, files)
-        self._page(ledger, events)
-        self._tell(ledger, written)
-        return int(any(entry.status == CORRUPT for entry in ledger.entries.values()))
+            events, written = write_results(manifest, self.formats_, self.targets, files)
+        self._page(manifest, events)
+        self._tell(manifest, written)
+        return int(any(entry.status == CORRUPT for entry in manifest.entries.values()))
 
     # --- before any work ----------------------------------------------------------------------
 
@@ -165,8 +165,7 @@ class Job:
             if name not in opened:
                 path = _found(name, own, near, single, self.support)
                 opened[name] = self._sound(path, hashes)
-            if opened[name].silent:
-                raise UserError(f"{opened[name].path}: is silent, every sample is the same")
+            opened[name].refuse_silence()
             return opened[name]
 
         settings = self.config["detection"]
@@ -210,10 +209,10 @@ class Job:
 
     # --- one recording ------------------------------------------------------------------------
 
-    def _one(self, file: Path, sha256: str, ledger: Ledger) -> None:
+    def _one(self, file: Path, sha256: str, manifest: Manifest) -> None:
         """Detect in one recording, or take what an earlier job found; enter what became of it."""
         key = key_of(self.job_key, sha256)
-        if ledger.earlier(file, key) is not None:
+        if manifest.earlier(file, key) is not None:
             return
         try:
             sound = self.sounds.open(file, sha256)
@@ -221,9 +220,8 @@ class Job:
         except DiskError:
             raise
         except UserError as error:
-            reason = str(error).removeprefix(f"{file}: ")
-            silent = "is silent" in reason
-            ledger.failed(file, key, SKIPPED if silent else CORRUPT, reason)
+            status = SKIPPED if isinstance(error, SilentRecording) else CORRUPT
+            manifest.failed(file, key, status, str(error).removeprefix(f"{file}: "))
             return
         events = without_rivals(found)
         told = (n for f in found for n in (*f.curve.cut, *f.curve.notes))
@@ -235,12 +233,14 @@ class Job:
         low = without_rivals(
             [replace(one, events=self.detector.candidates(sound, one)) for one in found]
         )
-        ledger.done(
+        manifest.done(
             file, key, rows_of(events, file, self.targets), rows_of(low, file, self.targets),
             duration_s=sound.duration_s, reason="; ".join(notes),
         )  # fmt: skip
 
-    def _draw(self, file: Path, sound: Sound, found: Sequence[Found], events: pd.DataFrame) -> None:
+    def _draw(
+        self, file: Path, sound: Sound, found: Sequence[Detections], events: pd.DataFrame
+    ) -> None:
         truth = None
         if self.known is not None:
             labels = [one.target.label for one in found]
@@ -260,17 +260,17 @@ class Job:
         known = pd.concat(parts, ignore_index=True)
         return known.assign(name=[recording_name(str(file)) for file in known["file"]])
 
-    def _page(self, ledger: Ledger, events: pd.DataFrame) -> None:
+    def _page(self, manifest: Manifest, events: pd.DataFrame) -> None:
         if not self.config["detection"]["pictures"]:
             return
-        done = [e for e in ledger.entries.values() if e.status == DONE]
+        done = [e for e in manifest.entries.values() if e.status == DONE]
         pictures = [
             picture_of(self.out, Path(e.file)) for e in sorted(done, key=lambda e: -e.events)
         ]
-        Report(
+        DetectionPage(
             title=f"{', '.join(t.label for t in self.targets)} in {self.target.name}",
             events=events,
-            ledger=ledger.table(),
+            manifest=manifest.table(),
             targets=self.targets,
             diagnoses=self.diagnoses,
             notes=self.notes,
@@ -278,7 +278,7 @@ class Job:
             snippets=int(self.config["detection"]["snippets"]),
         ).write(self.out / REPORT)
 
-    def _diagnose(self, found: Found) -> None:
+    def _diagnose(self, found: Detections) -> None:
         label = found.target.label
         if label in self.diagnoses or found.curve.threshold is not None:
             return
@@ -310,8 +310,8 @@ class Job:
 
     # --- results ------------------------------------------------------------------------------
 
-    def _tell(self, ledger: Ledger, written: list[Path]) -> None:
-        table = ledger.table()
+    def _tell(self, manifest: Manifest, written: list[Path]) -> None:
+        table = manifest.table()
         for row in table.loc[table["status"] != DONE].to_dict("records"):
             print(f"{row['status']}: {row['file']}: {row['reason']}", file=sys.stderr)
         counts = table["status"].value_counts()
@@ -319,7 +319,7 @@ class Job:
         hours = table["duration_s"].sum() / 3600
         print(f"recordings {told} ({hours:.2f} h)")
         labels = ", ".join(target.label for target in self.targets)
-        print(f"events     {sum(e.events for e in ledger.entries.values()):,} of {labels}")
+        print(f"events     {sum(e.events for e in manifest.entries.values()):,} of {labels}")
         page = f", {REPORT}" if self.config["detection"]["pictures"] else ""
         print(f"results    {self.out / PREDICTIONS}, {LEDGER}{page}")
         more = [path.name for path in written[2:]]

@@ -6,17 +6,17 @@ Shapes: T frames, M mel bands.
 import numpy as np
 
 from g5.config.check import NotNegative, Positive, Share
-from g5.detection.embedding.embedder import Embedder
+from g5.detection.embedding.embedder import WindowEmbedder
 from g5.detection.embedding.sound import Sound
 from g5.detection.events.boundaries import normalised
 from g5.detection.events.curve import smoothed
-from g5.detection.scoring.scorer import STEEPNESS, Curve, Scorer
+from g5.detection.scoring.scorer import STEEPNESS, Curve, CurveScorer
 from g5.detection.support import Target, mel_centres
 
 BLOCK = 1 << 15
 
 
-class EnergyScorer(Scorer):
+class EnergyScorer(CurveScorer):
     """Mean level in a band above the recording's median, in its deviations.
 
     Its threshold is a setting, chosen on validation recordings; the support only tells how long
@@ -45,7 +45,7 @@ class EnergyScorer(Scorer):
         self.smooth_s, self.threshold = smooth_s, threshold
         self.low_logit = STEEPNESS * (low - 1)
 
-    def curve(self, sound: Sound, target: Target, embedder: Embedder) -> Curve:
+    def curve(self, sound: Sound, target: Target, embedder: WindowEmbedder) -> Curve:
         level_T = self.level(sound, mel_centres(embedder.front_end))
         count = len(target.shots)
         return Curve(

@@ -18,7 +18,7 @@ from archs.blocks import last_block
 from archs.prototypes import prototypes
 from g5.common.threads import torch_threads
 from g5.config.build import build
-from g5.detection.embedding.embedder import Embedder
+from g5.detection.embedding.embedder import WindowEmbedder
 from g5.training.fit import StepBudget, fit, seeded
 
 # Windows of each class that are support, and as many that are queries, in a step.
@@ -26,9 +26,9 @@ DRAWN = 5
 
 
 def finetuned(
-    embedder: Embedder, shots_P1MT: Tensor, negatives_G1MT: Tensor, cluster_G: Tensor, *,
+    embedder: WindowEmbedder, shots_P1MT: Tensor, negatives_G1MT: Tensor, cluster_G: Tensor, *,
     steps: StepBudget, rate: float, seed: int,
-) -> Embedder:  # fmt: skip
+) -> WindowEmbedder:  # fmt: skip
     """An embedder whose encoder's last block has been trained.
 
     Args:

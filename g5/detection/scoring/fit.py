@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from g5.detection.embedding.embedder import Band, Embedder, Piece
+from g5.detection.embedding.embedder import Band, Piece, WindowEmbedder
 from g5.detection.embedding.windows import Scale
 from g5.detection.scoring.adapt import Space, adapted
 from g5.detection.scoring.finetune import finetuned
@@ -23,7 +23,7 @@ ROWS = 2048
 
 
 @dataclass(frozen=True)
-class How:
+class FitSettings:
     """The settings of a fit, as `PrototypeScorer` explains them."""
 
     adapt: str
@@ -37,7 +37,7 @@ class How:
 
 
 @dataclass(frozen=True)
-class Marked:
+class SupportWindows:
     """Where the support's windows of one scale are.
 
     Attributes:
@@ -54,25 +54,25 @@ class Marked:
     gaps: list[Piece]
     at_G: np.ndarray
 
-    def seen_by(self, embedder: Embedder) -> "View":
+    def embedded_by(self, embedder: WindowEmbedder) -> "SupportEmbeddings":
         """Its embeddings, in one go: the encoder's batches have one size, and are best full."""
         pieces = [*self.shots, *self.others, *self.gaps]
         parts = embedder.cut(pieces, self.scale.width, self.band)
         count, empty = len(self.shots), torch.zeros(0, embedder.model.embedding_dim)
-        return View(
+        return SupportEmbeddings(
             torch.stack(parts[:count]),
             torch.cat([empty, *parts[count + len(self.others) :]]),
             torch.cat([empty, *parts[count : count + len(self.others)]]),
         )
 
-    def windows(self, embedder: Embedder, pieces: list[Piece]) -> Tensor:
+    def inputs(self, embedder: WindowEmbedder, pieces: list[Piece]) -> Tensor:
         """Some of the windows as the encoder takes them."""
         return embedder.windows(pieces, self.scale.width, self.band)
 
 
 @dataclass(frozen=True)
-class View:
-    """The embeddings of a `Marked`."""
+class SupportEmbeddings:
+    """The embeddings of a `SupportWindows`."""
 
     z_KOD: Tensor
     gaps_GD: Tensor
@@ -84,11 +84,11 @@ class View:
 
 
 @dataclass(frozen=True)
-class Part:
+class SubsetFit:
     """What some of the shots and gaps make: an encoder, the support by it, and what scores."""
 
-    embedder: Embedder
-    view: View
+    embedder: WindowEmbedder
+    embedded: SupportEmbeddings
     space: Space
 
 
@@ -102,68 +102,77 @@ class Fit:
     """
 
     def __init__(
-        self, how: How, embedder: Embedder, marked: Marked, unlabelled_ND: Tensor | None
+        self,
+        settings: FitSettings,
+        embedder: WindowEmbedder,
+        windows: SupportWindows,
+        unlabelled_ND: Tensor | None,
     ) -> None:
-        self.how = how
-        self.steps = StepBudget(how.steps, how.max_s)
-        self.marked = marked
+        self.settings = settings
+        self.steps = StepBudget(settings.steps, settings.max_s)
+        self.windows = windows
         self.embedder = embedder
-        self.plain = marked.seen_by(embedder)
+        self.embedded = windows.embedded_by(embedder)
         self.unlabelled_ND = unlabelled_ND
-        self.n_shots, self.n_gaps = len(marked.shots), len(marked.at_G)
+        self.n_shots, self.n_gaps = len(windows.shots), len(windows.at_G)
         self.all = self.part(list(range(self.n_shots)), np.arange(self.n_gaps))
         self.positive_K = np.array([self._left_out(k) for k in range(self.n_shots)])
         self.negative_G = cross_scored(self.n_gaps, self._negative)
 
-    def part(self, shots: list[int], gaps: np.ndarray) -> Part:
+    def part(self, shots: list[int], gaps: np.ndarray) -> SubsetFit:
         """The model of these shots and gaps alone."""
-        how, gap_rows = self.how, torch.from_numpy(gaps)
-        embedder, view = self.embedder, self.plain
-        if how.adapt == "finetune":
+        settings, gap_rows = self.settings, torch.from_numpy(gaps)
+        embedder, embedded = self.embedder, self.embedded
+        if settings.adapt == "finetune":
             embedder = self._finetuned(shots, gap_rows)
-            view = self.marked.seen_by(embedder)
-        negative_GD = view.gaps_GD[gap_rows]
-        negative_CD = torch.cat([clusters(negative_GD, how.negative_prototypes), view.others_CD])
-        positive_D = view.middle_KD[shots].mean(dim=0)
+            embedded = self.windows.embedded_by(embedder)
+        negative_GD = embedded.gaps_GD[gap_rows]
+        negative_CD = torch.cat(
+            [clusters(negative_GD, settings.negative_prototypes), embedded.others_CD]
+        )
+        positive_D = embedded.middle_KD[shots].mean(dim=0)
         if self.unlabelled_ND is not None:
             positive_D = refined(
-                positive_D, negative_CD, self.unlabelled_ND, steps=how.steps, temperature=0.1,
-                weight=how.weight,
+                positive_D, negative_CD, self.unlabelled_ND, steps=settings.steps, temperature=0.1,
+                weight=settings.weight,
             )  # fmt: skip
         space = adapted(
-            how.adapt, embedder.model, positive_D, negative_CD, view.z_KOD[shots].flatten(0, 1),
-            torch.cat([negative_GD, view.others_CD]), steps=self.steps, rate=how.rate,
-            seed=how.seed,
+            settings.adapt, embedder.model, positive_D, negative_CD,
+            embedded.z_KOD[shots].flatten(0, 1),
+            torch.cat([negative_GD, embedded.others_CD]), steps=self.steps, rate=settings.rate,
+            seed=settings.seed,
         )  # fmt: skip
-        return Part(embedder, view, space)
+        return SubsetFit(embedder, embedded, space)
 
-    def _finetuned(self, shots: list[int], gap_rows: Tensor) -> Embedder:
-        view, marked, embedder = self.plain, self.marked, self.embedder
-        shots_P1MT = marked.windows(embedder, [marked.shots[k] for k in shots])
-        gaps_G1MT = marked.windows(embedder, marked.gaps)[gap_rows]
-        others_G1MT = marked.windows(embedder, marked.others)
-        gaps_GD = view.gaps_GD[gap_rows]
-        centre_CD = torch.cat([clusters(gaps_GD, self.how.negative_prototypes), view.others_CD])
-        negatives_GD = torch.cat([gaps_GD, view.others_CD])
+    def _finetuned(self, shots: list[int], gap_rows: Tensor) -> WindowEmbedder:
+        embedded, windows, embedder = self.embedded, self.windows, self.embedder
+        shots_P1MT = windows.inputs(embedder, [windows.shots[k] for k in shots])
+        gaps_G1MT = windows.inputs(embedder, windows.gaps)[gap_rows]
+        others_G1MT = windows.inputs(embedder, windows.others)
+        gaps_GD = embedded.gaps_GD[gap_rows]
+        centre_CD = torch.cat(
+            [clusters(gaps_GD, self.settings.negative_prototypes), embedded.others_CD]
+        )
+        negatives_GD = torch.cat([gaps_GD, embedded.others_CD])
         return finetuned(
             embedder, shots_P1MT, torch.cat([gaps_G1MT, others_G1MT]),
             torch.cdist(negatives_GD, centre_CD).argmin(dim=1),
-            steps=self.steps, rate=self.how.block_rate, seed=self.how.seed,
+            steps=self.steps, rate=self.settings.block_rate, seed=self.settings.seed,
         )  # fmt: skip
 
     def _left_out(self, shot: int) -> float:
         others = [k for k in range(self.n_shots) if k != shot] or [shot]
         part = self.part(others, np.arange(self.n_gaps))
-        return float(part.space.score(part.view.z_KOD[shot]).max())
+        return float(part.space.score(part.embedded.z_KOD[shot]).max())
 
     def _negative(self, train: np.ndarray, test: np.ndarray) -> np.ndarray:
         part = self.part(list(range(self.n_shots)), train)
-        return part.space.score(part.view.gaps_GD[torch.from_numpy(test)]).numpy()
+        return part.space.score(part.embedded.gaps_GD[torch.from_numpy(test)]).numpy()
 
     @torch.inference_mode()
     def scores(self, grid_ND: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Score, distance to the prototype and nearest shot of every window, (N,) each."""
-        count, space, middle_KD = len(grid_ND), self.all.space, self.all.view.middle_KD
+        count, space, middle_KD = len(grid_ND), self.all.space, self.all.embedded.middle_KD
         # Made beforehand: what is kept between large blocks would keep their memory from reuse.
         score_N, distance_N = np.empty(count), np.empty(count, np.float32)
         nearest_N = np.empty(count, np.int32)

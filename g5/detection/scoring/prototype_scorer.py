@@ -14,19 +14,19 @@ import numpy as np
 
 from g5.common.errors import UserError
 from g5.config.check import Count, NotNegative, Positive, Share
-from g5.detection.embedding.embedder import Embedder, Piece
+from g5.detection.embedding.embedder import Piece, WindowEmbedder
 from g5.detection.embedding.sound import Sound
 from g5.detection.embedding.windows import Scale, scales_of
 from g5.detection.events.curve import smoothed
-from g5.detection.scoring.fit import Fit, How, Marked
-from g5.detection.scoring.scorer import GAP_APART, Curve, Scorer
+from g5.detection.scoring.fit import Fit, FitSettings, SupportWindows
+from g5.detection.scoring.scorer import GAP_APART, Curve, CurveScorer
 from g5.detection.support import Target
 
 # Windows of the recording itself, where nothing lies between the shots; unlabelled ones.
 USUAL, UNLABELLED = 256, 2048
 
 
-class PrototypeScorer(Scorer):
+class PrototypeScorer(CurveScorer):
     """Nearness to the shots' prototype against the nearest of the negative prototypes.
 
     Args:
@@ -75,7 +75,7 @@ class PrototypeScorer(Scorer):
         self.min_window_s, self.max_window_s = min_window_s, max_window_s
         self.hop, self.max_scales = hop, max_scales
         self.smooth_windows, self.max_negatives = smooth_windows, max_negatives
-        self.how = How(
+        self.settings = FitSettings(
             adapt, int(negative_prototypes), int(adapt_steps), adapt_rate, adapt_block_rate,
             adapt_weight, int(adapt_seed), adapt_max_s,
         )  # fmt: skip
@@ -97,10 +97,10 @@ class PrototypeScorer(Scorer):
             max_scales=self.max_scales,
         )
 
-    def marked(self, target: Target, scale: Scale, embedder: Embedder) -> Marked:
+    def windows(self, target: Target, scale: Scale, embedder: WindowEmbedder) -> SupportWindows:
         """Where the support's windows are."""
         gaps, at_G = self._gaps(target, scale)
-        return Marked(
+        return SupportWindows(
             scale,
             target.band(embedder.front_end),
             [(shot.sound, _around(shot.middle_frame, scale)) for shot in target.shots],
@@ -129,19 +129,21 @@ class PrototypeScorer(Scorer):
 
     # --- the curve --------------------------------------------------------------------------
 
-    def curve(self, sound: Sound, target: Target, embedder: Embedder) -> Curve:
+    def curve(self, sound: Sound, target: Target, embedder: WindowEmbedder) -> Curve:
         curves = [
             self._one_scale(sound, target, scale, embedder)
             for scale in self.scales(sound, target, embedder.stride)
         ]
         return curves[0] if len(curves) == 1 else _combined(curves)
 
-    def _one_scale(self, sound: Sound, target: Target, scale: Scale, embedder: Embedder) -> Curve:
+    def _one_scale(
+        self, sound: Sound, target: Target, scale: Scale, embedder: WindowEmbedder
+    ) -> Curve:
         fit, notes = self._fit(sound, target, scale, embedder)
         if sound.n_frames < scale.width:
             notes = (*notes, "is shorter than a window, and repeated to fill one")
         score_N, distance_N, nearest_N = fit.scores(
-            fit.all.embedder.grid(sound, scale, fit.marked.band)
+            fit.all.embedder.grid(sound, scale, fit.windows.band)
         )
         cut = fit.steps.note("detection.adapt_max_s")
         return Curve(
@@ -149,7 +151,7 @@ class PrototypeScorer(Scorer):
             score_N=smoothed(score_N, self.smooth_windows),
             positive_K=fit.positive_K,
             negative_G=fit.negative_G,
-            negative_at_G=fit.marked.at_G,
+            negative_at_G=fit.windows.at_G,
             reach_s=scale.width / sound.frame_rate_hz,
             distance_N=distance_N,
             nearest_N=nearest_N,
@@ -158,28 +160,28 @@ class PrototypeScorer(Scorer):
         )
 
     def _fit(
-        self, sound: Sound, target: Target, scale: Scale, embedder: Embedder
+        self, sound: Sound, target: Target, scale: Scale, embedder: WindowEmbedder
     ) -> tuple[Fit, tuple[str, ...]]:
         """What the support says, made once where it does not depend on the recording; notes."""
         fits = self._fits.setdefault(target, {})
         if scale in fits:
             return fits[scale], ()
-        marked, notes = self.marked(target, scale, embedder), ()
-        windows = scale.count(sound.n_frames)
-        if not marked.gaps:
+        windows, notes = self.windows(target, scale, embedder), ()
+        n_windows = scale.count(sound.n_frames)
+        if not windows.gaps:
             # Nothing between the shots to learn from: what is usual in the recording must do.
-            starts_N = _spread(windows, USUAL) * scale.hop
+            starts_N = _spread(n_windows, USUAL) * scale.hop
             at_G = starts_N / sound.frame_rate_hz
-            marked = replace(marked, gaps=[(sound, starts_N)], at_G=at_G)
+            windows = replace(windows, gaps=[(sound, starts_N)], at_G=at_G)
             notes = (
                 f"{target.label}: nothing lies between the shots; what is usual in the recording "
                 "counts as background",
             )
         unlabelled_ND = None
-        if self.how.adapt == "transductive":
-            grid_ND = embedder.grid(sound, scale, marked.band)
-            unlabelled_ND = grid_ND[_spread(windows, UNLABELLED)].float()
-        fit = Fit(self.how, embedder, marked, unlabelled_ND)
+        if self.settings.adapt == "transductive":
+            grid_ND = embedder.grid(sound, scale, windows.band)
+            unlabelled_ND = grid_ND[_spread(n_windows, UNLABELLED)].float()
+        fit = Fit(self.settings, embedder, windows, unlabelled_ND)
         if not notes and unlabelled_ND is None:
             fits[scale] = fit
         return fit, notes

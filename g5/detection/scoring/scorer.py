@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from g5.detection.embedding.embedder import Embedder
+from g5.detection.embedding.embedder import WindowEmbedder
 from g5.detection.embedding.sound import Sound
 from g5.detection.events.curve import keep_apart
 from g5.detection.support import Target
@@ -58,7 +58,7 @@ class Curve:
         return peaks(self.negative_G, self.negative_at_G, self.reach_s)
 
 
-class Scorer(ABC):
+class CurveScorer(ABC):
     """A way to score, built from its node of `conf/detection/`."""
 
     # Whether an encoder is needed at all, and whether events' ends are looked for in the frames.
@@ -68,7 +68,7 @@ class Scorer(ABC):
     low_logit: float = 0.0
 
     @abstractmethod
-    def curve(self, sound: Sound, target: Target, embedder: Embedder) -> Curve:
+    def curve(self, sound: Sound, target: Target, embedder: WindowEmbedder) -> Curve:
         """Score a recording; everything of the support comes with ``target``."""
 
 

@@ -10,17 +10,17 @@ import numpy as np
 from scipy.signal import fftconvolve
 
 from g5.config.check import Count, Positive, Share
-from g5.detection.embedding.embedder import Embedder
+from g5.detection.embedding.embedder import WindowEmbedder
 from g5.detection.embedding.sound import Sound
 from g5.detection.events.boundaries import frames_of, normalised
-from g5.detection.scoring.scorer import GAP_APART, Curve, Scorer
+from g5.detection.scoring.scorer import GAP_APART, Curve, CurveScorer
 from g5.detection.support import Shot, Target
 
 # Frames of a recording that are correlated at once.
 BLOCK = 1 << 14
 
 
-class TemplateScorer(Scorer):
+class TemplateScorer(CurveScorer):
     """The best correlation with any of the shots.
 
     Args:
@@ -39,7 +39,7 @@ class TemplateScorer(Scorer):
         self.threshold = threshold
         self.min_template_frames = min_template_frames
 
-    def curve(self, sound: Sound, target: Target, embedder: Embedder) -> Curve:
+    def curve(self, sound: Sound, target: Target, embedder: WindowEmbedder) -> Curve:
         band = target.band(embedder.front_end) or (0, embedder.front_end.n_mels)
         templates = [self._template(shot, band) for shot in target.shots]
         score_N = correlated(sound, templates[0], band)

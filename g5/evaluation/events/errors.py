@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from g5.evaluation.events.matching import FALSE, HIT, overlapping
-from g5.evaluation.events.scores import Unit
+from g5.evaluation.events.scores import ScoredClass
 
 CALL_KINDS: tuple[str, ...] = ("found", "merged", "split", "onset or offset off", "missed")
 PREDICTION_KINDS: tuple[str, str] = ("where no call is", "on a call that is counted above")
@@ -33,7 +33,7 @@ class Errors:
     offset_s: np.ndarray
 
 
-def errors(units: Iterable[Unit]) -> Errors:
+def errors(units: Iterable[ScoredClass]) -> Errors:
     """Sum the errors of all classes in all recordings."""
     calls: dict[str, int] = dict.fromkeys(CALL_KINDS, 0)
     false: dict[str, int] = dict.fromkeys(PREDICTION_KINDS, 0)

@@ -39,7 +39,7 @@ class Counts:
 
 
 @dataclass(frozen=True)
-class Scores:
+class PrecisionRecallF:
     """Precision, recall and F as fractions."""
 
     precision: float
@@ -193,15 +193,15 @@ def _chunks(n_T: np.ndarray) -> Iterable[tuple[int, int]]:
         start = stop
 
 
-def scores(counts: Counts) -> Scores:
+def scores(counts: Counts) -> PrecisionRecallF:
     """Precision, recall and F of counts, `FLOOR` where there is no hit."""
     tp, fp, fn = counts.tp, counts.fp, counts.fn
     if not tp:
-        return Scores(FLOOR, FLOOR, FLOOR)
-    return Scores(max(tp / (tp + fp), FLOOR), tp / (fn + tp), tp / (tp + 0.5 * (fp + fn)))
+        return PrecisionRecallF(FLOOR, FLOOR, FLOOR)
+    return PrecisionRecallF(max(tp / (tp + fp), FLOOR), tp / (fn + tp), tp / (tp + 0.5 * (fp + fn)))
 
 
-def overall(subsets: Sequence[Scores]) -> Scores:
+def overall(subsets: Sequence[PrecisionRecallF]) -> PrecisionRecallF:
     """Precision, recall and F, each the harmonic mean of the subsets'."""
     rows = [(score.precision, score.recall, score.fmeasure) for score in subsets]
-    return Scores(*(float(hmean(column)) for column in zip(*rows, strict=True)))
+    return PrecisionRecallF(*(float(hmean(column)) for column in zip(*rows, strict=True)))

@@ -16,8 +16,8 @@ from g5.evaluation.events.matching import (
     N_SHOTS,
     Counts,
     Outcome,
+    PrecisionRecallF,
     Reference,
-    Scores,
     count,
     overall,
     reference,
@@ -31,7 +31,7 @@ ORACLE_STEPS = 100
 
 
 @dataclass(frozen=True)
-class Unit:
+class ScoredClass:
     """One class in one recording: what was predicted, what was there, what came of it."""
 
     name: str
@@ -48,7 +48,7 @@ class EventScores:
     """Everything that one mode counts."""
 
     mode: str
-    units: tuple[Unit, ...]
+    units: tuple[ScoredClass, ...]
     subset_of: dict[str, str]
 
     @cached_property
@@ -68,12 +68,12 @@ class EventScores:
         return counts
 
     @cached_property
-    def subsets(self) -> dict[str, Scores]:
+    def subsets(self) -> dict[str, PrecisionRecallF]:
         """Scores of each subset."""
         return {subset: scores(counts) for subset, counts in self.subset_counts.items()}
 
     @cached_property
-    def overall(self) -> Scores:
+    def overall(self) -> PrecisionRecallF:
         """The harmonic means over the subsets."""
         return overall(list(self.subsets.values()))
 
@@ -156,7 +156,9 @@ def score_events(
         status_T = np.zeros(0, object) if real is None else real["status"].to_numpy(object)
         held = reference(_times(real), status_T, mode=mode, n_shots=n_shots)
         outcome = count(times_P2, held, mode=mode)
-        units.append(Unit(name, truth.subset_of[name], label, times_P2, score_P, held, outcome))
+        units.append(
+            ScoredClass(name, truth.subset_of[name], label, times_P2, score_P, held, outcome)
+        )
     return EventScores(mode, tuple(units), dict(sorted(truth.subset_of.items())))
 
 
