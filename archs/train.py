@@ -14,9 +14,8 @@ from typing import Any
 from g5.common.atomic import disk_errors
 from g5.common.errors import UserError
 from g5.config.choices import CONF
-from g5.config.compose import override_errors
+from g5.config.compose import override_errors, resolve
 from g5.config.overrides import readable
-from g5.config.validate import resolve
 
 # What the processes of distributed training are told beside their command line.
 VALUES, JOB = "G5_VALUES", "G5_JOB"

@@ -17,9 +17,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from archs.protonet import ProtoNet
 from benchmarks import Row
 from g5.config.build import build
-from g5.config.compose import composed
+from g5.config.compose import composed, resolve
+from g5.config.node import Node
 from g5.config.parts import front_end_of, normalize_of
-from g5.config.validate import resolve
 from g5.detection.corpus import detector_of
 from g5.detection.detector import Detector
 from g5.detection.embedding.embedder import cores
@@ -131,7 +131,7 @@ def _restored(arch: str) -> Restored:
     """An untrained model of the default configuration: as fast as a trained one."""
     config: dict[str, Any] = resolve(composed([f"arch={arch}"]))
     torch.manual_seed(0)
-    model: ProtoNet = build(config["arch"]["model"], expect=ProtoNet, where="arch.model")
+    model: ProtoNet = build(Node.of(config["arch"]["model"]), expect=ProtoNet, where="arch.model")
     parts = front_end_of(config), normalize_of(config)
     return Restored(model.eval(), *parts, config, {}, {}, Path("benchmark.ckpt"))
 

@@ -14,8 +14,7 @@ from torch import Tensor
 
 from benchmarks import Row
 from benchmarks.bench_training import episode_of, module_of
-from g5.config.compose import composed
-from g5.config.validate import resolve
+from g5.config.compose import composed, resolve
 from g5.training.module import FewShotModule, make_optimizer
 from preprocessing.episodes.episode import EpisodeBatch
 from preprocessing.episodes.labelled import LabelledBatch

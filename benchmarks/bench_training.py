@@ -17,8 +17,8 @@ from torch.utils.data import DataLoader
 from archs.protonet import ProtoNet
 from benchmarks import Row
 from g5.config.build import build
-from g5.config.compose import composed
-from g5.config.validate import resolve
+from g5.config.compose import composed, resolve
+from g5.config.node import Node
 from g5.tracking.callbacks import TrainingMonitor
 from g5.training.module import FewShotModule, make_optimizer
 from g5.training.setup import quiet
@@ -83,12 +83,12 @@ def module_of(config: dict, train_counts: Sequence[int] = ()) -> FewShotModule:
     torch.manual_seed(0)
     augmentation = config["arch"]["augmentation"]
     return FewShotModule(
-        model=build(config["arch"]["model"], expect=ProtoNet, where="arch.model"),
+        model=build(Node.of(config["arch"]["model"]), expect=ProtoNet, where="arch.model"),
         normalize=Normalize(
             mode=config["features"]["normalize"], n_mels=config["features"]["n_mels"]
         ),
         augmentation=augmentation
-        and build(augmentation, expect=torch.nn.Module, where="arch.augmentation"),
+        and build(Node.of(augmentation), expect=torch.nn.Module, where="arch.augmentation"),
         training=config["arch"]["training"],
         seed=0,
         train_counts=train_counts,

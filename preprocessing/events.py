@@ -1,6 +1,7 @@
 """The events table, the corpus of recordings around it, and what can be wrong with them."""
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -133,6 +134,20 @@ class Corpus:
     def _hashes(self, table: pd.DataFrame) -> pd.Series:
         known = dict(zip(self.recordings["file"], self.recordings["sha256"], strict=True))
         return pd.Series([known[file] for file in table["file"]], table.index, dtype="str")
+
+
+class DataSet(ABC):
+    """What `data._target_` names: a corpus that is read, or made, when it is asked for.
+
+    Attributes:
+        anchor: where a clip of a longer call is cut, one of `ANCHORS`.
+    """
+
+    anchor: str
+
+    @abstractmethod
+    def load(self) -> Corpus:
+        """Read (or make) recordings and calls."""
 
 
 def _digest(*tables: pd.DataFrame) -> str:

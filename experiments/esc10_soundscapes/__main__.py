@@ -22,9 +22,8 @@ from experiments.procedural_detection.detectors import Bench, Result, compared, 
 from experiments.procedural_detection.tables import difference_table, table
 from experiments.v2_vs_v1.__main__ import real_dir
 from g5.common.revision import git_revision
-from g5.config.compose import composed
+from g5.config.compose import composed, resolve
 from g5.config.parts import root_of
-from g5.config.validate import resolve
 from g5.detection.corpus import predictions_of
 from g5.evaluation.events.ground_truth import Truth
 from preprocessing.events import Corpus

@@ -8,8 +8,7 @@ import pandas as pd
 
 from experiments.esc10_soundscapes.soundscapes import SR, Background, Bank, Clip, joined
 from g5.common.progress import track
-from g5.config.compose import composed
-from g5.config.validate import resolve
+from g5.config.compose import composed, resolve
 from preprocessing import audio
 from preprocessing.synthetic.mixing import background, random_channel
 from preprocessing.synthetic.scenes import SceneSettings, make_recording, members, species_name

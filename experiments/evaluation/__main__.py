@@ -27,9 +27,10 @@ from experiments.real_clips.__main__ import real_dir
 from g5.common.progress import track
 from g5.common.seeds import seed_all
 from g5.config.build import build
-from g5.config.compose import composed, on_checkpoint
+from g5.config.compose import composed, resolve
+from g5.config.node import Node
 from g5.config.parts import data_of, feature_set_of, front_end_of, root_of
-from g5.config.validate import resolve
+from g5.config.stored import on_checkpoint
 from g5.evaluation.episodes.raw_features import raw_features
 from g5.evaluation.episodes.scoring import embed_plan
 from g5.evaluation.figures import BLUE, GREEN, ORANGE, drawing, percent
@@ -145,7 +146,7 @@ def clips_and_features(
             restored.config,
             ["data=clips", "data.split=test", f"features.clip_s={real_set.clip_s}", *overrides],
             {"data.root": str(root / real_set.table)},
-        )
+        ).plain()
         own = feature_set_of(config, corpus, restored.front_end).reader("test")
         z_RF = embedded(restored.model, restored.normalize, own)
         kinds[f"trained {config['arch']['name']}"] = z_RF
@@ -165,7 +166,7 @@ def raw_of(reader: ClipReader) -> np.ndarray:
 def untrained(config: dict[str, Any], reader: ClipReader) -> np.ndarray:
     """Embeddings of v1 as it is before training, (R, F)."""
     seed_all(config["seed"], deterministic=False)
-    model = build(config["arch"]["model"], expect=ProtoNet, where="arch.model")
+    model = build(Node.of(config["arch"]["model"]), expect=ProtoNet, where="arch.model")
     return embedded(model, Normalize(mode="sample", n_mels=reader.n_mels), reader)
 
 

@@ -11,9 +11,8 @@ from experiments import run_as_command
 from experiments.procedural_detection.detectors import SEEDS, Bench, Results, compared, trained
 from experiments.procedural_detection.tables import difference_table, gain_table, table
 from g5.common.errors import UserError
-from g5.config.compose import composed
+from g5.config.compose import composed, resolve
 from g5.config.parts import data_of, root_of
-from g5.config.validate import resolve
 
 # Recordings to detect in: two species each, so that one's calls are the other's distractors.
 EVENTS = (

@@ -15,9 +15,8 @@ import pandas as pd
 import torch
 
 from experiments.v2_vs_v1.__main__ import euclidean
-from g5.config.compose import composed
+from g5.config.compose import composed, resolve
 from g5.config.parts import root_of
-from g5.config.validate import resolve
 from g5.detection.corpus import DetectionTask, detect_corpus, detector_of, predictions_of, truth_of
 from g5.detection.detector import Detector
 from g5.evaluation.events.ground_truth import Truth

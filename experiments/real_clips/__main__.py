@@ -17,8 +17,7 @@ import torch
 
 from experiments import run_as_command
 from g5.common.errors import UserError
-from g5.config.compose import composed
-from g5.config.validate import resolve
+from g5.config.compose import composed, resolve
 from g5.evaluation.episodes.result import TestResult
 from g5.runs.test import evaluate_checkpoint
 from g5.runs.train import run

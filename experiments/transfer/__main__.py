@@ -14,9 +14,8 @@ from experiments import run_as_command
 from experiments.real_clips.__main__ import real_dir
 from experiments.transfer.encoders import Embedded, embedded, encoders_of, split
 from g5.common.progress import track
-from g5.config.compose import composed
+from g5.config.compose import composed, resolve
 from g5.config.parts import root_of
-from g5.config.validate import resolve
 from g5.transfer.heads.saved import fit_head, make_head
 
 LABELS_PER_CLASS = 10

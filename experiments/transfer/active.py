@@ -21,9 +21,8 @@ from experiments.real_clips.__main__ import real_dir
 from experiments.transfer.encoders import Embedded, embedded, encoders_of, joined, split
 from experiments.v2_vs_v1.worlds import settings_of_training, voices, write
 from g5.common.revision import git_revision
-from g5.config.compose import composed
+from g5.config.compose import composed, resolve
 from g5.config.parts import root_of
-from g5.config.validate import resolve
 from g5.embeddings.whitening import Whitening
 from g5.evaluation.intervals import Interval
 from g5.transfer.explore.verification import Pairs, verification, verification_pairs

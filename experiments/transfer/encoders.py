@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from archs.protonet import ProtoNet
 from experiments.v2_vs_v1.runs import SEEDS, V1, V2, trained
 from g5.config.build import build
+from g5.config.node import Node
 from g5.config.nodes import read_section
 from g5.embeddings.embedding import EmbedSettings, embed_recordings
 from g5.embeddings.encoders import LoadedEncoder, load_encoder
@@ -86,7 +87,7 @@ def untrained(encoder: LoadedEncoder) -> LoadedEncoder:
     node = {key: value for key, value in encoder.node.items() if key != "path"}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        fresh = build(node, expect=ProtoNet, where="arch.model").eval()
+        fresh = build(Node.of(node), expect=ProtoNet, where="arch.model").eval()
     return replace(encoder, name="untrained", module=fresh)
 
 

@@ -44,9 +44,9 @@ from experiments.v2_vs_v1.tables import (
 from experiments.v2_vs_v1.worlds import make_worlds
 from g5.common.errors import UserError
 from g5.config.build import build
-from g5.config.compose import composed
+from g5.config.compose import composed, resolve
+from g5.config.node import Node
 from g5.config.parts import root_of
-from g5.config.validate import resolve
 from g5.evaluation.history import read_history
 from g5.tracking.restore import Restored, restore
 from g5.training.setup import prepare_torch
@@ -107,14 +107,14 @@ def real_dir(config: Mapping[str, Any]) -> Path:
 def untrained(restored: Restored, seed: int) -> Restored:
     """The same model as it was before training."""
     prepare_torch({**restored.config, "seed": seed})
-    model = build(restored.config["arch"]["model"], expect=ProtoNet, where="arch.model")
+    model = build(Node.of(restored.config["arch"]["model"]), expect=ProtoNet, where="arch.model")
     return replace(restored, model=model.eval())
 
 
 def euclidean(restored: Restored) -> Restored:
     """The same encoder, compared without the learned correction."""
     node = {**restored.config["arch"]["model"], "distance": "euclidean"}
-    model = build(node, expect=ProtoNet, where="arch.model")
+    model = build(Node.of(node), expect=ProtoNet, where="arch.model")
     own = model.state_dict()
     model.load_state_dict({k: v for k, v in restored.model.state_dict().items() if k in own})
     return replace(restored, model=model.eval())

@@ -19,6 +19,7 @@ from experiments.v2_vs_v1.runs import V1, config_of
 from g5.common.atomic import atomic_path
 from g5.common.progress import track
 from g5.config.build import build
+from g5.config.node import Node
 from g5.config.parts import data_of, feature_set_of, front_end_of, normalize_of, root_of
 from g5.tracking.restore import Restored
 from g5.training.loaders import EpisodeLoaders
@@ -35,7 +36,7 @@ def easyfsl_v1(seed: int, arguments: Sequence[str], like: Restored) -> Restored:
     config = config_of(V1, seed, arguments)
     path = root_of(config) / "outputs" / config["name"] / f"easyfsl_seed{seed}.pt"
     prepare_torch(config)
-    model = build(config["arch"]["model"], expect=ProtoNet, where="arch.model")
+    model = build(Node.of(config["arch"]["model"]), expect=ProtoNet, where="arch.model")
     if not path.is_file():
         _train(model, config, path)
     model.encoder.load_state_dict(torch.load(path, weights_only=True))

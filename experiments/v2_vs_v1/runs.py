@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from g5.common.atomic import atomic_path
-from g5.config.compose import composed
+from g5.config.compose import composed, resolve
 from g5.config.parts import root_of
-from g5.config.validate import resolve
 from g5.runs.train import run
 from g5.tracking.checkpoints import BEST
 

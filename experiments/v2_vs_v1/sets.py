@@ -16,8 +16,8 @@ import torch
 
 from g5.common.atomic import atomic_path
 from g5.common.revision import git_revision
-from g5.config.compose import on_checkpoint
 from g5.config.parts import data_of, feature_set_of
+from g5.config.stored import on_checkpoint
 from g5.evaluation.episodes.protocol import run_test
 from g5.evaluation.episodes.raw_features import RawStatistics
 from g5.evaluation.episodes.result import TestResult
@@ -143,7 +143,7 @@ class Scores:
         assert home is not None, "asked for before anything was trained"
         overrides = ["data=clips", "data.split=test", f"features.clip_s={test_set.clip_s}"]
         values = {"data.root": str(home / test_set.table)}
-        config = on_checkpoint(restored.config, overrides, values)
+        config = on_checkpoint(restored.config, overrides, values).plain()
         corpus = data_of(config).load()
         feature_set = feature_set_of(config, corpus, restored.front_end)
         return run_test(

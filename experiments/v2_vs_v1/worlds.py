@@ -19,8 +19,7 @@ import soundfile
 
 from g5.common.atomic import atomic_path
 from g5.common.progress import track
-from g5.config.compose import composed
-from g5.config.validate import resolve
+from g5.config.compose import composed, resolve
 from preprocessing.synthetic.scenes import SceneSettings, make_recording
 
 SEED = 90210  # of the species; training sets have 0

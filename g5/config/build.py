@@ -3,13 +3,16 @@
 import importlib
 import inspect
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection
 from typing import Any, TypeVar
 
 from g5.common.errors import UserError
-from g5.config.check import check_mapping
+from g5.config.check import check_mapping, unknown_key
+from g5.config.node import Node
 
 Thing = TypeVar("Thing")
+# Modules that a class named in a file may be from.
+OURS = ("archs.", "preprocessing.", "g5.")
 
 
 def locate(dotted: Any, where: str) -> type:
@@ -63,23 +66,53 @@ def signature_hints(cls: type) -> dict[str, Any]:
     }
 
 
-def build(node: Mapping[str, Any], *, expect: type[Thing], where: str) -> Thing:
-    """Construct what a `_target_` node names.
+def build(node: Node, *, expect: type[Thing], where: str) -> Thing:
+    """Construct what a node names.
 
     Args:
-        node: plain values; ``_target_`` and exactly the constructor's keywords.
-        expect: the class it must be a subclass of. Configurations travel in checkpoints, and a
-            checkpoint from a stranger must not be able to name any callable it likes.
+        node: its values are exactly the constructor's keywords.
+        expect: the class it must be a subclass of.
         where: the node's key, for error messages.
 
     Raises:
-        UserError: naming the key, for an unknown, missing or ill-typed one.
+        UserError: as `check_node`.
     """
-    if not isinstance(node, Mapping) or "_target_" not in node:
-        raise UserError(f"{where}: must be a group with a _target_")
-    cls = locate(node["_target_"], where)
+    return check_node(node, where, expect=expect)(**node.values)
+
+
+def check_node(
+    node: Node, where: str, *, expect: type[Thing] = object, beside: Collection[str] = ()
+) -> type[Thing]:
+    """The class of a node, whose values fit the constructor.
+
+    Args:
+        node: what is checked.
+        where: its key, for error messages.
+        expect: the class it must be a subclass of.
+        beside: further keys of its group, of which a mistyped one may be meant.
+
+    Raises:
+        UserError: naming the key, for an unknown, missing or ill-typed one, or for a class of
+            another kind. A class that a file names, and that is neither g5's nor named by the
+            user, is refused before anything of it is imported.
+    """
+    refuse_unknown(node, where)
+    cls = locate(node.target, where)
     if not issubclass(cls, expect):
-        raise UserError(f"{where}._target_: {node['_target_']} is not a {expect.__name__}")
-    values = {key: value for key, value in node.items() if key != "_target_"}
-    check_mapping(values, signature_hints(cls), where)
-    return cls(**values)
+        raise UserError(f"{where}._target_: {node.target} is not a {expect.__name__}")
+    hints = signature_hints(cls)
+    for key in node.values:
+        if key not in hints:
+            raise unknown_key(key, [*hints, *beside], where)
+    check_mapping(node.values, hints, where)
+    return cls
+
+
+def refuse_unknown(node: Node, where: str) -> None:
+    """Raise `UserError` for a class that a file names, unless it is g5's or the user named it."""
+    if node.known is None or str(node.target).startswith(OURS) or node.target in node.known:
+        return
+    raise UserError(
+        f"{where}._target_: the file names {node.target}, which is not g5's, and nothing of it is "
+        f"imported; if you trust it, say {where}._target_={node.target}"
+    )

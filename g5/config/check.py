@@ -9,6 +9,9 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 from g5.common.errors import UserError
 
+# How complaints of `Range` begin.
+OF_A_BOUND = ("must be above", "must be at ", "must be below")
+
 
 @dataclass(frozen=True)
 class Range:
@@ -89,9 +92,7 @@ def _complaint(value: Any, hint: Any) -> str | None:
         if None in complaints:
             return None
         # The most telling complaint is about a bound, not about a type.
-        bounds = [
-            text for text in complaints if (text and "least" in text) or (text and "most" in text)
-        ]
+        bounds = [text for text in complaints if text and text.startswith(OF_A_BOUND)]
         return bounds[0] if bounds else f"must be {_name(hint)}"
     if origin in (list, tuple) or hint in (list, tuple):
         return _sequence_complaint(value, hint)

@@ -1,13 +1,13 @@
-"""Hydra's side of the configuration: compose it, and say in one line what an override got wrong."""
+"""Hydra's side of the configuration: compose it, say in one line what an override got wrong."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from functools import lru_cache
+from typing import Any, cast
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -16,23 +16,37 @@ from g5.common.errors import UserError
 from g5.config.check import unknown_key
 from g5.config.choices import CONF
 from g5.config.overrides import readable
-from g5.config.validate import resolve
-
-# In a checkpoint's own configuration these are facts of the trained model.
-LOCKED_IN_A_CHECKPOINT = ("arch", "features")
-# Groups whose choice may be another one.
-FREE_GROUPS = ("data", "trainer", "logger", "callbacks", "detection")
-FREE_IN_A_CHECKPOINT = (
-    "arch.episodes", "features.clip", "features.clip_s", "features.min_clip_s",
-    "features.max_clip_s", "features.workers", "features.block_s",
-)  # fmt: skip
-OF_TRAINING = ("train", "test", "resume", "debug", "experiment")
 
 
-def composed(overrides: Sequence[str]) -> DictConfig:
-    """The configuration with ``overrides`` applied, as ``archs/train.py`` would see it."""
-    with override_errors(), hydra_initialised():
-        return compose("config", overrides=readable(overrides))
+def composed(overrides: Sequence[str], primary: str = "config") -> DictConfig:
+    """The configuration with ``overrides`` applied, as ``archs/train.py`` would see it.
+
+    Args:
+        overrides: ``key=value`` and ``group=choice``, in Hydra's grammar.
+        primary: the file of `conf/` that is composed, with what its defaults name.
+
+    Raises:
+        UserError: an override cannot be read, or there is no such key or choice.
+    """
+    return _composed(primary, tuple(overrides))
+
+
+@lru_cache(maxsize=64)
+def _composed(primary: str, overrides: tuple[str, ...]) -> DictConfig:
+    with override_errors(primary), hydra_initialised():
+        config = compose(primary, overrides=readable(overrides))
+    OmegaConf.set_readonly(config, True)
+    return config
+
+
+def resolve(config: DictConfig, *, missing: bool = False) -> dict[str, Any]:
+    """Plain containers with every interpolation resolved; ``missing`` lets ``???`` stay."""
+    try:
+        plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=not missing)
+    except OmegaConfBaseException as error:
+        raise UserError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
+    assert isinstance(plain, dict)
+    return cast("dict[str, Any]", plain)
 
 
 @contextmanager
@@ -48,22 +62,22 @@ def hydra_initialised() -> Iterator[None]:
 
 
 @contextmanager
-def override_errors() -> Iterator[None]:
+def override_errors(primary: str = "config") -> Iterator[None]:
     """Turn Hydra's errors into one line that names the key and what to do."""
     try:
         yield
     except HydraException as error:
-        raise UserError(_one_line(error)) from error
+        raise UserError(_one_line(error, primary)) from error
     except OmegaConfBaseException as error:
         raise UserError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
 
 
-def _one_line(error: HydraException) -> str:
+def _one_line(error: HydraException, primary: str) -> str:
     text = str(error)
     bad_key = re.search(r"Could not (?:override|append to config\.) '([^']+)'", text)
     if bad_key and "already at" not in text:
         # Against the keys of every group's default.
-        return str(_nearest_key(bad_key.group(1), composed([])))
+        return str(nearest_key(bad_key.group(1), composed([], primary)))
     group = re.search(r"(?:Could not find|In '[^']*': Could not find) '([^']+)'", text)
     options = re.search(
         r"Available options in '([^']+)':\s*(.*?)(?:\nConfig search path|$)", text, re.S
@@ -77,7 +91,7 @@ def _one_line(error: HydraException) -> str:
     return " ".join(text.split())
 
 
-def _nearest_key(key: str, config: DictConfig) -> UserError:
+def nearest_key(key: str, config: DictConfig) -> UserError:
     """`unknown_key` for a full dotted key that ``config`` does not have."""
     node: Any = OmegaConf.to_container(config, resolve=False)
     parents: list[str] = []
@@ -88,86 +102,3 @@ def _nearest_key(key: str, config: DictConfig) -> UserError:
         node = node[part]
         parents.append(part)
     return UserError(f"{key}: this key exists only with another choice of its group")
-
-
-def on_checkpoint(
-    stored: Mapping[str, Any], overrides: Sequence[str], values: Mapping[str, Any]
-) -> dict[str, Any]:
-    """A checkpoint's own configuration with ``overrides`` on top.
-
-    Args:
-        stored: the resolved configuration the checkpoint carries.
-        overrides: ``key=value`` and ``group=choice``, in Hydra's grammar.
-        values: further keys, set as they are.
-
-    Raises:
-        UserError: for an override of what the trained model fixes, naming it.
-    """
-    config = OmegaConf.create(completed(stored))
-    OmegaConf.set_struct(config, True)
-    with override_errors():
-        parsed = OverridesParser.create().parse_overrides(readable(overrides))
-    groups = [item for item in parsed if item.key_or_group in FREE_GROUPS]
-    for override in parsed:
-        key = override.key_or_group
-        if key in OF_TRAINING:
-            raise UserError(f"{key}: for training runs; a test starts from its checkpoint")
-        if override.is_sweep_override():
-            raise UserError(f"{key}: a test takes one value")
-    given = {o.key_or_group: o.value() for o in parsed if o.key_or_group not in FREE_GROUPS}
-    for override in groups:
-        chosen = resolve(composed([str(override.input_line)]))
-        key = override.key_or_group
-        OmegaConf.update(config, key, chosen[key], merge=False)
-    for key, value in _with_data_paths(config, {**given, **values}).items():
-        if not _exists(config, key):
-            raise _nearest_key(key, config)
-        if _is_in(key, LOCKED_IN_A_CHECKPOINT) and not _is_in(key, FREE_IN_A_CHECKPOINT):
-            raise UserError(
-                f"{key}: fixed by the checkpoint; data, protocol, trainer and logger may be "
-                "overridden"
-            )
-        OmegaConf.update(config, key, value, merge=False)
-    return resolve(config)
-
-
-def completed(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """A checkpoint's configuration; what its g5 had not got yet is as it is by default."""
-    today = resolve(composed([]))
-    arch = dict(stored["arch"])
-    for name in ("episodes", "training"):
-        arch[name] = {**arch[name], **_absent(arch[name], today["arch"][name])}
-    groups = {}
-    for name in FREE_GROUPS:
-        own = stored.get(name, {})
-        # Another class has other keys.
-        same = not own or own.get("_target_") == today[name].get("_target_")
-        groups[name] = {**own, **(_absent(own, today[name]) if same else {})}
-    return {**stored, "arch": arch, **groups}
-
-
-def _absent(own: Mapping[str, Any], today: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in today.items() if key not in own}
-
-
-def _with_data_paths(config: DictConfig, values: dict[str, Any]) -> dict[str, Any]:
-    """``values``, and what a changed `path.*` means for the data group.
-
-    The YAML says it by interpolation, and a stored configuration has none left.
-    """
-    of_data = {
-        f"data.{key}": values[f"path.{name}"]
-        for key in config.data
-        if f"path.{(name := 'train_dir' if key == 'root' else key)}" in values
-    }
-    return {**of_data, **values}
-
-
-def _is_in(key: str, groups: Sequence[str]) -> bool:
-    return any(key == group or key.startswith(group + ".") for group in groups)
-
-
-def _exists(config: DictConfig, key: str) -> bool:
-    parent, _, last = key.rpartition(".")
-    node = OmegaConf.select(config, parent) if parent else config
-    return isinstance(node, DictConfig) and last in node

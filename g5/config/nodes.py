@@ -10,7 +10,7 @@ from omegaconf.errors import OmegaConfBaseException
 from g5.common.errors import UserError
 from g5.config.check import check_mapping, unknown_key
 from g5.config.choices import CONF, choices
-from g5.config.validate import hints_of
+from g5.config.settings import hints_of
 
 
 def read_node(

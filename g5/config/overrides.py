@@ -7,6 +7,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
 
+# Keys of a user's own class, which may be anything.
+_FREE = re.compile(r"(\+{0,2}(?:encoder|head)\.[\w.]+)=(.*)", re.DOTALL)
 # Keys whose values are names and paths.
 _TEXT = re.compile(
     r"(\+{0,2}(?:name|exp_name|path\.\w+|data\.(?:root|\w+_dir)|logger\.tracking_uri"
@@ -25,13 +27,17 @@ def readable(overrides: Sequence[str]) -> list[str]:
 
 
 def _quoted(override: str) -> str:
-    match = _TEXT.fullmatch(override)
+    text_match = _TEXT.fullmatch(override)
+    match = text_match or _FREE.fullmatch(override)
     if match is None:
         return override
     key, text = match.groups()
     try:
         parsed = OverridesParser.create().parse_override(override)
-        plain = parsed.is_sweep_override() or isinstance(parsed.value(), str | None)
+        if text_match is None:
+            plain = not parsed.is_sweep_override()
+        else:
+            plain = parsed.is_sweep_override() or isinstance(parsed.value(), str | None)
     except HydraException:
         plain = False
     return override if plain else f"{key}={QuotedString(text, Quote.single).with_quotes()}"

@@ -2,26 +2,17 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from g5.config.build import build, signature_hints
-from g5.config.compose import composed
-from g5.config.schema import Clips
-from g5.config.validate import hints_of, resolve
-from preprocessing.events import Corpus
+from g5.config.compose import composed, resolve
+from g5.config.node import Node
+from g5.config.schema import FeatureSettings
+from g5.config.settings import hints_of
+from preprocessing.events import Corpus, DataSet
 from preprocessing.feature_set import FeatureSet
 from preprocessing.frontend import FrontEnd, LogMel
 from preprocessing.normalize import Normalize
-
-
-class Data(Protocol):
-    """What `data._target_` names."""
-
-    anchor: str
-
-    def load(self) -> Corpus:
-        """Read (or make) recordings and calls."""
-        ...
 
 
 def root_of(config: Mapping[str, Any]) -> Path:
@@ -29,16 +20,16 @@ def root_of(config: Mapping[str, Any]) -> Path:
     return Path(config["path"]["root_dir"]).expanduser().resolve()
 
 
-def data_of(config: Mapping[str, Any]) -> Data:
+def data_of(config: Mapping[str, Any]) -> DataSet:
     """The data group; nothing is read yet."""
-    return build(config["data"], expect=object, where="data")  # type: ignore[return-value]
+    return build(Node.of(config["data"]), expect=DataSet, where="data")
 
 
 def front_end_of(config: Mapping[str, Any]) -> FrontEnd:
     """The front end of `features`."""
-    clip_keys = hints_of(Clips)
+    clip_keys = hints_of(FeatureSettings)
     node = {key: value for key, value in config["features"].items() if key not in clip_keys}
-    return build(node, expect=FrontEnd, where="features")
+    return build(Node.of(node), expect=FrontEnd, where="features")
 
 
 def normalize_of(config: Mapping[str, Any]) -> Normalize:

@@ -1,47 +1,69 @@
 """What keys the configuration has and what fits them; no values, those are in the YAML."""
 
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
 
 from g5.config.check import BelowOne, Count, NotNegative, Positive, Range, Seed, Share
+from g5.config.node import Node
 
 # Whoever writes 1000 means milliseconds.
 ClipSeconds = Annotated[float, Range(above=0, at_most=600)]
+Whole = Annotated[int, Range(at_least=0)]
+AtLeastTwo = Annotated[int, Range(at_least=2)]
+Workers = Count | Literal["auto"]
+ClassWeights = Literal["none", "inverse_frequency", "effective_number"]
+Sampling = Literal["none", "over", "under", "both"]
+Task = Literal["single", "multi", "rating"]
+
+# The keys of such a node lie in the group itself, beside those that are the same for every class.
+SPREAD = {"spread": True}
 
 
-@dataclass
-class Paths:
+# --- runs: conf/config.yaml ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PathSettings:
     root_dir: str
     train_dir: str | None
     eval_dir: str | None
     test_dir: str | None
     real_dir: str | None
 
+    @property
+    def root(self) -> Path:
+        """`path.root_dir`, absolute."""
+        return Path(self.root_dir).expanduser().resolve()
 
-@dataclass
-class Clips:
-    """The part of `features` that every front end shares."""
+    @property
+    def store(self) -> Path:
+        """The folder of the feature stores."""
+        return self.root / "outputs" / "store"
 
+
+@dataclass(frozen=True)
+class FeatureSettings:
+    front_end: Node = field(metadata=SPREAD)
     clip_s: ClipSeconds
     clip: Literal["fixed", "adaptive"]
     min_clip_s: ClipSeconds
     max_clip_s: ClipSeconds
     normalize: Literal["none", "sample", "recording", "train"]
-    workers: Count | Literal["auto"]
+    workers: Workers
     block_s: Positive
 
 
-@dataclass
-class Detection:
-    """The part of `detection` that every way to score shares."""
-
+@dataclass(frozen=True)
+class DetectionSettings:
+    scorer: Node = field(metadata=SPREAD)
     sr: Literal["auto", "checkpoint", "native"]
     time_expansion: Positive
     shots: Count | None
     negatives: Literal["gaps", "head", "everything"]
     batch: Count
     share: bool
-    workers: Count | Literal["auto"]
+    workers: Workers
     prior_spread: Positive
     lean: Share
     level: Share
@@ -50,11 +72,11 @@ class Detection:
     max_duration: Positive
     candidates: NotNegative
     pictures: bool
-    snippets: Annotated[int, Range(at_least=0)]
+    snippets: Whole
 
 
-@dataclass
-class Episodes:
+@dataclass(frozen=True)
+class EpisodeSettings:
     n_way: Count
     k_shot: Count
     n_query: Count
@@ -62,22 +84,27 @@ class Episodes:
     val_episodes: Count
     test_episodes: Count
     test_views: Count
-    test_refine: Annotated[int, Range(at_least=0)]
+    test_refine: Whole
     episodes_per_batch: Count
     cross_source: bool
     shift: Share
     negatives: bool
     fixed: bool
 
+    @property
+    def clips(self) -> int:
+        """Support and query clips of an episode."""
+        return self.n_way * (self.k_shot + self.n_query)
 
-@dataclass
-class Training:
+
+@dataclass(frozen=True)
+class TrainingSettings:
     learning_rate: Positive
     weight_decay: NotNegative
     max_epochs: Count
     pretrain: Share
-    pretrain_sampling: Literal["none", "over", "under", "both"]
-    pretrain_weights: Literal["none", "inverse_frequency", "effective_number"]
+    pretrain_sampling: Sampling
+    pretrain_weights: ClassWeights
     pretrain_beta: BelowOne
     pretrain_loss: Literal["classes", "supcon"]
     pretrain_labels: Literal["classes", "individuals"]
@@ -95,16 +122,16 @@ class Training:
     load_weight_from: str | None
 
 
-@dataclass
-class Arch:
+@dataclass(frozen=True)
+class ArchSettings:
     name: str
-    model: dict
-    augmentation: dict | None
-    episodes: dict
-    training: dict
+    model: Node
+    augmentation: Node | None
+    episodes: EpisodeSettings
+    training: TrainingSettings
 
 
-@dataclass
+@dataclass(frozen=True)
 class TrainerSettings:
     accelerator: Literal["auto", "cpu", "gpu"]
     devices: int
@@ -118,15 +145,15 @@ class TrainerSettings:
     val_every_n_epochs: Count
 
 
-@dataclass
-class Checkpointing:
+@dataclass(frozen=True)
+class CheckpointSettings:
     monitor: str
     mode: Literal["min", "max"]
     save_top_k: int
 
 
-@dataclass
-class EarlyStop:
+@dataclass(frozen=True)
+class EarlyStopSettings:
     enabled: bool
     monitor: str
     mode: Literal["min", "max"]
@@ -134,15 +161,15 @@ class EarlyStop:
     min_delta: NotNegative
 
 
-@dataclass
-class Callbacks:
-    checkpoint: dict
-    early_stopping: dict
+@dataclass(frozen=True)
+class CallbackSettings:
+    checkpoint: CheckpointSettings
+    early_stopping: EarlyStopSettings
     progress_bar: bool
 
 
-@dataclass
-class Logger:
+@dataclass(frozen=True)
+class LoggerSettings:
     enabled: bool
     tracking_uri: str | None
     system_metrics: bool
@@ -150,35 +177,121 @@ class Logger:
     log_checkpoints: bool
 
 
-@dataclass
-class Config:
-    name: str
-    exp_name: str
-    train: bool
-    test: bool
-    resume: bool
-    deterministic: bool
+# --- commands on embeddings: conf/transfer.yaml -------------------------------------------------
+
+
+@dataclass(frozen=True)
+class EmbedSettings:
+    hop_s: Positive | None
+    batch_size: Count
+    block_s: Positive
+    device: Literal["auto", "cpu", "cuda"]
+
+
+@dataclass(frozen=True)
+class ClassifySettings:
+    heads: list[str]
+    task: Task
+    folds: Count
+    gap: NotNegative
+    low: Share
+    few_labels: Count
     seed: Seed
-    path: dict
-    data: dict
-    features: dict
-    detection: dict
-    arch: dict
-    trainer: dict
-    callbacks: dict
-    logger: dict
 
 
-# Where the shared groups sit. `_target_` nodes (data, features, arch.model, arch.augmentation)
-# are checked against the signatures of their constructors instead.
-GROUPS: dict[str, type[Any]] = {
-    "path": Paths,
-    "arch": Arch,
-    "arch.episodes": Episodes,
-    "arch.training": Training,
-    "trainer": TrainerSettings,
-    "callbacks": Callbacks,
-    "callbacks.checkpoint": Checkpointing,
-    "callbacks.early_stopping": EarlyStop,
-    "logger": Logger,
-}
+@dataclass(frozen=True)
+class FinetuneSettings:
+    task: Task
+    head: str
+    frozen_epochs: Count
+    epochs: Count
+    unfreeze_every: Count
+    head_learning_rate: Positive
+    learning_rate: Positive
+    block_decay: Positive
+    weight_decay: NotNegative
+    batch_size: Count
+    checkpointing: bool
+    validation_share: Share
+    label_smoothing: Share
+    weights: ClassWeights
+    beta: BelowOne
+    sampling: Sampling
+    rating_loss: Literal["mse", "mae"]
+    seed: Seed
+
+
+@dataclass(frozen=True)
+class VerifySettings:
+    pairs: Count
+    components: Count | None
+    resamples: Annotated[int, Range(at_least=20)]
+    seed: Seed
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    metric: Literal["cosine", "dot", "euclidean"]
+    k: Count
+    approximate: bool
+    neighbour: Count
+    reference: Count
+    context: NotNegative
+    page_mb: Positive
+    seed: Seed
+
+
+@dataclass(frozen=True)
+class ClusterSettings:
+    method: Literal["kmeans", "hdbscan", "both"]
+    k: AtLeastTwo | None
+    max_k: AtLeastTwo
+    min_cluster_size: AtLeastTwo
+    components: Count
+    most: Count
+    seed: Seed
+
+
+@dataclass(frozen=True)
+class MapSettings:
+    method: Literal["pca", "tsne", "umap"]
+    dims: Literal[2, 3]
+    neighbours: Count
+    most: Count
+    tiles: Whole
+    page_mb: Positive
+    seed: Seed
+
+
+@dataclass(frozen=True)
+class LabelSettings:
+    strategy: str
+    retrain_every: Count
+    pool: Count
+    regularisation: Positive
+    components: Count
+    folds: AtLeastTwo
+    suggestions: Count
+    map_points: Count
+    seed: Seed
+
+
+@dataclass(frozen=True)
+class SimulateSettings:
+    strategies: list[str]
+    first: Count
+    step: Count
+    last: Count
+    seeds: Count
+    test_share: Annotated[float, Range(above=0, at_most=0.9)]
+    seconds_per_label: Positive
+    regularisation: Positive
+    components: Count
+
+
+@dataclass(frozen=True)
+class ExplainSettings:
+    method: Literal["occlusion", "gradients"]
+    patch_s: Positive
+    patch_mels: Count
+    steps: Count

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from g5.config.compose import composed
+from g5.config.compose import composed, resolve
 from g5.config.parts import data_of, feature_set_of, front_end_of
-from g5.config.validate import resolve, validate
+from g5.config.validate import validate
 
 
 def _config(overrides: Sequence[str]) -> dict[str, Any]:

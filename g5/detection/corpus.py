@@ -15,6 +15,7 @@ import torch
 from g5.common.errors import UserError
 from g5.common.progress import track
 from g5.config.build import build
+from g5.config.node import Node
 from g5.detection.detector import Detections, Detector
 from g5.detection.embedding.embedder import WindowEmbedder, cores
 from g5.detection.embedding.sound import Sound, Sounds
@@ -59,18 +60,18 @@ def detector_of(
     Raises:
         UserError: a setting fits nothing, or the weights are no numbers.
     """
-    from g5.config.schema import Detection
-    from g5.config.validate import hints_of
+    from g5.config.schema import DetectionSettings
+    from g5.config.settings import hints_of
 
     for name, weight in restored.model.state_dict().items():
         if weight.is_floating_point() and not bool(weight.isfinite().all()):
             raise UserError(
                 f"{restored.path}: its weights hold NaN or infinity ({name}); train anew"
             )
-    shared = hints_of(Detection)
+    shared = hints_of(DetectionSettings)
     node = {key: value for key, value in detection.items() if key not in shared}
     settings = {key: detection[key] for key in shared}
-    scorer = build(node, expect=CurveScorer, where="detection")
+    scorer = build(Node.of(node), expect=CurveScorer, where="detection")
     embedder = WindowEmbedder(
         restored, store_dir, device=device, batch=settings["batch"],
         workers=cores(settings["workers"]), share=settings["share"],

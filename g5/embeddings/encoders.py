@@ -19,6 +19,7 @@ from g5.common.errors import UserError
 from g5.config.build import build, locate, signature_hints
 from g5.config.check import unknown_key
 from g5.config.choices import choices
+from g5.config.node import Node
 from g5.config.nodes import overridden, read_node
 from g5.embeddings.user_classes import import_class
 from g5.embeddings.vectors import EncoderFacts
@@ -291,7 +292,7 @@ def _from_node(name: str, node: dict[str, Any]) -> LoadedEncoder:
     values = {key: node[key] for key in node if key in hints or key not in WRAPPER_KEYS}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
-        module = build({**values, "_target_": node["_target_"]}, expect=nn.Module, where="encoder")
+        module = build(Node(node["_target_"], values), expect=nn.Module, where="encoder")
     return _wrapped(name, module, node, {})
 
 
@@ -333,7 +334,9 @@ def _wrapped(
     front_end: FrontEnd | None = None
     own: Any = getattr(module, "front_end", None)
     if node["front_end"] is not None:
-        front_end = build(node["front_end"], expect=FrontEnd, where="encoder.front_end").eval()
+        front_end = build(
+            Node.of(node["front_end"]), expect=FrontEnd, where="encoder.front_end"
+        ).eval()
     elif isinstance(own, FrontEnd):
         front_end = own
     sr: Any = node["sr"] or _first(module, RATE_ATTRIBUTES) or (front_end.sr if front_end else None)

@@ -13,9 +13,9 @@ import pandas as pd
 from g5.common.atomic import atomic_path
 from g5.common.errors import UserError
 from g5.config.changes import OF_A_RUN
-from g5.config.compose import composed
+from g5.config.compose import composed, resolve
 from g5.config.parts import data_of, feature_set_of, root_of
-from g5.config.validate import resolve, validate
+from g5.config.validate import validate
 from g5.evaluation.episodes.scoring import embed_plan, evaluate_episodes
 from g5.evaluation.figures import capacity_curve
 from g5.evaluation.figures.curves import capacity_told

@@ -13,8 +13,8 @@ from typing import Any
 
 from g5.common.errors import UserError
 from g5.config.changes import OF_A_TEST, differences
-from g5.config.compose import on_checkpoint
 from g5.config.parts import data_of, feature_set_of, log_mel_set_of, root_of
+from g5.config.stored import on_checkpoint
 from g5.config.validate import validate
 from g5.evaluation.episodes.protocol import run_test
 from g5.evaluation.episodes.raw_features import RawStatistics
@@ -101,7 +101,7 @@ def on_checkpoint_of(
     trained = restored.config["arch"]["name"]
     if arch is not None and arch != trained:
         raise UserError(f"{path}: a checkpoint of {trained}, not of {arch}; say arch={trained}")
-    config = on_checkpoint(restored.config, overrides, values or {})
+    config = on_checkpoint(restored.config, overrides, values or {}).plain()
     config |= {"train": False, "test": True, "resume": False}
     config["arch"]["training"]["load_weight_from"] = str(path)
     validate(config)

@@ -13,7 +13,7 @@ from archs.protonet import ProtoNet
 from g5.common.errors import UserError
 from g5.config.build import build
 from g5.config.changes import OF_A_RUN, differences
-from g5.config.compose import completed
+from g5.config.node import Node
 from g5.config.parts import (
     data_of,
     feature_set_of,
@@ -22,6 +22,7 @@ from g5.config.parts import (
     normalize_of,
     root_of,
 )
+from g5.config.stored import completed
 from g5.config.validate import validate
 from g5.evaluation.episodes.calibration import calibrate
 from g5.evaluation.episodes.raw_features import training_statistics
@@ -119,7 +120,9 @@ class Training:
         self.data = data_of(config)
         self.front_end: FrontEnd = front_end_of(config)
         self.normalize: Normalize = normalize_of(config)
-        self.model: ProtoNet = build(config["arch"]["model"], expect=ProtoNet, where="arch.model")
+        self.model: ProtoNet = build(
+            Node.of(config["arch"]["model"]), expect=ProtoNet, where="arch.model"
+        )
         self.augmentation = self._augmentation()
         self.device = device_of(config)
         if config["arch"]["training"]["load_weight_from"]:
@@ -215,7 +218,7 @@ class Training:
         node = self.config["arch"]["augmentation"]
         if node is None:
             return None
-        return build(node, expect=nn.Module, where="arch.augmentation")
+        return build(Node.of(node), expect=nn.Module, where="arch.augmentation")
 
     def _load_weights(self) -> None:
         """Start from a checkpoint's weights (`arch.training.load_weight_from`)."""

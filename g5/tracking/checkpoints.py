@@ -24,7 +24,7 @@ from g5 import __version__
 from g5.common.atomic import atomic_path
 from g5.common.errors import UserError
 from g5.common.revision import git_revision
-from g5.config.old import updated
+from g5.config.stored import updated
 
 FORMAT = 1
 SUFFIX = ".ckpt"

@@ -4,7 +4,9 @@ Shapes: B clips, S samples, M mel bands, T frames, D embedding width.
 """
 
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,9 @@ from torch import Tensor
 from archs.protonet import ProtoNet
 from g5.common.errors import UserError
 from g5.config.build import build
+from g5.config.node import Node
+from g5.config.settings import Settings
+from g5.config.stored import completed
 from g5.tracking.checkpoints import load, load_weights
 from preprocessing.frontend import FrontEnd
 from preprocessing.normalize import Normalize, scalar_stats
@@ -31,6 +36,7 @@ class Restored:
         label_map: the classes of each split, by class id.
         header: all the checkpoint says of itself (`checkpoints.payload`).
         path: the checkpoint.
+        known: classes that the user has named beside it.
     """
 
     model: ProtoNet
@@ -40,6 +46,12 @@ class Restored:
     label_map: dict[str, list[str]]
     header: dict[str, Any]
     path: Path
+    known: frozenset[str] = frozenset()
+
+    @cached_property
+    def settings(self) -> Settings:
+        """`config` as typed objects; what its g5 had not got yet is as it is by default."""
+        return Settings.from_plain(completed(self.config), known=self.known)
 
     @property
     def temperature(self) -> float | None:
@@ -58,8 +70,13 @@ class Restored:
         return self.model(self.normalize(x_B1MT, scalar_stats(x_B1MT)))
 
 
-def restore(path: str | os.PathLike[str]) -> Restored:
+def restore(path: str | os.PathLike[str], *, known: Collection[str] = ()) -> Restored:
     """Rebuild model, front end and normalisation from a checkpoint alone.
+
+    Args:
+        path: the checkpoint.
+        known: classes that the user has named on the command line. Of others that are not g5's
+            nothing is imported.
 
     Raises:
         UserError: if it cannot be read, names a class that is not here, or does not fit its own
@@ -76,8 +93,9 @@ def restore(path: str | os.PathLike[str]) -> Restored:
             )
     config = header["config"]
     try:
-        model = build(config["arch"]["model"], expect=ProtoNet, where="arch.model")
-        front_end = build(header["front_end"], expect=FrontEnd, where="features")
+        named = frozenset(known)
+        model = build(Node.of(config["arch"]["model"], named), expect=ProtoNet, where="arch.model")
+        front_end = build(Node.of(header["front_end"], named), expect=FrontEnd, where="features")
         normalize = Normalize(**header["normalize"])
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
@@ -85,4 +103,4 @@ def restore(path: str | os.PathLike[str]) -> Restored:
     load_weights(normalize, state, "normalize.", path)
     for part in (model, front_end, normalize):
         part.eval()
-    return Restored(model, front_end, normalize, config, header["label_map"], header, path)
+    return Restored(model, front_end, normalize, config, header["label_map"], header, path, named)

@@ -8,9 +8,8 @@ from g5 import __version__
 from g5.common.atomic import atomic_path
 from g5.common.progress import track
 from g5.common.revision import git_revision
-from g5.config.compose import composed
+from g5.config.compose import composed, resolve
 from g5.config.nodes import read_section, refuse_foreign
-from g5.config.validate import resolve
 from g5.embeddings.encoders import load_encoder, save_encoder
 from g5.evaluation.report.per_class import recall_figure, told
 from g5.tracking.folders import RunFolder, claim

@@ -1,7 +1,7 @@
 """Data groups: folders of recordings with annotations on the disk, read into a corpus."""
 
 import os
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -26,11 +26,11 @@ from preprocessing.annotations import (
 )
 from preprocessing.datasets.builder import Draft
 from preprocessing.datasets.splits import FOLD, fold_numbers, read_list, split_hash_of
-from preprocessing.events import ANCHORS, Corpus, Problem
+from preprocessing.events import ANCHORS, Corpus, DataSet, Problem
 from preprocessing.recordings import Listing, base_name, is_audio, walk
 
 
-class _AnnotatedFolders(ABC):
+class _AnnotatedFolders(DataSet):
     """What DCASE and Raven data share: a folder of recordings and tables for each split."""
 
     group: ClassVar[str]
@@ -160,7 +160,7 @@ class RavenData(_AnnotatedFolders):
         return {**rows, "audio": audio}, found
 
 
-class ClipsData:
+class ClipsData(DataSet):
     """Short clips of one label each: class folders, or a CSV ``file,label[,source][,split]``.
 
     Args:

@@ -11,7 +11,6 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 import psutil
@@ -20,11 +19,8 @@ import soundfile
 from g5.common.atomic import atomic_path
 from g5.common.errors import UserError
 from g5.common.progress import track
-from preprocessing.events import ANCHORS
+from preprocessing.events import ANCHORS, Corpus, DataSet
 from preprocessing.synthetic.scenes import SPLITS, SceneSettings, check, make_recording
-
-if TYPE_CHECKING:
-    from preprocessing.events import Corpus
 
 # Part of the settings' hash: raise it when the same settings come to sound different.
 VERSION = 1
@@ -36,7 +32,7 @@ WAV_HEADER_BYTES = 44
 WORTH_A_PROCESS_S = 900.0
 
 
-class ProceduralData:
+class ProceduralData(DataSet):
     """Data group of invented species: makes the recordings that are missing, then reads them.
 
     Args:
@@ -108,7 +104,7 @@ class ProceduralData:
         if len({path.resolve() for path in self.dirs.values()}) < len(self.dirs):
             raise UserError("path.train_dir, eval_dir, test_dir: two of them are one folder")
 
-    def load(self) -> "Corpus":
+    def load(self) -> Corpus:
         """Make what is missing of the sets, then read them.
 
         Raises:

@@ -22,6 +22,7 @@ from archs.v2.arch import ChannelAttention, LearnableDistanceMetric, TemporalAtt
 from g5.common.errors import UserError
 from g5.config.build import build
 from g5.config.choices import CONF
+from g5.config.node import Node
 
 ARCH_YAML = {
     Path(str(item)).stem: Path(str(item))
@@ -48,7 +49,7 @@ def node(arch: str, part: str = "model") -> dict[str, Any]:
 
 def make(arch: str, seed: int = 0, **changes: Any) -> ProtoNet:
     torch.manual_seed(seed)
-    return build(node(arch) | changes, expect=ProtoNet, where="arch.model")
+    return build(Node.of(node(arch) | changes), expect=ProtoNet, where="arch.model")
 
 
 def clips(count: int, bands: int = BANDS, frames: int = FRAMES, seed: int = 0) -> Tensor:

@@ -1,6 +1,7 @@
 """The configuration: composition, schema, and one-line errors that name the key."""
 
-from typing import Annotated, Literal, Optional
+from pathlib import Path
+from typing import Annotated, Any, Literal, Optional
 
 import pytest
 
@@ -8,13 +9,21 @@ from g5.common.errors import UserError
 from g5.config.build import build, locate
 from g5.config.check import Count, Positive, Range, check_value
 from g5.config.choices import choices
-from g5.config.compose import composed, on_checkpoint
+from g5.config.compose import composed, resolve
+from g5.config.node import Node
 from g5.config.overrides import readable
-from g5.config.validate import resolve, validate
+from g5.config.settings import Settings, load, load_node, load_transfer
+from g5.config.stored import classes_named
+from g5.config.stored import on_checkpoint as settings_on_checkpoint
+from g5.config.validate import validate
 
 
 def config(*overrides: str) -> dict:
     return resolve(composed(overrides))
+
+
+def on_checkpoint(*given: Any) -> dict:
+    return settings_on_checkpoint(*given).plain()
 
 
 @pytest.mark.parametrize("group", ["arch", "data", "features", "trainer", "logger", "debug"])
@@ -113,7 +122,7 @@ NODE = {"_target_": f"{__name__}.Thing", "size": 1, "rate": 1, "mode": "a", "man
 
 
 def test_build_checks_the_signature():
-    assert build(NODE, expect=Thing, where="x").given == (1, 1, "a", [1])
+    assert build(Node.of(NODE), expect=Thing, where="x").given == (1, 1, "a", [1])
     for change, words in [
         ({"size": 0}, "x.size: must be at least 1"),
         ({"size": True}, "x.size: must be a whole number"),
@@ -123,16 +132,90 @@ def test_build_checks_the_signature():
         ({"sise": 1}, "x.sise: there is no such key; did you mean x.size"),
     ]:
         with pytest.raises(UserError) as error:
-            build(NODE | change, expect=Thing, where="x")
+            build(Node.of(NODE | change), expect=Thing, where="x")
         assert words in str(error.value)
     with pytest.raises(UserError, match=r"x\.size: missing"):
-        build({k: v for k, v in NODE.items() if k != "size"}, expect=Thing, where="x")
+        build(Node.of({k: v for k, v in NODE.items() if k != "size"}), expect=Thing, where="x")
 
 
 def test_build_refuses_what_is_not_the_expected_kind():
     """A checkpoint's configuration names classes; a stranger's must not name any callable."""
     with pytest.raises(UserError, match="is not a Thing"):
-        build({"_target_": "subprocess.Popen", "args": "true"}, expect=Thing, where="x")
+        build(Node("subprocess.Popen", {"args": "true"}), expect=Thing, where="x")
+
+
+def test_settings_are_objects_and_go_back_to_the_same_mapping():
+    settings = load(["arch=v1", "arch.augmentation=null", "features=pcen", "path.root_dir=."])
+    assert settings.arch.episodes.n_way == 10
+    assert settings.arch.augmentation is None
+    assert settings.features.front_end.target == "preprocessing.frontend.PCEN"
+    assert settings.features.front_end.values["n_mels"] == 128
+    assert "clip_s" not in settings.features.front_end.values
+    assert settings.path.root == Path.cwd()
+    stored = config("arch=v1", "features=pcen")
+    assert settings.plain() == stored
+    assert Settings.from_plain(stored) == settings
+    wider = settings.but({"arch.model.channels": [8, 8], "exp_name": "narrow"})
+    assert wider.arch.model.values["channels"] == [8, 8]
+    assert (wider.exp_name, settings.exp_name) == ("narrow", "v1_run")
+
+
+def test_a_command_refuses_overrides_of_what_it_does_not_read():
+    settings = load_transfer(["embed.hop_s=0.5", "encoder.sr=8000"], reads=("encoder", "embed"))
+    assert (settings.embed.hop_s, settings.classify.folds) == (0.5, 5)
+    with pytest.raises(UserError, match=r"this verb reads embed\.\*"):
+        load_transfer(["head.C=1"], reads=("embed",))
+    with pytest.raises(UserError, match="write key=value"):
+        load_transfer(["fast"], reads=("embed",))
+    with pytest.raises(UserError, match=r"did you mean embed\.hop_s"):
+        load_transfer(["embed.hop=1"], reads=("embed",))
+    with pytest.raises(UserError, match=r"embed\.hop_s: must be above 0"):
+        load_transfer(["embed.hop_s=-1"], reads=("embed",))
+    with pytest.raises(UserError, match=r"this verb reads detection\.\*"):
+        load(["arch.model.dropout=1"], reads=("detection",))
+
+
+def test_a_node_of_its_own():
+    node = load_node("encoder", "mel_cnn", ["encoder.sr=8000", "embed.hop_s=1"])
+    assert node.values["front_end"]["sr"] == 8000
+    said = {"sr": 1, "window_s": 2.0}
+    node = load_node("encoder", "onnx", ["encoder.sr=3", "encoder.path=Tür (1).onnx"], beside=said)
+    assert [node.values[key] for key in ("sr", "window_s", "path")] == [3, 2.0, "Tür (1).onnx"]
+    assert load_node("encoder", "custom", ["encoder.width=8"], free=True).values["width"] == 8
+    for free in (["encoder.width=8"], ["head.C=1"]):
+        group = free[0].partition(".")[0]
+        name = {"encoder": "mel_cnn", "head": "knn"}[group]
+        with pytest.raises(UserError, match="no such key"):
+            load_node(group, name, free)
+    with pytest.raises(UserError, match="head: there is no tre; choose one of"):
+        load_node("head", "tre")
+
+
+def test_nothing_of_a_class_that_a_file_names_is_imported(tmp_path, monkeypatch):
+    (tmp_path / "stranger.py").write_text("raise SystemExit('imported')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    stored = config("arch=v1")
+    stored["arch"]["model"]["_target_"] = "stranger.Net"
+    settings = on_stored(stored)
+    with pytest.raises(UserError, match=r"say arch\.model\._target_=stranger\.Net"):
+        build(settings.arch.model, expect=Thing, where="arch.model")
+    (tmp_path / "stranger.py").write_text("class Net:\n    pass\n")
+    named = on_stored(stored, "arch.model._target_=stranger.Net")
+    with pytest.raises(UserError, match="is not a Thing"):
+        build(named.arch.model, expect=Thing, where="arch.model")
+    with pytest.raises(UserError, match="fixed by the checkpoint"):
+        on_stored(stored, "arch.model._target_=stranger.Other")
+    assert classes_named(["a.b._target_=x.Y", "seed=1"]) == ["x.Y"]
+
+
+def on_stored(stored: dict, *overrides: str) -> Settings:
+    return settings_on_checkpoint(stored, list(overrides), {})
+
+
+def test_a_stored_text_reads_no_environment(monkeypatch):
+    monkeypatch.setenv("G5_SECRET", "secret")
+    for text in ("${oc.env:G5_SECRET}", "\\${oc.env:G5_SECRET}", "a\\\\${seed}"):
+        assert on_stored(config() | {"name": text}).name == text
 
 
 def test_unions_and_ranges():

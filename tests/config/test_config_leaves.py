@@ -43,9 +43,10 @@ from archs.protonet import ProtoNet
 from archs.train import launch
 from g5.config.build import build, locate, signature_hints
 from g5.config.choices import choices
-from g5.config.compose import composed
+from g5.config.compose import composed, resolve
+from g5.config.node import Node
 from g5.config.parts import data_of, feature_set_of, front_end_of, normalize_of
-from g5.config.validate import resolve, validate
+from g5.config.validate import validate
 from g5.tracking.folders import RunFolder
 from g5.tracking.mlflow_logger import MLflowLogger
 from g5.tracking.restore import restore
@@ -752,8 +753,8 @@ def see_target(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) ->
         type(data_of(config)).__name__,
         type(front_end_of(config)).__name__,
         locate(config["detection"]["_target_"], "detection").__name__,
-        type(build(config["arch"]["model"], expect=ProtoNet, where="arch.model")).__name__,
-        augmentation and type(build(augmentation, expect=nn.Module, where="")).__name__,
+        type(build(Node.of(config["arch"]["model"]), expect=ProtoNet, where="arch.model")).__name__,
+        augmentation and type(build(Node.of(augmentation), expect=nn.Module, where="")).__name__,
     )
 
 

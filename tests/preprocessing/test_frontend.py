@@ -12,6 +12,7 @@ import torch
 from g5.common.errors import UserError
 from g5.config.build import build
 from g5.config.compose import composed
+from g5.config.node import Node
 from preprocessing.frontend import PCEN, FrontEnd, LogMel, decay_matrix, smooth
 from preprocessing.mel import mel_basis
 
@@ -265,7 +266,7 @@ def test_gradients_are_those_of_finite_differences(make, shape):
 @pytest.mark.parametrize("make", [log_mel, pcen])
 def test_settings_rebuild_it(make):
     frontend = make()
-    again = build(frontend.settings(), expect=FrontEnd, where="features")
+    again = build(Node.of(frontend.settings()), expect=FrontEnd, where="features")
     assert again.settings() == frontend.settings()
     assert frontend.settings()["_target_"] == f"preprocessing.frontend.{type(frontend).__name__}"
     x = torch.from_numpy(signal("noise", 0.5))

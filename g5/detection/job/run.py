@@ -12,10 +12,10 @@ import pandas as pd
 from g5.common.atomic import atomic_path, disk_errors
 from g5.common.errors import DiskError, UserError
 from g5.common.progress import track
-from g5.config.compose import composed
-from g5.config.old import first_name
+from g5.config.compose import composed, resolve
 from g5.config.parts import root_of
-from g5.config.validate import resolve, validate
+from g5.config.stored import first_name
+from g5.config.validate import validate
 from g5.detection.corpus import detector_of
 from g5.detection.detector import Detections, without_rivals
 from g5.detection.embedding.sound import SilentRecording, Sound

@@ -18,6 +18,7 @@ from archs.blocks import last_block
 from archs.prototypes import prototypes
 from g5.common.threads import torch_threads
 from g5.config.build import build
+from g5.config.node import NONE_NAMED, Node
 from g5.detection.embedding.embedder import WindowEmbedder
 from g5.training.fit import StepBudget, fit, seeded
 
@@ -44,7 +45,11 @@ def finetuned(
     model = copy.deepcopy(restored.model).requires_grad_(False).eval()
     block = nn.ModuleList(last_block(model.encoder)).requires_grad_(True)
     node = restored.config["arch"].get("augmentation")
-    augment = None if node is None else build(node, expect=nn.Module, where="arch.augmentation")
+    augment = (
+        None
+        if node is None
+        else build(Node.of(node, NONE_NAMED), expect=nn.Module, where="arch.augmentation")
+    )
     classes = [shots_P1MT, *(negatives_G1MT[cluster_G == c] for c in cluster_G.unique())]
     label_B = torch.arange(2 * len(classes)).repeat_interleave(DRAWN)
     optimizer = torch.optim.AdamW(block.parameters(), lr=rate, weight_decay=0.0)

@@ -1,0 +1,315 @@
+"""The configuration as typed objects: composed by Hydra, checked, and built once.
+
+settings = load(["arch=v1", "arch.episodes.n_way=5"])
+settings.arch.episodes.n_way
+"""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self, TypeVar
+
+from g5.common.errors import UserError
+from g5.config.build import check_node
+from g5.config.check import Seed, check_keys, check_value
+from g5.config.node import Node
+from g5.config.schema import (
+    ArchSettings,
+    CallbackSettings,
+    ClassifySettings,
+    ClusterSettings,
+    DetectionSettings,
+    EmbedSettings,
+    ExplainSettings,
+    FeatureSettings,
+    FinetuneSettings,
+    LabelSettings,
+    LoggerSettings,
+    MapSettings,
+    PathSettings,
+    SearchSettings,
+    SimulateSettings,
+    TrainerSettings,
+    VerifySettings,
+)
+
+Group = TypeVar("Group")
+
+
+@dataclass(frozen=True)
+class _Tree:
+    """A whole configuration; its groups are the dataclasses of `g5.config.schema`."""
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any], *, known: Collection[str] | None = ()) -> Self:
+        """The objects of a resolved configuration that came in a file; imports nothing.
+
+        Args:
+            plain: every key of `conf/`, as a checkpoint stores it (`g5.config.stored.completed`).
+            known: classes that the user has named on the command line. Of a node of another class
+                that is not g5's, `build` says so and imports nothing. None: the user wrote it all.
+
+        Raises:
+            UserError: naming the first key that is unknown, missing, of a wrong type or out of its
+                range, and what would fit.
+        """
+        return _built(cls, plain, "", None if known is None else frozenset(known))
+
+    def plain(self) -> dict[str, Any]:
+        """Plain containers, as checkpoints, `config.yaml` and MLflow hold them."""
+        return plain_of(self)
+
+    def but(self, changes: Mapping[str, Any]) -> Self:
+        """A copy with other values, by dotted key: ``{"arch.training.max_epochs": 3}``."""
+        changed = self
+        for key, value in changes.items():
+            changed = _changed(changed, key.split("."), value)
+        return changed
+
+    def nodes(self) -> Iterator[tuple[str, Node, type | None]]:
+        """Every `_target_` group with its dotted key, and the group it is spread in, if any."""
+        yield from _nodes(self, "")
+
+
+@dataclass(frozen=True)
+class Settings(_Tree):
+    """What a run is: `conf/config.yaml`."""
+
+    name: str
+    exp_name: str
+    train: bool
+    test: bool
+    resume: bool
+    deterministic: bool
+    seed: Seed
+    path: PathSettings
+    data: Node
+    features: FeatureSettings
+    detection: DetectionSettings
+    arch: ArchSettings
+    trainer: TrainerSettings
+    callbacks: CallbackSettings
+    logger: LoggerSettings
+
+
+@dataclass(frozen=True)
+class TransferSettings(_Tree):
+    """What commands on embeddings read: `conf/transfer.yaml`."""
+
+    path: PathSettings
+    logger: LoggerSettings
+    embed: EmbedSettings
+    classify: ClassifySettings
+    finetune: FinetuneSettings
+    verify: VerifySettings
+    search: SearchSettings
+    cluster: ClusterSettings
+    map: MapSettings
+    label: LabelSettings
+    simulate: SimulateSettings
+    explain: ExplainSettings
+
+
+def load(overrides: Sequence[str] = (), *, reads: Collection[str] | None = None) -> Settings:
+    """`conf/config.yaml` with ``overrides`` on top, checked.
+
+    Args:
+        overrides: ``key=value`` and ``group=choice``, in Hydra's grammar.
+        reads: groups that the command reads; overrides of others are refused. None: all.
+
+    Raises:
+        UserError: for an override that cannot be read or is refused, or a value that does not fit.
+    """
+    from g5.config.compose import composed, resolve
+
+    _refuse_foreign(overrides, reads)
+    return checked(resolve(composed(overrides)))
+
+
+def load_transfer(overrides: Sequence[str] = (), *, reads: Collection[str]) -> TransferSettings:
+    """`conf/transfer.yaml` with ``overrides`` on top, checked; as `load`.
+
+    ``reads`` may name ``encoder`` and ``head``, too: `load_node` reads those.
+    """
+    from g5.config.compose import composed, resolve
+
+    _refuse_foreign(overrides, reads)
+    own = [text for text in overrides if group_of(text) not in ("encoder", "head")]
+    plain = resolve(composed(own, "transfer"))
+    return TransferSettings.from_plain(plain, known=None)
+
+
+def load_node(
+    group: str,
+    name: str,
+    overrides: Sequence[str] = (),
+    *,
+    free: bool = False,
+    beside: Mapping[str, Any] | None = None,
+) -> Node:
+    """`conf/<group>/<name>.yaml` with ``<group>.key=value`` on top; its class is not looked at.
+
+    Args:
+        group: ``encoder`` or ``head``.
+        name: a file of the group, without the suffix.
+        overrides: those of other groups are passed over.
+        free: keys that the YAML does not have are taken, too.
+        beside: what a file of the user's says of some keys; overrides go on top of it.
+
+    Raises:
+        UserError: there is no such file, or a key it does not have.
+    """
+    from g5.config.choices import choices
+    from g5.config.compose import composed, resolve
+
+    if name not in (known := choices(group)):
+        raise UserError(f"{group}: there is no {name}; choose one of {', '.join(known)}")
+    own = [text for text in overrides if group_of(text) == group]
+    if free:
+        own = ["++" + text.lstrip("+") for text in own]
+    plain = resolve(composed(own, f"{group}/{name}"), missing=True)[group]
+    typed = {text.partition("=")[0].partition(".")[2] for text in own}
+    plain |= {key: value for key, value in (beside or {}).items() if key not in typed}
+    return Node.of(plain)
+
+
+def checked(plain: Mapping[str, Any]) -> Settings:
+    """The settings of a resolved configuration that the user wrote; every key is checked.
+
+    Raises:
+        UserError: naming the first key that is unknown, missing, of a wrong type, out of its range
+            or at odds with another, and what would fit.
+    """
+    settings = Settings.from_plain(plain, known=None)
+    check_settings(settings)
+    return settings
+
+
+def check_settings(settings: Settings) -> None:
+    """Every node against its class's constructor, and what no single key can know."""
+    for where, node, spread_in in settings.nodes():
+        check_node(node, where, beside=hints_of(spread_in) if spread_in else ())
+    _check_across(settings)
+
+
+def _check_across(settings: Settings) -> None:
+    training = settings.arch.training
+    if settings.arch.episodes.n_way < 2:
+        raise UserError("arch.episodes.n_way: must be at least 2: with one class all are right")
+    if settings.features.max_clip_s < settings.features.min_clip_s:
+        raise UserError("features.max_clip_s: must be at least features.min_clip_s")
+    if training.scheduler == "plateau" and training.scheduler_gamma >= 1:
+        raise UserError("arch.training.scheduler_gamma: must be below 1 for scheduler=plateau")
+    if training.pretrain_loss == "supcon" and training.pretrain_mixup:
+        raise UserError("arch.training.pretrain_mixup: only for pretrain_loss=classes; set it to 0")
+    if not settings.train and not settings.test:
+        raise UserError("train, test: both are false, so there is nothing to do")
+    if not settings.train and not training.load_weight_from:
+        raise UserError(
+            "arch.training.load_weight_from: name a checkpoint; with train=false there is no other"
+        )
+    if settings.resume and not settings.train:
+        raise UserError("resume: only a training run can be resumed; leave train=false away")
+
+
+def group_of(override: str) -> str:
+    """The group that an override is of: ``+embed.hop_s=1`` is of ``embed``."""
+    return override.partition("=")[0].partition(".")[0].lstrip("+")
+
+
+def _refuse_foreign(overrides: Sequence[str], reads: Collection[str] | None) -> None:
+    for override in overrides:
+        if "=" not in override:
+            raise UserError(f"{override}: is no override; write key=value")
+        if reads is not None and group_of(override) not in reads:
+            raise UserError(
+                f"{override}: this verb reads {', '.join(f'{name}.*' for name in reads)}"
+            )
+
+
+# --- mappings and objects -----------------------------------------------------------------------
+
+
+def hints_of(schema: type) -> dict[str, Any]:
+    """Field names and types of a dataclass; its spread node left out."""
+    hints = typing.get_type_hints(schema, include_extras=True)
+    return {f.name: hints[f.name] for f in dataclasses.fields(schema) if not _is_spread(f)}
+
+
+def _is_spread(field: dataclasses.Field) -> bool:
+    return bool(field.metadata.get("spread"))
+
+
+def _built(schema: type[Group], plain: Any, where: str, known: frozenset[str] | None) -> Group:
+    """A dataclass of the schema from the mapping of its group."""
+    if not isinstance(plain, Mapping):
+        raise UserError(f"{where}: must be a group of keys, not {plain!r}")
+    hints, values = hints_of(schema), {}
+    own = plain
+    for field in dataclasses.fields(typing.cast("Any", schema)):
+        if _is_spread(field):
+            rest = {key: value for key, value in plain.items() if key not in hints}
+            values[field.name] = _node(rest, where, known)
+            own = {key: value for key, value in plain.items() if key in hints}
+    check_keys(list(own), list(hints), where)
+    for key, hint in hints.items():
+        at = f"{where}.{key}" if where else key
+        if dataclasses.is_dataclass(hint) and hint is not Node:
+            values[key] = _built(typing.cast("type", hint), own[key], at, known)
+        elif Node in _options(hint):
+            optional = type(None) in _options(hint)
+            values[key] = None if optional and own[key] is None else _node(own[key], at, known)
+        else:
+            check_value(own[key], hint, at)
+            values[key] = own[key]
+    return schema(**values)
+
+
+def _options(hint: Any) -> tuple[Any, ...]:
+    is_union = typing.get_origin(hint) in (typing.Union, types.UnionType)
+    return typing.get_args(hint) if is_union else (hint,)
+
+
+def _node(plain: Any, where: str, known: frozenset[str] | None) -> Node:
+    if not isinstance(plain, Mapping):
+        raise UserError(f"{where}: must be a group of keys, not {plain!r}")
+    if "_target_" not in plain:
+        raise UserError(f"{where}._target_: missing; it names the class this group configures")
+    return Node.of(plain, known)
+
+
+def _changed(group: Any, path: Sequence[str], value: Any) -> Any:
+    first, *rest = path
+    if isinstance(group, Node):
+        assert first in group.values, path
+        assert not rest, path
+        return dataclasses.replace(group, values={**group.values, first: value})
+    if rest:
+        value = _changed(getattr(group, first), rest, value)
+    return dataclasses.replace(group, **{first: value})
+
+
+def _nodes(group: Any, where: str) -> Iterator[tuple[str, Node, type | None]]:
+    for field in dataclasses.fields(group):
+        value = getattr(group, field.name)
+        at = f"{where}.{field.name}" if where else field.name
+        if isinstance(value, Node):
+            yield (where, value, type(group)) if _is_spread(field) else (at, value, None)
+        elif dataclasses.is_dataclass(value):
+            yield from _nodes(value, at)
+
+
+def plain_of(group: Any) -> dict[str, Any]:
+    """The mapping of a dataclass of the schema."""
+    plain: dict[str, Any] = {}
+    for field in dataclasses.fields(group):
+        value = getattr(group, field.name)
+        if _is_spread(field):
+            plain |= value.plain()
+        elif isinstance(value, Node):
+            plain[field.name] = value.plain()
+        else:
+            plain[field.name] = plain_of(value) if dataclasses.is_dataclass(value) else value
+    return plain
