@@ -5,7 +5,7 @@ from torch import nn
 
 
 class Good(nn.Module):
-    """Keeps every promise; says its width by a method."""
+    """Passes every contract check; says its width by a method."""
 
     sample_rate = 8000
     window_s = 0.5

@@ -23,18 +23,17 @@ from experiments.v2_vs_v1.worlds import settings_of_training, voices, write
 from g5.common.revision import git_revision
 from g5.config.compose import composed, resolve
 from g5.config.parts import root_of
-from g5.embeddings.whitening import Whitening
+from g5.embeddings.whitening import Whitening, unit_vectors
 from g5.evaluation.intervals import Interval
 from g5.transfer.explore.verification import Pairs, verification, verification_pairs
 from g5.transfer.labelling.commands import curve_text
 from g5.transfer.labelling.simulate import (
-    Material,
+    LabelledVectors,
     curve_table,
     labels_needed,
     seed_interval,
     simulate,
 )
-from g5.transfer.labelling.strategies import unit
 from g5.transfer.settings import Simulate, section
 
 ROUNDS = range(60, 601, 30)
@@ -113,7 +112,7 @@ def played(
     files = table["file"].to_numpy().astype(str)
     z_ND = joined(sets, names, settings["components"])
     return simulate(
-        Material(z_ND, table["label"].to_numpy().astype(str), files),
+        LabelledVectors(z_ND, table["label"].to_numpy().astype(str), files),
         strategies=["random", *strategies], rounds=list(ROUNDS), seeds=seeds,
         test_share=settings["test_share"], seconds_per_label=settings["seconds_per_label"],
         regularisation=settings["regularisation"],
@@ -144,7 +143,7 @@ def speakers(sets: Mapping[str, Embedded | None], together: Sequence[str], compo
             plain = white
         else:
             white = Whitening(one.examples.x_ND, components)(one.examples.x_ND)
-            plain = unit(one.examples.x_ND)
+            plain = unit_vectors(one.examples.x_ND)
         rates = [verification(z, pairs, seed=0) for pairs in both for z in (plain, white)]
         print(f"| {name} | {' | '.join(map(_percent, rates))} |", flush=True)
 

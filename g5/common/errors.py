@@ -10,3 +10,8 @@ class UserError(ValueError):
 
 class DiskError(UserError):
     """The disk fails: no fault of what was being worked on, and there is no going on."""
+
+
+def brief(error: BaseException, most: int = 200) -> str:
+    """What an error of somebody else's code says, as one line of at most so many characters."""
+    return (" ".join(str(error).split()) or type(error).__name__)[:most]

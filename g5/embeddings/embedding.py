@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from g5.common.device import torch_device
 from g5.common.errors import UserError
 from g5.common.progress import track
 from g5.common.threads import torch_threads
@@ -30,13 +31,13 @@ from preprocessing.recordings import is_audio, walk
 AHEAD = 3
 STRETCH_BATCH = 16
 # A recording, its name in the store and its key.
-Entry = tuple[Path, str, str]
+KeyedRecording = tuple[Path, str, str]
 # What recorders put into file names: 20240501_053000, 2024-05-01.
 DATE = re.compile(r"(?<!\d)((?:19|20)\d\d)[-_]?(0[1-9]|1[0-2])[-_]?(0[1-9]|[12]\d|3[01])(?!\d)")
 
 
 @dataclass
-class Part:
+class EmbeddedBatch:
     """Vectors (B, D) of a batch of windows and their times (B,)."""
 
     vectors: np.ndarray
@@ -100,7 +101,7 @@ def embed_recordings(
     Returns:
         How many recordings were added, and a line for each that could not be.
     """
-    device = device_of(settings.device)
+    device = torch_device(settings.device, "embed.device")
     encoder.to(device)
     windows = Windows(
         encoder, hop_s=settings.hop_s, batch_size=settings.batch_size, block_s=settings.block_s
@@ -109,7 +110,7 @@ def embed_recordings(
     todo, total = _counted(todo, windows, problems)
     added = 0
     with store.writer() as writer:
-        parts: list[Part] = []
+        parts: list[EmbeddedBatch] = []
         stream = _embedded_in_order(encoder, windows, todo, device)
         for (_, name, key), part in track(stream, total=total, label="embedding", unit="batches"):
             if isinstance(part, UserError):
@@ -148,13 +149,6 @@ def embed_stretch(
     ).mean(axis=0)
 
 
-def device_of(name: str) -> torch.device:
-    """``auto`` is CUDA where there is one."""
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UserError("embed.device=cuda: there is no CUDA device; use auto or cpu")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
-
-
 def date_of(file: str) -> str:
     """The date in a file name, as 2024-05-01; "" where there is none."""
     found = DATE.search(Path(file).stem)
@@ -168,8 +162,8 @@ def source_of(file: str) -> str:
 
 
 def _embedded_in_order(
-    encoder: LoadedEncoder, windows: Windows, todo: Sequence[Entry], device: torch.device
-) -> Iterator[tuple[Entry, Part | UserError]]:
+    encoder: LoadedEncoder, windows: Windows, todo: Sequence[KeyedRecording], device: torch.device
+) -> Iterator[tuple[KeyedRecording, EmbeddedBatch | UserError]]:
     """The vectors of every batch, in order; what is wrong with a recording in its place.
 
     This thread decodes, and others run the encoder. On a CPU as many as torch has threads, with
@@ -179,7 +173,7 @@ def _embedded_in_order(
     threads = torch.get_num_threads()
     workers = threads if encoder.kind == "checkpoint" and device.type == "cpu" else 1
     each = threads // workers
-    waiting: deque[tuple[Entry, Batch | UserError, Future[np.ndarray] | None]] = deque()
+    waiting: deque[tuple[KeyedRecording, Batch | UserError, Future[np.ndarray] | None]] = deque()
     pool = ThreadPoolExecutor(workers, "embedding", torch.set_num_threads, (each,))
     with torch_threads(1):
         try:
@@ -196,7 +190,9 @@ def _embedded_in_order(
             pool.shutdown(cancel_futures=True)
 
 
-def _batches(windows: Windows, todo: Sequence[Entry]) -> Iterator[tuple[Entry, Batch | UserError]]:
+def _batches(
+    windows: Windows, todo: Sequence[KeyedRecording]
+) -> Iterator[tuple[KeyedRecording, Batch | UserError]]:
     for entry in todo:
         try:
             for batch in windows.batches(entry[0]):
@@ -206,12 +202,12 @@ def _batches(windows: Windows, todo: Sequence[Entry]) -> Iterator[tuple[Entry, B
 
 
 def _settled(
-    entry: Entry, batch: Batch | UserError, job: "Future[np.ndarray] | None"
-) -> tuple[Entry, Part | UserError]:
+    entry: KeyedRecording, batch: Batch | UserError, job: "Future[np.ndarray] | None"
+) -> tuple[KeyedRecording, EmbeddedBatch | UserError]:
     if isinstance(batch, UserError):
         return entry, batch
     assert job is not None
-    return entry, Part(job.result(), batch.start_s, batch.end_s, batch.last)
+    return entry, EmbeddedBatch(job.result(), batch.start_s, batch.end_s, batch.last)
 
 
 def _embedded(
@@ -226,7 +222,7 @@ def _embedded(
         return encoder.embed_inputs(x).cpu().numpy()
 
 
-def _index(name: str, parts: Sequence[Part]) -> dict[str, Any]:
+def _index(name: str, parts: Sequence[EmbeddedBatch]) -> dict[str, Any]:
     """The columns of a recording's vectors."""
     rows = sum(len(part.start_s) for part in parts)
     texts = {"file": name, "source": source_of(name), "date": date_of(name)}
@@ -238,8 +234,8 @@ def _index(name: str, parts: Sequence[Part]) -> dict[str, Any]:
 
 
 def _counted(
-    todo: Sequence[Entry], windows: Windows, problems: list[str]
-) -> tuple[list[Entry], int]:
+    todo: Sequence[KeyedRecording], windows: Windows, problems: list[str]
+) -> tuple[list[KeyedRecording], int]:
     """Recordings that can be opened, and how many batches they make."""
     readable, total = [], 0
     for entry in todo:
@@ -253,7 +249,7 @@ def _counted(
 
 def _missing(
     store: VectorStore, files: Sequence[Path], root: Path
-) -> tuple[list[Entry], list[str]]:
+) -> tuple[list[KeyedRecording], list[str]]:
     """Recordings that the store lacks, each with its name there and its key."""
     known = {name.partition(":")[2]: name for name in store.keys}
     todo, problems = [], []

@@ -3,9 +3,7 @@
 Shapes: B windows, S samples, M mel bands, T frames, D embedding width.
 """
 
-import hashlib
 import inspect
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,12 +13,13 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from g5.common.errors import UserError
+from g5.common.errors import UserError, brief
 from g5.config.build import build, locate, signature_hints
 from g5.config.check import unknown_key
 from g5.config.choices import choices
 from g5.config.node import Node
 from g5.config.nodes import overridden, read_node
+from g5.embeddings.identity import encoder_hash
 from g5.embeddings.user_classes import import_class
 from g5.embeddings.vectors import EncoderFacts
 from preprocessing.frontend import FrontEnd
@@ -84,20 +83,13 @@ class LoadedEncoder:
         )
 
     def hash(self) -> str:
-        """Of the weights and of what else its numbers depend on; 16 hex digits."""
-        digest = hashlib.sha256()
-        if self.kind == "onnx":
-            digest.update(Path(self.node["path"]).read_bytes())
+        """Of the weights and of what else its numbers depend on (`encoder_hash`)."""
         known = {key: value for key, value in self.node.items() if key != "path"}
-        digest.update(json.dumps(known, sort_keys=True, default=str).encode())
         states = [self.module.state_dict()]
         if self.normalize is not None:
             states.append(self.normalize.state_dict())
-        for state in states:
-            for key, value in state.items():
-                digest.update(key.encode())
-                digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-        return digest.hexdigest()[:16]
+        content = Path(self.node["path"]).read_bytes() if self.kind == "onnx" else b""
+        return encoder_hash(known, states, content=content)
 
     def inputs(self, wave_BS: Tensor) -> Tensor:
         """What the module takes of waveforms, each normalised as a recording of its own."""
@@ -125,7 +117,7 @@ class LoadedEncoder:
         except Exception as error:
             raise UserError(
                 f"{self.name}: raises {type(error).__name__} on input {tuple(x.shape)}: "
-                f"{' '.join(str(error).split())[:200]}; try g5 encoders check {self.name}"
+                f"{brief(error)}; try g5 encoders check {self.name}"
             ) from error
         if not isinstance(z_BD, Tensor) or z_BD.shape != (len(x), self.embedding_dim):
             got = tuple(z_BD.shape) if isinstance(z_BD, Tensor) else type(z_BD).__name__
@@ -322,7 +314,7 @@ def _from_class(dotted: str, node: dict[str, Any]) -> LoadedEncoder:
             module = cls(**values)
     except Exception as error:
         raise UserError(
-            f"{dotted}: cannot be made ({type(error).__name__}: {' '.join(str(error).split())}); "
+            f"{dotted}: cannot be made ({type(error).__name__}: {brief(error)}); "
             "its arguments are set by encoder.NAME=VALUE"
         ) from error
     return _wrapped(dotted, module, node, {"sr": 22050, "window_s": 1.0})

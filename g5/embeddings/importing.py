@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from g5.common.errors import UserError
+from g5.common.errors import UserError, brief
 from g5.embeddings.hoplite import read_hoplite
 from g5.embeddings.vectors import INDEX_COLUMNS, VectorStore, complete_index
 from g5.web.journal import clip_of
@@ -169,7 +169,7 @@ def _text(path: Path) -> Imported:
     try:
         frame = pd.read_csv(path, sep=None, engine="python", encoding="utf-8-sig")
     except (ValueError, csv.Error, pd.errors.ParserError) as error:
-        raise UserError(f"{path}: is no table ({' '.join(str(error).split())})") from error
+        raise UserError(f"{path}: is no table ({brief(error)})") from error
     return _from_frame(path, frame)
 
 
@@ -309,7 +309,7 @@ def _npy(path: Path, table: Path | None) -> Imported:
         try:
             frame = pd.read_csv(table, sep=None, engine="python", encoding="utf-8-sig")
         except (OSError, ValueError, csv.Error, pd.errors.ParserError) as error:
-            raise UserError(f"{table}: is no table ({' '.join(str(error).split())})") from error
+            raise UserError(f"{table}: is no table ({brief(error)})") from error
     return Imported(x, _index(table, frame))
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from archs.protonet import Encoder
-from g5.common.errors import UserError
+from g5.common.errors import UserError, brief
 
 RATE_NAMES = ("sample_rate", "sample_rate_hz", "sr", "rate_hz")
 WINDOW_NAMES = ("window_s", "window_seconds", "duration_s")
@@ -109,7 +109,7 @@ class OnnxEncoder(Encoder):
             return self(trial).shape[1]
         except Exception as error:
             raise UserError(
-                f"{self.path}: fails on a second of silence ({_short(error)})"
+                f"{self.path}: fails on a second of silence ({brief(error)})"
             ) from error
 
 
@@ -125,7 +125,7 @@ def _session(path: Path) -> Any:
             str(path), options, providers=onnxruntime.get_available_providers()
         )
     except Exception as error:
-        raise UserError(f"{path}: cannot be read as an ONNX model ({_short(error)})") from error
+        raise UserError(f"{path}: cannot be read as an ONNX model ({brief(error)})") from error
 
 
 def _number(meta: dict[str, str], names: tuple[str, ...]) -> float | None:
@@ -142,7 +142,3 @@ def _fitted(x_BS: np.ndarray, samples: int) -> np.ndarray:
     """Cut, or pad with silence, to the length the file demands."""
     short = samples - x_BS.shape[1]
     return np.pad(x_BS, ((0, 0), (0, short))) if short > 0 else x_BS[:, :samples]
-
-
-def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

@@ -1,4 +1,4 @@
-"""Vectors whitened by their principal components, learned without labels.
+"""Vectors at unit length, and whitened by their principal components, learned without labels.
 
 Shapes: N vectors to learn from, U vectors, D their width.
 """
@@ -6,7 +6,14 @@ Shapes: N vectors to learn from, U vectors, D their width.
 import numpy as np
 import torch
 
+from archs.prototypes import unit
+
 VECTORS_PER_COMPONENT = 10
+
+
+def unit_vectors(x_ND: np.ndarray) -> np.ndarray:
+    """Vectors at unit length, fp32."""
+    return unit(torch.from_numpy(np.array(x_ND, np.float32))).numpy()
 
 
 class Whitening:
@@ -37,4 +44,4 @@ class Whitening:
     def __call__(self, x_UD: np.ndarray) -> np.ndarray:
         """(U, D) to (U, components), fp32, of unit length."""
         x = torch.from_numpy(np.array(x_UD, np.float32))
-        return torch.nn.functional.normalize((x - self._mean) @ self._matrix, dim=1).numpy()
+        return unit((x - self._mean) @ self._matrix).numpy()

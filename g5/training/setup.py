@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from g5.common.errors import UserError
+from g5.common.device import torch_device
 from g5.common.seeds import seed_all
 
 
@@ -22,8 +22,7 @@ def prepare_torch(config: Mapping[str, Any]) -> None:
 
 def check_device(config: Mapping[str, Any]) -> None:
     """Raise `UserError` where the configuration asks for a GPU that is not there."""
-    if config["trainer"]["accelerator"] == "gpu" and not torch.cuda.is_available():
-        raise UserError("trainer.accelerator=gpu: there is no CUDA device; use trainer=auto or cpu")
+    torch_device(config["trainer"]["accelerator"], "trainer.accelerator")
 
 
 def set_matmul_precision(config: Mapping[str, Any]) -> None:
@@ -47,8 +46,7 @@ def quiet() -> None:
 
 def device_of(config: Mapping[str, Any]) -> torch.device:
     """Where the trainer will work: CUDA where there is one and the configuration allows it."""
-    cuda = torch.cuda.is_available() and config["trainer"]["accelerator"] != "cpu"
-    return torch.device("cuda" if cuda else "cpu")
+    return torch_device("cpu" if config["trainer"]["accelerator"] == "cpu" else "auto", "trainer")
 
 
 def precision_of(config: Mapping[str, Any]) -> str:

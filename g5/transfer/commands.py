@@ -16,7 +16,7 @@ from g5.embeddings.encoders import load_encoder
 from g5.embeddings.vectors import VectorStore
 from g5.evaluation.report.per_class import recall_figure, told
 from g5.transfer.heads.compare import ClassifySettings, compare, folds_of, notes, table
-from g5.transfer.heads.imbalance import effect_of_remedies
+from g5.transfer.heads.imbalance import effect_of_strategies
 from g5.transfer.heads.saved import SUFFIX, SavedHead, fit_head, load_head, make_head, save_head
 from g5.transfer.labels import examples, read_labels
 
@@ -31,7 +31,7 @@ def classify(
 ) -> Path:
     """Compare heads on stores by cross-validation, print the table, save the best head.
 
-    With ``balance`` show, too, what every remedy for imbalance does to each class under it.
+    With ``balance`` show, too, what every strategy against class imbalance does to each class.
     """
     refuse_foreign(overrides, ("classify", "head"))
     settings = ClassifySettings(**read_section("classify", ClassifySettings, overrides))
@@ -77,13 +77,13 @@ def classify(
     if len(rows) > 1:
         print(f"(the best of {len(rows)} on the same folds: its score flatters it a little)")
     if balance:
-        effect = effect_of_remedies(best.head, one, folds, overrides, seed=settings.seed)
+        effect = effect_of_strategies(best.head, one, folds, overrides, seed=settings.seed)
         _show_balance(effect, f"{best.head} on {best.store}", path)
     return path
 
 
 def _show_balance(effect: pd.DataFrame, what: str, head_path: Path) -> None:
-    """Recall of each class under each remedy: printed, as a CSV and as a figure."""
+    """Recall of each class under each strategy: printed, as a CSV and as a figure."""
     title = f"What helps rare classes: {what}"
     print(f"\n{title}\nrecall of each class over the folds, the rarest first\n\n{told(effect)}\n")
     table, figure = (head_path.with_suffix(f".balance{suffix}") for suffix in (".csv", ".png"))

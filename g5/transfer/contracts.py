@@ -1,4 +1,4 @@
-"""An encoder's and a head's promises, each checked with words of its own.
+"""Contract checks of an encoder and of a head, each with words of its own.
 
 Shapes: B windows, S samples, D embedding width.
 """
@@ -14,34 +14,34 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from archs.blocks import blocks_of
-from g5.common.errors import UserError
+from g5.common.errors import UserError, brief
 from g5.embeddings.encoders import LoadedEncoder
 from g5.embeddings.user_classes import build_head
 
 BATCH = 4
 LONG_S = 30.0
 LONG_BATCH = 8
-# What an encoder that keeps its promises may still differ by between two batches.
+# What an encoder that passes may still differ by between two batches.
 TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One promise: kept, or what is wrong and what to do.
+    """One contract check: passed, or what is wrong and what to do.
 
     Attributes:
-        promise: in a few words.
-        problem: "" where it is kept.
+        check: what is checked, in a few words.
+        problem: "" where it passes.
         note: something to know that is no fault.
     """
 
-    promise: str
+    check: str
     problem: str = ""
     note: str = ""
 
 
 def check_encoder(encoder: LoadedEncoder) -> Iterator[Finding]:
-    """Every promise of an encoder, in the order a user would put them right."""
+    """Every contract check of an encoder, in the order a user would put them right."""
     torch.manual_seed(0)
     wave_BS = 0.1 * torch.randn(BATCH, encoder.window_samples)
     # Silence and loudness beside noise: an output that is centred over the batch shows.
@@ -60,26 +60,26 @@ def check_encoder(encoder: LoadedEncoder) -> Iterator[Finding]:
 
 
 def _shape(encoder: LoadedEncoder, x: Tensor) -> tuple[Finding, Tensor | None]:
-    promise = f"{tuple(x.shape)} -> ({BATCH}, {encoder.embedding_dim})"
+    check = f"{tuple(x.shape)} -> ({BATCH}, {encoder.embedding_dim})"
     encoder.module.eval()
     try:
         with torch.no_grad():
             z = encoder.module(x)
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = brief(error)
         hint = ""
         if encoder.front_end is None and x.ndim == 2:
             hint = (
                 "; it is given waveforms (batch, samples): unsqueeze the channel inside forward, "
                 "or set encoder.front_end if it takes (batch, 1, mels, frames)"
             )
-        return Finding(promise, f"raises {type(error).__name__}: {reason}{hint}"), None
+        return Finding(check, f"raises {type(error).__name__}: {reason}{hint}"), None
     if isinstance(z, tuple | list | dict):
-        return Finding(promise, f"gives a {type(z).__name__}; return the embeddings alone"), None
+        return Finding(check, f"gives a {type(z).__name__}; return the embeddings alone"), None
     if not isinstance(z, Tensor):
-        return Finding(promise, f"gives {type(z).__name__}, no tensor"), None
+        return Finding(check, f"gives {type(z).__name__}, no tensor"), None
     problem = _shape_problem(tuple(z.shape), encoder.embedding_dim)
-    return Finding(promise, problem), None if problem else z
+    return Finding(check, problem), None if problem else z
 
 
 def _shape_problem(shape: tuple[int, ...], width: int) -> str:
@@ -117,11 +117,11 @@ def _finite(z: Tensor) -> Finding:
 @torch.no_grad()
 def _training_mode(encoder: LoadedEncoder, x: Tensor) -> Finding:
     """Twice the same input in eval mode is twice the same output."""
-    promise = "eval() switches dropout off"
+    check = "eval() switches dropout off"
     first, second = encoder.module.eval()(x), encoder.module(x)
     if not torch.allclose(first, second, atol=TOLERANCE):
         return Finding(
-            promise,
+            check,
             "gives other embeddings for the same clips after eval(): use nn.Dropout, or pass "
             "training=self.training to F.dropout; draw no random numbers when not self.training",
         )
@@ -129,51 +129,51 @@ def _training_mode(encoder: LoadedEncoder, x: Tensor) -> Finding:
     if stuck:
         name = stuck[0] or type(encoder.module).__name__
         return Finding(
-            promise,
+            check,
             f"{name} is still in training mode after eval(); a train() of your own must take the "
             "mode and return super().train(mode)",
         )
-    return Finding(promise)
+    return Finding(check)
 
 
 @torch.no_grad()
 def _batch(encoder: LoadedEncoder, x: Tensor) -> Finding:
-    promise = "a clip's embedding does not depend on its batch"
+    check = "a clip's embedding does not depend on its batch"
     together = encoder.module.eval()(x)
     try:
         alone = torch.cat([encoder.module(one[None]) for one in x])
     except Exception as error:
         return Finding(
-            promise,
-            f"raises {type(error).__name__} for a single clip ({_short(error)}); only "
+            check,
+            f"raises {type(error).__name__} for a single clip ({brief(error, 120)}); only "
             "the axis you mean, e.g. .squeeze(1), not the batch",
         )
     if alone.shape != together.shape:
-        return Finding(promise, f"gives {tuple(alone[0].shape)} for a single clip")
+        return Finding(check, f"gives {tuple(alone[0].shape)} for a single clip")
     scale = together.abs().max().clamp(min=1e-6)
     if float((alone - together).abs().max() / scale) > TOLERANCE * 10:
         return Finding(
-            promise,
+            check,
             "changes with the other clips in the batch: normalise over dims of one clip only (not "
             "dim 0), and use nn.BatchNorm in eval mode",
         )
-    return Finding(promise)
+    return Finding(check)
 
 
 def _gradient(encoder: LoadedEncoder, x: Tensor) -> Finding:
-    promise = "gradient reaches its weights"
+    check = "gradient reaches its weights"
     parameters = list(encoder.module.parameters())
     if encoder.kind == "onnx":
-        return Finding(promise, note="an ONNX file: it can be embedded with, never fine-tuned")
+        return Finding(check, note="an ONNX file: it can be embedded with, never fine-tuned")
     if not parameters:
-        return Finding(promise, note="it has no weights: it can be embedded with, not fine-tuned")
+        return Finding(check, note="it has no weights: it can be embedded with, not fine-tuned")
     if not any(p.requires_grad for p in parameters):
-        return Finding(promise, note="all weights are frozen (requires_grad=False)")
+        return Finding(check, note="all weights are frozen (requires_grad=False)")
     encoder.module.zero_grad(set_to_none=True)
     z = encoder.module(x)
     if not z.requires_grad:
         return Finding(
-            promise,
+            check,
             "the output has no gradient: remove torch.no_grad(), .detach() and .numpy() from "
             "forward; g5 itself switches gradients off where none are needed",
         )
@@ -186,10 +186,10 @@ def _gradient(encoder: LoadedEncoder, x: Tensor) -> Finding:
     ]
     encoder.module.zero_grad(set_to_none=True)
     if bad:
-        return Finding(promise, f"the gradient of {bad[0]} is NaN or infinite")
+        return Finding(check, f"the gradient of {bad[0]} is NaN or infinite")
     if without:
-        return Finding(promise, note=f"{len(without)} weights are never used, e.g. {without[0]}")
-    return Finding(promise)
+        return Finding(check, note=f"{len(without)} weights are never used, e.g. {without[0]}")
+    return Finding(check)
 
 
 def _ok(gradient: Tensor) -> bool:
@@ -198,7 +198,7 @@ def _ok(gradient: Tensor) -> bool:
 
 def _long_clips(encoder: LoadedEncoder) -> Finding:
     """Memory of a training step on 30 s clips, from one clip's activations."""
-    promise = f"a training step on {LONG_BATCH} clips of {LONG_S:g} s fits in memory"
+    check = f"a training step on {LONG_BATCH} clips of {LONG_S:g} s fits in memory"
     samples = round(LONG_S * encoder.sr)
     module, tracked = encoder.module, encoder.trainable
     try:
@@ -209,7 +209,7 @@ def _long_clips(encoder: LoadedEncoder) -> Finding:
         used = 1 << 62
     except RuntimeError as error:
         if "alloc" not in str(error).lower() and "memory" not in str(error).lower():
-            reason = " ".join(str(error).split())[:150]
+            reason = brief(error, 150)
             return Finding(
                 f"clips of {LONG_S:g} s",
                 note=f"only windows of {encoder.window_s:g} s will do ({reason}); longer sound is "
@@ -221,14 +221,14 @@ def _long_clips(encoder: LoadedEncoder) -> Finding:
     need, have = used * LONG_BATCH, _memory()
     if need > 0.8 * have:
         return Finding(
-            promise,
+            check,
             f"{_gib(need)} of {_gib(have)} for one step: take finetune.checkpointing=true "
             "(or g5.transfer.contracts.checkpointed(encoder) in a loop), chunks of the clip "
             "(g5.transfer.contracts.chunked(encoder, seconds, rate)) or a shorter "
             "encoder.window_s; "
             "embedding without gradient is not concerned",
         )
-    return Finding(promise, note=f"about {_gib(need)} of {_gib(have)}")
+    return Finding(check, note=f"about {_gib(need)} of {_gib(have)}")
 
 
 def _saved_bytes(function: Callable[[], Any]) -> int:
@@ -251,10 +251,6 @@ def _memory() -> int:
     import psutil
 
     return psutil.virtual_memory().total
-
-
-def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:120]
 
 
 def _gib(size: float) -> str:
@@ -300,7 +296,7 @@ def chunked(module: nn.Module, seconds: float, sr: int) -> Chunked:
 
 
 def check_head(dotted: str, embedding_dim: int) -> Iterator[Finding]:
-    """The promises of a rating head: shape, range, gradient."""
+    """The contract checks of a rating head: shape, range, gradient."""
     torch.manual_seed(0)
     try:
         head = build_head(dotted, embedding_dim, 1)
@@ -309,20 +305,18 @@ def check_head(dotted: str, embedding_dim: int) -> Iterator[Finding]:
         return
     yield Finding(f"can be made for {embedding_dim} dimensions")
     x_BD = torch.randn(BATCH, embedding_dim, requires_grad=True)
-    promise = f"({BATCH}, {embedding_dim}) -> ({BATCH}, 1)"
+    check = f"({BATCH}, {embedding_dim}) -> ({BATCH}, 1)"
     try:
         out = head(x_BD)
     except Exception as error:
-        yield Finding(
-            promise, f"raises {type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        )
+        yield Finding(check, f"raises {type(error).__name__}: {brief(error)}")
         return
     if not isinstance(out, Tensor) or tuple(out.shape) != (BATCH, 1):
         shape = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
         advice = "keep the last axis (no squeeze)" if shape == (BATCH,) else "one rating per clip"
-        yield Finding(promise, f"gives {shape}; {advice}")
+        yield Finding(check, f"gives {shape}; {advice}")
         return
-    yield Finding(promise)
+    yield Finding(check)
     with torch.no_grad():
         big = head(10 * torch.randn(64, embedding_dim))
     low, high = float(big.min()), float(big.max())
@@ -335,14 +329,14 @@ def check_head(dotted: str, embedding_dim: int) -> Iterator[Finding]:
 
 
 def _head_gradient(head: nn.Module, x_BD: Tensor) -> Finding:
-    promise = "finite gradient"
+    check = "finite gradient"
     out = head(x_BD)
     if not out.requires_grad:
-        return Finding(promise, "the ratings have no gradient; remove detach() and rounding")
+        return Finding(check, "the ratings have no gradient; remove detach() and rounding")
     (out - 0.5).square().mean().backward()
     gradients = [p.grad for p in head.parameters() if p.grad is not None]
     if not gradients and any(True for _ in head.parameters()):
-        return Finding(promise, "no gradient reaches its weights")
+        return Finding(check, "no gradient reaches its weights")
     if not all(_ok(gradient) for gradient in gradients):
-        return Finding(promise, "the gradient is NaN or infinite; look for log(0) or sqrt(0)")
-    return Finding(promise)
+        return Finding(check, "the gradient is NaN or infinite; look for log(0) or sqrt(0)")
+    return Finding(check)

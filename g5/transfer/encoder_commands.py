@@ -1,4 +1,4 @@
-"""`g5 encoders`: which there are, whether one keeps its promises, and what embeddings know."""
+"""`g5 encoders`: which there are, the contract checks of one, and what embeddings know."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ def list_encoders() -> None:
 
 
 def check(name: str, head: str | None, overrides: Sequence[str]) -> int:
-    """Print each promise of an encoder (and a head); 1 if one is broken."""
+    """Print each contract check of an encoder (and a head); 1 if one fails."""
     from g5.embeddings.encoders import load_encoder
     from g5.transfer.contracts import check_encoder, check_head
 
@@ -30,22 +30,22 @@ def check(name: str, head: str | None, overrides: Sequence[str]) -> int:
         f"{name}: {takes}, {encoder.sr} Hz, windows of {encoder.window_s:g} s, "
         f"{encoder.embedding_dim} dimensions"
     )
-    broken = _printed(check_encoder(encoder))
+    failed = _printed(check_encoder(encoder))
     if head is not None:
         print(f"{head}: a rating head")
-        broken += _printed(check_head(head, encoder.embedding_dim))
-    print("all promises are kept" if not broken else f"{broken} promises are broken")
-    return int(broken > 0)
+        failed += _printed(check_head(head, encoder.embedding_dim))
+    print("all contract checks pass" if not failed else f"contract checks that fail: {failed}")
+    return int(failed > 0)
 
 
 def _printed(findings: Iterable) -> int:
-    broken = 0
+    failed = 0
     for finding in findings:
-        broken += bool(finding.problem)
+        failed += bool(finding.problem)
         mark = "FAIL" if finding.problem else "ok"
         more = finding.problem or finding.note
-        print(f"  {mark:<4}  {finding.promise}{': ' + more if more else ''}")
-    return broken
+        print(f"  {mark:<4}  {finding.check}{': ' + more if more else ''}")
+    return failed
 
 
 def probe(path: Path, overrides: Sequence[str]) -> None:

@@ -66,7 +66,7 @@ class FinetuneSettings:
 
 
 @dataclass(frozen=True)
-class Clips:
+class LabelledWindows:
     """Labelled sound, cut into windows.
 
     Attributes:
@@ -84,9 +84,9 @@ class Clips:
     groups: np.ndarray
 
 
-def read_clips(
+def read_windows(
     encoder: LoadedEncoder, table: pd.DataFrame, root: Path, task: Any, *, where: str
-) -> tuple[Clips, list[str]]:
+) -> tuple[LabelledWindows, list[str]]:
     """Decode the labelled stretches and turn them into the encoder's input.
 
     Returns:
@@ -114,7 +114,9 @@ def read_clips(
     y, classes = label_targets(labels, rows, task, where)
     if task == "single" and named_by_class(groups, labels):
         groups = files
-    return Clips(torch.cat(parts), np.array(numbers), y, classes, np.array(groups)), problems
+    return LabelledWindows(
+        torch.cat(parts), np.array(numbers), y, classes, np.array(groups)
+    ), problems
 
 
 def _windows_of(encoder: LoadedEncoder, file: Path, start_s: float, end_s: float) -> Tensor:
@@ -133,7 +135,7 @@ def _windows_of(encoder: LoadedEncoder, file: Path, start_s: float, end_s: float
     return encoder.inputs(torch.from_numpy(np.stack(cuts)))
 
 
-def held_back(clips: Clips, settings: FinetuneSettings) -> tuple[np.ndarray, np.ndarray]:
+def held_back(clips: LabelledWindows, settings: FinetuneSettings) -> tuple[np.ndarray, np.ndarray]:
     """Numbers of the labels to train on and of those that choose the epoch, by source.
 
     Raises:
@@ -173,7 +175,9 @@ class FineTuning:
         answers: true and predicted labels of what is held back, of those two epochs.
     """
 
-    def __init__(self, encoder: LoadedEncoder, clips: Clips, settings: FinetuneSettings) -> None:
+    def __init__(
+        self, encoder: LoadedEncoder, clips: LabelledWindows, settings: FinetuneSettings
+    ) -> None:
         if not encoder.trainable:
             raise UserError(
                 f"{encoder.name}: cannot be fine-tuned, nothing in it can be trained"
@@ -306,7 +310,7 @@ class FineTuning:
         return metrics
 
 
-def _windows(clips: Clips, labels: np.ndarray) -> np.ndarray:
+def _windows(clips: LabelledWindows, labels: np.ndarray) -> np.ndarray:
     return np.flatnonzero(np.isin(clips.label_N, labels))
 
 

@@ -15,7 +15,7 @@ from g5.evaluation.report.per_class import recall_figure, told
 from g5.tracking.folders import RunFolder, claim
 from g5.tracking.mlflow_logger import MLflowLogger
 from g5.training.setup import quiet
-from g5.transfer.finetune import FinetuneSettings, FineTuning, read_clips
+from g5.transfer.finetune import FinetuneSettings, FineTuning, read_windows
 from g5.transfer.heads.saved import SavedHead, save_head
 from g5.transfer.labels import read_labels
 
@@ -35,7 +35,7 @@ def finetune(
     encoder = load_encoder(name, overrides)
     table = read_labels(labels, settings.task)
     root = audio_root or labels.parent
-    clips, problems = read_clips(encoder, table, root, settings.task, where=str(labels))
+    clips, problems = read_windows(encoder, table, root, settings.task, where=str(labels))
     for line in problems[:5]:
         print(f"left out: {line}")
     if len(problems) > 5:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from g5.common.errors import UserError
+from g5.common.errors import UserError, brief
 from g5.embeddings.vectors import VectorStore
 from g5.transfer.heads.estimator import Task
 
@@ -95,8 +95,7 @@ def _read_table(path: Path) -> pd.DataFrame:
             path, sep=None, engine="python", dtype=str, keep_default_na=False, encoding="utf-8-sig"
         )
     except (OSError, ValueError, csv.Error, pd.errors.ParserError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{path}: cannot be read as a table of labels ({reason})") from error
+        raise UserError(f"{path}: cannot be read as a table of labels ({brief(error)})") from error
     table = table.fillna("")  # rows that are cut short
     if len(table) and not isinstance(table.index, pd.RangeIndex):
         # pandas takes the first cells of such a row as its name, and all others move.

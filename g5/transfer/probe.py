@@ -28,14 +28,14 @@ FOLDS = 5
 
 
 @dataclass(frozen=True)
-class Probe:
+class ProbedMeasure:
     """A measure and how much of its variance the embedding predicts in other recordings (R2)."""
 
     measure: str
     r2: float
 
 
-def probe(store: VectorStore, handcrafted: LoadedEncoder, seed: int = 0) -> list[Probe]:
+def probe(store: VectorStore, handcrafted: LoadedEncoder, seed: int = 0) -> list[ProbedMeasure]:
     """Ridge regression from embeddings to each measure, cross-validated by recording.
 
     Args:
@@ -65,7 +65,7 @@ def probe(store: VectorStore, handcrafted: LoadedEncoder, seed: int = 0) -> list
         if np.ptp(y_N) < 1e-9:
             continue
         predicted_N = cross_val_predict(model, x_ND, y_N, groups=groups, cv=GroupKFold(n_folds))
-        found.append(Probe(name, float(r2_score(y_N, predicted_N))))
+        found.append(ProbedMeasure(name, float(r2_score(y_N, predicted_N))))
     return found
 
 

@@ -35,7 +35,7 @@ Clip = tuple[str, float, float]
 
 
 @dataclass(frozen=True)
-class Entry:
+class JournalEntry:
     """What was said of one clip.
 
     Attributes:
@@ -69,7 +69,7 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE
-        self.entries: dict[Clip, Entry] = {}
+        self.entries: dict[Clip, JournalEntry] = {}
         self.classes: list[str] = []
         self.damaged = 0
         self._ids: set[str] = set()
@@ -100,7 +100,7 @@ class Journal:
         if said["kind"] == UNDO:
             self.entries.pop(clip, None)
         elif said["kind"] in KINDS:
-            entry = Entry(
+            entry = JournalEntry(
                 str(said["id"]), clip, said["kind"], str(said["label"]), float(said["seconds"])
             )
             self.entries.pop(clip, None)
@@ -109,7 +109,7 @@ class Journal:
         else:
             raise ValueError(said["kind"])
 
-    def add(self, entry: Entry) -> Entry | None:
+    def add(self, entry: JournalEntry) -> JournalEntry | None:
         """Write an entry; what another said of the clip before stays, and is returned.
 
         Raises:
@@ -129,7 +129,7 @@ class Journal:
             )  # fmt: skip
             return None
 
-    def undo(self, clip: Clip) -> Entry | None:
+    def undo(self, clip: Clip) -> JournalEntry | None:
         """Take back what was said of a clip; what that was."""
         with self._lock:
             entry = self.entries.get(clip)

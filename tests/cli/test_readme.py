@@ -17,7 +17,7 @@ import pytest
 import soundfile
 
 from g5.embeddings.vectors import VectorStore
-from g5.web.journal import Entry, Journal, clip_of
+from g5.web.journal import Journal, JournalEntry, clip_of
 from preprocessing.annotations import write_events
 from preprocessing.datasets.folders import DcaseData
 from preprocessing.events import SPLITS
@@ -157,7 +157,7 @@ def run(command: str) -> None:
     elif command == LABEL:
         one = VectorStore.open("birds.store").index.iloc[0]
         clip = clip_of(one["file"], one["start_s"], one["end_s"])
-        Journal(Path("birds.store")).add(Entry("1", clip, "label", "call", 1.0))
+        Journal(Path("birds.store")).add(JournalEntry("1", clip, "label", "call", 1.0))
     elif "--simulate" in words:
         assert run_g5([*words[1:], "simulate.first=4", "simulate.step=4", "simulate.seeds=2"]) == 0
     elif words[0] == "g5" and words[1] in ON_EMBEDDINGS:

@@ -18,7 +18,7 @@ from g5.config.choices import CONF
 from g5.config.nodes import read_section
 from g5.embeddings.encoders import LoadedEncoder, load_encoder
 from g5.embeddings.vectors import VectorStore
-from g5.transfer.finetune import FinetuneSettings, FineTuning, read_clips
+from g5.transfer.finetune import FinetuneSettings, FineTuning, read_windows
 from g5.transfer.labelling.session import Session, Settings
 from g5.transfer.labels import read_labels
 from g5.transfer.settings import Label
@@ -151,7 +151,7 @@ def finetune(here: Path, capsys: Any, overrides: list[str], _: Any) -> Any:
     settings = FinetuneSettings(**read_section("finetune", FinetuneSettings, overrides))
     encoder = load_encoder(GOOD)
     name = "ratings.csv" if settings.task == "rating" else "few.csv"
-    clips, _ = read_clips(encoder, read_labels(name), here / "audio", settings.task, where=name)
+    clips, _ = read_windows(encoder, read_labels(name), here / "audio", settings.task, where=name)
     tuning = FineTuning(encoder, clips, settings)
     rows = [{k: round(v, 7) for k, v in row.items()} for row in tuning.run()]
     weights = [round(float(p.detach().double().sum()), 7) for p in encoder.module.parameters()]

@@ -64,9 +64,9 @@ def small_onnx(
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_what_comes_with_g5_keeps_its_promises(name):
+def test_what_comes_with_g5_passes_its_contract_checks(name):
     encoder = load_encoder(name, OURS[name])
-    if name != "wav2vec2":  # its promises on 30 s clips take a while
+    if name != "wav2vec2":  # its contract checks on 30 s clips take a while
         assert [f for f in check_encoder(encoder) if f.problem] == []
     wave_BS = 0.1 * torch.randn(3, encoder.window_samples)
     with torch.no_grad():
@@ -288,9 +288,9 @@ def test_the_verb(place, capsys):
     assert all(name in out for name in ("mel_cnn", "wav2vec2", "handcrafted", ".onnx"))
     good = ["encoders", "check", f"{USERS}.Good", "--head", f"{USERS}.GoodHead"]
     assert run_g5(good) == 0
-    assert "all promises are kept" in capsys.readouterr().out
+    assert "all contract checks pass" in capsys.readouterr().out
     assert run_g5(["encoders", "check", f"{USERS}.Peers"]) == 1
-    assert "1 promises are broken" in capsys.readouterr().out
+    assert "contract checks that fail: 1" in capsys.readouterr().out
 
 
 def test_long_clips_that_do_not_fit_are_said(monkeypatch):

@@ -8,7 +8,7 @@ import pytest
 
 from g5.embeddings.vectors import VectorStore
 from g5.evaluation.report.per_class import most_different, recall_figure, recall_table, told
-from g5.transfer.heads.imbalance import remedies
+from g5.transfer.heads.imbalance import imbalance_strategies
 from tests.conftest import run_g5
 from tests.labelled_store import facts
 
@@ -38,14 +38,14 @@ def uneven(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("head", ["linear", "logistic"])
-def test_every_remedy_is_shown_class_by_class(uneven, capsys, head):
+def test_every_strategy_is_shown_class_by_class(uneven, capsys, head):
     command = ["classify", "birds.store", "--labels", "labels.csv", "--balance", "-o", "x.head"]
     assert run_g5([*command, f"classify.heads=[{head}]"]) == 0
     out = capsys.readouterr().out
     table: Any = pd.read_csv("x.balance.csv")
     assert table["label"].tolist() == ["rare", "some", "common"]
     assert table["trained_on"].tolist() == table["queries"].tolist() == [8, 24, 120]
-    ways = list(remedies(head))
+    ways = list(imbalance_strategies(head))
     assert list(table.columns[3:]) == ways
     assert ways[0] == "none"
     for way in ways[1:]:
@@ -56,10 +56,19 @@ def test_every_remedy_is_shown_class_by_class(uneven, capsys, head):
     assert "rarest first" in out
 
 
-def test_each_head_has_the_remedies_it_can_have():
-    assert len(remedies("mlp")) == len(remedies("tests.user_encoders.GoodHead")) == 6
-    assert list(remedies("forest"))[1] == "class weights"
-    assert list(remedies("knn")) == ["none", "oversampling", "undersampling", "both samplings"]
+def test_each_head_has_the_strategies_it_can_have():
+    assert (
+        len(imbalance_strategies("mlp"))
+        == len(imbalance_strategies("tests.user_encoders.GoodHead"))
+        == 6
+    )
+    assert list(imbalance_strategies("forest"))[1] == "class weights"
+    assert list(imbalance_strategies("knn")) == [
+        "none",
+        "oversampling",
+        "undersampling",
+        "both samplings",
+    ]
 
 
 def test_what_has_no_classes_cannot_be_balanced(uneven, capsys):

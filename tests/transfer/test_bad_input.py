@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from g5.embeddings.vectors import VectorStore
-from g5.web.journal import Entry, Journal
+from g5.web.journal import Journal, JournalEntry
 from tests.conftest import run_g5
 from tests.embeddings.test_encoders import small_onnx
 from tests.labelled_store import CLASSES, kind_of, make_store
@@ -22,7 +22,7 @@ def birds(tmp_path, monkeypatch) -> Path:
     """A store of 60 vectors with a label in its journal, and labels of all its clips."""
     monkeypatch.chdir(tmp_path)
     store = make_store(tmp_path)
-    Journal(store.path).add(Entry("1", ("rec00.wav", 0.2, 0.5), "label", "high", 1.0))
+    Journal(store.path).add(JournalEntry("1", ("rec00.wav", 0.2, 0.5), "label", "high", 1.0))
     index = store.index[["file", "start_s", "end_s"]]
     labels = [kind_of(row) for row in range(len(index))]
     index.assign(label=labels).to_csv("labels.csv", index=False)
@@ -113,7 +113,7 @@ def test_a_truncated_store_is_mended_by_the_command_that_is_named(birds, capsys)
     before = np.asarray(VectorStore.open("own.store").vectors).copy()
     (shard,) = Path("own.store").glob("*.f16")
     os.truncate(shard, shard.stat().st_size // 2)
-    Journal(Path("own.store")).add(Entry("1", ("rec00.wav", 0.0, 0.5), "label", "low", 1.0))
+    Journal(Path("own.store")).add(JournalEntry("1", ("rec00.wav", 0.0, 0.5), "label", "low", 1.0))
     assert run_g5(["embed", GOOD, "audio", "-o", "own.store", "--check"]) == 0
     out = capsys.readouterr().out
     assert "is truncated (key " in out

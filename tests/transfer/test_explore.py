@@ -13,12 +13,12 @@ from g5.common.errors import UserError
 from g5.embeddings.projection import frame
 from g5.embeddings.search import novelty, search
 from g5.embeddings.vectors import EncoderFacts, VectorStore
-from g5.embeddings.whitening import Whitening
+from g5.embeddings.whitening import Whitening, unit_vectors
 from g5.transfer.explore.clusters import cluster_vectors
 from g5.transfer.explore.map_page import outside
 from g5.transfer.explore.verification import equal_error_rate, verification, verification_pairs
-from g5.transfer.labelling.strategies import STRATEGIES, Pool, choose, unit
-from g5.web.journal import Entry, Journal, clip_of
+from g5.transfer.labelling.strategies import STRATEGIES, Pool, choose
+from g5.web.journal import Journal, JournalEntry, clip_of
 from tests.conftest import run_g5
 from tests.labelled_store import kind_of, make_store
 
@@ -71,8 +71,10 @@ def test_what_is_known_is_not_among_the_unusual(tmp_path, monkeypatch, capsys):
 
     journal, one = Journal(store.path), index.iloc[7]
     clip = clip_of(one["file"], one["start_s"], one["end_s"])
-    journal.add(Entry("1", clip_of(*index.iloc[9][["file", "start_s", "end_s"]]), "unsure", "", 1))
-    journal.add(Entry("2", clip, "label", "low", 1.0))
+    journal.add(
+        JournalEntry("1", clip_of(*index.iloc[9][["file", "start_s", "end_s"]]), "unsure", "", 1)
+    )
+    journal.add(JournalEntry("2", clip, "label", "low", 1.0))
     assert run_g5(verb) == 0
     assert "1 of 60 clips are known by their labels" in capsys.readouterr().out
     assert set(pd.read_csv("u.csv")["row"]) == set(range(60)) - {7}
@@ -87,7 +89,7 @@ def test_what_is_known_is_not_among_the_unusual(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_strategies_pick_distinct_clips(strategy):
-    z = unit(X)
+    z = unit_vectors(X)
     p = RNG.dirichlet(np.ones(4), 250)
     pool = Pool(z[:250], z[250:], p, [str(i // 10) for i in range(250)])
     picks = choose(strategy, pool, size=20, rng=np.random.default_rng(0))
@@ -101,7 +103,7 @@ def test_the_first_labels_are_typical_ones():
     """Three heaps and an outlier: one of each heap, the largest first."""
     rng = np.random.default_rng(0)
     heaps = np.repeat(np.eye(3, 8), [30, 20, 10], axis=0) + 0.02 * rng.standard_normal((60, 8))
-    z = unit(np.concatenate([heaps, np.full((1, 8), 0.5)]))
+    z = unit_vectors(np.concatenate([heaps, np.full((1, 8), 0.5)]))
     picks = choose("batch", Pool(z, z[:0], None), size=3, rng=np.random.default_rng(1))
     assert [int(np.searchsorted([30, 50, 60], pick, side="right")) for pick in picks] == [0, 1, 2]
 
@@ -127,16 +129,16 @@ def test_no_clusters_are_said_plainly():
 def test_a_journal_survives_a_line_cut_short_and_keeps_the_first_word(tmp_path):
     journal = Journal(tmp_path)
     clip = ("a.wav", 0.0, 1.0)
-    assert journal.add(Entry("1", clip, "label", "owl", 1.0)) is None
-    assert journal.add(Entry("1", clip, "label", "owl", 1.0)) is None
-    before = journal.add(Entry("2", clip, "label", "wren", 1.0))
+    assert journal.add(JournalEntry("1", clip, "label", "owl", 1.0)) is None
+    assert journal.add(JournalEntry("1", clip, "label", "owl", 1.0)) is None
+    before = journal.add(JournalEntry("2", clip, "label", "wren", 1.0))
     assert before is not None
     assert before.label == "owl"
     with open(journal.path, "ab") as handle:
         handle.write(b'{"kind": "label", "cl')
     again = Journal(tmp_path)
     assert again.damaged == 1
-    again.add(Entry("3", ("b.wav", 0.0, 1.0), "unsure", "", 1.0))
+    again.add(JournalEntry("3", ("b.wav", 0.0, 1.0), "unsure", "", 1.0))
     assert [e.label for e in Journal(tmp_path).entries.values()] == ["owl", ""]
 
 

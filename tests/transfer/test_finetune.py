@@ -13,7 +13,7 @@ from archs.blocks import blocks_of
 from g5.common.errors import UserError
 from g5.config.nodes import read_section
 from g5.embeddings.encoders import load_encoder
-from g5.transfer.finetune import FinetuneSettings, FineTuning, read_clips
+from g5.transfer.finetune import FinetuneSettings, FineTuning, read_windows
 from g5.transfer.labels import read_labels
 from tests.conftest import run_g5
 from tests.embeddings.test_encoders import small_onnx
@@ -46,7 +46,7 @@ def settings(*overrides: str) -> FinetuneSettings:
 def tuning(calls: Path, *overrides: str, encoder: str = ENCODER) -> FineTuning:
     loaded = load_encoder(encoder)
     table = read_labels(calls / "labels.csv")
-    clips, problems = read_clips(loaded, table, calls, "single", where="labels.csv")
+    clips, problems = read_windows(loaded, table, calls, "single", where="labels.csv")
     assert problems == []
     return FineTuning(loaded, clips, settings(*overrides))
 

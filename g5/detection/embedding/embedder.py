@@ -8,7 +8,6 @@ Shapes: B windows of a batch, T frames, M mel bands, W frames of a window, D emb
 C channels, N windows.
 """
 
-import hashlib
 import json
 import os
 from collections import deque
@@ -23,6 +22,7 @@ from torch import Tensor
 
 from g5.detection.embedding.sound import Sound
 from g5.detection.embedding.windows import Scale
+from g5.embeddings.identity import encoder_hash
 from g5.tracking.restore import Restored
 from preprocessing.normalize import Normalize
 from preprocessing.store.store import Store
@@ -262,15 +262,9 @@ def _inside(sound: Sound, starts_N: np.ndarray, width: int) -> np.ndarray:
 
 def encoder_identity(restored: Restored) -> str:
     """16 hex digits of everything between features and embeddings: weights and settings."""
-    state = hashlib.sha256()
-    model = restored.config["arch"]["model"]
-    facts = [model, restored.normalize.mode]
-    state.update(json.dumps(facts, sort_keys=True).encode())
-    for part in (restored.model, restored.normalize):
-        for name, tensor in sorted(part.state_dict().items()):
-            state.update(name.encode())
-            state.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return state.hexdigest()[:16]
+    facts = [restored.config["arch"]["model"], restored.normalize.mode]
+    parts = (restored.model, restored.normalize)
+    return encoder_hash(facts, [dict(sorted(part.state_dict().items())) for part in parts])
 
 
 def cores(workers: int | str) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 from g5.common.errors import UserError
 from g5.embeddings.projection import pca
 from g5.embeddings.vectors import Vectors
+from g5.embeddings.whitening import unit_vectors
 
 # Silhouettes compare all pairs: so many vectors are enough to know them to two digits.
 SILHOUETTE_ROWS = 2000
@@ -92,8 +93,6 @@ def cluster_vectors(
     Raises:
         UserError: too few vectors.
     """
-    from g5.transfer.labelling.strategies import unit
-
     least = max(min_cluster_size, k or 2) + 1
     if len(vectors) < least:
         raise UserError(f"{len(vectors)} vectors are too few for clusters; {least} are needed")
@@ -101,7 +100,7 @@ def cluster_vectors(
     rows = np.arange(len(vectors))
     if len(rows) > most:
         rows = np.sort(rng.choice(rows, most, replace=False))
-    z_SD = unit(np.asarray(vectors[rows]))
+    z_SD = unit_vectors(vectors[rows])
     x_SP = pca(z_SD, min(components, *z_SD.shape))
     sample = rng.permutation(len(x_SP))[:SILHOUETTE_ROWS]
     results = []
@@ -161,12 +160,10 @@ def _spread_out(
     result: Clusters, vectors: Vectors | np.ndarray, rows: np.ndarray, z_SD: np.ndarray
 ) -> Clusters:
     """The clusters of all vectors, by their nearest neighbour among the clustered."""
-    from g5.transfer.labelling.strategies import unit
-
     cluster_N = np.empty(len(vectors), np.int64)
     step = 2048
     for start in range(0, len(vectors), step):
-        part = unit(np.asarray(vectors[start : start + step]))
+        part = unit_vectors(vectors[start : start + step])
         cluster_N[start : start + len(part)] = result.cluster_N[(part @ z_SD.T).argmax(axis=1)]
     cluster_N[rows] = result.cluster_N
     return Clusters(

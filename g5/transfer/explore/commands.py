@@ -1,6 +1,5 @@
 """`g5 search`, `g5 cluster`, `g5 map`: similar sounds, groups of sounds, and where they lie."""
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,11 @@ from g5.common.errors import UserError
 from g5.common.progress import track
 from g5.config.nodes import read_section, refuse_foreign
 from g5.embeddings.search import ApproximateIndex, novelty, search
+from g5.embeddings.stretch import Stretch
 from g5.embeddings.vectors import VectorStore
 from g5.transfer.settings import Cluster, Map, Search, section
 from g5.web.journal import UNSURE, Journal, clip_of
 
-LIKE = re.compile(r"^(?P<file>.*):(?P<start>\d+(\.\d+)?)-(?P<end>\d+(\.\d+)?)$")
 INDEX_FILE = "hnsw.{metric}.usearch"
 SHOWN = 20  # lines printed
 
@@ -79,14 +78,9 @@ def unusual(
 
 def _query(store: VectorStore, text: str, overrides: Sequence[str]) -> np.ndarray:
     """The vector (D,) of ``FILE`` or ``FILE:START-END``: embedded, or looked up if imported."""
-    found = LIKE.match(text)
-    file, start_s, end_s = text, 0.0, None
-    if found and not Path(text).exists():
-        file, start_s, end_s = found["file"], float(found["start"]), float(found["end"])
-        if end_s <= start_s:
-            raise UserError(f"--like {text}: the stretch ends at or before its start")
+    one = Stretch.parse(text)
     if store.facts.encoder_hash.startswith("imported"):
-        return _stored(store, text, file, start_s, end_s)
+        return _stored(store, one)
     from g5.embeddings.embedding import embed_stretch
     from g5.embeddings.encoders import load_encoder
 
@@ -94,29 +88,27 @@ def _query(store: VectorStore, text: str, overrides: Sequence[str]) -> np.ndarra
         encoder = load_encoder(store.facts.encoder, overrides)
     except UserError as error:
         raise UserError(
-            f"{store.path}: its encoder cannot be loaded to embed {file} ({error})"
+            f"{store.path}: its encoder cannot be loaded to embed {one.file} ({error})"
         ) from error
     if encoder.facts().encoder_hash != store.facts.encoder_hash:
         raise UserError(
             f"{store.path}: was made by another {store.facts.encoder} than the one that is here "
             "now; give back the file or the settings (encoder.key=value) that made it"
         )
-    return embed_stretch(encoder, file, start_s, end_s)
+    return embed_stretch(encoder, one.file, one.start_s, one.end_s)
 
 
-def _stored(
-    store: VectorStore, text: str, file: str, start_s: float, end_s: float | None
-) -> np.ndarray:
+def _stored(store: VectorStore, one: Stretch) -> np.ndarray:
     index = store.index
     names = index["file"].astype(str)
-    mine = ((names == file) | names.str.endswith("/" + file)).to_numpy()
-    if end_s is not None:
+    mine = ((names == one.file) | names.str.endswith("/" + one.file)).to_numpy()
+    if one.end_s is not None:
         ends = index["end_s"].fillna(np.inf).to_numpy()
-        mine = mine & (index["start_s"].to_numpy() < end_s) & (ends > start_s)
+        mine = mine & (index["start_s"].to_numpy() < one.end_s) & (ends > one.start_s)
     if not mine.any():
         raise UserError(
-            f"--like {text}: is no clip of {store.path}, whose vectors were imported: what made "
-            "them is not here to embed anything else"
+            f"--like {one.text}: is no clip of {store.path}, whose vectors were imported: what "
+            "made them is not here to embed anything else"
         )
     return store.vectors[mine].astype(np.float32).mean(axis=0)
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from g5.common.errors import UserError
+from g5.embeddings.stretch import Stretch
 from g5.evaluation.figures import drawing
 from g5.tracking.restore import Restored, restore
-from g5.transfer.explore.commands import LIKE
 from g5.transfer.explore.explain import integrated_gradients, occlusion
 from g5.transfer.settings import Explain, section
 from preprocessing import audio
@@ -56,16 +56,11 @@ def explain(
 
 def features(restored: Restored, text: str) -> Tensor:
     """``FILE`` or ``FILE:START-END`` as the encoder's input, (1, M, T)."""
-    found = LIKE.match(text)
-    file, start_s, end_s = text, 0.0, None
-    if found and not Path(text).exists():
-        file, start_s, end_s = found["file"], float(found["start"]), float(found["end"])
-        if end_s <= start_s:
-            raise UserError(f"{text}: the stretch ends at or before its start")
+    one = Stretch.parse(text)
     rate_hz = restored.front_end.sr
-    wave_T = audio.read(file, start_s=start_s, end_s=end_s, rate_hz=rate_hz)
+    wave_T = audio.read(one.file, start_s=one.start_s, end_s=one.end_s, rate_hz=rate_hz)
     if not len(wave_T):
-        raise UserError(f"{text}: has no sound from {start_s:g} s on")
+        raise UserError(f"{text}: has no sound from {one.start_s:g} s on")
     x_11MT = restored.front_end(torch.from_numpy(wave_T)[None])[:, None]
     return restored.normalize(x_11MT, scalar_stats(x_11MT))[0]
 

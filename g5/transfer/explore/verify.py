@@ -11,7 +11,7 @@ import pandas as pd
 from g5.common.atomic import atomic_path
 from g5.common.errors import UserError
 from g5.embeddings.vectors import VectorStore
-from g5.embeddings.whitening import Whitening
+from g5.embeddings.whitening import Whitening, unit_vectors
 from g5.transfer.explore.verification import (
     Pairs,
     equal_error_rate,
@@ -19,7 +19,6 @@ from g5.transfer.explore.verification import (
     similarities,
     verification_pairs,
 )
-from g5.transfer.labelling.strategies import unit
 from g5.transfer.labels import examples, read_labels
 from g5.transfer.settings import Verify, section
 
@@ -60,7 +59,7 @@ def verify(
     except UserError as error:
         raise UserError(f"{labels}: {error}") from error
     components = config["components"]
-    z_ND = Whitening(found.x_ND, components)(found.x_ND) if components else unit(found.x_ND)
+    z_ND = Whitening(found.x_ND, components)(found.x_ND) if components else unit_vectors(found.x_ND)
     score_P = similarities(z_ND, pairs)
     _print(clips, who, sources, apart)
     rates = _rates(score_P, pairs, who, seed=config["seed"], resamples=config["resamples"])

@@ -36,7 +36,7 @@ class ClassifySettings:
 
 
 @dataclass(frozen=True)
-class Row:
+class HeadScore:
     """A head on a store's embeddings, over the folds.
 
     ``train`` and ``val`` are balanced accuracy (single), macro F1 (multi) or R2 (rating); ``half``
@@ -83,7 +83,7 @@ def compare(
     folds: Sequence[tuple[np.ndarray, np.ndarray]],
     settings: ClassifySettings,
     overrides: Sequence[str] = (),
-) -> list[Row]:
+) -> list[HeadScore]:
     """A row for every store and head, best validation score first."""
     heads = [name for name in settings.heads if settings.task == "single" or _is_network(name)]
     if not heads:
@@ -103,7 +103,7 @@ def _row(
     one: Examples,
     folds: Sequence[tuple[np.ndarray, np.ndarray]],
     settings: ClassifySettings,
-) -> Row:
+) -> HeadScore:
     train_scores, val_scores = [], []
     for train, val in folds:
         if settings.task == "single" and len(np.unique(one.y[train])) < 2:
@@ -117,7 +117,7 @@ def _row(
     half = 1.96 * float(np.std(val_scores, ddof=1)) / np.sqrt(len(val_scores))
     chance = 1 / max(len(one.classes), 1) if settings.task == "single" else 0.0
     verdict = judged(train_mean, val_mean, chance, settings)
-    return Row(store, head, train_mean, val_mean, float(half), verdict)
+    return HeadScore(store, head, train_mean, val_mean, float(half), verdict)
 
 
 def score(model: Any, x_ND: np.ndarray, y: np.ndarray, task: str) -> float:
@@ -169,7 +169,7 @@ def notes(
     return lines
 
 
-def table(rows: Sequence[Row], settings: ClassifySettings) -> str:
+def table(rows: Sequence[HeadScore], settings: ClassifySettings) -> str:
     """The rows as text."""
     measure = {"single": "balanced accuracy", "multi": "macro F1", "rating": "R2"}[settings.task]
     width = max(len(row.store) for row in rows)

@@ -145,7 +145,7 @@ class EmbeddingHead(BaseEstimator):
 
         Raises:
             UserError: NaNs, lengths that differ, a single class, ratings outside [0, 1], or a
-                network of your own that does not keep its promises.
+                network of your own that fails its contract checks.
         """
         check_settings(self)
         x_ND = checked_embeddings(X)

@@ -1,4 +1,4 @@
-"""What the remedies for imbalanced classes do to each class, on the same folds.
+"""What the strategies against class imbalance do to each class, on the same folds.
 
 Shapes: N examples, D embedding width.
 """
@@ -18,8 +18,8 @@ SAMPLINGS = {"oversampling": "over", "undersampling": "under", "both samplings":
 NONE = "none"
 
 
-def remedies(head: str) -> dict[str, list[str]]:
-    """The overrides of every remedy that a head has, ``none`` first, which is without any."""
+def imbalance_strategies(head: str) -> dict[str, list[str]]:
+    """The overrides of every strategy that a head has, ``none`` first, which is without any."""
     node = read_node("head", "linear" if is_own(head) else head)
     off = ["head.sampling=none"]
     weighted: dict[str, list[str]] = {}
@@ -36,7 +36,7 @@ def remedies(head: str) -> dict[str, list[str]]:
     return {name: off + more for name, more in ({NONE: []} | weighted | sampled).items()}
 
 
-def effect_of_remedies(
+def effect_of_strategies(
     head: str,
     one: Examples,
     folds: Sequence[tuple[np.ndarray, np.ndarray]],
@@ -44,7 +44,7 @@ def effect_of_remedies(
     *,
     seed: int,
 ) -> pd.DataFrame:
-    """The recall of every class under each remedy, the rarest class first.
+    """The recall of every class under each strategy, the rarest class first.
 
     Every example is answered once, by a head that was not trained on its source.
 
@@ -53,10 +53,12 @@ def effect_of_remedies(
     """
     models = {
         name: make_head(head, "single", seed=seed, overrides=[*overrides, *more])
-        for name, more in remedies(head).items()
+        for name, more in imbalance_strategies(head).items()
     }
     answers = {}
-    for name, model in track(models.items(), total=len(models), label="remedies", unit="remedies"):
+    for name, model in track(
+        models.items(), total=len(models), label="imbalance", unit="strategies"
+    ):
         predicted = np.empty_like(one.y)
         for train, val in folds:
             predicted[val] = fit_head(model, one.x_ND[train], one.y[train]).predict(one.x_ND[val])

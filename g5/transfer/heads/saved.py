@@ -18,7 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from g5.common.atomic import atomic_path
-from g5.common.errors import UserError
+from g5.common.errors import UserError, brief
 from g5.config.check import unknown_key
 from g5.config.nodes import read_node
 from g5.embeddings.user_classes import import_class
@@ -174,7 +174,7 @@ def load_head(path: str | os.PathLike[str]) -> SavedHead:
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f"{path}: is damaged ({_short(error)})") from error
+        raise UserError(f"{path}: is damaged ({brief(error, 160)})") from error
 
 
 def _model(path: Path, content: Mapping[str, Any]) -> Any:
@@ -200,7 +200,3 @@ def _foreign(data: bytes) -> list[str]:
     import skops.io
 
     return sorted(set(skops.io.get_untrusted_types(data=data)) - set(TRUSTED))
-
-
-def _short(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:160]

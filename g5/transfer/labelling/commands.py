@@ -12,8 +12,6 @@ from g5.embeddings.vectors import VectorStore
 from g5.transfer.settings import Label, Simulate, section
 from g5.web.journal import Journal
 
-FORMATS = ("raven", "csv", "audacity")
-
 
 def label(
     path: Path, classes: Path | None, overrides: Sequence[str], *, port: int, browser: bool
@@ -111,7 +109,7 @@ def simulate_labelling(path: Path, labels: Path, out: Path | None, overrides: Se
 
     from g5.common.atomic import atomic_path
     from g5.embeddings.whitening import Whitening
-    from g5.transfer.labelling.simulate import Material, curve_table, labels_needed, simulate
+    from g5.transfer.labelling.simulate import LabelledVectors, curve_table, labels_needed, simulate
     from g5.transfer.labels import examples, read_labels
 
     config = section("simulate", Simulate, overrides)
@@ -120,16 +118,16 @@ def simulate_labelling(path: Path, labels: Path, out: Path | None, overrides: Se
     for note in known.notes:
         print(note)
     whiten = Whitening(known.x_ND, config.pop("components"))
-    material = Material(whiten(known.x_ND), known.y, known.groups)
+    clips = LabelledVectors(whiten(known.x_ND), known.y, known.groups)
     first, step, last = (config.pop(key) for key in ("first", "step", "last"))
-    most = int((1 - config["test_share"]) * len(material.labels))
+    most = int((1 - config["test_share"]) * len(clips.labels))
     rounds = [n for n in range(first, last + 1, step) if n <= most]
     if len(rounds) < 2:
         raise UserError(
-            f"{len(material.labels)} labelled clips are too few for rounds of {first}, "
+            f"{len(clips.labels)} labelled clips are too few for rounds of {first}, "
             f"{first + step}, ...; lower first and step"
         )
-    results: Any = simulate(material, rounds=rounds, **config)
+    results: Any = simulate(clips, rounds=rounds, **config)
     # Recordings are held back whole, so that a seed may leave fewer clips than the share says.
     runs = results.groupby("labels").size()
     rounds = [n for n in rounds if runs.get(n, 0) == runs.max()]
@@ -137,7 +135,7 @@ def simulate_labelling(path: Path, labels: Path, out: Path | None, overrides: Se
         raise UserError(f"too few clips are left to label; lower simulate.first, now {first}")
     results = results[results["labels"].isin(rounds)]
     print(
-        f"{len(material.labels)} clips, {len(set(material.labels))} classes, accuracy on "
+        f"{len(clips.labels)} clips, {len(set(clips.labels))} classes, accuracy on "
         f"held-back recordings, mean of {config['seeds']} seeds [95 % interval]"
     )
     print(curve_text(curve_table(results), rounds))

@@ -4,7 +4,6 @@ Knows nothing of browsers. Shapes: N clips, D embedding width, C classes, L labe
 """
 
 import threading
-import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from g5.embeddings.vectors import VectorStore
 from g5.embeddings.whitening import Whitening
 from g5.transfer.labelling.simulate import Classifier
 from g5.transfer.labelling.strategies import STRATEGIES, Pool, choose
-from g5.web.journal import KINDS, LABEL, NOT_A_CALL, UNSURE, Entry, Journal, clip_of
+from g5.web.journal import KINDS, LABEL, NOT_A_CALL, UNSURE, Journal, JournalEntry, clip_of
 
 LONGEST_NAME = 80
 
@@ -160,7 +159,7 @@ class Session:
             raise UserError("an answer needs an id")
         seconds = float(min(max(seconds, 0.0), 3600.0))
         with self._lock:
-            before = self.journal.add(Entry(id, self.clips[row], kind, label, seconds))
+            before = self.journal.add(JournalEntry(id, self.clips[row], kind, label, seconds))
             if self._shown.get(tab) == row:
                 self._shown.pop(tab)
             if before is not None:
@@ -386,12 +385,3 @@ def read_classes(path: Path) -> list[str]:
         if len(name) > LONGEST_NAME or name in (UNSURE, NOT_A_CALL):
             raise UserError(f"{path}: {name[:LONGEST_NAME]!r} is no name for a class")
     return names
-
-
-def wait_until_trained(session: Session, labels: int, seconds: float) -> None:
-    """Wait until the head has been trained on at least so many labels (for tests and scripts)."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if session.curve and session.curve[-1]["labels"] >= labels:
-            return
-        time.sleep(0.05)

@@ -21,7 +21,7 @@ T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 
 
 @dataclass(frozen=True)
-class Material:
+class LabelledVectors:
     """Clips with known labels, parted into what may be labelled and what is tested on.
 
     Attributes:
@@ -38,7 +38,7 @@ class Material:
 
 
 def simulate(
-    material: Material,
+    clips: LabelledVectors,
     *,
     strategies: Sequence[str],
     rounds: Sequence[int],
@@ -66,15 +66,15 @@ def simulate(
     for name in strategies:
         if name not in STRATEGIES:
             raise UserError(f"strategies: {name} is none of {', '.join(STRATEGIES)}")
-    if len(set(material.labels)) < 2:
+    if len(set(clips.labels)) < 2:
         raise UserError("a simulation needs clips of at least two labels")
     if not rounds or sorted(set(rounds)) != list(rounds) or rounds[0] < 1:
         raise UserError(f"rounds={list(rounds)}: must be rising numbers of labels")
     rows: list[tuple[str, int, int, float, float]] = []
     jobs = [(seed, name) for seed in range(seeds) for name in strategies]
     for seed, name in track(jobs, total=len(jobs), label="simulating", unit="runs"):
-        test_N = test_part(material.sources, test_share, seed)
-        for n, accuracy in _play(material, test_N, name, rounds, seed, regularisation):
+        test_N = test_part(clips.sources, test_share, seed)
+        for n, accuracy in _play(clips, test_N, name, rounds, seed, regularisation):
             rows.append((name, seed, n, accuracy, n * seconds_per_label / 60))
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -96,7 +96,7 @@ def test_part(sources: np.ndarray, share: float, seed: int) -> np.ndarray:
 
 
 def _play(
-    material: Material,
+    clips: LabelledVectors,
     test_N: np.ndarray,
     strategy: str,
     rounds: Sequence[int],
@@ -106,15 +106,15 @@ def _play(
     """Numbers of labels and accuracies of one strategy and seed."""
     pool_U, test = np.flatnonzero(~test_N), np.flatnonzero(test_N)
     rng = np.random.default_rng((seed, 1))
-    labelled = pool_U[_next(material, pool_U[:0], pool_U, strategy, rounds[0], rng, None)]
+    labelled = pool_U[_next(clips, pool_U[:0], pool_U, strategy, rounds[0], rng, None)]
     curve: list[tuple[int, float]] = []
     for wanted in (*rounds[1:], 0):
-        model = Classifier(material.z_ND[labelled], material.labels[labelled], regularisation)
-        hits = model(material.z_ND[test]) == material.labels[test]
+        model = Classifier(clips.z_ND[labelled], clips.labels[labelled], regularisation)
+        hits = model(clips.z_ND[test]) == clips.labels[test]
         curve.append((len(labelled), float(hits.mean())))
         left = np.setdiff1d(pool_U, labelled)
         if wanted and len(left):
-            picks = _next(material, labelled, left, strategy, wanted, rng, model)
+            picks = _next(clips, labelled, left, strategy, wanted, rng, model)
             labelled = np.concatenate([labelled, left[picks]])
         else:
             break
@@ -122,7 +122,7 @@ def _play(
 
 
 def _next(
-    material: Material,
+    clips: LabelledVectors,
     labelled: np.ndarray,
     left: np.ndarray,
     strategy: str,
@@ -130,13 +130,13 @@ def _next(
     rng: np.random.Generator,
     model: "Classifier | None",
 ) -> np.ndarray:
-    z_UD = material.z_ND[left]
-    dates = None if material.dates is None else material.dates[left]
+    z_UD = clips.z_ND[left]
+    dates = None if clips.dates is None else clips.dates[left]
     pool = Pool(
         z_UD=z_UD,
-        z_LD=material.z_ND[labelled],
+        z_LD=clips.z_ND[labelled],
         p_UC=None if model is None else model.probabilities(z_UD),
-        recordings=list(material.sources[left]),
+        recordings=list(clips.sources[left]),
         dates=None if dates is None else list(dates),
     )
     return choose(strategy, pool, size=wanted - len(labelled), rng=rng)

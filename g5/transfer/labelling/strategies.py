@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from g5.common.errors import UserError
+from g5.embeddings.search import novelty
 
 STRATEGIES = (
     "random", "least_confidence", "margin", "entropy", "k_centre", "batch", "novelty",
@@ -57,7 +58,7 @@ def choose(strategy: str, pool: Pool, *, size: int, rng: np.random.Generator) ->
     if strategy == "random":
         return rng.choice(n, size, replace=False)
     if strategy == "novelty" and len(pool.z_LD):
-        return _top(novelty(pool.z_UD, pool.z_LD), size, rng)
+        return _top(novelty(pool.z_UD, pool.z_LD, k=1), size, rng)
     if strategy in ("k_centre", "novelty"):
         return k_centre(pool.z_UD, pool.z_LD, size=size, rng=rng)
     if pool.p_UC is None:
@@ -87,13 +88,6 @@ def entropy(p_UC: np.ndarray) -> np.ndarray:
     return -(p_UC * np.log(p_UC)).sum(axis=1) / np.log(max(p_UC.shape[1], 2))
 
 
-def novelty(z_UD: np.ndarray, z_LD: np.ndarray) -> np.ndarray:
-    """Cosine distance to the nearest labelled vector, (U,): high where a class may be unseen."""
-    if not len(z_LD):
-        return np.ones(len(z_UD))
-    return 1 - np.concatenate([(part @ z_LD.T).max(axis=1) for part in _parts(z_UD, len(z_LD))])
-
-
 def k_centre(
     z_UD: np.ndarray, z_LD: np.ndarray, *, size: int, rng: np.random.Generator
 ) -> np.ndarray:
@@ -101,11 +95,12 @@ def k_centre(
 
     With nothing labelled it starts at the clip nearest to the mean, which is no outlier.
     """
-    away_U = novelty(z_UD, z_LD)
-    if not len(z_LD):
-        away_U = z_UD @ z_UD.mean(axis=0)
-    picks = [int(away_U.argmax())]
-    away_U = 1 - z_UD @ z_UD[picks[0]] if not len(z_LD) else away_U
+    if len(z_LD):
+        away_U = novelty(z_UD, z_LD, k=1)
+        picks = [int(away_U.argmax())]
+    else:
+        picks = [int((z_UD @ z_UD.mean(axis=0)).argmax())]
+        away_U = 1 - z_UD @ z_UD[picks[0]]
     while len(picks) < size:
         away_U = np.minimum(away_U, 1 - z_UD @ z_UD[picks[-1]])
         away_U[picks] = -np.inf
@@ -164,12 +159,6 @@ def batch(pool: Pool, *, size: int, rng: np.random.Generator) -> np.ndarray:
     return among[picks]
 
 
-def unit(z_ND: np.ndarray) -> np.ndarray:
-    """Vectors at unit length, fp32."""
-    z_ND = np.asarray(z_ND, np.float32)
-    return z_ND / np.maximum(np.linalg.norm(z_ND, axis=1, keepdims=True), 1e-12)
-
-
 def _clusters(
     z_UD: np.ndarray, size: int, rng: np.random.Generator, weight_U: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -185,8 +174,3 @@ def _clusters(
 def _top(score_U: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
     """The highest scores first; ties in random order."""
     return np.lexsort((rng.random(len(score_U)), -score_U))[:size]
-
-
-def _parts(z_UD: np.ndarray, n_other: int) -> list[np.ndarray]:
-    step = max(1, 16_000_000 // max(n_other, 1))
-    return [z_UD[start : start + step] for start in range(0, len(z_UD), step)]

@@ -12,7 +12,7 @@ from g5.cli.arguments import OVERRIDES, PASS_THROUGH
 @click.option("--head", metavar="CLASS", help="A rating head of your own, checked with it.")
 @click.argument("overrides", **OVERRIDES)
 def check(encoder: str, head: str | None, overrides: tuple[str, ...]) -> None:
-    """Run an encoder through its promises; exit code 1 if it breaks one.
+    """Run the contract checks of an encoder; exit code 1 if one fails.
 
     \b
     g5 encoders check my_pkg.models.MyEncoder

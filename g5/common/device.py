@@ -1,0 +1,17 @@
+"""Where PyTorch works."""
+
+import torch
+
+from g5.common.errors import UserError
+
+
+def torch_device(name: str, key: str) -> torch.device:
+    """The device that ``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``gpu`` means.
+
+    Raises:
+        UserError: there is no CUDA device where ``key`` asks for one.
+    """
+    there = torch.cuda.is_available()
+    if name in ("cuda", "gpu") and not there:
+        raise UserError(f"{key}={name}: there is no CUDA device; use auto or cpu")
+    return torch.device("cuda" if name != "cpu" and there else "cpu")
