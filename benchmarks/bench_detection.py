@@ -16,13 +16,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from archs.protonet import ProtoNet
 from benchmarks import Row
+from g5.common.machine import cores
 from g5.config.build import build
 from g5.config.compose import composed, resolve
 from g5.config.node import Node
 from g5.config.parts import front_end_of, normalize_of
 from g5.detection.corpus import detector_of
 from g5.detection.detector import Detector
-from g5.detection.embedding.embedder import cores
 from g5.detection.embedding.sound import Sound, Sounds
 from g5.detection.embedding.windows import Scale
 from g5.detection.support import Target, targets_of

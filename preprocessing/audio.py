@@ -20,9 +20,6 @@ import soxr
 
 from g5.common.errors import UserError
 
-AUDIO_SUFFIXES = frozenset(
-    (".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff")
-)
 # What is decoded (and resampled) at once, whatever the caller's block: the samples that come out
 # can then not depend on it. 64 Ki samples stay in the cache.
 _CHUNK = 1 << 16

@@ -17,6 +17,7 @@ import pandas as pd
 import torch
 
 from g5.common.errors import UserError
+from g5.common.machine import cores
 from g5.common.progress import track
 from preprocessing import audio
 from preprocessing.frontend import FrontEnd
@@ -267,9 +268,7 @@ class _Stopped(Exception):
 
 
 def _n_workers(workers: int | Literal["auto"], n_recordings: int) -> int:
-    if workers == "auto":
-        affinity = getattr(os, "sched_getaffinity", None)
-        workers = len(affinity(0)) if affinity else os.cpu_count() or 1
-    if workers < 1:
+    count = cores(workers)
+    if count < 1:
         raise UserError(f"features.workers={workers} must be at least 1, or auto")
-    return min(workers, n_recordings)
+    return min(count, n_recordings)

@@ -5,17 +5,17 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 
 import pandas as pd
 
 from g5.common.atomic import atomic_path
 from g5.common.errors import UserError
+from g5.common.files import is_audio
 from g5.common.progress import track
-from preprocessing.audio import AUDIO_SUFFIXES, content_hash, info
+from preprocessing.audio import content_hash, info
 from preprocessing.events import Problem
 
-TABLE_SUFFIXES = (".csv", ".txt")
 CACHE_NAME = "recordings.parquet"
 SCAN_COLUMNS = ["file", "duration_s", "rate_hz", "channels", "frames", "sha256"]
 _KEY = ["file", "size", "mtime_ns"]
@@ -147,42 +147,6 @@ class Listing:
         stem = Path(name).stem if is_audio(name) else name
         tries = (self._exact.get(name), self._folded.get(_fold(name)), self._stems.get(_fold(stem)))
         return next((files for files in tries if files), [])
-
-
-def is_audio(name: str | os.PathLike[str]) -> bool:
-    """Whether the name ends like a sound file's."""
-    return Path(name).suffix.lower() in AUDIO_SUFFIXES
-
-
-def base_name(name: str) -> str:
-    """The last part of a path, of whichever system."""
-    return PureWindowsPath(name).name
-
-
-def walk(root: Path) -> list[Path]:
-    """All files under ``root``, sorted; links to folders are followed, hidden names left out.
-
-    A folder named like a recording or a table is among them, so that whoever opens it says so.
-    """
-    files, seen = [], set()
-    for folder, folders, names in os.walk(root, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in seen:  # a link back to a folder above
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not _hidden(name))
-        names += [name for name in folders if _like_a_file(name)]
-        files.extend(Path(folder, name) for name in names if not _hidden(name))
-    return sorted(files)
-
-
-def _like_a_file(name: str) -> bool:
-    return is_audio(name) or name.lower().endswith(TABLE_SUFFIXES)
-
-
-def _hidden(name: str) -> bool:
-    return name.startswith(".") or name == "__MACOSX"
 
 
 def _fold(name: str) -> str:

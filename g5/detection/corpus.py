@@ -13,11 +13,12 @@ import pandas as pd
 import torch
 
 from g5.common.errors import UserError
+from g5.common.machine import cores
 from g5.common.progress import track
 from g5.config.build import build
 from g5.config.node import Node
 from g5.detection.detector import Detections, Detector
-from g5.detection.embedding.embedder import WindowEmbedder, cores
+from g5.detection.embedding.embedder import WindowEmbedder
 from g5.detection.embedding.sound import Sound, Sounds
 from g5.detection.scoring.scorer import CurveScorer
 from g5.detection.support import targets_of

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from g5.common.device import torch_device
 from g5.common.errors import UserError
+from g5.common.files import is_audio, walk
 from g5.common.progress import track
 from g5.common.threads import torch_threads
 from g5.config.check import Count, Positive
@@ -25,7 +26,6 @@ from g5.embeddings.encoders import LoadedEncoder
 from g5.embeddings.vectors import VectorStore
 from g5.embeddings.windows import Batch, Windows
 from preprocessing import audio
-from preprocessing.recordings import is_audio, walk
 
 # Batches of a thread that are decoded ahead of it.
 AHEAD = 3

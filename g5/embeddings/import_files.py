@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from g5.common.errors import UserError
+from g5.common.files import is_audio, walk
 from g5.embeddings.embed_files import mend
 from g5.embeddings.importing import read_embeddings, with_unique_names
 from g5.embeddings.vectors import EncoderFacts, VectorStore
-from preprocessing.recordings import is_audio, walk
 
 
 def import_embeddings(

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
+from g5.common.files import base_name
 from preprocessing.annotations.table import Rows, Table, UnknownFormat, among, chosen
 from preprocessing.events import STATUSES, Problem
-from preprocessing.recordings import base_name
 
 DCASE_COLUMNS = ("Audiofilename", "Starttime", "Endtime")
 RECORDING, SUBSET = "recording", "subset"

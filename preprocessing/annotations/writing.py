@@ -11,10 +11,10 @@ import pandas as pd
 
 from g5.common.atomic import atomic_path
 from g5.common.errors import UserError
+from g5.common.files import base_name
 from preprocessing.annotations.dcase import DCASE_COLUMNS
 from preprocessing.annotations.raven import RAVEN_COLUMNS
 from preprocessing.events import EVENT_COLUMNS
-from preprocessing.recordings import base_name
 
 SUFFIXES = {
     "raven": ".selections.txt", "audacity": ".txt", "csv": ".csv", "dcase": ".csv",

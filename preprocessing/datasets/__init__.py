@@ -1,5 +1,6 @@
 """Data sets: folders of recordings with annotations, splits, downloads."""
 
-from preprocessing.datasets.folders import ClipsData, DcaseData, RavenData
+from preprocessing.datasets.clips import ClipsData
+from preprocessing.datasets.folders import DcaseData, RavenData
 
 __all__ = ["ClipsData", "DcaseData", "RavenData"]

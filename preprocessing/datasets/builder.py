@@ -1,4 +1,4 @@
-"""A corpus in the making: what tables say, brought together with the recordings they speak of."""
+"""Builds a corpus: what tables say, brought together with the recordings they speak of."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -33,7 +33,7 @@ Finder = Callable[[str], list[Path]]
 
 
 @dataclass
-class Draft:
+class CorpusBuilder:
     """Rows of events so far, recordings that have none, and problems."""
 
     rows: list[Rows] = field(default_factory=list)

@@ -3,7 +3,6 @@
 import hashlib
 import http.client
 import json
-import shutil
 import time
 import urllib.error
 import urllib.request
@@ -14,6 +13,7 @@ from typing import Any
 
 from g5.common.atomic import atomic_path, disk_errors
 from g5.common.errors import UserError
+from g5.common.machine import need_room
 from g5.common.progress import track
 from preprocessing.datasets.unpack import unpack
 
@@ -105,7 +105,7 @@ def _download(file: RemoteFile, folder: Path, pause_s: float) -> Path:
         if have > file.size:  # of another version of the record
             part.unlink()
             have = 0
-        _need_room(folder, file.size - have, file.name)
+        need_room(folder, file.size - have, file.name)
         with disk_errors(part), open(part, "ab") as out:
             chunks = _stream(file.url, have, file.size, pause_s)
             n = -(-(file.size - have) // CHUNK)
@@ -170,14 +170,6 @@ def _broken(url: str, failures: int, error: Exception, pause_s: float) -> int:
         ) from error
     time.sleep(pause_s * 2 ** (failures - 1))
     return failures
-
-
-def _need_room(folder: Path, size: int, name: str) -> None:
-    free = shutil.disk_usage(folder).free
-    if free < size:
-        raise UserError(
-            f"{folder}: {name} needs {size / 1e9:.1f} GB more and {free / 1e9:.1f} GB are free"
-        )
 
 
 def _md5(path: Path) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from g5.common.atomic import atomic_path
 from g5.common.errors import UserError
+from g5.common.machine import need_room
 from g5.common.progress import track
 
 
@@ -26,7 +27,9 @@ def unpack(archive: Path, folder: Path) -> dict[str, int]:
             members = [info for info in bundle.infolist() if _wanted(info)]
             for info in members:
                 _refuse_unsafe(archive, info)
-            _need_room(archive, folder, sum(info.file_size for info in members))
+            need_room(
+                folder, sum(info.file_size for info in members), f"the content of {archive.name}"
+            )
             for info in track(members, total=len(members), label=archive.name, unit="files"):
                 _write(bundle, info, folder / info.filename)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
@@ -47,14 +50,6 @@ def _refuse_unsafe(archive: Path, info: zipfile.ZipInfo) -> None:
         raise UserError(f"{archive}: holds the link {name!r}; it is not unpacked")
     if info.flag_bits & 1:
         raise UserError(f"{archive}: {name!r} is encrypted; it is not unpacked")
-
-
-def _need_room(archive: Path, folder: Path, size: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if free < size:
-        raise UserError(
-            f"{archive}: holds {size / 1e9:.1f} GB and {free / 1e9:.1f} GB are free in {folder}"
-        )
 
 
 def _write(bundle: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> None:

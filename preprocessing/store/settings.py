@@ -70,6 +70,10 @@ def differences(there: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
     absent = "nothing"
     return ", ".join(
         f"{key} is {there.get(key, absent)} there and {asked.get(key, absent)} here"
-        for key in sorted({*there, *asked})
-        if there.get(key, absent) != asked.get(key, absent)
+        for key in changed_keys(there, asked)
     )
+
+
+def changed_keys(there: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+    """The keys whose values differ, sorted; None is not there."""
+    return sorted(key for key in {*there, *asked} if there.get(key) != asked.get(key))

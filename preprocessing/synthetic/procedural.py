@@ -4,7 +4,6 @@ import hashlib
 import json
 import multiprocessing
 import os
-import shutil
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -18,8 +17,10 @@ import soundfile
 
 from g5.common.atomic import atomic_path
 from g5.common.errors import UserError
+from g5.common.machine import cores, need_room
 from g5.common.progress import track
 from preprocessing.events import ANCHORS, Corpus, DataSet
+from preprocessing.store.settings import changed_keys
 from preprocessing.synthetic.scenes import SPLITS, SceneSettings, check, make_recording
 
 # Part of the settings' hash: raise it when the same settings come to sound different.
@@ -92,8 +93,8 @@ class ProceduralData(DataSet):
         if workers != "auto" and (not isinstance(workers, int) or workers < 1):
             raise UserError(f"data.workers: {workers!r} is neither auto nor a number from 1 up")
         self.anchor = anchor
-        self.workers = _cores() if workers == "auto" else int(workers)
-        self.folder = Path(root_dir) / "outputs" / "procedural" / settings_hash(self.settings)
+        self.workers = cores(workers)
+        self.folder = Path(root_dir) / "outputs" / "procedural" / folder_name(self.settings)
         self._given: dict[str, str | None] = dict(
             zip(SPLITS, (train_dir, eval_dir, test_dir), strict=True)
         )
@@ -145,7 +146,7 @@ class ProceduralData(DataSet):
         key = DIR_KEYS[split]
         path = (Path(given) if given else self.folder) / "settings.json"
         if path.is_file():
-            differ = _differences(path, self.settings)
+            differ = _changed_keys(path, self.settings)
             if differ:
                 raise UserError(
                     f"{path}: made with other settings ({', '.join(differ)}); "
@@ -187,17 +188,13 @@ class RecordingJob:
         return WAV_HEADER_BYTES + 2 * round(self.settings.recording_s * self.settings.sr)
 
 
-def settings_hash(settings: SceneSettings) -> str:
+def folder_name(settings: SceneSettings) -> str:
     """12 hex digits that no other settings, or version of this generator, share."""
     return hashlib.sha256(_as_json(settings).encode()).hexdigest()[:12]
 
 
 def _as_json(settings: SceneSettings) -> str:
     return json.dumps({"version": VERSION, **asdict(settings)}, indent=1, sort_keys=True)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 # --- making -------------------------------------------------------------------------------------
@@ -247,14 +244,13 @@ def _ignore_interrupt() -> None:
 # --- what is there ------------------------------------------------------------------------------
 
 
-def _differences(path: Path, settings: SceneSettings) -> list[str]:
+def _changed_keys(path: Path, settings: SceneSettings) -> list[str]:
     """Keys in which the settings in a file differ from these."""
-    asked = json.loads(_as_json(settings))
     try:
         there = json.loads(path.read_text())
     except ValueError:
         there = {}
-    return sorted(key for key in asked.keys() | there.keys() if asked.get(key) != there.get(key))
+    return changed_keys(there, json.loads(_as_json(settings)))
 
 
 def _holds_something(path: Path) -> bool:
@@ -298,11 +294,6 @@ def _check_disk(todo: list[RecordingJob]) -> None:
     for job in todo:
         home = next(folder for folder in job.wav.parents if folder.exists())
         needed[home] = needed.get(home, 0) + job.wav_bytes
+    advice = "free some space, name another path.root_dir, or lower data.train_species"
     for home, size in needed.items():
-        free = shutil.disk_usage(home).free
-        if free < size:
-            raise UserError(
-                f"{home}: the disk is too full: procedural recordings need {size / 1e6:.0f} MB, "
-                f"{free / 1e6:.0f} MB are free; free some space, name another path.root_dir, or "
-                "lower data.train_species"
-            )
+        need_room(home, size, "procedural sound", advice=advice)

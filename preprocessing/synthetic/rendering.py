@@ -114,7 +114,7 @@ def _partials(syllable: Syllable, rng: np.random.Generator, sr: int) -> np.ndarr
         if not len(formants):
             formants = np.array([[syllable.f0_hz, syllable.f0_hz, 1.0]])
             syllable = replace(syllable, formant_end=np.ones(1))
-        breath = _noise(replace(syllable, formants=formants), rng, sr)
+        breath = _filtered_noise(replace(syllable, formants=formants), rng, sr)
         x += breath * np.float32(
             10 ** (syllable.breath_db / 20) * _rms(x) / max(1e-9, _rms(breath))
         )
@@ -174,7 +174,7 @@ def _partial_gains(syllable: Syllable, f_m: np.ndarray, n: int, sr: int) -> np.n
     return (gain_CK * np.clip((HIGHEST * sr - f_CK) / (0.02 * sr), 0, 1)).astype(np.float32)
 
 
-def _noise(syllable: Syllable, rng: np.random.Generator, sr: int) -> np.ndarray:
+def _filtered_noise(syllable: Syllable, rng: np.random.Generator, sr: int) -> np.ndarray:
     n = max(2, round(syllable.duration_s * sr))
     m = fast_length(n)
     t = np.arange(n) / n
@@ -234,4 +234,4 @@ def _rms(x: np.ndarray) -> float:
     return float(np.sqrt(np.mean(x * x)))
 
 
-_SOURCES = {"partials": _partials, "noise": _noise, "pulses": _pulses}
+_SOURCES = {"partials": _partials, "noise": _filtered_noise, "pulses": _pulses}

@@ -16,9 +16,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from g5.common.errors import UserError
 from g5.config.choices import CONF
-from preprocessing import recordings
-from preprocessing.datasets import folders as datasets
-from preprocessing.datasets.folders import ClipsData, DcaseData, RavenData
+from preprocessing import datasets, recordings
+from preprocessing.datasets import ClipsData, DcaseData, RavenData
 from preprocessing.events import CORPUS_COLUMNS, RECORDING_COLUMNS, Corpus
 
 HEAD = "Audiofilename,Starttime,Endtime,"

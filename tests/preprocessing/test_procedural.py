@@ -3,6 +3,7 @@
 import inspect
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -550,7 +551,7 @@ def test_impossible_values_are_refused_by_name(tmp_path, key, value):
 
 def test_a_disk_too_small_is_refused_before_the_work(tmp_path, monkeypatch):
     usage = type("Usage", (), {"free": 1000})()
-    monkeypatch.setattr(procedural.shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     with pytest.raises(UserError, match="disk is too full"):
         data(tmp_path).make()
     assert not list(tmp_path.rglob("*.wav"))

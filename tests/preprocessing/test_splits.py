@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from g5.common.errors import UserError
-from preprocessing.datasets.folders import ClipsData
+from preprocessing.datasets import ClipsData
 from preprocessing.datasets.splits import distribution, make_splits, read_list, split_hash_of
 from tests.conftest import run_g5
 

@@ -9,7 +9,6 @@ C channels, N windows.
 """
 
 import json
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -265,14 +264,6 @@ def encoder_identity(restored: Restored) -> str:
     facts = [restored.config["arch"]["model"], restored.normalize.mode]
     parts = (restored.model, restored.normalize)
     return encoder_hash(facts, [dict(sorted(part.state_dict().items())) for part in parts])
-
-
-def cores(workers: int | str) -> int:
-    """`detection.workers`, with ``auto`` decided."""
-    if workers != "auto":
-        return int(workers)
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def in_order(work: Callable[[Any], Result], items: Iterable[Any], workers: int) -> Iterator[Result]:

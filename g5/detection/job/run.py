@@ -11,6 +11,7 @@ import pandas as pd
 
 from g5.common.atomic import atomic_path, disk_errors
 from g5.common.errors import DiskError, UserError
+from g5.common.files import base_name, is_audio, is_table, walk
 from g5.common.progress import track
 from g5.config.compose import composed, resolve
 from g5.config.parts import root_of
@@ -32,13 +33,13 @@ from g5.detection.job.results import (
     write_results,
 )
 from g5.detection.support import targets_of
-from g5.evaluation.events.ground_truth import CALL, PREDICTIONS, TABLES, recording_name
+from g5.evaluation.events.ground_truth import CALL, PREDICTIONS, recording_name
 from g5.tracking.checkpoints import find
 from g5.tracking.restore import restore
 from g5.training.setup import device_of, prepare_torch, set_matmul_precision
 from preprocessing.annotations import SUFFIXES, format_of, read_events
 from preprocessing.audio import content_hash, info
-from preprocessing.recordings import Listing, base_name, is_audio, scan, walk
+from preprocessing.recordings import Listing, scan
 
 # What may be set beside `detection`; the checkpoint says the rest.
 FREE = ("detection", "trainer", "path.root_dir", "seed", "deterministic")
@@ -192,7 +193,7 @@ class Job:
         """What is read of --truth: the table, or all tables of the folder."""
         if self.truth is None or not self.truth.is_dir():
             return [] if self.truth is None else [self.truth]
-        return [file for file in walk(self.truth) if file.suffix.lower() in TABLES]
+        return [file for file in walk(self.truth) if is_table(file)]
 
     def _sound(self, path: Path, hashes: dict[str, str]) -> Sound:
         if str(path) not in hashes:

@@ -8,14 +8,13 @@ from typing import Any
 import pandas as pd
 
 from g5.common.errors import UserError
+from g5.common.files import TABLE_SUFFIXES, base_name, is_audio, is_table, walk
 from g5.common.progress import track
 from g5.evaluation.events.matching import N_SHOTS
 from preprocessing.annotations import UnknownFormat, format_of, read_events, recording_of
 from preprocessing.audio import info
 from preprocessing.events import Problem, at_rows
-from preprocessing.recordings import base_name, is_audio, walk
 
-TABLES = (".csv", ".txt", ".tsv", ".parquet")
 TRUTH_COLUMNS = ["name", "label", "start_s", "end_s", "status"]
 CALL = "call"
 # What `g5 detect` writes: events, and those that lower thresholds would find.
@@ -52,7 +51,7 @@ def read_truth(folder: str | Path) -> tuple[Truth, list[Problem]]:
     if not root.is_dir():
         raise UserError(f"{root}: there is no such folder of ground truth")
     files = walk(root)
-    tables = [file for file in files if file.suffix.lower() in TABLES]
+    tables = [file for file in files if is_table(file)]
     parts: list[pd.DataFrame] = []
     problems: list[Problem] = []
     table_of: dict[str, Path] = {}
@@ -72,7 +71,7 @@ def read_truth(folder: str | Path) -> tuple[Truth, list[Problem]]:
                 )
             table_of[name] = path
     if not table_of:
-        raise UserError(f"{root}: has no annotation tables ({', '.join(TABLES)})")
+        raise UserError(f"{root}: has no annotation tables ({', '.join(TABLE_SUFFIXES)})")
     subset_of = {name: _subset(root, path) for name, path in table_of.items()}
     events = pd.concat([part.loc[:, TRUTH_COLUMNS] for part in parts], ignore_index=True)
     durations_s, found = _durations(file for file in files if file.stem in subset_of)

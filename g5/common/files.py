@@ -1,0 +1,46 @@
+"""Which files a folder holds, and which of them are recordings or tables, by their names."""
+
+import os
+from pathlib import Path, PureWindowsPath
+
+AUDIO_SUFFIXES = frozenset(
+    (".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff")
+)
+TABLE_SUFFIXES = (".csv", ".txt", ".tsv", ".parquet")
+
+
+def is_audio(name: str | os.PathLike[str]) -> bool:
+    """Whether the name ends like a sound file's."""
+    return Path(name).suffix.lower() in AUDIO_SUFFIXES
+
+
+def is_table(name: str | os.PathLike[str]) -> bool:
+    """Whether the name ends like that of an annotation table."""
+    return Path(name).suffix.lower() in TABLE_SUFFIXES
+
+
+def base_name(name: str) -> str:
+    """The last part of a path, of whichever system."""
+    return PureWindowsPath(name).name
+
+
+def walk(root: Path) -> list[Path]:
+    """All files under ``root``, sorted; links to folders are followed, hidden names left out.
+
+    A folder named like a recording or a table is among them, so that whoever opens it says so.
+    """
+    files, seen = [], set()
+    for folder, folders, names in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:  # a link back to a folder above
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not _hidden(name))
+        names += [name for name in folders if is_audio(name) or is_table(name)]
+        files.extend(Path(folder, name) for name in names if not _hidden(name))
+    return sorted(files)
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"
