@@ -21,6 +21,7 @@ from g5.config.build import build
 from g5.config.compose import composed, resolve
 from g5.config.node import Node
 from g5.config.parts import front_end_of, normalize_of
+from g5.config.settings import load
 from g5.detection.corpus import detector_of
 from g5.detection.detector import Detector
 from g5.detection.embedding.sound import Sound, Sounds
@@ -139,8 +140,8 @@ def _restored(arch: str) -> Restored:
 def _maker(arch: str, how: str) -> Callable[[Path], tuple[Detector, Sounds]]:
     """Makes a detector that keeps nothing but in the store given."""
     restored = _restored(arch)
-    detection = resolve(composed([f"detection={how}"]))["detection"]
-    block_s = restored.config["features"]["block_s"]
+    settings = load([f"detection={how}"])
+    detection, block_s = settings.detection, settings.features.block_s
     return lambda store: detector_of(restored, detection, store, device=CPU, block_s=block_s)
 
 

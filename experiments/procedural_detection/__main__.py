@@ -8,11 +8,18 @@ Trainings are resumed: a second call only detects.
 from collections.abc import Callable, Sequence
 
 from experiments import run_as_command
-from experiments.procedural_detection.detectors import SEEDS, Bench, Results, compared, trained
+from experiments.procedural_detection.detectors import (
+    SEEDS,
+    Bench,
+    Results,
+    changed,
+    compared,
+    trained,
+)
 from experiments.procedural_detection.tables import difference_table, gain_table, table
 from g5.common.errors import UserError
-from g5.config.compose import composed, resolve
-from g5.config.parts import data_of, root_of
+from g5.config.parts import data_of
+from g5.config.settings import load
 
 # Recordings to detect in: two species each, so that one's calls are the other's distractors.
 EVENTS = (
@@ -35,9 +42,8 @@ LONG_S = 1e6
 
 def bench(arguments: Sequence[str]) -> Bench:
     """The recordings, made where they are missing."""
-    config = resolve(composed(["experiment=procedural_detection", *EVENTS, *arguments]))
-    store_dir = root_of(config) / "outputs" / "store"
-    return Bench(data_of(config).load(), config["detection"], store_dir)
+    settings = load(["experiment=procedural_detection", *EVENTS, *arguments])
+    return Bench(data_of(settings.plain()).load(), settings.detection, settings.path.store)
 
 
 def main_table(arguments: Sequence[str]) -> str:
@@ -68,7 +74,7 @@ def adapt_table(arguments: Sequence[str]) -> str:
     for seed in SEEDS:
         v2 = trained("v2", seed, arguments)
         for adapt in (way for way in ADAPT if not chosen or way in (ADAPT[0], *chosen)):
-            detection = {**work.detection, "adapt": adapt, "adapt_max_s": LONG_S}
+            detection = changed(work.detection, {"adapt": adapt, "adapt_max_s": LONG_S})
             found.add(f"adapt={adapt}", work.detected(v2, "test", detection))
     return f"{table(found)}\n\n{gain_table(found, f'adapt={ADAPT[0]}')}"
 

@@ -17,6 +17,8 @@ import torch
 from experiments.v2_vs_v1.__main__ import euclidean
 from g5.config.compose import composed, resolve
 from g5.config.parts import root_of
+from g5.config.schema import DetectionSettings
+from g5.config.settings import load
 from g5.detection.corpus import DetectionTask, detect_corpus, detector_of, predictions_of, truth_of
 from g5.detection.detector import Detector
 from g5.evaluation.events.ground_truth import Truth
@@ -42,16 +44,16 @@ class Bench:
 
     Attributes:
         corpus: recordings and calls.
-        detection: the `detection` group where nothing else is asked for.
+        detection: how, where nothing else is asked for.
         store_dir: folder of stores.
     """
 
     corpus: Corpus
-    detection: Mapping[str, Any]
+    detection: DetectionSettings
     store_dir: Path
 
     def detected(
-        self, restored: Restored, split: str, detection: Mapping[str, Any] | None = None, *,
+        self, restored: Restored, split: str, detection: DetectionSettings | None = None, *,
         judge: Restored | None = None,
     ) -> "Result":  # fmt: skip
         """Every class of a split in every recording, as ``detection`` (or the usual) finds it.
@@ -62,7 +64,7 @@ class Bench:
         return Result(tasks, split)
 
     def _tasks(
-        self, restored: Restored, split: str, detection: Mapping[str, Any],
+        self, restored: Restored, split: str, detection: DetectionSettings,
         judge: Restored | None = None,
     ) -> tuple[Detector, list[DetectionTask]]:  # fmt: skip
         detector, sounds = detector_of(
@@ -76,8 +78,8 @@ class Bench:
         """The settings of a rival with the best F on validation recordings, and that F."""
         best: tuple[float, dict[str, Any]] = (-1.0, {})
         for values, thresholds in candidates(choice):
-            node = group(choice, {**values, "threshold": thresholds[0]})
-            detector, tasks = self._tasks(restored, "val", node)
+            settings = group(choice, {**values, "threshold": thresholds[0]})
+            detector, tasks = self._tasks(restored, "val", settings)
             truth = truth_of(tasks, "val")
             for threshold in thresholds:
                 found = []
@@ -102,9 +104,15 @@ def candidates(choice: str) -> Iterable[tuple[dict[str, Any], Sequence[float]]]:
         yield {"low_hz": low, "high_hz": high, "smooth_s": smooth_s}, LEVELS
 
 
-def group(choice: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """A `detection` group with some values changed."""
-    return {**resolve(composed([f"detection={choice}"]))["detection"], **values}
+def group(choice: str, values: Mapping[str, Any]) -> DetectionSettings:
+    """A `detection` group with some of its scorer's values changed."""
+    return changed(load([f"detection={choice}"]).detection, values)
+
+
+def changed(detection: DetectionSettings, values: Mapping[str, Any]) -> DetectionSettings:
+    """The settings with some of the scorer's values changed."""
+    scorer = replace(detection.scorer, values={**detection.scorer.values, **values})
+    return replace(detection, scorer=scorer)
 
 
 def scored(predictions: pd.DataFrame, truth: Truth) -> EventScores:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from experiments.procedural_detection.detectors import Result
-from g5.evaluation.events.scores import RESAMPLES, SEED, EventScores, bootstrap
+from g5.evaluation.events.scores import RESAMPLES, SEED, EventScores, f_interval
 
 
 def table(found: Mapping[str, Sequence[Result]]) -> str:
@@ -21,7 +21,7 @@ def table(found: Mapping[str, Sequence[Result]]) -> str:
         totals = [result.scores.overall for result in results]
         f = np.array([total.fmeasure for total in totals])
         spread = f" ± {f.std(ddof=1):.3f}" if len(f) > 1 else ""
-        spans = [span for r in results if (span := bootstrap(r.scores)) is not None]
+        spans = [span for r in results if (span := f_interval(r.scores)) is not None]
         low, high = np.mean(spans, axis=0) if spans else (np.nan, np.nan)
         gap = np.mean([max(r.oracle - r.scores.overall.fmeasure, 0.0) for r in results])
         lines.append(

@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import torch
@@ -16,7 +15,7 @@ from g5.common.errors import UserError
 from g5.common.machine import cores
 from g5.common.progress import track
 from g5.config.build import build
-from g5.config.node import Node
+from g5.config.schema import DetectionSettings
 from g5.detection.detector import Detections, Detector
 from g5.detection.embedding.embedder import WindowEmbedder
 from g5.detection.embedding.sound import Sound, Sounds
@@ -53,33 +52,27 @@ class DetectionTask:
 
 
 def detector_of(
-    restored: Restored, detection: Mapping[str, Any], store_dir: Path, *, device: torch.device,
+    restored: Restored, settings: DetectionSettings, store_dir: Path, *, device: torch.device,
     block_s: float,
 ) -> tuple[Detector, Sounds]:  # fmt: skip
-    """The detector of a `detection` group, and what opens recordings for it.
+    """The detector of a checkpoint, and what opens recordings for it.
 
     Raises:
         UserError: a setting fits nothing, or the weights are no numbers.
     """
-    from g5.config.schema import DetectionSettings
-    from g5.config.settings import hints_of
-
     for name, weight in restored.model.state_dict().items():
         if weight.is_floating_point() and not bool(weight.isfinite().all()):
             raise UserError(
                 f"{restored.path}: its weights hold NaN or infinity ({name}); train anew"
             )
-    shared = hints_of(DetectionSettings)
-    node = {key: value for key, value in detection.items() if key not in shared}
-    settings = {key: detection[key] for key in shared}
-    scorer = build(Node.of(node), expect=CurveScorer, where="detection")
+    scorer = build(settings.scorer, expect=CurveScorer, where="detection")
     embedder = WindowEmbedder(
-        restored, store_dir, device=device, batch=settings["batch"],
-        workers=cores(settings["workers"]), share=settings["share"],
+        restored, store_dir, device=device, batch=settings.batch,
+        workers=cores(settings.workers), share=settings.share,
     )  # fmt: skip
     sounds = Sounds(
-        restored.front_end, store_dir, sr=settings["sr"],
-        time_expansion=settings["time_expansion"], block_s=block_s,
+        restored.front_end, store_dir, sr=settings.sr, time_expansion=settings.time_expansion,
+        block_s=block_s,
     )  # fmt: skip
     return Detector(scorer, embedder, settings), sounds
 

@@ -3,15 +3,14 @@
 Shapes: N points of a curve, E events.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
 from scipy.special import expit
 
+from g5.config.schema import DetectionSettings
 from g5.detection.embedding.embedder import WindowEmbedder
 from g5.detection.embedding.sound import Sound
 from g5.detection.events.boundaries import Outline
@@ -47,11 +46,11 @@ class Detector:
     Args:
         scorer: how windows are scored.
         embedder: embeds them.
-        settings: what of `detection` every way to score shares.
+        settings: of detection.
     """
 
     def __init__(
-        self, scorer: CurveScorer, embedder: WindowEmbedder, settings: Mapping[str, Any]
+        self, scorer: CurveScorer, embedder: WindowEmbedder, settings: DetectionSettings
     ) -> None:
         self.scorer = scorer
         self.embedder = embedder
@@ -80,7 +79,7 @@ class Detector:
         settings = self.settings
         return calibrate(
             curve.positive_K, curve.negative_P,
-            prior_spread=settings["prior_spread"], lean=settings["lean"],
+            prior_spread=settings.prior_spread, lean=settings.lean,
         )  # fmt: skip
 
     def candidates(self, sound: Sound, found: Detections) -> pd.DataFrame:
@@ -88,7 +87,7 @@ class Detector:
 
         Their scores are the calibrated ones: for an oracle, which looks at other thresholds.
         """
-        own, below = found.calibration, self.settings["candidates"]
+        own, below = found.calibration, self.settings.candidates
         lower = CalibratedThreshold(own.threshold - below * own.scale, own.scale, own.expected_f)
         events = self.events(sound, found.target, found.curve, lower)
         peak_E = events["peak_s"].to_numpy(float)
@@ -119,9 +118,9 @@ class Detector:
     def _shape(self, target: Target) -> EventShape:
         settings, duration_K = self.settings, target.duration_K
         return EventShape(
-            min_s=settings["min_duration"] * float(duration_K.min()),
-            max_s=settings["max_duration"] * float(duration_K.max()),
-            merge_s=settings["merge"] * float(np.median(duration_K)),
+            min_s=settings.min_duration * float(duration_K.min()),
+            max_s=settings.max_duration * float(duration_K.max()),
+            merge_s=settings.merge * float(np.median(duration_K)),
         )
 
     def _raw(
@@ -150,7 +149,7 @@ class Detector:
             self._outlines[target] = self._outline(target)
         outline = self._outlines[target]
         middle_s = float(np.median(target.duration_K))
-        longest_s = self.settings["max_duration"] * float(target.duration_K.max())
+        longest_s = self.settings.max_duration * float(target.duration_K.max())
         step_s = float(time_N[1] - time_N[0]) if len(time_N) > 1 else middle_s
         core_s = max(middle_s, step_s) / 2
         peaks, ends = [], []
@@ -163,7 +162,7 @@ class Detector:
         return np.array(peaks, dtype=int), np.array(ends).reshape(-1, 2)
 
     def _outline(self, target: Target) -> Outline:
-        return Outline.of(target, self.embedder.front_end, self.settings["level"])
+        return Outline.of(target, self.embedder.front_end, self.settings.level)
 
 
 def without_rivals(found: list[Detections]) -> pd.DataFrame:

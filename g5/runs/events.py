@@ -7,7 +7,7 @@ from typing import Any
 
 from g5.common.atomic import atomic_path
 from g5.common.errors import UserError
-from g5.config.parts import root_of
+from g5.config.settings import Settings
 from g5.detection.corpus import detect_corpus, detector_of, predictions_of, truth_of
 from g5.evaluation.events.matching import FAIR, N_SHOTS
 from g5.evaluation.events.report import Evaluation, evaluate_events, event_summary
@@ -37,13 +37,14 @@ def event_scores(
     """
     if not _has_tasks(corpus):
         return None
+    settings = Settings.from_plain(config, known=None)
     try:
         detector, sounds = detector_of(
             restored,
-            config["detection"],
-            root_of(config) / "outputs" / "store",
+            settings.detection,
+            settings.path.store,
             device=device_of(config),
-            block_s=config["features"]["block_s"],
+            block_s=settings.features.block_s,
         )
     except UserError as error:
         _warn("no event scores", error)

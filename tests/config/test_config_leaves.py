@@ -46,7 +46,10 @@ from g5.config.choices import choices
 from g5.config.compose import composed, resolve
 from g5.config.node import Node
 from g5.config.parts import data_of, feature_set_of, front_end_of, normalize_of
+from g5.config.settings import Settings
 from g5.config.validate import validate
+from g5.detection.job.page import DetectionPage
+from g5.detection.job.request import DetectionRequest
 from g5.tracking.folders import RunFolder
 from g5.tracking.mlflow_logger import MLflowLogger
 from g5.tracking.restore import restore
@@ -674,7 +677,7 @@ def see_procedural(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch
 def see_detection(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) -> Any:
     """What is found by a hardly trained encoder, how it came about, and what is written."""
     seen: list[Any] = []
-    detect, report = g5.detection.detector.Detector.detect, g5.detection.job.run.DetectionPage.write
+    detect, page_write = g5.detection.detector.Detector.detect, DetectionPage.write
 
     def spied_detect(detector: Any, sound: Any, target: Any) -> Any:
         found = detect(detector, sound, target)
@@ -687,7 +690,7 @@ def see_detection(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch)
 
     def spied_report(page: Any, path: Path) -> Path:
         seen.append(page.snippets)
-        return report(page, path)
+        return page_write(page, path)
 
     sound(here / "night.wav", 5.0, seed=3)
     # Another rate than the front end's.
@@ -696,12 +699,10 @@ def see_detection(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch)
     marks = [(0.4, 0.5), (1.0, 1.2), (2.0, 2.8)]
     (here / "calls.txt").write_text("".join(f"{a}\t{b}\tx\n" for a, b in marks))
     patch.setattr(g5.detection.detector.Detector, "detect", spied_detect)
-    patch.setattr(g5.detection.job.run.DetectionPage, "write", spied_report)
-    patch.setattr(g5.detection.job.run, "resolve", lambda _: config)
+    patch.setattr(DetectionPage, "write", spied_report)
     trained = Path(config["arch"]["training"]["load_weight_from"])
-    g5.detection.job.run.detect(
-        trained, here / "night.wav", here / "calls.txt", here / "out", None, []
-    )
+    request = DetectionRequest(trained, here / "night.wav", here / "calls.txt", here / "out")
+    g5.detection.job.run.detect(request, Settings.from_plain(config, known=None))
     return seen, sorted(path.suffix for path in here.rglob("*") if path.is_file())
 
 

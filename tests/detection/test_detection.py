@@ -712,7 +712,9 @@ def test_only_what_a_detection_wrote_is_replaced(job, tmp_path, capsys, monkeypa
     for path in (out / "candidates.csv", out / "ledger.csv", out / "predictions.csv"):
         path.write_text("file,start_s,end_s,label\nnight.wav,1,1.3,up\n")
         with monkeypatch.context() as patch:
-            patch.setattr("g5.detection.job.run.scan", None)  # told before any recording is hashed
+            patch.setattr(
+                "g5.detection.job.reader.scan", None
+            )  # told before any recording is hashed
             assert job("night.wav", "--support", str(path), "-o", "out") == 1
         assert f"{path.name}: is an input, {said}" in capsys.readouterr().err
         path.unlink()

@@ -27,7 +27,7 @@ from g5.evaluation.events.matching import (
     reference,
     scores,
 )
-from g5.evaluation.events.scores import bootstrap, oracle, score_events
+from g5.evaluation.events.scores import f_interval, oracle, score_events
 
 
 def counted(events: list[tuple], predictions: list[tuple], mode: str = OFFICIAL) -> tuple:
@@ -374,13 +374,14 @@ def test_the_bootstrap_spans_what_other_recordings_would_give():
     truth = truth_of(dict.fromkeys(names, SHOTS + CALLS), {})
     rows = [(name, 10, 11, 1.0) for name in names]  # half of the calls of each
     same = score_events(predicted(rows), truth, mode=FAIR)
-    assert bootstrap(same) == pytest.approx((2 / 3, 2 / 3))
+    assert f_interval(same) == pytest.approx((2 / 3, 2 / 3))
     rows += [(name, 20, 21, 1.0) for name in names[::2]]
-    low, high = bootstrap(score_events(predicted(rows), truth, mode=FAIR)) or (0, 0)
+    low, high = f_interval(score_events(predicted(rows), truth, mode=FAIR)) or (0, 0)
     f = score_events(predicted(rows), truth, mode=FAIR).overall.fmeasure
     assert 2 / 3 < low < f < high < 1
     assert (
-        bootstrap(score_events(predicted(rows[:1]), truth_of({"r0": SHOTS}, {}), mode=FAIR)) is None
+        f_interval(score_events(predicted(rows[:1]), truth_of({"r0": SHOTS}, {}), mode=FAIR))
+        is None
     )
 
 

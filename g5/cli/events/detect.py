@@ -56,6 +56,11 @@ def detect(
     g5 detect CKPT recordings/ --support library.csv --format raven,dcase
     g5 detect CKPT night.wav --support five_calls.txt detection=template
     """
-    from g5.detection.job.run import detect as find
+    from g5.config.stored import classes_named
+    from g5.detection.job import run
+    from g5.detection.job.request import DetectionRequest, detection_settings
 
-    sys.exit(find(checkpoint, recordings, support, out, formats, list(overrides), truth))
+    request = DetectionRequest(
+        checkpoint, recordings, support, out, formats, truth, tuple(classes_named(overrides))
+    )
+    sys.exit(run.detect(request, detection_settings(overrides)))

@@ -15,6 +15,7 @@ from g5.common.errors import UserError
 from preprocessing import audio
 from preprocessing.features import Moments
 from preprocessing.frontend import FrontEnd
+from preprocessing.normalize import SMALLEST_STD
 from preprocessing.store.shards import NotStorable
 from preprocessing.store.store import Store
 
@@ -63,6 +64,11 @@ class Sound:
         """Raise `SilentRecording` where all frames are the same."""
         if self.stats[1] < 1e-6:
             raise SilentRecording(f"{self.path}: is silent, every sample is the same")
+
+    def normalised(self, first: int, last: int) -> np.ndarray:
+        """Frames (T, M) from ``first`` up to ``last`` in deviations of the recording."""
+        mean, std = self.stats
+        return (self.features_TM[first:last].float().numpy() - mean) / max(std, SMALLEST_STD)
 
     def clip(self, start: int, width: int) -> Tensor:
         """``width`` frames (T, M) from a frame on; a shorter recording is repeated."""

@@ -49,10 +49,10 @@ class Outline:
         inside, outside = [], []
         for shot in target.shots:
             first, last = frames_of(shot.start_s, shot.end_s, shot.sound)
-            inside.append(normalised(shot.sound, first, last))
+            inside.append(shot.sound.normalised(first, last))
         for sound, a, b in target.gaps() or _elsewhere(target):
             first, last = frames_of(a, min(b, a + ENOUGH_S), sound)
-            outside.append(normalised(sound, first, last))
+            outside.append(sound.normalised(first, last))
         in_TM = np.concatenate(inside)
         out_TM = np.concatenate(outside) if outside else np.zeros((1, in_TM.shape[1]))
         variance_M = out_TM.var(axis=0)
@@ -96,7 +96,7 @@ class Outline:
     def weights(self, sound: Sound, start_s: float, end_s: float) -> tuple[np.ndarray, np.ndarray]:
         """Seconds and weights of the frames of a stretch, (T,) each."""
         first, last = frames_of(start_s, end_s, sound)
-        weight_T = normalised(sound, first, last) @ self.weight_M + self.offset
+        weight_T = sound.normalised(first, last) @ self.weight_M + self.offset
         return np.arange(first, last) / sound.frame_rate_hz, smoothed(weight_T, 1)
 
     def ends(
@@ -146,12 +146,6 @@ def frames_of(start_s: float, end_s: float, sound: Sound) -> tuple[int, int]:
         last = first + 1
     first = min(max(first, 0), count - 1)
     return first, min(max(last, first + 1), count)
-
-
-def normalised(sound: Sound, first: int, last: int) -> np.ndarray:
-    """Frames (T, M) in deviations of their recording."""
-    mean, std = sound.stats
-    return (sound.features_TM[first:last].float().numpy() - mean) / max(std, 1e-3)
 
 
 def _elsewhere(target: Target) -> list[tuple[Sound, float, float]]:

@@ -1,9 +1,15 @@
 """Is the support fit for its purpose? Shots that disagree, repeat, clip or are silent."""
 
-from dataclasses import dataclass
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 
+from g5.common.atomic import atomic_path
+from g5.config.schema import DetectionSettings
+from g5.detection.detector import Detections
 from g5.detection.embedding.sound import CLIPPED_SHARE, FULL_SCALE
 from g5.detection.events.threshold import CalibratedThreshold, calibrate
 from g5.detection.scoring.scorer import Curve
@@ -102,3 +108,45 @@ def of_scores(
             f"{calibration.expected_f:.2f}); mark clearer or more calls"
         )
     return Diagnosis(target.label, tuple(notes), tuple(left_out))
+
+
+class Diagnoses:
+    """The diagnosis of each species' support, kept for when the same job goes on.
+
+    Args:
+        file: what an earlier run of the job has kept, and this one keeps.
+        settings: of the threshold.
+        note: told of every oddity.
+
+    Attributes:
+        by_label: species to diagnosis.
+    """
+
+    def __init__(
+        self, file: Path, settings: DetectionSettings, note: Callable[[str], None]
+    ) -> None:
+        self.by_label: dict[str, Diagnosis] = {}
+        self._file, self._settings, self._note = file, settings, note
+        kept = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        for label, values in kept.items():
+            left_out = tuple(tuple(row) for row in values["left_out"])
+            self._add(Diagnosis(label, tuple(values["notes"]), left_out))
+
+    def _add(self, diagnosis: Diagnosis) -> None:
+        self.by_label[diagnosis.label] = diagnosis
+        for text in diagnosis.notes:
+            self._note(text)
+
+    def add(self, found: Detections) -> None:
+        """Diagnose a species' support by its scores in the first recording it is looked for in."""
+        if found.target.label in self.by_label or found.curve.threshold is not None:
+            return
+        self._add(
+            of_scores(
+                found.target, found.curve, found.calibration,
+                prior_spread=self._settings.prior_spread, lean=self._settings.lean,
+            )
+        )  # fmt: skip
+        kept = {label: asdict(diagnosis) for label, diagnosis in self.by_label.items()}
+        with atomic_path(self._file) as temporary:
+            temporary.write_text(json.dumps(kept), encoding="utf-8")

@@ -96,6 +96,10 @@ class Manifest:
         with atomic_path(self._part(Path(entry.file))) as temporary:
             temporary.write_text(json.dumps(asdict(entry), indent=1), encoding="utf-8")
 
+    def done_entries(self) -> list[ManifestEntry]:
+        """The entries of files that are finished."""
+        return [entry for entry in self.entries.values() if entry.status == DONE]
+
     def events_of(self, file: str, which: str = EVENTS) -> pd.DataFrame:
         """What was found in a file that is done; ``which`` is `EVENTS` or `CANDIDATES`."""
         return pd.read_parquet(self._part(Path(file)).with_suffix(which))

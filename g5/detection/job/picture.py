@@ -1,11 +1,10 @@
-"""What was found, to look at and to listen to: a picture per recording, a page per job.
+"""Pictures of recordings: spectrogram, support, what was found, scores and, where known, truth.
 
-Shapes: W columns of pixels, M mel bands, N points of a curve.
+Shapes: W columns of pixels, N points of a curve, M mel bands, E spans.
 """
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,35 +12,12 @@ import numpy as np
 import pandas as pd
 
 from g5.common.atomic import atomic_path
-from g5.common.errors import UserError
 from g5.detection.detector import Detections
 from g5.detection.embedding.sound import Sound
-from g5.detection.job.diagnose import Diagnosis
-from g5.detection.job.manifest import DONE
-from g5.detection.support import Target, mel_centres
-from g5.web.page import (
-    Budget,
-    Html,
-    bullets,
-    card,
-    details,
-    facts,
-    figure,
-    grid,
-    heading,
-    page,
-    paragraph,
-    sound_tile,
-    table,
-    write_page,
-)
-from g5.web.tiles import Mark, audible_slow_down, audio_snippet, spectrogram_tile
+from g5.detection.support import mel_centres
 from preprocessing.frontend import FrontEnd
 
 COLUMNS = 1600
-PAGE_MB = 20.0
-# Pictures that a page shows; the others lie beside it.
-PICTURES_SHOWN = 20
 SHOT_COLOUR, EVENT_COLOUR, TRUTH_COLOUR = "#56b4e9", "#e69f00", "#009e73"
 
 
@@ -138,124 +114,3 @@ def _curve(axis, one: Detections) -> None:
     axis.axhline(0.5, color=EVENT_COLOUR, linewidth=1)
     axis.set_ylim(0, 1)
     axis.set_ylabel(one.target.label[:24], fontsize=8, parse_math=False)
-
-
-@dataclass(frozen=True)
-class DetectionPage:
-    """What a job's page is made of.
-
-    Attributes:
-        title: of the page.
-        events: of all recordings: ``file, start_s, end_s, label, score, distance, nearest``.
-        manifest: what became of every file.
-        targets: the species and their shots.
-        diagnoses: of the support, by species.
-        notes: what else the user was told.
-        pictures: of the recordings.
-        snippets: most and least certain events of each species, so many of each.
-    """
-
-    title: str
-    events: pd.DataFrame
-    manifest: pd.DataFrame
-    targets: Sequence[Target]
-    diagnoses: dict[str, Diagnosis]
-    notes: Sequence[str]
-    pictures: Sequence[Path]
-    snippets: int
-
-    def write(self, path: Path) -> Path:
-        """Write the page."""
-        budget, status = Budget(PAGE_MB), self.manifest["status"]
-        parts: list[str] = [
-            facts({
-                "events": f"{len(self.events):,}",
-                "species": str(len(self.targets)),
-                "recordings": f"{(status == DONE).sum()} of {len(status)}",
-                "hours": f"{self.manifest['duration_s'].sum() / 3600:.2f}",
-            })
-        ]  # fmt: skip
-        if self.notes:
-            parts += [heading("Notes"), bullets(self.notes)]
-        for target in self.targets:
-            parts += self._of_species(target, budget)
-        parts += self._recordings(budget)
-        return write_page(path, page(self.title, *parts))
-
-    def _of_species(self, target: Target, budget: Budget) -> list[Html]:
-        events = self.events.loc[self.events["label"] == target.label]
-        count = f"{len(events):,} event{'' if len(events) == 1 else 's'}"
-        parts = [heading(f"{target.label}: {count}"), heading("Support", 3)]
-        shots = [
-            _card(shot.sound.path, shot.start_s, shot.end_s, shot.low_hz, shot.high_hz,
-                  f"{shot.start_s:.2f} s of {shot.sound.path.name}", budget)
-            for shot in target.shots[:20]
-        ]  # fmt: skip
-        parts.append(grid(*filter(None, shots)))
-        diagnosis = self.diagnoses.get(target.label)
-        if diagnosis is not None and diagnosis.left_out:
-            frame = pd.DataFrame(
-                diagnosis.left_out,
-                columns=["shot", "score by what the others say", "threshold without it"],
-            )
-            parts.append(details("What leaving each shot out would do", table(frame)))
-        if events.empty:
-            parts.append(paragraph("Nothing was found.", "soft"))
-            return parts
-        ranked = events.sort_values("score", ascending=False, kind="stable")
-        groups = {"Most certain": ranked.head(self.snippets)}
-        rest = ranked.iloc[self.snippets :]
-        if len(rest):
-            groups["Least certain"] = rest.tail(self.snippets).iloc[::-1]
-        for name, rows in groups.items():
-            cards = [_event_card(row, target, budget) for row in rows.to_dict("records")]
-            parts += [heading(name, 3), grid(*filter(None, cards))]
-        columns = ["file", "start_s", "end_s", "score", "distance", "nearest"]
-        shown = (
-            ranked.head(1000)
-            .loc[:, columns]
-            .assign(file=[Path(file).name for file in ranked["file"].head(1000)])
-        )
-        formats = {"start_s": ".3f", "end_s": ".3f", "score": ".2f"}
-        parts.append(details(f"The first {len(shown):,} events by score", table(shown, formats)))
-        return parts
-
-    def _recordings(self, budget: Budget) -> list[Html]:
-        parts = [heading("Recordings")]
-        for path in self.pictures[:PICTURES_SHOWN]:
-            png = path.read_bytes()
-            if budget.take(png):
-                parts.append(figure(png, path.stem))
-        more = len(self.pictures) - PICTURES_SHOWN
-        if more > 0:
-            parts.append(paragraph(f"The pictures of {more} more lie beside this page.", "soft"))
-        parts.append(details("Every file", table(self.manifest, {"duration_s": ".1f"})))
-        return parts
-
-
-def _event_card(row: dict, target: Target, budget: Budget) -> Html | None:
-    file = Path(row["file"])
-    caption = f"{row['score']:.2f}: {row['start_s']:.2f} s of {file.name}"
-    low, high = row.get("low_hz", np.nan), row.get("high_hz", np.nan)
-    return _card(file, row["start_s"], row["end_s"], low, high, caption, budget)
-
-
-def _card(
-    path: Path, start_s: float, end_s: float, low_hz: float, high_hz: float, caption: str,
-    budget: Budget,
-) -> Html | None:  # fmt: skip
-    """A tile with its sound; None where the page has no room, or the sound cannot be read."""
-    margin = max(0.15, 0.75 * (end_s - start_s))
-    bounds = [None if np.isnan(hz) else float(hz) for hz in (low_hz, high_hz)]
-    try:
-        png = spectrogram_tile(
-            path, start_s - margin, end_s + margin,
-            marks=[Mark(start_s, end_s, bounds[0], bounds[1])],
-        )  # fmt: skip
-        slow = float(audible_slow_down(bounds[1] or 0.0))
-        sound = audio_snippet(path, start_s - margin, end_s + margin, slow_down=slow)
-    except UserError as error:
-        return card(paragraph(f"{caption} ({error})", "soft"))
-    if not budget.take(png, sound):
-        return None
-    return card(sound_tile(png, caption, sound))

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from g5.common.errors import UserError
-from g5.detection.job.manifest import CANDIDATES, DONE, EVENTS, LEDGER, Manifest
+from g5.detection.job.manifest import CANDIDATES, EVENTS, LEDGER, Manifest
 from g5.detection.support import Target
 from g5.evaluation.events.ground_truth import CANDIDATES_CSV, PREDICTIONS
 from preprocessing.annotations import SUFFIXES, write_events
@@ -96,7 +96,7 @@ def write_results(
     """
     out, events = manifest.folder, _all(manifest, EVENTS)
     whole = _whole(out, formats)
-    done = {e.file for e in manifest.entries.values() if e.status == DONE}
+    done = {entry.file for entry in manifest.done_entries()}
     # Where nothing was found, too: an earlier table would tell of what is no more.
     each = [
         (name, file, path)
@@ -138,8 +138,8 @@ def place_of(file: Path) -> str:
 
 def _all(manifest: Manifest, which: str) -> pd.DataFrame:
     """The events of all files that are done, or their candidates."""
-    done = [e.file for e in manifest.entries.values() if e.status == DONE]
-    tables = [manifest.events_of(file, which) for file in sorted(done)]
+    done = sorted(entry.file for entry in manifest.done_entries())
+    tables = [manifest.events_of(file, which) for file in done]
     filled = [table for table in tables if len(table)]
     columns = ["file", "start_s", "end_s", "label", "status", "score"]
     return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=columns)

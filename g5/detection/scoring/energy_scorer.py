@@ -8,7 +8,6 @@ import numpy as np
 from g5.config.check import NotNegative, Positive, Share
 from g5.detection.embedding.embedder import WindowEmbedder
 from g5.detection.embedding.sound import Sound
-from g5.detection.events.boundaries import normalised
 from g5.detection.events.curve import smoothed
 from g5.detection.scoring.scorer import STEEPNESS, Curve, CurveScorer
 from g5.detection.support import Target, mel_centres
@@ -64,7 +63,7 @@ class EnergyScorer(CurveScorer):
         """The band's level over time, median 0, in median absolute deviations, (T,)."""
         inside_M = (centre_M >= self.low_hz) & (centre_M <= self.high_hz)
         parts = [
-            normalised(sound, first, min(first + BLOCK, sound.n_frames))[:, inside_M].mean(axis=1)
+            sound.normalised(first, min(first + BLOCK, sound.n_frames))[:, inside_M].mean(axis=1)
             for first in range(0, sound.n_frames, BLOCK)
         ]
         heard_hz = sound.frame_rate_hz / sound.slow

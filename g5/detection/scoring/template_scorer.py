@@ -12,7 +12,7 @@ from scipy.signal import fftconvolve
 from g5.config.check import Count, Positive, Share
 from g5.detection.embedding.embedder import WindowEmbedder
 from g5.detection.embedding.sound import Sound
-from g5.detection.events.boundaries import frames_of, normalised
+from g5.detection.events.boundaries import frames_of
 from g5.detection.scoring.scorer import GAP_APART, Curve, CurveScorer
 from g5.detection.support import Shot, Target
 
@@ -73,7 +73,7 @@ class TemplateScorer(CurveScorer):
         )
         width = min(max(width, 1), shot.sound.n_frames)
         first = min(max(round(shot.middle_frame - (width - 1) / 2), 0), shot.sound.n_frames - width)
-        return normalised(shot.sound, first, first + width)[:, band[0] : band[1]]
+        return shot.sound.normalised(first, first + width)[:, band[0] : band[1]]
 
     def _left_out(
         self, shot: int, target: Target, templates: list[np.ndarray], band: tuple[int, int]
@@ -133,7 +133,7 @@ def correlated(
         low, high = max(begin - before, 0), min(end - before + width - 1, sound.n_frames)
         if high - low < width or norm == 0:
             continue
-        x_TM = normalised(sound, low, high)[:, band[0] : band[1]].astype(np.float64)
+        x_TM = sound.normalised(low, high)[:, band[0] : band[1]].astype(np.float64)
         product_N = fftconvolve(x_TM, zero_WM[::-1, ::-1], mode="valid")[:, 0]
         size = width * x_TM.shape[1]
         total_N = _sliding(x_TM.sum(axis=1), width)

@@ -12,7 +12,7 @@ from g5.evaluation.events.errors import CALL_KINDS, PREDICTION_KINDS, Errors, er
 from g5.evaluation.events.ground_truth import Truth
 from g5.evaluation.events.matching import FAIR, MODES, OFFICIAL
 from g5.evaluation.events.psds import psds, why_not
-from g5.evaluation.events.scores import EventScores, bootstrap, oracle, score_events
+from g5.evaluation.events.scores import EventScores, f_interval, oracle, score_events
 from g5.evaluation.figures import BLUE, GREEN, GREY, ORANGE, RED, drawing, short_names
 from g5.web import page
 
@@ -110,7 +110,7 @@ def evaluate_events(
     return Evaluation(
         mode=mode,
         scores=found,
-        interval={one: bootstrap(found[one]) for one in MODES},
+        interval={one: f_interval(found[one]) for one in MODES},
         oracle={one: None if pair is None else pair[0] for one, pair in best.items()},
         errors=errors(found[mode].units),
         psds=None if reason else psds(predictions, truth),

@@ -176,7 +176,7 @@ def _scores(rows: pd.DataFrame | None) -> np.ndarray:
     return rows["score"].to_numpy(np.float64)
 
 
-def bootstrap(
+def f_interval(
     result: EventScores, *, seed: int = SEED, resamples: int = RESAMPLES
 ) -> tuple[float, float] | None:
     """95 % interval of F over other recordings like these: the subsets' recordings resampled.

@@ -1,0 +1,16 @@
+"""What the user is told beside the results, each thing once."""
+
+import sys
+
+
+class Notes:
+    """Lines for stderr, and later for the page."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def add(self, text: str) -> None:
+        """Tell of something, unless it has been told."""
+        if text not in self.lines:
+            self.lines.append(text)
+            print(f"note: {text}", file=sys.stderr)

@@ -1,0 +1,106 @@
+"""What the user asks of `g5 detect`, as typed, and what of it there is to read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from g5.common.errors import UserError
+from g5.common.files import is_audio, is_table, walk
+from g5.config.settings import Settings, load
+from g5.evaluation.events.ground_truth import recording_name
+from preprocessing.annotations import SUFFIXES, format_of, read_events
+
+# What may be set beside `detection`; the checkpoint says the rest.
+FREE = ("detection", "trainer", "path.root_dir", "seed", "deterministic")
+# Written by their reader's name, but not by ours.
+LIKE = {"birdnet": "csv"}
+
+
+@dataclass(frozen=True)
+class DetectionRequest:
+    """One call of `g5 detect`.
+
+    Attributes:
+        checkpoint: of the encoder.
+        recordings: one, or a folder of them.
+        support: a table of marked calls.
+        out: folder of the results.
+        formats: names of formats, with commas; None: that of the support.
+        truth: a table of the calls there are, or a folder of tables, to draw beside what is found.
+        known: classes that the user has named, and the checkpoint may therefore name.
+    """
+
+    checkpoint: Path
+    recordings: Path
+    support: Path
+    out: Path
+    formats: str | None = None
+    truth: Path | None = None
+    known: tuple[str, ...] = ()
+
+    def format_names(self) -> list[str]:
+        """The formats to write.
+
+        Raises:
+            UserError: there is no such format, or the support's cannot be told.
+        """
+        own = format_of(self.support)
+        if self.formats is None:
+            names = [LIKE.get(own, own)]
+        else:
+            names = [name.strip() for name in self.formats.split(",")]
+        for name in names:
+            if name not in SUFFIXES:
+                options = ", ".join(SUFFIXES)
+                raise UserError(f"--format: there is no {name!r}; choose from {options}")
+        return names
+
+    def files(self) -> list[Path]:
+        """The recording, or all of the folder."""
+        target = self.recordings.absolute()
+        if not target.exists():
+            raise UserError(f"{self.recordings}: there is no such recording or folder")
+        files = [f for f in walk(target) if is_audio(f)] if target.is_dir() else [target]
+        if not files:
+            raise UserError(f"{self.recordings}: holds no recordings")
+        return files
+
+    def truth_tables(self) -> list[Path]:
+        """What is read of --truth: the table, or all tables of the folder."""
+        if self.truth is None or not self.truth.is_dir():
+            return [] if self.truth is None else [self.truth]
+        return [file for file in walk(self.truth) if is_table(file)]
+
+    def known_calls(self) -> pd.DataFrame | None:
+        """All calls that --truth tells of, with the recordings' ``name``; None without one."""
+        if self.truth is None:
+            return None
+        parts = [read_events(table)[0] for table in self.truth_tables()]
+        if not sum(map(len, parts)):
+            raise UserError(f"{self.truth}: --truth has no annotations in it")
+        calls = pd.concat(parts, ignore_index=True)
+        return calls.assign(name=[recording_name(str(file)) for file in calls["file"]])
+
+
+def detection_settings(overrides: Sequence[str]) -> Settings:
+    """The settings of a detection.
+
+    Raises:
+        UserError: an override is of what the checkpoint says, or cannot be read.
+    """
+    own = []
+    for override in overrides:
+        key = override.lstrip("+~").partition("=")[0]
+        if override == "features.sr=native":
+            # How the front end is told to follow the recording.
+            own.append("detection.sr=native")
+        elif any(key == free or key.startswith(f"{free}.") for free in FREE):
+            own.append(override)
+        elif not key.endswith("._target_"):
+            raise UserError(
+                f"{key}: the checkpoint says it; a detection takes {', '.join(FREE)} "
+                "and features.sr=native"
+            )
+    return load(own)

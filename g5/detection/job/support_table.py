@@ -1,0 +1,95 @@
+"""Reads the support's table: which recordings its rows mean, and the species it marks."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from g5.common.errors import UserError
+from g5.common.files import base_name, is_audio, walk
+from g5.config.schema import DetectionSettings
+from g5.detection.embedding.sound import Sound
+from g5.detection.job.diagnose import of_sound
+from g5.detection.job.reader import RecordingReader
+from g5.detection.job.request import DetectionRequest
+from g5.detection.support import Target, targets_of
+from preprocessing.annotations import read_events
+from preprocessing.frontend import FrontEnd
+from preprocessing.recordings import Listing
+
+
+def read_targets(
+    request: DetectionRequest,
+    files: Sequence[Path],
+    reader: RecordingReader,
+    front_end: FrontEnd,
+    settings: DetectionSettings,
+    note: Callable[[str], None],
+) -> list[Target]:
+    """The species that the support marks, in order of their names.
+
+    Args:
+        request: says where the support is.
+        files: the recordings that are searched.
+        reader: opens recordings.
+        front_end: must see the bands of the boxes.
+        settings: how many shots, and what is no call.
+        note: told what is odd about the support.
+
+    Raises:
+        UserError: no call is marked, or none can be used.
+    """
+    events, problems = read_events(request.support)
+    for problem in problems:
+        note(str(problem))
+    if events.empty:
+        raise UserError(f"{request.support}: marks no call; mark at least one of each species")
+    recordings = _SupportRecordings(request, files, reader)
+    targets = targets_of(
+        events, recordings.open, shots=settings.shots, negatives=settings.negatives, problem=note
+    )
+    for target in targets:
+        target.band(front_end)  # raises, and better now than at every recording
+        for text in of_sound(target):
+            note(text)
+    return targets
+
+
+class _SupportRecordings:
+    """Finds the recordings that a support names: among those searched, then beside its table."""
+
+    def __init__(
+        self, request: DetectionRequest, files: Sequence[Path], reader: RecordingReader
+    ) -> None:
+        beside = [f for f in walk(request.support.absolute().parent) if is_audio(f)]
+        self._listings = Listing(files), Listing(beside)
+        self._request, self._reader = request, reader
+        self._opened: dict[str, Sound] = {}
+
+    def open(self, name: str) -> Sound:
+        """The recording of a row.
+
+        Raises:
+            UserError: it is not there, cannot be read, or is silent.
+        """
+        if name not in self._opened:
+            self._opened[name] = self._reader.open(self._path(name))
+        self._opened[name].refuse_silence()
+        return self._opened[name]
+
+    def _path(self, name: str) -> Path:
+        support, recordings = self._request.support, self._request.recordings
+        if Path(name).is_absolute() and Path(name).is_file():
+            return Path(name)
+        for listing in self._listings:
+            matches = listing.find(base_name(name))
+            end = "/" + name.replace("\\", "/").lstrip("./")
+            matches = [path for path in matches if path.as_posix().endswith(end)] or matches
+            if len(matches) > 1:
+                raise UserError(
+                    f"{name}: may be {matches[0]} or {matches[1]}; write its path in {support}"
+                )
+            if matches:
+                return matches[0].absolute()
+        if recordings.is_file() and name in (support.stem, support.name.split(".")[0]):
+            # A table that names no recording belongs to the one it is given with.
+            return recordings.absolute()
+        raise UserError(f"there is no recording {name} beside {support} or among those given")
