@@ -18,6 +18,9 @@ import torch
 from archs.v1.arch import ProtoNetV1
 from archs.v2.arch import ProtoNetV2
 from g5.common.errors import UserError
+from g5.config.node import Node
+from g5.config.settings import load
+from g5.config.stored import first_name, updated
 from g5.detection.detector import Detector
 from g5.detection.embedding.embedder import WindowEmbedder, in_order
 from g5.detection.embedding.sound import Sound, Sounds
@@ -623,6 +626,21 @@ def test_a_folder_is_accounted_for_and_resumed(job, tmp_path, night, capsys, mon
     monkeypatch.setattr("g5.detection.detector.Detector.detect", None)
     assert job(*arguments) == 1
     assert predictions(tmp_path / "found").equals(found), "nothing is done twice"
+
+
+@pytest.mark.parametrize(
+    ("choice", "first"),
+    [
+        ("prototypes", "detection.score.PrototypeScorer"),
+        ("template", "detection.template.TemplateScorer"),
+        ("energy", "detection.energy.EnergyScorer"),
+    ],
+)
+def test_keys_of_finished_work_hold_the_first_name_of_a_scorer(choice, first):
+    """A folder that an earlier g5 has written is gone on with, wherever classes have moved."""
+    scorer = load([f"detection={choice}"]).detection.scorer
+    assert first_name(scorer.target) == first
+    assert updated(Node(first, scorer.values).plain()) == scorer.plain()
 
 
 def test_bad_support_is_one_clear_line(job, tmp_path, capsys):
