@@ -1,8 +1,11 @@
-# Everything a clone needs: Python 3.11, make and a network.
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# Everything a clone needs: Python 3.11, 3.12 or 3.13, make and a network.
+FITS := import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+# The newest that fits, and that runs: pyenv has names that only tell how to get such a Python.
+PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
+	$$python -c '$(FITS)' 2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin
 
-.PHONY: demo test test-browser lint bench lock clean
+.PHONY: demo test smoke test-browser lint bench lock clean
 
 demo: .venv/installed
 	$(BIN)/g5 train v2 experiment=demo
@@ -10,6 +13,10 @@ demo: .venv/installed
 # A process per core, each with one thread: faster than the threads of one process.
 test: .venv/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4
+
+# A part of the tests that is enough to see that a Python or a system will do.
+smoke: .venv/installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m smoke tests/cli
 
 # The labelling page in a real Chromium; skipped where there is none.
 test-browser: .venv/installed
@@ -26,17 +33,17 @@ bench: .venv/installed
 
 # Every dependency at one version with its hashes; what is installed already stays.
 .venv/installed: requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
-		|| { echo "error: g5 needs Python 3.11; run make PYTHON=/path/to/python3.11"; exit 1; }
+	@'$(PYTHON)' -c '$(FITS)' 2>/dev/null || { echo "error: g5 needs Python 3.11, 3.12 or 3.13" \
+		"with venv; run make PYTHON=/path/to/python3.12"; exit 1; }
 	@echo "Installing into .venv (once, about 3 GB to download) ..."
-	@$(PYTHON) -m venv .venv
+	@'$(PYTHON)' -m venv .venv
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
 	@touch $@
 
 # After a change of the dependencies in pyproject.toml.
 lock:
-	uv pip compile --universal --python-version 3.11 --extra dev --generate-hashes \
+	uv pip compile --universal --fork-strategy fewest --python-version 3.11 --extra dev --generate-hashes \
 		--no-emit-index-url --no-header --no-annotate --quiet pyproject.toml -o requirements.lock
 
 clean:

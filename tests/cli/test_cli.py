@@ -28,6 +28,7 @@ def all_commands(group: click.Group, path: tuple[str, ...] = ()) -> dict[tuple[s
     return found
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("command", all_commands(main), ids=" ".join)
 def test_every_command_has_help_with_an_example(command):
     result = CliRunner().invoke(main, [*command, "--help"])

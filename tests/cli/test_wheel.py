@@ -14,6 +14,8 @@ import pytest
 from g5 import __version__
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.smoke
+
 CUTS = ("debug=fast", "logger=none", "arch.training.max_epochs=1")
 ENCODER = """
 from torch import nn
