@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Row:
+class Claim:
     """One line of the table: ``ours`` against ``reference``, both in ``unit``.
 
     ``limit`` bounds the ratio ``ours / reference``: from above, or from below where

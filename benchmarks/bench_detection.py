@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from torch.utils.flop_counter import FlopCounterMode
 
 from archs.protonet import ProtoNet
-from benchmarks import Row
+from benchmarks import Claim
 from g5.common.machine import cores
 from g5.config.build import build
 from g5.config.compose import composed, resolve
@@ -40,7 +40,7 @@ BASELINE_X, TEMPLATE_X = 9.0, 19.0
 CPU = torch.device("cpu")
 
 
-def rows() -> Iterator[Row]:
+def rows() -> Iterator[Claim]:
     """Wall time on all cores, both sides in turns."""
     with tempfile.TemporaryDirectory() as place, threadpool_limits(cores("auto")):
         torch.set_num_threads(cores("auto"))
@@ -49,13 +49,13 @@ def rows() -> Iterator[Row]:
         for arch in ("v1", "v2"):
             yield from _of_encoder(arch, path, Path(place), rate)
         seconds = _seconds({"template": _decode_to_events("v1", path, Path(place), "template")})
-        yield Row(
+        yield Claim(
             "detection=template, decode to events", RECORDING_S / seconds["template"], TEMPLATE_X,
             "x real time", 1.0, at_least=True, note="published template matching",
         )  # fmt: skip
 
 
-def _of_encoder(arch: str, path: Path, place: Path, rate: float) -> Iterator[Row]:
+def _of_encoder(arch: str, path: Path, place: Path, rate: float) -> Iterator[Claim]:
     detector, sounds = _maker(arch, "prototypes")(place / "ready")
     sound, target = _opened(path, sounds)
     (scale,) = detector.scorer.scales(sound, target, detector.embedder.stride)  # type: ignore[attr-defined]
@@ -81,22 +81,22 @@ def _of_encoder(arch: str, path: Path, place: Path, rate: float) -> Iterator[Row
         sides["shared"] = shared
     seconds = _seconds(sides)
     frames = f"windows of {scale.width} frames every {scale.hop}"
-    yield Row(
+    yield Claim(
         f"detection, {arch}, decode to events / forward of windows cut one by one",
         seconds["all"], seconds["forward"], "s", 1.3, note=f"{RECORDING_S / 60:.0f} min; {frames}",
     )  # fmt: skip
-    yield Row(
+    yield Claim(
         f"detection, {arch}, decode to events", RECORDING_S / seconds["all"], BASELINE_X,
         "x real time", 1.0, at_least=True, note="published 2022 baseline",
     )  # fmt: skip
     if shares:
-        yield Row(
+        yield Claim(
             f"detection, {arch}, gain by shared frames / ideal",
             seconds["forward"] / seconds["shared"], scale.ideal_gain, "x", 0.6, at_least=True,
             note=frames,
         )  # fmt: skip
     products = _multiply_adds(model, x_NBMT, sound, shares) / rate
-    yield Row(
+    yield Claim(
         f"detection, {arch}, decode to events / floor", seconds["all"],
         seconds["features"] + products, "s", float("inf"),
         note=f"decode and features {seconds['features']:.2f} s, multiply-adds at "

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from archs.v1.arch import ProtoNetV1
-from benchmarks import Row
+from benchmarks import Claim
 from preprocessing.episodes.batches import EpisodeDataset, EpisodeIndexSampler
 from preprocessing.episodes.clips import ClipReader
 from preprocessing.episodes.sampling import EPISODES_PER_DRAW, EpisodeSampler
@@ -32,7 +32,7 @@ REPEATS = 7
 Slice = tuple[Tensor, int]
 
 
-def rows() -> Iterator[Row]:
+def rows() -> Iterator[Claim]:
     """Assembly of an episode, warm cache on all sides, against its three references."""
     with tempfile.TemporaryDirectory() as folder:
         store, events = make_store(Path(folder)), make_events()
@@ -77,10 +77,10 @@ def rows() -> Iterator[Row]:
             lambda: easyfsl_loader(slices, events, clips.n_frames),
         )
         size = f"{RECORDINGS * FRAMES * N_MELS * 2 / 1e6:.0f} MB store"
-        yield Row("episode / plain loop", ours, plain, "ms", 1.5, note=size)
-        yield Row("episode, DataLoader / easyfsl", loaded, easyfsl, "ms", 1.0, note=size)
+        yield Claim("episode / plain loop", ours, plain, "ms", 1.5, note=size)
+        yield Claim("episode, DataLoader / easyfsl", loaded, easyfsl, "ms", 1.0, note=size)
         step = v1_step_ms(dataset[2, 0].x)
-        yield Row("episode / v1 training step", ours, step, "ms", 0.03)
+        yield Claim("episode / v1 training step", ours, step, "ms", 0.03)
 
 
 def make_store(folder: Path) -> Store:

@@ -12,7 +12,7 @@ import torch
 from omegaconf import OmegaConf
 
 from archs.v1.arch import ProtoNetV1
-from benchmarks import Row
+from benchmarks import Claim
 from g5.evaluation.episodes.scoring import embed_plan, evaluate_episodes
 from preprocessing.episodes.clips import ClipReader
 from preprocessing.episodes.plans import ClipPlan, plan_clips
@@ -26,7 +26,7 @@ N_MELS, FRAME_RATE_HZ, CLIP_S = 128, 22050 / 256, 1.0
 REPEATS = 3
 
 
-def rows() -> Iterator[Row]:
+def rows() -> Iterator[Claim]:
     """Embedding, classification and every metric against the embedding of the clips alone."""
     with tempfile.TemporaryDirectory() as folder:
         reader, events, labels = make_world(Path(folder))
@@ -51,7 +51,7 @@ def rows() -> Iterator[Row]:
             seconds["embed"].append(time.perf_counter() - start)
         note = f"{len(plan.rows):,} clips; v1, every metric"
         test, embed = (statistics.median(seconds[side]) for side in ("test", "embed"))
-        yield Row("1,000 test episodes / embedding 5,000 clips", test, embed, "s", 1.3, note=note)
+        yield Claim("1,000 test episodes / embedding 5,000 clips", test, embed, "s", 1.3, note=note)
 
 
 def make_world(folder: Path) -> tuple[ClipReader, pd.DataFrame, list[str]]:

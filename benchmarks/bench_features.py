@@ -13,7 +13,7 @@ import soundfile
 import torch
 from threadpoolctl import threadpool_limits
 
-from benchmarks import Row
+from benchmarks import Claim
 from preprocessing import features
 from preprocessing.frontend import PCEN, FrontEnd, LogMel
 
@@ -30,7 +30,7 @@ BASIS = librosa.filters.mel(sr=SR, n_fft=1024, n_mels=128, fmin=50, fmax=11025)
 TOTAL_S = RECORDINGS * RECORDING_S
 
 
-def rows() -> Iterator[Row]:
+def rows() -> Iterator[Claim]:
     """Per core (processor time of all threads), then two workers against one (wall time)."""
     with tempfile.TemporaryDirectory() as place, threadpool_limits(1):
         recordings = _recordings(Path(place))
@@ -54,12 +54,12 @@ def rows() -> Iterator[Row]:
         }
         cpu = _medians(sides, time.process_time)
         for name in ("log-mel", "PCEN"):
-            yield Row(
+            yield Claim(
                 f"features, {name}, decode to store, per core", TOTAL_S / cpu[name],
                 TOTAL_S / cpu[f"librosa {name}"], "x real time", 1.0, at_least=True,
                 note="librosa: read, melspectrogram, compress, fp16, np.save",
             )  # fmt: skip
-        yield Row(
+        yield Claim(
             "features, log-mel, all against decode + STFT + mel product",
             60e3 / TOTAL_S * cpu["log-mel"], 60e3 / TOTAL_S * cpu["least"],
             "CPU ms/min of sound", 1.3,
@@ -71,12 +71,12 @@ def rows() -> Iterator[Row]:
             time.perf_counter,
         )
         assert torch.get_num_threads() == threads
-        yield Row(
+        yield Claim(
             "features, log-mel, two workers against librosa on one core", TOTAL_S / wall["two"],
             TOTAL_S / wall["librosa"], "x real time", 1.8, at_least=True,
             note="wall time, needs two idle cores",
         )  # fmt: skip
-        yield Row(
+        yield Claim(
             "features, log-mel, two workers against one", TOTAL_S / wall["two"],
             TOTAL_S / wall["one"],
             "x real time", 1.8, at_least=True, note="wall time, needs two idle cores",

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks import Row
+from benchmarks import Claim
 from benchmarks.bench_training import episode_of, module_of
 from g5.config.compose import composed, resolve
 from g5.training.module import FewShotModule, make_optimizer
@@ -23,7 +23,7 @@ GB = 1e9
 CARD_GB = 8.0
 
 
-def rows() -> Iterator[Row]:
+def rows() -> Iterator[Claim]:
     """GB of a step of each kind; at most what a card of 8 GB has."""
     config = resolve(composed(["arch=v2"]))
     classes = config["data"]["train_species"]
@@ -36,7 +36,7 @@ def rows() -> Iterator[Row]:
     for kind, batch in (("an episode", episode), ("pretraining", labelled)):
         parts = step_bytes(module, config, batch)
         note = ", ".join(f"{name} {count / GB:.3f}" for name, count in parts.items())
-        yield Row(
+        yield Claim(
             f"memory of a step of v2, {kind}, bf16", sum(parts.values()) / GB, CARD_GB, "GB", 1.0,
             note=f"{note}; added up on the CPU, not run on a GPU",
         )  # fmt: skip

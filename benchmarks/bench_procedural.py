@@ -7,14 +7,14 @@ from pathlib import Path
 
 import yaml
 
-from benchmarks import Row
+from benchmarks import Claim
 from preprocessing.synthetic.procedural import ProceduralData, RecordingJob, write_recording
 
 CONFIG = Path(__file__).parents[1] / "conf" / "data" / "procedural.yaml"
 RECORDINGS = 24
 
 
-def rows() -> Iterator[Row]:
+def rows() -> Iterator[Claim]:
     """Default settings, from numbers to WAV and CSV on the disk, in one process."""
     values = yaml.safe_load(CONFIG.read_text())
     del values["_target_"]
@@ -32,7 +32,7 @@ def rows() -> Iterator[Row]:
         for job in jobs:
             write_recording(job)
         wall, core = time.perf_counter() - wall, time.process_time() - core
-    yield Row(
+    yield Claim(
         name="procedural recordings, per core",
         ours=sound_s / core,
         reference=100.0,

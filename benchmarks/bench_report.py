@@ -15,14 +15,14 @@ import soundfile
 
 import g5.runs.test
 from archs.train import launch
-from benchmarks import Row
+from benchmarks import Claim
 
 CLASSES = {"train": 12, "val": 12, "test": 100}
 CLIPS, RATE_HZ = 8, 16000
 LONGEST_S, HEAVIEST_MB = 60.0, 10.0
 
 
-def rows() -> Iterator[Row]:
+def rows() -> Iterator[Claim]:
     """A run on tones in noise, hardly trained, so that there are mistakes to show."""
     here = os.getcwd()
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
@@ -36,8 +36,8 @@ def rows() -> Iterator[Row]:
             os.chdir(here)
     name = "report of a test on 100 classes"
     note = f"figures, page and model card; {cpu_s:.0f} s of CPU"
-    yield Row(f"{name}, time", seconds, LONGEST_S, "s", 1.0, note=note)
-    yield Row(f"{name}, size", megabytes, HEAVIEST_MB, "MB", 1.0, note="one HTML file")
+    yield Claim(f"{name}, time", seconds, LONGEST_S, "s", 1.0, note=note)
+    yield Claim(f"{name}, size", megabytes, HEAVIEST_MB, "MB", 1.0, note="one HTML file")
 
 
 def _seconds_of_the_report() -> tuple[float, float]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from benchmarks import Row
+from benchmarks import Claim
 from g5.embeddings.search import ApproximateIndex, search
 
 N, D, QUERIES, ROUNDS = 1_000_000, 1024, 5, 5
@@ -15,13 +15,13 @@ N, D, QUERIES, ROUNDS = 1_000_000, 1024, 5, 5
 INDEXED, MANY, NEIGHBOURS = 50_000, 1000, 20
 
 
-def rows() -> Iterator[Row]:
+def rows() -> Iterator[Claim]:
     """1,000,000 x 1024 fp16, 5 queries, two threads, 20 neighbours, against half a second."""
     yield from _exact()
     yield from _approximate()
 
 
-def _exact() -> Iterator[Row]:
+def _exact() -> Iterator[Claim]:
     x = torch.empty(N, D, dtype=torch.float16)
     for start in range(0, N, 50_000):
         x[start : start + 50_000] = torch.randn(50_000, D).half()
@@ -34,10 +34,10 @@ def _exact() -> Iterator[Row]:
             times.append(time.perf_counter() - wall)
             cores.append(time.process_time() - core)
         note = f"{statistics.median(cores):.2f} s of core time"
-        yield Row(f"exact search, {metric}", statistics.median(times), 0.5, "s", 1.0, note=note)
+        yield Claim(f"exact search, {metric}", statistics.median(times), 0.5, "s", 1.0, note=note)
 
 
-def _approximate() -> Iterator[Row]:
+def _approximate() -> Iterator[Claim]:
     """Vectors that lie near a curved surface of 32 dimensions, as embeddings do."""
     rng = np.random.default_rng(0)
     place = rng.standard_normal((INDEXED + MANY, 32), dtype=np.float32)
@@ -58,11 +58,11 @@ def _approximate() -> Iterator[Row]:
         ours.append(middle - start)
     hits = [len(np.intersect1d(*pair)) / NEIGHBOURS for pair in zip(found, true, strict=True)]
     note = f"{MANY:,} queries of {INDEXED:,} x {D}"
-    yield Row(
+    yield Claim(
         f"approximate index, recall@{NEIGHBOURS}", float(np.mean(hits)), 1.0, "share", 0.9,
         at_least=True, note=f"{note}; built in {built:.0f} s",
     )  # fmt: skip
-    yield Row(
+    yield Claim(
         "approximate search / exact", statistics.median(ours), statistics.median(exact), "s", 1.0,
         note=note,
     )  # fmt: skip

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from archs.protonet import ProtoNet
-from benchmarks import Row
+from benchmarks import Claim
 from g5.config.build import build
 from g5.config.compose import composed, resolve
 from g5.config.node import Node
@@ -33,7 +33,7 @@ ROUNDS = 3
 FRAMES = 2000
 
 
-def rows() -> Iterator[Row]:
+def rows() -> Iterator[Claim]:
     """Seconds per episode of v1 and v2 at their default sizes; at most 1.10 of the bare step."""
     quiet()
     for arch in ("v1", "v2"):
@@ -42,7 +42,7 @@ def rows() -> Iterator[Row]:
         for _ in range(ROUNDS):
             loop.append(_loop_s(config))
             bare.append(_bare_s(config))
-        yield Row(
+        yield Claim(
             f"training step, {arch}", statistics.median(loop), statistics.median(bare),
             "s/episode", 1.10, note="Lightning loop, logging, gathering / pre-gathered tensors",
         )  # fmt: skip

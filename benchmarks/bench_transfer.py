@@ -12,7 +12,7 @@ import soundfile
 import torch
 
 from archs.v1.arch import ProtoNetV1
-from benchmarks import Row
+from benchmarks import Claim
 from g5.embeddings.embedding import EmbedSettings, embed_recordings
 from g5.embeddings.encoders import LoadedEncoder
 from g5.embeddings.vectors import EncoderFacts, VectorStore
@@ -27,7 +27,7 @@ BATCH, MINUTE = 16, 60
 TURNS = 3
 
 
-def rows() -> Iterator[Row]:
+def rows() -> Iterator[Claim]:
     """Wall time throughout; embedding and the encoder's forward alternate."""
     with tempfile.TemporaryDirectory() as place:
         yield from _ingest(Path(place))
@@ -35,7 +35,7 @@ def rows() -> Iterator[Row]:
     yield from _heads()
 
 
-def _ingest(place: Path) -> Iterator[Row]:
+def _ingest(place: Path) -> Iterator[Claim]:
     vectors = np.random.default_rng(0).standard_normal((VECTORS, DIM), dtype=np.float32)
     index = pd.DataFrame({"file": [f"{n // 100}.wav" for n in range(VECTORS)]})
     index["start_s"] = np.arange(VECTORS) % 100 * 1.0
@@ -50,14 +50,14 @@ def _ingest(place: Path) -> Iterator[Row]:
         start = time.perf_counter()
         assert VectorStore.open(store.path).vectors.shape == vectors.shape
         opening.append(time.perf_counter() - start)
-    yield Row(
+    yield Claim(
         "vectors, ingest of ready ones", median(rates), 50e3, "vectors/s", 1.0, at_least=True,
         note=f"{VECTORS:,} x {DIM} float32, to the disk (fsync)",
     )  # fmt: skip
-    yield Row("vectors, opening the store", median(opening), 1.0, "s", 1.0, note=f"{VECTORS:,}")
+    yield Claim("vectors, opening the store", median(opening), 1.0, "s", 1.0, note=f"{VECTORS:,}")
 
 
-def _embedding(place: Path) -> Iterator[Row]:
+def _embedding(place: Path) -> Iterator[Claim]:
     encoder = _v1()
     rng = np.random.default_rng(0)
     files = [(place / f"{number}.wav").absolute() for number in range(RECORDINGS)]
@@ -86,7 +86,7 @@ def _embedding(place: Path) -> Iterator[Row]:
                     function(batch)
             theirs[name].append(time.perf_counter() - start)
     for name, times in theirs.items():
-        yield Row(
+        yield Claim(
             f"embedding, v1, recordings to store / {name}",
             median(ours[1:]), median(times[1:]), "s", 1.2,  # the first turn warms up
             note=f"{RECORDINGS} min of sound; the encoder's forward on what is in memory",
@@ -106,7 +106,7 @@ def _v1() -> LoadedEncoder:
     )
 
 
-def _heads() -> Iterator[Row]:
+def _heads() -> Iterator[Claim]:
     rng = np.random.default_rng(0)
     class_N = rng.integers(0, 23, 5000)
     x_ND = 0.15 * rng.standard_normal((23, DIM))[class_N] + rng.standard_normal((5000, DIM))
@@ -117,7 +117,7 @@ def _heads() -> Iterator[Row]:
             start = time.perf_counter()
             EmbeddingHead(network=network, hidden_dim=hidden).fit(x_ND, class_N)
             times.append(time.perf_counter() - start)
-        yield Row(
+        yield Claim(
             f"head, {network}, trained again", median(times), 2.0, "s", 1.0,
             note=f"5,000 x {DIM}, 23 classes",
         )  # fmt: skip

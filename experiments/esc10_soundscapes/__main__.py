@@ -6,22 +6,24 @@ Everything that is chosen is chosen on soundscapes of invented species. Training
 experiments/procedural_detection, resumed; a second call only detects.
 """
 
-import csv
-from collections.abc import Mapping, Sequence
-from datetime import date
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from experiments import run_as_command
+from experiments.common import markdown, note_look, real_dir, run_as_command
 from experiments.esc10_soundscapes.banks import SEED, esc10, invented
 from experiments.esc10_soundscapes.soundscapes import SNR_DB, corpus, make
-from experiments.procedural_detection.detectors import Bench, Result, compared, group, scored
-from experiments.procedural_detection.tables import difference_table, table
-from experiments.v2_vs_v1.__main__ import real_dir
-from g5.common.revision import git_revision
+from experiments.procedural_detection.detectors import (
+    DetectionSetup,
+    SplitResult,
+    compared,
+    group,
+    scored,
+)
+from experiments.procedural_detection.tables import Found, f_losses, score_table
 from g5.config.compose import composed, resolve
 from g5.config.parts import root_of
 from g5.detection.corpus import predictions_of
@@ -41,57 +43,42 @@ def main(arguments: Sequence[str]) -> None:
         "test": make(folder / "esc10", lambda: esc10(home), seed=SEED),
     }
     store_dir = root_of(config) / "outputs" / "store"
-    bench = Bench(corpus(tables, store_dir), group("prototypes", {}), store_dir)
+    setup = DetectionSetup(corpus(tables, store_dir), group("prototypes", {}), store_dir)
     note_look(folder / "looks.csv")
-    found = compared(bench, arguments)
-    print(f"\n{table(found)}\n\n{difference_table(found, 'v2')}\n\n{class_table(found)}")
-    print(f"\n{other_table(found, bench.corpus, tables['test'])}")
+    found = compared(setup, arguments)
+    print(f"\n{score_table(found)}\n\n{f_losses(found, 'v2')}\n\n{f_by_class(found)}")
+    print(f"\n{distractors_and_recall(found, setup.corpus, tables['test'])}")
 
 
-def note_look(path: Path) -> None:
-    """Count a look at the real soundscapes before it is taken."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = not path.exists()
-    with open(path, "a", newline="") as handle:
-        writer = csv.writer(handle)
-        if new:
-            writer.writerow(["date", "revision"])
-        writer.writerow([date.today(), git_revision() or ""])
-
-
-def class_table(found: Mapping[str, Sequence[Result]]) -> str:
+def f_by_class(found: Found) -> str:
     """F of each class, means over training seeds."""
     labels = sorted({task.label for results in found.values() for task in results[0].tasks})
-    lines = [f"| F | {' | '.join(labels)} |", f"| --- | {' | '.join('---:' for _ in labels)} |"]
-    for name, results in found.items():
-        cells = [f"{np.mean([class_f(r, label) for r in results]):.3f}" for label in labels]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    lines = [
+        [name, *(f"{np.mean([class_f(r, label) for r in results]):.3f}" for label in labels)]
+        for name, results in found.items()
+    ]
+    return markdown(["F", *labels], lines)
 
 
-def class_f(result: Result, label: str) -> float:
+def class_f(result: SplitResult, label: str) -> float:
     """F over the recordings in which a class is looked for."""
     predictions, events = predictions_of(result.tasks), result.truth.events
     truth = Truth(events.loc[events["label"] == label], result.truth.subset_of, {})
     return scored(predictions.loc[predictions["label"] == label], truth).overall.fmeasure
 
 
-def other_table(found: Mapping[str, Sequence[Result]], corpus: Corpus, calls: pd.DataFrame) -> str:
+def distractors_and_recall(found: Found, corpus: Corpus, calls: pd.DataFrame) -> str:
     """What F hides: the share of distractors that were hit, and recall by SNR."""
     bands = [f"{a:g}-{b:g} dB" for a, b in pairwise(BANDS_DB)]
-    lines = [
-        f"| | distractors hit | recall at {' | '.join(bands)} |",
-        f"| --- | {' | '.join('---:' for _ in range(1 + len(bands)))} |",
-    ]
+    lines = []
     for name, results in found.items():
         hit = np.mean([distractors_hit(r, corpus.events) for r in results])
         recalls = np.mean([recall_by_snr(r, calls) for r in results], axis=0)
-        cells = " | ".join(f"{recall:.2f}" for recall in recalls)
-        lines.append(f"| {name} | {hit:.1%} | {cells} |")
-    return "\n".join(lines)
+        lines.append([name, f"{hit:.1%}", *(f"{recall:.2f}" for recall in recalls)])
+    return markdown(["", "distractors hit", f"recall at {bands[0]}", *bands[1:]], lines)
 
 
-def distractors_hit(result: Result, events: pd.DataFrame) -> float:
+def distractors_hit(result: SplitResult, events: pd.DataFrame) -> float:
     """Share of other classes' calls after the support that an event overlaps by half of either."""
     hits = []
     for task in result.tasks:
@@ -108,7 +95,7 @@ def distractors_hit(result: Result, events: pd.DataFrame) -> float:
     return float(np.concatenate(hits).mean())
 
 
-def recall_by_snr(result: Result, calls: pd.DataFrame) -> np.ndarray:
+def recall_by_snr(result: SplitResult, calls: pd.DataFrame) -> np.ndarray:
     """Share of the calls after the support that were found, by their ratio to the background."""
     snr_of = {
         (Path(file).stem, start): snr

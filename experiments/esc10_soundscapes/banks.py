@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from experiments.esc10_soundscapes.soundscapes import SR, Background, Bank, Clip, joined
+from experiments.esc10_soundscapes.soundscapes import SR, Background, Bank, Clip, background_of
 from g5.common.progress import track
 from g5.config.compose import composed, resolve
 from preprocessing import audio
@@ -41,7 +41,7 @@ def esc10(home: Path) -> Bank:
         samples = audio.read(home / "esc10" / row["file"], rate_hz=SR)
         clips.setdefault(row["label"], []).append(Clip(samples, row["source"]))
     events = {label: clips[label] for label in EVENTS}
-    return Bank([events], {label: joined(clips[label]) for label in BACKGROUNDS}, repeats=1)
+    return Bank([events], {label: background_of(clips[label]) for label in BACKGROUNDS}, repeats=1)
 
 
 def invented() -> Bank:

@@ -60,7 +60,7 @@ class Bank:
 
 
 @dataclass(frozen=True)
-class Plan:
+class SoundscapePlan:
     """One soundscape: which class is looked for, among what, over what."""
 
     target: str
@@ -73,13 +73,13 @@ class Plan:
         return f"{self.target}-{self.background}-{self.number}"
 
 
-def plans(bank: Bank) -> Iterator[Plan]:
+def plans(bank: Bank) -> Iterator[SoundscapePlan]:
     """Every class over every background."""
     for group in bank.groups:
         for target in group:
             for background in bank.backgrounds:
                 for number in range(bank.repeats):
-                    yield Plan(target, group, background, number)
+                    yield SoundscapePlan(target, group, background, number)
 
 
 def make(folder: Path, bank: Callable[[], Bank], *, seed: int) -> pd.DataFrame:
@@ -126,7 +126,9 @@ def corpus(tables: Mapping[str, pd.DataFrame], cache_dir: Path) -> Corpus:
     return Corpus(events.loc[:, CORPUS_COLUMNS], recordings, tuple(problems))
 
 
-def soundscape(plan: Plan, bank: Bank, rng: np.random.Generator) -> tuple[np.ndarray, pd.DataFrame]:
+def soundscape(
+    plan: SoundscapePlan, bank: Bank, rng: np.random.Generator
+) -> tuple[np.ndarray, pd.DataFrame]:
     """One recording, (n,) float32 within full scale, and its calls.
 
     `CALLS` calls of the target and as many of the others of its group, in random order, each at
@@ -134,7 +136,7 @@ def soundscape(plan: Plan, bank: Bank, rng: np.random.Generator) -> tuple[np.nda
     """
     others = [label for label in plan.group if label != plan.target]
     labels = [plan.target] * CALLS + [others[i % len(others)] for i in range(CALLS)]
-    drawn = {label: iter(_drawn(plan.group[label], labels.count(label), rng)) for label in
+    drawn = {label: iter(_drawn_clips(plan.group[label], labels.count(label), rng)) for label in
              sorted(set(labels))}  # fmt: skip
     order = [labels[i] for i in rng.permutation(len(labels))]
     chosen = [next(drawn[label]) for label in order]
@@ -153,7 +155,7 @@ def soundscape(plan: Plan, bank: Bank, rng: np.random.Generator) -> tuple[np.nda
     )  # fmt: skip
 
 
-def _drawn(clips: Sequence[Clip], count: int, rng: np.random.Generator) -> list[Clip]:
+def _drawn_clips(clips: Sequence[Clip], count: int, rng: np.random.Generator) -> list[Clip]:
     """Different clips of a class in random order, of different sources as long as there are."""
     shuffled = [clips[i] for i in rng.permutation(len(clips))]
     seen: set[str] = set()
@@ -199,7 +201,7 @@ def faded(samples: np.ndarray) -> np.ndarray:
     return samples
 
 
-def joined(clips: Sequence[Clip]) -> Background:
+def background_of(clips: Sequence[Clip]) -> Background:
     """A background of clips at one level, in random order, faded into each other."""
 
     def background(rng: np.random.Generator, n: int) -> np.ndarray:

@@ -9,11 +9,9 @@ Shapes: R clips, F features.
 """
 
 import os
-import platform
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +20,7 @@ import pandas as pd
 import torch
 
 from archs.protonet import ProtoNet
-from experiments import run_as_command
-from experiments.real_clips.__main__ import real_dir
+from experiments.common import hardware, markdown, percent_ends_cell, real_dir, run_as_command
 from g5.common.progress import track
 from g5.common.seeds import seed_all
 from g5.config.build import build
@@ -33,8 +30,8 @@ from g5.config.parts import data_of, feature_set_of, front_end_of, root_of
 from g5.config.stored import on_checkpoint
 from g5.evaluation.episodes.raw_features import raw_features
 from g5.evaluation.episodes.scoring import embed_plan
-from g5.evaluation.figures import BLUE, GREEN, ORANGE, drawing, percent
-from g5.evaluation.intervals import Interval, resampled_interval
+from g5.evaluation.figures import BLUE, GREEN, ORANGE, drawing, percent_axis
+from g5.evaluation.intervals import Interval, points_text, resampled_interval
 from g5.tracking.checkpoints import find
 from g5.tracking.mlflow_files import record_files
 from g5.tracking.restore import Restored, restore
@@ -50,7 +47,7 @@ CLASSIFIERS = ("logistic regression", "prototypes")
 
 
 @dataclass(frozen=True)
-class Task:
+class RecognitionTask:
     """What is recognised in a set, and what a careful split keeps apart."""
 
     name: str
@@ -61,22 +58,24 @@ class Task:
 
 
 @dataclass(frozen=True)
-class RealSet:
+class LabelledSet:
     """A set of real clips and its tasks."""
 
     name: str
     table: str
     clip_s: float
-    tasks: tuple[Task, ...]
+    tasks: tuple[RecognitionTask, ...]
 
 
 SETS = {
-    "esc10": RealSet(
-        "ESC-10", "esc10/clips.csv", 5.0, (Task("which sound", "label", "source", 5, "fold"),)
+    "esc10": LabelledSet(
+        "ESC-10", "esc10/clips.csv", 5.0,
+        (RecognitionTask("which sound", "label", "source", 5, "fold"),),
     ),
-    "fsdd": RealSet(
+    "fsdd": LabelledSet(
         "FSDD", "fsdd/clips.csv", 0.5,
-        (Task("which digit", "digit", "speaker", 6), Task("who speaks", "speaker", "digit", 5)),
+        (RecognitionTask("which digit", "digit", "speaker", 6),
+         RecognitionTask("who speaks", "speaker", "digit", 5)),
     ),
 }  # fmt: skip
 
@@ -86,17 +85,19 @@ def main(arguments: Sequence[str]) -> None:
     names = [word for word in arguments if word in SETS] or list(SETS)
     trained = [restore(find(word)[0]) for word in arguments if word.endswith(".ckpt")]
     overrides = [word for word in arguments if word not in SETS and not word.endswith(".ckpt")]
-    config = resolve(composed(["experiment=real_clips", "arch=v1", *overrides]))
+    config = resolve(composed(["experiment=v2_vs_v1", "arch=v1", *overrides]))
     root = real_dir(config)
     tables = {SETS[name].name: evaluated(SETS[name], root, trained, overrides) for name in names}
     for name, table in tables.items():
-        print(f"\n{name}\n\n{markdown(table)}")
+        words = shown(table)
+        rows = words.itertuples(index=False, name=None)
+        print(f"\n{name}\n\n{markdown(list(words), rows, text_columns=len(words.columns))}")
     print(f"\n{hardware()}")
     folder = root_of(config) / "outputs" / "evaluation"
     command = "python -m experiments.evaluation path.real_dir=DIR " + " ".join(
         [*names, *("CKPT" for _ in trained), *(o for o in overrides if not o.startswith("path."))]
     )
-    made = report(tables, folder, trained, command)
+    made = write_report(tables, folder, trained, command)
     print(f"report  {made}")
     files = [made, *sorted(folder.glob("*.png"))]
     metrics = {
@@ -112,7 +113,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def evaluated(
-    real_set: RealSet, root: Path, trained: Sequence[Restored], overrides: Sequence[str]
+    real_set: LabelledSet, root: Path, trained: Sequence[Restored], overrides: Sequence[str]
 ) -> pd.DataFrame:
     """Every task, kind of features and classifier of a set, one row each."""
     clips, features = clips_and_features(real_set, root, trained, overrides)
@@ -125,10 +126,10 @@ def evaluated(
 
 
 def clips_and_features(
-    real_set: RealSet, root: Path, trained: Sequence[Restored], overrides: Sequence[str]
+    real_set: LabelledSet, root: Path, trained: Sequence[Restored], overrides: Sequence[str]
 ) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
     """The set's clips with all columns of its list, and their features."""
-    settings = ["experiment=real_clips", "arch=v1", "data=clips", "data.split=test",
+    settings = ["experiment=v2_vs_v1", "arch=v1", "data=clips", "data.split=test",
                 f"features.clip_s={real_set.clip_s}", *overrides]  # fmt: skip
     plain = resolve(composed(settings))
     plain["data"]["root"] = str(root / real_set.table)
@@ -140,7 +141,7 @@ def clips_and_features(
     listed["file"] = [os.path.abspath(home / name) for name in listed["file"]]
     clips = events[["file"]].merge(listed, on="file", how="left", validate="many_to_one")
     reader = feature_set_of(plain, corpus, front_end_of(plain)).reader("test")
-    kinds = {"raw": raw_of(reader), "untrained v1": untrained(plain, reader)}
+    kinds = {"raw": raw_of(reader), "untrained v1": untrained_embeddings(plain, reader)}
     for restored in trained:
         config = on_checkpoint(
             restored.config,
@@ -148,7 +149,7 @@ def clips_and_features(
             {"data.root": str(root / real_set.table)},
         ).plain()
         own = feature_set_of(config, corpus, restored.front_end).reader("test")
-        z_RF = embedded(restored.model, restored.normalize, own)
+        z_RF = embed_clips(restored.model, restored.normalize, own)
         kinds[f"trained {config['arch']['name']}"] = z_RF
     return clips, kinds
 
@@ -163,14 +164,14 @@ def raw_of(reader: ClipReader) -> np.ndarray:
     return raw_features(plan_of(reader), reader, batch_size=256)[0].numpy()
 
 
-def untrained(config: dict[str, Any], reader: ClipReader) -> np.ndarray:
+def untrained_embeddings(config: dict[str, Any], reader: ClipReader) -> np.ndarray:
     """Embeddings of v1 as it is before training, (R, F)."""
     seed_all(config["seed"], deterministic=False)
     model = build(Node.of(config["arch"]["model"]), expect=ProtoNet, where="arch.model")
-    return embedded(model, Normalize(mode="sample", n_mels=reader.n_mels), reader)
+    return embed_clips(model, Normalize(mode="sample", n_mels=reader.n_mels), reader)
 
 
-def embedded(model: ProtoNet, normalize: Normalize, reader: ClipReader) -> np.ndarray:
+def embed_clips(model: ProtoNet, normalize: Normalize, reader: ClipReader) -> np.ndarray:
     """(R, F)."""
     plan, device = plan_of(reader), torch.device("cpu")
     return embed_plan(model, normalize, plan, reader, batch_size=64, device=device).numpy()
@@ -180,7 +181,7 @@ def embedded(model: ProtoNet, normalize: Normalize, reader: ClipReader) -> np.nd
 
 
 def row_of(
-    task: Task, clips: pd.DataFrame, kind: str, x_RF: np.ndarray, classifier: str
+    task: RecognitionTask, clips: pd.DataFrame, kind: str, x_RF: np.ndarray, classifier: str
 ) -> dict[str, Any]:
     """Accuracies under the splits, and by how much the random one flatters."""
     target_R, group_R = clips[task.target].to_numpy(str), clips[task.group].to_numpy(str)
@@ -247,25 +248,17 @@ def shown(table: pd.DataFrame) -> pd.DataFrame:
         "task": table["task"],
         "features": table["features"],
         "classifier": table["classifier"],
-        "random split": table["random"].map(_percent),
-        "kept apart": [f"{_percent(i)} ({g})" for i, g in zip(table["grouped"], table["apart"],
-                                                              strict=True)],
-        "given folds": table["given"].map(lambda i: "" if i is None else _percent(i)),
-        "random flatters by": table["flattered"].map(_points),
+        "random split": table["random"].map(percent_ends_cell),
+        "kept apart": [f"{percent_ends_cell(i)} ({group})" for i, group in
+                       zip(table["grouped"], table["apart"], strict=True)],
+        "given folds": table["given"].map(lambda i: "" if i is None else percent_ends_cell(i)),
+        "random flatters by": table["flattered"].map(_points_and_ends),
     }  # fmt: skip
     words: Any = pd.DataFrame(columns)
     return words.loc[:, (words != "").any()]
 
 
-def markdown(table: pd.DataFrame) -> str:
-    """As Markdown."""
-    words = shown(table)
-    lines = ["| " + " | ".join(words) + " |", "| " + " | ".join("---" for _ in words) + " |"]
-    lines += ["| " + " | ".join(row) + " |" for row in words.itertuples(index=False, name=None)]
-    return "\n".join(lines)
-
-
-def report(
+def write_report(
     tables: dict[str, pd.DataFrame], folder: Path, trained: Sequence[Restored], command: str
 ) -> Path:
     """One HTML file with the tables and a figure for each set."""
@@ -287,8 +280,8 @@ def report(
             page.table(shown(table)),
             page.figure(
                 picture,
-                f"The random split flatters most by {_points(most)} points. It asks about groups "
-                "that the classifier was trained on; the other one does not.",
+                f"The random split flatters most by {_points_and_ends(most)} points. It asks about "
+                "groups that the classifier was trained on; the other one does not.",
             ),
         ]
     parts += [page.heading("How it was made"), hardware(), command]
@@ -313,7 +306,7 @@ def flattery(table: pd.DataFrame, path: Path, name: str) -> Path:
                           label=said, linewidth=1.5, markersize=7)  # fmt: skip
         axes.set_yticks(place, labels, fontsize=9)
         axes.invert_yaxis()
-        percent(axes.xaxis)
+        percent_axis(axes.xaxis)
         axes.set_xlabel("accuracy, 95 % interval over classes and groups")
         figure.suptitle(f"{name}: one classifier, several splits", x=0.01, ha="left",
                         weight="bold", fontsize=12)  # fmt: skip
@@ -321,20 +314,8 @@ def flattery(table: pd.DataFrame, path: Path, name: str) -> Path:
     return path
 
 
-def hardware() -> str:
-    """When and on what."""
-    return (
-        f"{date.today()}, {os.cpu_count()} cores {platform.machine()}, "
-        f"{torch.cuda.get_device_name() if torch.cuda.is_available() else 'no GPU'}"
-    )
-
-
-def _percent(interval: Interval) -> str:
-    return f"{100 * interval.mean:.1f} % ({100 * interval.low:.1f}–{100 * interval.high:.1f})"
-
-
-def _points(interval: Interval) -> str:
-    return f"{100 * interval.mean:+.1f} ({100 * interval.low:+.1f} to {100 * interval.high:+.1f})"
+def _points_and_ends(interval: Interval) -> str:
+    return f"{100 * interval.mean:+.1f} ({points_text(interval)})"
 
 
 if __name__ == "__main__":

@@ -7,16 +7,16 @@ Trainings are resumed: a second call only detects.
 
 from collections.abc import Callable, Sequence
 
-from experiments import run_as_command
+from experiments.common import print_table, run_as_command
 from experiments.procedural_detection.detectors import (
     SEEDS,
-    Bench,
-    Results,
+    DetectionSetup,
+    SplitResults,
     changed,
     compared,
-    trained,
+    trained_encoder,
 )
-from experiments.procedural_detection.tables import difference_table, gain_table, table
+from experiments.procedural_detection.tables import f_gains, f_losses, score_table
 from g5.common.errors import UserError
 from g5.config.parts import data_of
 from g5.config.settings import load
@@ -40,23 +40,23 @@ ADAPT = ("none", "head", "finetune", "transductive")
 LONG_S = 1e6
 
 
-def bench(arguments: Sequence[str]) -> Bench:
+def setup(arguments: Sequence[str]) -> DetectionSetup:
     """The recordings, made where they are missing."""
     settings = load(["experiment=procedural_detection", *EVENTS, *arguments])
-    return Bench(data_of(settings.plain()).load(), settings.detection, settings.path.store)
+    return DetectionSetup(data_of(settings.plain()).load(), settings.detection, settings.path.store)
 
 
 def main_table(arguments: Sequence[str]) -> str:
     """Test recordings, three training seeds."""
-    found = compared(bench(arguments), arguments)
-    return f"{table(found)}\n\n{difference_table(found, 'v2')}"
+    found = compared(setup(arguments), arguments)
+    return f"{score_table(found)}\n\n{f_losses(found, 'v2')}"
 
 
 def ablation_table(arguments: Sequence[str]) -> str:
     """Validation recordings, one seed: what each switch of training is worth."""
-    work = bench(arguments)
-    return table({
-        name: [work.detected(trained("v2", SEEDS[0], arguments, *changes), "val")]
+    work = setup(arguments)
+    return score_table({
+        name: [work.detected(trained_encoder("v2", SEEDS[0], arguments, *changes), "val")]
         for name, changes in ABLATION.items()
     })  # fmt: skip
 
@@ -70,13 +70,13 @@ def adapt_table(arguments: Sequence[str]) -> str:
     if unknown := sorted(set(chosen) - set(ADAPT)):
         raise UserError(f"{unknown[0]}: is no way to adapt; choose of {', '.join(ADAPT)}")
     arguments = [word for word in arguments if "=" in word]
-    work, found = bench(arguments), Results()
+    work, found = setup(arguments), SplitResults()
     for seed in SEEDS:
-        v2 = trained("v2", seed, arguments)
+        v2 = trained_encoder("v2", seed, arguments)
         for adapt in (way for way in ADAPT if not chosen or way in (ADAPT[0], *chosen)):
             detection = changed(work.detection, {"adapt": adapt, "adapt_max_s": LONG_S})
             found.add(f"adapt={adapt}", work.detected(v2, "test", detection))
-    return f"{table(found)}\n\n{gain_table(found, f'adapt={ADAPT[0]}')}"
+    return f"{score_table(found)}\n\n{f_gains(found, f'adapt={ADAPT[0]}')}"
 
 
 TABLES: dict[str, Callable[[Sequence[str]], str]] = {
@@ -86,13 +86,7 @@ TABLES: dict[str, Callable[[Sequence[str]], str]] = {
 
 def main(arguments: Sequence[str]) -> None:
     """Print the table that the first argument names."""
-    choice, rest = "main", list(arguments)
-    if rest and "=" not in rest[0]:
-        choice = rest.pop(0)
-    if choice not in TABLES:
-        raise UserError(f"{choice}: there is no such table; choose one of {', '.join(TABLES)}")
-    text = TABLES[choice](rest)
-    print(f"\n{text}")
+    print_table(TABLES, arguments)
 
 
 if __name__ == "__main__":

@@ -14,22 +14,19 @@ from typing import Any
 import pandas as pd
 import torch
 
-from experiments.v2_vs_v1.__main__ import euclidean
+from experiments.common import finished
+from experiments.v2_vs_v1.runs import SEEDS, euclidean
 from g5.config.compose import composed, resolve
-from g5.config.parts import root_of
 from g5.config.schema import DetectionSettings
 from g5.config.settings import load
 from g5.detection.corpus import DetectionTask, detect_corpus, detector_of, predictions_of, truth_of
 from g5.detection.detector import Detector
 from g5.evaluation.events.ground_truth import Truth
 from g5.evaluation.events.scores import EventScores, oracle, score_events
-from g5.runs.train import run
-from g5.tracking.checkpoints import BEST
 from g5.tracking.restore import Restored, restore
 from preprocessing.events import Corpus
 
 SHOTS = 5
-SEEDS = (1, 2, 3)
 # What the energy detector may be.
 BANDS_HZ = ((100, 11025), (500, 11025), (1000, 11025), (500, 4000), (2000, 11025))
 SMOOTH_S = (0.05, 0.1, 0.3, 1.0)
@@ -39,7 +36,7 @@ CORRELATIONS = (0.7, 0.8, 0.85, 0.9, 0.92, 0.94, 0.96, 0.97, 0.98, 0.99)
 
 
 @dataclass(frozen=True)
-class Bench:
+class DetectionSetup:
     """What everything is detected on.
 
     Attributes:
@@ -55,13 +52,13 @@ class Bench:
     def detected(
         self, restored: Restored, split: str, detection: DetectionSettings | None = None, *,
         judge: Restored | None = None,
-    ) -> "Result":  # fmt: skip
+    ) -> "SplitResult":  # fmt: skip
         """Every class of a split in every recording, as ``detection`` (or the usual) finds it.
 
         ``judge`` compares the embeddings of ``restored``, whose encoder it shares.
         """
         _, tasks = self._tasks(restored, split, detection or self.detection, judge)
-        return Result(tasks, split)
+        return SplitResult(tasks, split)
 
     def _tasks(
         self, restored: Restored, split: str, detection: DetectionSettings,
@@ -121,7 +118,7 @@ def scored(predictions: pd.DataFrame, truth: Truth) -> EventScores:
 
 
 @dataclass(frozen=True)
-class Result:
+class SplitResult:
     """What a way to detect has found in a split."""
 
     tasks: Sequence[DetectionTask]
@@ -144,22 +141,16 @@ class Result:
         return best[0] if best else float("nan")
 
 
-def trained(arch: str, seed: int, arguments: Sequence[str], *changes: str) -> Restored:
+def trained_encoder(arch: str, seed: int, arguments: Sequence[str], *changes: str) -> Restored:
     """An encoder of `conf/experiment/procedural_detection.yaml`, trained where it is not yet."""
     overrides = [f"arch={arch}", "experiment=procedural_detection", f"seed={seed}"]
-    config = resolve(composed([*overrides, *changes, *arguments]))
-    folder = root_of(config) / "outputs" / config["name"] / config["exp_name"]
-    done = folder / "trained"
-    if not done.is_file():
-        run(config)
-        done.touch()
-    return restore(folder / "checkpoints" / BEST)
+    return restore(finished(resolve(composed([*overrides, *changes, *arguments]))).best)
 
 
-class Results(dict[str, list[Result]]):
+class SplitResults(dict[str, list[SplitResult]]):
     """By ways to detect, a result for each training seed."""
 
-    def add(self, name: str, result: Result) -> None:
+    def add(self, name: str, result: SplitResult) -> None:
         """Keep it, and print its scores."""
         self.setdefault(name, []).append(result)
         total = result.scores.overall
@@ -169,20 +160,20 @@ class Results(dict[str, list[Result]]):
         )  # fmt: skip
 
 
-def compared(bench: Bench, arguments: Sequence[str]) -> Results:
+def compared(setup: DetectionSetup, arguments: Sequence[str]) -> SplitResults:
     """The test recordings by every way to detect, a result for each training seed."""
-    found = Results()
+    found = SplitResults()
     for seed in SEEDS:
-        v2 = trained("v2", seed, arguments)
-        found.add("v2", bench.detected(v2, "test"))
-        found.add("v2, Euclidean distance", bench.detected(v2, "test", judge=euclidean(v2)))
+        v2 = trained_encoder("v2", seed, arguments)
+        found.add("v2", setup.detected(v2, "test"))
+        found.add("v2, Euclidean distance", setup.detected(v2, "test", judge=euclidean(v2)))
     # These need no encoder: any checkpoint lends its front end.
-    lent = trained("v2", SEEDS[0], arguments)
-    found.add("template matching", bench.detected(lent, "test", group("template", {})))
+    lent = trained_encoder("v2", SEEDS[0], arguments)
+    found.add("template matching", setup.detected(lent, "test", group("template", {})))
     for choice, name in (("template", "template matching"), ("energy", "energy detector")):
-        values, f = bench.chosen(lent, choice)
+        values, f = setup.chosen(lent, choice)
         print(f"{name}: {values}, F {f:.3f} on validation recordings", flush=True)
-        found.add(f"{name}, chosen", bench.detected(lent, "test", group(choice, values)))
+        found.add(f"{name}, chosen", setup.detected(lent, "test", group(choice, values)))
     for seed in SEEDS:
-        found.add("v1", bench.detected(trained("v1", seed, arguments), "test"))
+        found.add("v1", setup.detected(trained_encoder("v1", seed, arguments), "test"))
     return found

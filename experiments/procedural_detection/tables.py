@@ -7,16 +7,16 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from experiments.procedural_detection.detectors import Result
+from experiments.common import markdown
+from experiments.procedural_detection.detectors import SplitResult
 from g5.evaluation.events.scores import RESAMPLES, SEED, EventScores, f_interval
 
+Found = Mapping[str, Sequence[SplitResult]]  # by ways to detect, one for each training seed
 
-def table(found: Mapping[str, Sequence[Result]]) -> str:
+
+def score_table(found: Found) -> str:
     """One row per way to detect, means over training seeds."""
-    lines = [
-        "| | seeds | F | precision | recall | 95 % of F over recordings | oracle gap |",
-        "| --- | ---: | ---: | ---: | ---: | --- | ---: |",
-    ]
+    lines = []
     for name, results in found.items():
         totals = [result.scores.overall for result in results]
         f = np.array([total.fmeasure for total in totals])
@@ -24,34 +24,36 @@ def table(found: Mapping[str, Sequence[Result]]) -> str:
         spans = [span for r in results if (span := f_interval(r.scores)) is not None]
         low, high = np.mean(spans, axis=0) if spans else (np.nan, np.nan)
         gap = np.mean([max(r.oracle - r.scores.overall.fmeasure, 0.0) for r in results])
-        lines.append(
-            f"| {name} | {len(f)} | {f.mean():.3f}{spread} "
-            f"| {np.mean([t.precision for t in totals]):.3f} "
-            f"| {np.mean([t.recall for t in totals]):.3f} | {low:.3f} to {high:.3f} | {gap:.3f} |"
-        )
-    return "\n".join(lines)
+        lines.append([
+            name, str(len(f)), f"{f.mean():.3f}{spread}",
+            f"{np.mean([t.precision for t in totals]):.3f}",
+            f"{np.mean([t.recall for t in totals]):.3f}",
+            f"{low:.3f} to {high:.3f}", f"{gap:.3f}",
+        ])  # fmt: skip
+    head = ["", "seeds", "F", "precision", "recall", "95 % of F over recordings", "oracle gap"]
+    return markdown(head, lines)
 
 
-def difference_table(found: Mapping[str, Sequence[Result]], own: str) -> str:
+def f_losses(found: Found, own: str) -> str:
     """F of one way minus that of each other, in points, over the same resampled recordings."""
-    return _differences(found, [(own, name) for name in found if name != own])
+    return _f_differences(found, [(own, name) for name in found if name != own])
 
 
-def gain_table(found: Mapping[str, Sequence[Result]], base: str) -> str:
-    """F of each other way minus that of one, as `difference_table`."""
-    return _differences(found, [(name, base) for name in found if name != base])
+def f_gains(found: Found, base: str) -> str:
+    """F of each other way minus that of one, as `f_losses`."""
+    return _f_differences(found, [(name, base) for name in found if name != base])
 
 
-def _differences(found: Mapping[str, Sequence[Result]], pairs: list[tuple[str, str]]) -> str:
-    lines = ["| points of F | mean | 95 % over recordings |", "| --- | ---: | --- |"]
+def _f_differences(found: Found, pairs: Sequence[tuple[str, str]]) -> str:
     scores = {name: [result.scores for result in results] for name, results in found.items()}
+    lines = []
     for a, b in pairs:
-        mean, low, high = difference(scores[a], scores[b])
-        lines.append(f"| {a} - {b} | {100 * mean:+.1f} | {100 * low:+.1f} to {100 * high:+.1f} |")
-    return "\n".join(lines)
+        mean, low, high = (100 * x for x in f_difference(scores[a], scores[b]))
+        lines.append([f"{a} - {b}", f"{mean:+.1f}", f"{low:+.1f} to {high:+.1f}"])
+    return markdown(["points of F", "mean", "95 % over recordings"], lines)
 
 
-def difference(a: Sequence[EventScores], b: Sequence[EventScores]) -> tuple[float, float, float]:
+def f_difference(a: Sequence[EventScores], b: Sequence[EventScores]) -> tuple[float, float, float]:
     """F of ``a`` minus F of ``b``, each the mean over its seeds, with a 95 % interval."""
     names = sorted(a[0].files)
     assert all(sorted(scores.files) == names for scores in (*a, *b)), "other recordings"

@@ -10,12 +10,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from experiments import run_as_command
-from experiments.real_clips.__main__ import real_dir
-from experiments.transfer.encoders import Embedded, embedded, encoders_of, split
+from experiments.common import markdown, percent_cell, real_dir, run_as_command
+from experiments.transfer.encoders import EmbeddedSet, embedded_set, encoders_of, split
 from g5.common.progress import track
 from g5.config.compose import composed, resolve
 from g5.config.parts import root_of
+from g5.evaluation.intervals import mean_interval
 from g5.transfer.heads.saved import fit_head, make_head
 
 LABELS_PER_CLASS = 10
@@ -24,7 +24,7 @@ HEADS = ("linear", "mlp", "prototype", "knn", "logistic", "svm", "forest")
 SETS = {"ESC-10": "esc10", "FSDD": "fsdd"}
 
 
-def splits(one: Embedded) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+def splits(one: EmbeddedSet) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """Number of a draw, its training rows (some of every class) and test rows, fold by fold.
 
     Without folds everything that was not drawn is the test set.
@@ -43,7 +43,7 @@ def splits(one: Embedded) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
             yield draw, train, np.flatnonzero(test)
 
 
-def accuracies(sets: Sequence[Embedded], head: str) -> np.ndarray:
+def accuracies(sets: Sequence[EmbeddedSet], head: str) -> np.ndarray:
     """Test accuracy of a head on every split; the draws take turns with the training seeds."""
     scores = []
     for draw, train, test in splits(sets[0]):
@@ -59,7 +59,9 @@ def main(arguments: Sequence[str]) -> None:
     real, place = real_dir(config), root_of(config) / "outputs" / "transfer"
     kinds = encoders_of(arguments)
     for name, folder in SETS.items():
-        sets = {kind: [embedded(e, real / folder, place) for e in kinds[kind]] for kind in kinds}
+        sets = {
+            kind: [embedded_set(e, real / folder, place) for e in kinds[kind]] for kind in kinds
+        }
         cells = [(kind, head) for kind in kinds for head in HEADS]
         scores = {
             (kind, head): accuracies(sets[kind], head)
@@ -67,16 +69,11 @@ def main(arguments: Sequence[str]) -> None:
         }
         draws = len(next(iter(scores.values())))
         print(f"\n{name}: {LABELS_PER_CLASS} labels a class, accuracy over {draws} draws\n")
-        print(f"| encoder | {' | '.join(HEADS)} |")
-        print(f"| --- | {' | '.join('---:' for _ in HEADS)} |")
-        for kind in kinds:
-            row = " | ".join(_cell(scores[kind, head]) for head in HEADS)
-            print(f"| {kind} | {row} |", flush=True)
-
-
-def _cell(scores: np.ndarray) -> str:
-    half = 1.96 * scores.std(ddof=1) / np.sqrt(len(scores))
-    return f"{100 * scores.mean():.1f} ± {100 * half:.1f}"
+        rows = (
+            [kind, *(percent_cell(mean_interval(scores[kind, head])) for head in HEADS)]
+            for kind in kinds
+        )
+        print(markdown(["encoder", *HEADS], rows), flush=True)
 
 
 if __name__ == "__main__":

@@ -6,25 +6,26 @@ What is looked at FSDD with, the embedding and the strategy, is chosen on proced
 first, by the fewest labels; then FSDD is looked at once. See README.md beside this file.
 """
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from experiments import run_as_command
-from experiments.real_clips.__main__ import real_dir
-from experiments.transfer.encoders import Embedded, embedded, encoders_of, joined, split
+from experiments.common import markdown, note_look, percent_ends_cell, real_dir, run_as_command
+from experiments.transfer.encoders import (
+    EmbeddedSet,
+    embedded_set,
+    encoders_of,
+    side_by_side,
+    split,
+)
 from experiments.v2_vs_v1.worlds import settings_of_training, voices, write
-from g5.common.revision import git_revision
 from g5.config.compose import composed, resolve
 from g5.config.parts import root_of
 from g5.embeddings.whitening import Whitening, unit_vectors
-from g5.evaluation.intervals import Interval
 from g5.transfer.explore.verification import Pairs, verification, verification_pairs
 from g5.transfer.labelling.commands import curve_text
 from g5.transfer.labelling.simulate import (
@@ -56,18 +57,19 @@ def main(arguments: Sequence[str]) -> None:
     asked = ((encoder,), (encoder, "raw", "handcrafted"))
     settings = section("simulate", Simulate, [])
     worlds = [
-        {name: embedded(kinds[name], world, place) for name in asked[1]} for world in made(place)
+        {name: embedded_set(kinds[name], world, place) for name in asked[1]}
+        for world in made(place)
     ]
     names, strategy = chosen(worlds, asked, settings)
-    note_look(place / "looks.csv", f"{' + '.join(names)}, {strategy}")
-    sets = {name: embedded(one, folder, place) for name, one in kinds.items()}
+    note_look(place / "looks.csv", what=f"{' + '.join(names)}, {strategy}")
+    sets = {name: embedded_set(one, folder, place) for name, one in kinds.items()}
     print(f"\nFSDD, {' + '.join(names)}, {strategy}")
     results = played(sets, names, [strategy], settings, settings["seeds"])
     print(curve_text(curve_table(results), list(ROUNDS)))
     print(f"labels that reach random's accuracy at {ROUNDS[-1]}, {settings['seeds']} seeds")
     for name in ("random", strategy):
         share = seed_interval(shares(results, name))
-        print(f"  {name:<17} {share.mean * ROUNDS[-1]:5.0f} = {_percent(share)}")
+        print(f"  {name:<17} {share.mean * ROUNDS[-1]:5.0f} = {percent_ends_cell(share)}")
     speakers({**sets, "side by side": None}, asked[1], settings["components"])
 
 
@@ -83,7 +85,7 @@ def made(place: Path) -> list[Path]:
 
 
 def chosen(
-    worlds: Sequence[Mapping[str, Embedded]],
+    worlds: Sequence[Mapping[str, EmbeddedSet]],
     asked: Sequence[tuple[str, ...]],
     settings: Mapping[str, Any],
 ) -> tuple[tuple[str, ...], str]:
@@ -104,13 +106,13 @@ def chosen(
 
 
 def played(
-    sets: Mapping[str, Embedded], names: Sequence[str], strategies: Sequence[str],
+    sets: Mapping[str, EmbeddedSet], names: Sequence[str], strategies: Sequence[str],
     settings: Mapping[str, Any], seeds: int,
 ) -> pd.DataFrame:  # fmt: skip
     """Random and the strategies from 60 to 600 labels."""
     table = sets[names[0]].table
     files = table["file"].to_numpy().astype(str)
-    z_ND = joined(sets, names, settings["components"])
+    z_ND = side_by_side(sets, names, settings["components"])
     return simulate(
         LabelledVectors(z_ND, table["label"].to_numpy().astype(str), files),
         strategies=["random", *strategies], rounds=list(ROUNDS), seeds=seeds,
@@ -127,7 +129,9 @@ def shares(results: pd.DataFrame, strategy: str) -> np.ndarray:
     return np.minimum(needed / ROUNDS[-1], 1.0)
 
 
-def speakers(sets: Mapping[str, Embedded | None], together: Sequence[str], components: int) -> None:
+def speakers(
+    sets: Mapping[str, EmbeddedSet | None], together: Sequence[str], components: int
+) -> None:
     """Equal error rates of pairs of one speaker against pairs of two."""
     known = {name: one for name, one in sets.items() if one is not None}
     table = next(iter(known.values())).table
@@ -135,17 +139,17 @@ def speakers(sets: Mapping[str, Embedded | None], together: Sequence[str], compo
         table["speaker"].tolist(), n=PAIRS, seed=0, sources=table["file"].tolist()
     ), same_digit(table))  # fmt: skip
     print(f"\nspeaker verification, {PAIRS:,} + {PAIRS:,} pairs, equal error rate (chance 50 %)\n")
-    print("| embedding | any digits | whitened | one digit | whitened |")
-    print("| --- | ---: | ---: | ---: | ---: |")
+    rows = []
     for name, one in sets.items():
         if one is None:
-            white = joined(known, together, components)
+            white = side_by_side(known, together, components)
             plain = white
         else:
             white = Whitening(one.examples.x_ND, components)(one.examples.x_ND)
             plain = unit_vectors(one.examples.x_ND)
         rates = [verification(z, pairs, seed=0) for pairs in both for z in (plain, white)]
-        print(f"| {name} | {' | '.join(map(_percent, rates))} |", flush=True)
+        rows.append([name, *map(percent_ends_cell, rates)])
+    print(markdown(["embedding", "any digits", "whitened", "one digit", "whitened"], rows))
 
 
 def same_digit(table: pd.DataFrame) -> Pairs:
@@ -158,20 +162,6 @@ def same_digit(table: pd.DataFrame) -> Pairs:
         pairs = verification_pairs(names, n=PAIRS // len(np.unique(digits)), seed=number)
         parts.append((rows[pairs.first_P], rows[pairs.second_P], pairs.same_P))
     return Pairs(*(np.concatenate(part) for part in zip(*parts, strict=True)))
-
-
-def note_look(path: Path, what: str) -> None:
-    """Count a look at FSDD before it is taken."""
-    new = not path.exists()
-    with open(path, "a", newline="") as handle:
-        writer = csv.writer(handle)
-        if new:
-            writer.writerow(["date", "what", "revision"])
-        writer.writerow([date.today(), what, git_revision() or ""])
-
-
-def _percent(interval: Interval) -> str:
-    return f"{interval.mean:.1%} [{interval.low:.1%}, {interval.high:.1%}]"
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from g5.transfer.labels import Examples, examples, read_labels
 PLAIN = ("raw", "handcrafted")
 
 
-class RawStatistics(nn.Module):
+class BandStatistics(nn.Module):
     """Mean and standard deviation over time of the log-mel bands: no learning at all."""
 
     def __init__(self, n_mels: int) -> None:
@@ -41,7 +41,7 @@ class RawStatistics(nn.Module):
 
 
 @dataclass(frozen=True)
-class Embedded:
+class EmbeddedSet:
     """A set of clips as one encoder sees them.
 
     Attributes:
@@ -70,7 +70,7 @@ def encoders_of(arguments: Sequence[str]) -> dict[str, list[LoadedEncoder]]:
         }
     last = list(found.values())[-1][0]
     return found | {
-        f"untrained {list(found)[-1]}": [untrained(last)],
+        f"untrained {list(found)[-1]}": [untrained_encoder(last)],
         "raw": [raw_statistics(last)],
         "handcrafted": [load_encoder("handcrafted")],
     }
@@ -82,7 +82,7 @@ def split(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
     return (given or [None])[-1], [word for word in arguments if not word.startswith("encoder=")]
 
 
-def untrained(encoder: LoadedEncoder) -> LoadedEncoder:
+def untrained_encoder(encoder: LoadedEncoder) -> LoadedEncoder:
     """The same network before training."""
     node = {key: value for key, value in encoder.node.items() if key != "path"}
     with torch.random.fork_rng(devices=[]):
@@ -94,12 +94,12 @@ def untrained(encoder: LoadedEncoder) -> LoadedEncoder:
 def raw_statistics(encoder: LoadedEncoder) -> LoadedEncoder:
     """Statistics of its front end's bands."""
     assert encoder.front_end is not None
-    raw = RawStatistics(encoder.front_end.n_mels)
+    raw = BandStatistics(encoder.front_end.n_mels)
     width = raw.embedding_dim
     return replace(encoder, name="raw", module=raw, embedding_dim=width, normalize=None)
 
 
-def embedded(encoder: LoadedEncoder, folder: Path, place: Path) -> Embedded:
+def embedded_set(encoder: LoadedEncoder, folder: Path, place: Path) -> EmbeddedSet:
     """The clips of ``folder``/clips.csv by one encoder, made or taken from a store in ``place``."""
     settings = EmbedSettings(**read_section("embed", EmbedSettings, []))
     table = pd.read_csv(folder / "clips.csv")
@@ -112,10 +112,12 @@ def embedded(encoder: LoadedEncoder, folder: Path, place: Path) -> Embedded:
     found = examples(store, read_labels(folder / "clips.csv"), "single")
     table = table.iloc[found.rows - 2].reset_index(drop=True)
     fold_N = table["fold"].to_numpy() if "fold" in table else np.zeros(len(table))
-    return Embedded(found, table, fold_N)
+    return EmbeddedSet(found, table, fold_N)
 
 
-def joined(sets: Mapping[str, Embedded], names: Sequence[str], components: int) -> np.ndarray:
+def side_by_side(
+    sets: Mapping[str, EmbeddedSet], names: Sequence[str], components: int
+) -> np.ndarray:
     """Embeddings of several encoders side by side, each whitened, whitened again, (N, D)."""
     parts = [sets[name].examples.x_ND for name in names]
     if len(parts) == 1:

@@ -1,17 +1,16 @@
-"""The trainings: which recipes there are, and their runs, resumed and timed."""
+"""The trainings: which recipes there are, their runs, and models that need no further one."""
 
-import json
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
-from g5.common.atomic import atomic_path
+from archs.protonet import ProtoNet
+from experiments.common import FinishedTraining, finished
+from g5.config.build import build
 from g5.config.compose import composed, resolve
-from g5.config.parts import root_of
-from g5.runs.train import run
-from g5.tracking.checkpoints import BEST
+from g5.config.node import Node
+from g5.tracking.restore import Restored
+from g5.training.setup import prepare_torch
 
 SEEDS = (1, 2, 3)
 
@@ -33,29 +32,6 @@ class Recipe:
     says: str
 
 
-@dataclass(frozen=True)
-class Run:
-    """A finished training.
-
-    Attributes:
-        folder: of the run.
-        cpu_min: CPU minutes of the training, validation included.
-    """
-
-    folder: Path
-    cpu_min: float
-
-    @property
-    def best(self) -> Path:
-        """The checkpoint of the epoch that procedural validation liked best."""
-        return self.folder / "checkpoints" / BEST
-
-    def epoch(self, number: int) -> Path:
-        """The checkpoint of an epoch, from 1."""
-        (path,) = (self.folder / "checkpoints").glob(f"epoch_{number:03d}_*.ckpt")
-        return path
-
-
 # Both see 600 batches of 100 clips.
 V1 = Recipe("v1", "v1", (), "v1")
 V2 = Recipe("v2", "v2", (), "v2")
@@ -70,14 +46,22 @@ def config_of(recipe: Recipe, seed: int, arguments: Sequence[str]) -> dict[str, 
     return resolve(composed([*overrides, *recipe.changes, *arguments]))
 
 
-def trained(recipe: Recipe, seed: int, arguments: Sequence[str]) -> Run:
+def trained(recipe: Recipe, seed: int, arguments: Sequence[str]) -> FinishedTraining:
     """Train, or go on with a training that was stopped, or take what is finished."""
-    config = config_of(recipe, seed, arguments)
-    folder = root_of(config) / "outputs" / config["name"] / config["exp_name"]
-    clock = folder / "cpu_min.json"
-    if not clock.is_file():
-        start = time.process_time()
-        run(config)
-        with atomic_path(clock) as temporary:
-            temporary.write_text(json.dumps((time.process_time() - start) / 60))
-    return Run(folder, json.loads(clock.read_text()))
+    return finished(config_of(recipe, seed, arguments))
+
+
+def untrained_model(restored: Restored, seed: int) -> Restored:
+    """The same model as it was before training."""
+    prepare_torch({**restored.config, "seed": seed})
+    model = build(Node.of(restored.config["arch"]["model"]), expect=ProtoNet, where="arch.model")
+    return replace(restored, model=model.eval())
+
+
+def euclidean(restored: Restored) -> Restored:
+    """The same encoder, compared without the learned correction."""
+    node = {**restored.config["arch"]["model"], "distance": "euclidean"}
+    model = build(Node.of(node), expect=ProtoNet, where="arch.model")
+    own = model.state_dict()
+    model.load_state_dict({k: v for k, v in restored.model.state_dict().items() if k in own})
+    return replace(restored, model=model.eval())

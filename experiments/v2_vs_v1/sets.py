@@ -3,19 +3,17 @@
 Shape suffixes: E episodes, A answers.
 """
 
-import csv
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from experiments.common import note_look
 from g5.common.atomic import atomic_path
-from g5.common.revision import git_revision
 from g5.config.parts import data_of, feature_set_of
 from g5.config.stored import on_checkpoint
 from g5.evaluation.episodes.protocol import run_test
@@ -109,7 +107,7 @@ def per_episode(value_A: np.ndarray) -> np.ndarray:
     return value_A.reshape(EPISODES, -1).mean(1)
 
 
-class Scores:
+class AnswerStore:
     """Answers by model and set, in a folder.
 
     Args:
@@ -132,7 +130,7 @@ class Scores:
                 if str(kept["weights"]) == weights:
                     return _answers(dict(kept))
         if test_set.real:
-            self._note_look(name, test_set)
+            note_look(self.folder / "looks.csv", model=name, set=test_set.name)
         content = _content(self._test(restored, test_set), weights)
         with atomic_path(path) as temporary, open(temporary, "wb") as handle:
             np.savez_compressed(handle, **content)
@@ -157,17 +155,6 @@ class Scores:
             device=torch.device("cpu"), temperature=restored.temperature,
             views=test_set.views, refine=test_set.refine,
         )  # fmt: skip
-
-    def _note_look(self, name: str, test_set: TestSet) -> None:
-        """Count a look at a real set before it is taken."""
-        path = self.folder / "looks.csv"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        new = not path.exists()
-        with open(path, "a", newline="") as handle:
-            writer = csv.writer(handle)
-            if new:
-                writer.writerow(["date", "model", "set", "revision"])
-            writer.writerow([date.today(), name, test_set.name, git_revision() or ""])
 
     def looks(self) -> int:
         """How often a model has been tested on a real set."""

@@ -8,14 +8,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from experiments.common import markdown, percent_cell
 from experiments.v2_vs_v1.sets import TEST_SEED, Answers, TestSet, per_episode
 from g5.evaluation.intervals import Interval, mean_interval, resampled_interval
 
 RESAMPLES = 2000  # of the bootstrap over classes and sources
+BEST_RAW = "raw features, the best of three"
 
 
 @dataclass(frozen=True)
-class Row:
+class SeedAnswers:
     """A model's answers on one set, one `Answers` per training seed, which are averaged."""
 
     answers: Sequence[Answers]
@@ -39,9 +41,16 @@ class Row:
         first = self.answers[0]
         return first.raw_best, first.raw[first.raw_best].astype(float)
 
+    def raw_interval(self) -> Interval:
+        """Over episodes, of the best raw-feature row."""
+        return mean_interval(per_episode(self.raw()[1]))
+
+
+Rows = Mapping[str, Mapping[str, SeedAnswers]]  # by model, by the key of a set
+
 
 @dataclass(frozen=True)
-class Difference:
+class PairedGap:
     """A paired difference of accuracies, in points.
 
     Attributes:
@@ -57,23 +66,23 @@ class Difference:
     seeds: list[float]
 
 
-def difference(a: Row, b: Row | np.ndarray) -> Difference:
+def paired_gap(a: SeedAnswers, b: SeedAnswers | np.ndarray) -> PairedGap:
     """``a - b`` on the same episodes; ``b`` may be the hits of raw features."""
-    other_A = b.hit_A if isinstance(b, Row) else b
-    others = b.seeds if isinstance(b, Row) else [float(other_A.mean())] * len(a.seeds)
-    if isinstance(b, Row):
+    other_A = b.hit_A if isinstance(b, SeedAnswers) else b
+    others = b.seeds if isinstance(b, SeedAnswers) else [float(other_A.mean())] * len(a.seeds)
+    if isinstance(b, SeedAnswers):
         hashes = {answers.episodes_hash for answers in (*a.answers, *b.answers)}
         assert len(hashes) == 1, "only equal episodes can be paired"
     gap_A = a.hit_A - other_A
     if not gap_A.any():
-        return Difference(0.0, (0.0, 0.0), (0.0, 0.0), [0.0] * len(a.seeds))
+        return PairedGap(0.0, (0.0, 0.0), (0.0, 0.0), [0.0] * len(a.seeds))
     over = mean_interval(per_episode(gap_A), bounds=(-1.0, 1.0))
     first = a.answers[0]
     # The bootstrap is made for shares: -1 .. 1 becomes 0 .. 1 and back.
     wide = resampled_interval(
         (gap_A + 1) / 2, first.class_A, first.source_A, seed=TEST_SEED, resamples=RESAMPLES
     )
-    return Difference(
+    return PairedGap(
         mean=100 * over.mean,
         episodes=(100 * over.low, 100 * over.high),
         resampled=(200 * wide.low - 100, 200 * wide.high - 100),
@@ -81,84 +90,61 @@ def difference(a: Row, b: Row | np.ndarray) -> Difference:
     )
 
 
-def accuracy_table(rows: Mapping[str, Mapping[str, Row]], sets: Sequence[TestSet]) -> str:
+def accuracy_table(rows: Rows, sets: Sequence[TestSet]) -> str:
     """One line per model, one column per set; ``rows[name][set.key]``."""
-    lines = [
-        f"| | {' | '.join(s.name for s in sets)} |",
-        f"| --- | {' | '.join('---:' for _ in sets)} |",
-        f"| chance | {' | '.join(f'{1 / s.n_way:.1%}' for s in sets)} |",
-    ]
     first = next(iter(rows.values()))
-    raw = [first[s.key].raw() for s in sets]
-    cells = [f"{percent(mean_interval(per_episode(hits)))} ({name})" for name, hits in raw]
-    lines.append(f"| raw features, the best of three | {' | '.join(cells)} |")
-    for name, of_sets in rows.items():
-        lines.append(f"| {name} | {' | '.join(_cell(of_sets[s.key]) for s in sets)} |")
-    return "\n".join(lines)
+    raw = [f"{percent_cell(first[s.key].raw_interval())} ({first[s.key].raw()[0]})" for s in sets]
+    lines = [["chance", *(f"{1 / s.n_way:.1%}" for s in sets)], [BEST_RAW, *raw]]
+    lines += [[name, *(_with_seeds(row[s.key]) for s in sets)] for name, row in rows.items()]
+    return markdown(["", *(s.name for s in sets)], lines)
 
 
-def _cell(row: Row) -> str:
-    text = percent(row.interval)
+def _with_seeds(row: SeedAnswers) -> str:
+    text = percent_cell(row.interval)
     if len(row.seeds) > 1:
         text += f" ({', '.join(f'{100 * seed:.1f}' for seed in row.seeds)})"
     return text
 
 
-def difference_table(pairs: Mapping[str, Mapping[str, Difference]], sets: Sequence[TestSet]) -> str:
+def paired_gap_table(pairs: Mapping[str, Mapping[str, PairedGap]], sets: Sequence[TestSet]) -> str:
     """One line per pair and set."""
-    lines = [
-        "| difference, points | set | mean | 95 % over episodes | 95 % over classes and sources "
-        "| each seed |",
-        "| --- | --- | ---: | ---: | ---: | ---: |",
-    ]
+    head = ["difference, points", "set", "mean", "95 % over episodes",
+            "95 % over classes and sources", "each seed"]  # fmt: skip
+    lines = []
     for name, of_sets in pairs.items():
         for test_set in sets:
             found = of_sets[test_set.key]
-            lines.append(
-                f"| {name} | {test_set.name} | {found.mean:+.1f} | {_range(found.episodes)} "
-                f"| {_range(found.resampled)} | {', '.join(f'{x:+.1f}' for x in found.seeds)} |"
-            )
-    return "\n".join(lines)
+            ends = (f"{low:+.1f} to {high:+.1f}" for low, high in (found.episodes, found.resampled))
+            seeds = ", ".join(f"{x:+.1f}" for x in found.seeds)
+            lines.append([name, test_set.name, f"{found.mean:+.1f}", *ends, seeds])
+    return markdown(head, lines, text_columns=2)
 
 
-def gap_table(rows: Mapping[str, Mapping[str, Row]], first: str, sets: Sequence[TestSet]) -> str:
+def ablation_gap_table(rows: Rows, first: str, sets: Sequence[TestSet]) -> str:
     """One line per model: its accuracy, and in points how far it is from the row ``first``.
 
     Gaps are paired, with 95 % intervals over episodes. ``first`` is the mean of its seeds, and
     has a line for each of them.
     """
     full = rows[first]
+    seeds = range(len(full[sets[0].key].answers))
     lines = [
-        f"| | {' | '.join(f'{s.name} | gap' for s in sets)} |",
-        f"| --- | {' | '.join('---: | ---:' for _ in sets)} |",
-        f"| {first}, mean of {len(full[sets[0].key].answers)} seeds "
-        f"| {' | '.join(f'{percent(full[s.key].interval)} |' for s in sets)} |",
+        [f"{first}, mean of {len(seeds)} seeds"]
+        + [cell for s in sets for cell in (percent_cell(full[s.key].interval), "")],
+        [BEST_RAW]
+        + [cell for s in sets for cell in (percent_cell(full[s.key].raw_interval()), "")],
     ]
-    raw = [mean_interval(per_episode(full[s.key].raw()[1])) for s in sets]
-    lines.append(
-        f"| raw features, the best of three | {' | '.join(f'{percent(x)} |' for x in raw)} |"
-    )
     singles = {
-        f"{first}, seed {i + 1}": {s.key: Row([full[s.key].answers[i]]) for s in sets}
-        for i in range(len(full[sets[0].key].answers))
+        f"{first}, seed {i + 1}": {s.key: SeedAnswers([full[s.key].answers[i]]) for s in sets}
+        for i in seeds
     }
     for name, row in {**singles, **{k: v for k, v in rows.items() if k != first}}.items():
-        cells = [
-            f"{100 * row[s.key].interval.mean:.1f} | {_gap(row[s.key], full[s.key])}" for s in sets
-        ]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        cells = [(f"{100 * row[s.key].interval.mean:.1f}", _gap(row[s.key], full[s.key]))
+                 for s in sets]  # fmt: skip
+        lines.append([name, *(cell for pair in cells for cell in pair)])
+    return markdown(["", *(name for s in sets for name in (s.name, "gap"))], lines)
 
 
-def _gap(row: Row, full: Row) -> str:
+def _gap(row: SeedAnswers, full: SeedAnswers) -> str:
     gap = mean_interval(per_episode(row.hit_A - full.hit_A), bounds=(-1.0, 1.0))
     return f"{100 * gap.mean:+.1f} ± {100 * gap.half_width:.1f}"
-
-
-def _range(ends: tuple[float, float]) -> str:
-    return f"{ends[0]:+.1f} to {ends[1]:+.1f}"
-
-
-def percent(interval: Interval) -> str:
-    """``71.3 ± 0.5 %``."""
-    return f"{100 * interval.mean:.1f} ± {100 * interval.half_width:.1f} %"

@@ -29,6 +29,21 @@ class Interval:
         return self.low <= other.high and other.low <= self.high
 
 
+def mean_text(interval: Interval) -> str:
+    """``71.3% ± 0.5%``."""
+    return f"{interval.mean:.1%} ± {interval.half_width:.1%}"
+
+
+def ends_text(interval: Interval) -> str:
+    """The ends: ``70.8% – 71.8%``."""
+    return f"{interval.low:.1%} – {interval.high:.1%}"
+
+
+def points_text(interval: Interval) -> str:
+    """The ends of a difference of shares in points: ``-0.4 to +1.2``."""
+    return f"{100 * interval.low:+.1f} to {100 * interval.high:+.1f}"
+
+
 def mean_interval(values_E: np.ndarray, *, bounds: tuple[float, float] = (0.0, 1.0)) -> Interval:
     """Mean of per-episode scores with its normal 95 % interval, ``mean ± 1.96 s / sqrt(n)``.
 

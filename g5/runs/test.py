@@ -19,7 +19,6 @@ from g5.config.validate import validate
 from g5.evaluation.episodes.protocol import run_test
 from g5.evaluation.episodes.raw_features import RawStatistics
 from g5.evaluation.episodes.result import TestResult
-from g5.evaluation.history import read_history
 from g5.evaluation.report.about import About
 from g5.evaluation.report.gallery import draw_test
 from g5.evaluation.report.model_card import write_model_card
@@ -28,6 +27,7 @@ from g5.evaluation.report.summary import summary_text
 from g5.runs.events import event_scores
 from g5.tracking.checkpoints import BEST, find
 from g5.tracking.folders import RunFolder, claim
+from g5.tracking.history import read_history
 from g5.tracking.mlflow_logger import MLflowLogger
 from g5.tracking.record import how_to_open, recording
 from g5.tracking.restore import Restored, restore

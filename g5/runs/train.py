@@ -42,7 +42,7 @@ from g5.tracking.checkpoints import (
     payload,
 )
 from g5.tracking.folders import RunFolder, check_names, claim
-from g5.tracking.history import History
+from g5.tracking.history_callback import History
 from g5.tracking.mlflow_logger import MLflowLogger
 from g5.tracking.mlflow_places import redacted
 from g5.tracking.record import recording

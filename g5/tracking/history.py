@@ -1,57 +1,43 @@
-"""A run's history: one row of metrics for every epoch, in `history.csv`."""
+"""A run's `history.csv`: its columns, its rows, its best epoch.
 
-import csv
+The file has one row per epoch; a cell is empty where nothing was measured (validation may run
+every few epochs).
+"""
+
 from pathlib import Path
-from typing import Any
 
-import pytorch_lightning as pl
+import numpy as np
+import pandas as pd
 
-from g5.common.atomic import atomic_path
-from g5.tracking.callbacks import FreshMetrics
+from g5.common.errors import UserError
 
 COLUMNS = ["epoch", "train/loss", "val/loss", "train/acc", "val/acc", "lr"]
 
 
-class History(FreshMetrics):
-    """Writes `history.csv` after every epoch; a resumed run goes on below its earlier rows.
+def read_history(path: Path) -> pd.DataFrame:
+    """Read a `history.csv`, sorted by epoch; of an epoch written twice the later row holds.
 
-    Args:
-        path: the CSV; epochs count from 1.
+    Raises:
+        UserError: the file is missing, empty, or lacks a column.
     """
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.path = path
-        self.rows: list[dict[str, Any]] = []
-        self.lr = 0.0
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        # Rows of epochs that are about to be repeated were written by a run that was killed
-        # before it saved them.
-        earlier = read_history(self.path) if self.path.exists() else []
-        self.rows = [row for row in earlier if int(row["epoch"]) <= trainer.current_epoch]
-
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        super().on_train_epoch_start(trainer, pl_module)
-        # At the end of the epoch the schedule has moved on.
-        self.lr = float(trainer.optimizers[0].param_groups[0]["lr"])
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if not trainer.is_global_zero:
-            return
-        metrics = self.fresh(trainer)
-        row: dict[str, Any] = {"epoch": trainer.current_epoch + 1}
-        for name in COLUMNS[1:-1]:
-            row[name] = metrics.get(name, "")
-        row["lr"] = self.lr
-        self.rows.append(row)
-        with atomic_path(self.path) as temporary, open(temporary, "w", newline="") as handle:
-            writer = csv.DictWriter(handle, COLUMNS)
-            writer.writeheader()
-            writer.writerows(self.rows)
+    try:
+        table = pd.read_csv(path)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; a training run writes it") from None
+    except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
+        raise UserError(f"{path}: not a training history ({error})") from None
+    if missing := [name for name in COLUMNS if name not in table]:
+        raise UserError(f"{path}: not a training history: no column {', '.join(missing)}")
+    if table.empty:
+        raise UserError(f"{path}: no epoch has been finished yet")
+    table = table[COLUMNS].apply(pd.to_numeric, errors="coerce")
+    table = pd.DataFrame(table).drop_duplicates(subset=["epoch"], keep="last")
+    return table.sort_values("epoch", ignore_index=True)
 
 
-def read_history(path: Path) -> list[dict[str, Any]]:
-    """The rows of a `history.csv`, as text."""
-    with open(path, newline="") as handle:
-        return list(csv.DictReader(handle))
+def best_epoch(history: pd.DataFrame) -> int | None:
+    """The first epoch with the highest val/acc; None without validation."""
+    accuracy = history["val/acc"].to_numpy()
+    if np.isnan(accuracy).all():
+        return None
+    return int(history["epoch"].to_numpy()[np.nanargmax(accuracy)])

@@ -23,12 +23,12 @@ from g5.tracking.mlflow_places import (
     check_answers,
     is_remote,
     local_uri,
-    quiet,
+    quiet_mlflow,
     redacted,
     say,
     short,
 )
-from g5.tracking.mlflow_writer import Operation, Value, Writer
+from g5.tracking.mlflow_writer import Operation, RecordWriter, Value
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -75,7 +75,7 @@ class MLflowLogger(Logger):
         self.system_metrics = system_metrics
         self.run_id: str | None = None
         self._status_before: str | None = None
-        self._writer: Writer | None = None
+        self._writer: RecordWriter | None = None
         self._monitor: Any = None
 
     # --- the run ----------------------------------------------------------------------------
@@ -88,7 +88,7 @@ class MLflowLogger(Logger):
             UserError: if the local database cannot be used. A server that does not answer is
                 said in one line, and the local database is used.
         """
-        quiet()
+        quiet_mlflow()
         if is_remote(self.tracking_uri):
             try:
                 self._open(self.tracking_uri)
@@ -229,7 +229,7 @@ class MLflowLogger(Logger):
             self._end_moved_run(client)
         self.tracking_uri = client.tracking_uri
         self._remember(client.tracking_uri, self.run_id)
-        self._writer = Writer(client, self.run_id, fall_back=self._fall_back)
+        self._writer = RecordWriter(client, self.run_id, fall_back=self._fall_back)
         self._writer.start()
 
     def _remembered_run(self, uri: str) -> "tuple[MlflowClient, str] | None":

@@ -19,7 +19,7 @@ SERVER_PATIENCE = {
 }
 
 
-def quiet() -> None:
+def quiet_mlflow() -> None:
     """To call before MLflow is imported: no logs, no telemetry, and little patience."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")

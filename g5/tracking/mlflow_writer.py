@@ -31,7 +31,7 @@ Operation = Callable[["MlflowClient", str], None]
 _Group = list[Value] | Operation
 
 
-class Writer(threading.Thread):
+class RecordWriter(threading.Thread):
     """Writes what is added, in order, and moves to another store when the first one fails."""
 
     def __init__(

@@ -7,21 +7,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import g5.evaluation.compare.paired as compare
+import g5.evaluation.compare.differences as compare
 from g5.common.errors import UserError
-from g5.evaluation.compare.figures import critical_difference
-from g5.evaluation.compare.paired import (
-    Group,
+from g5.evaluation.compare.compared_runs import ComparedRun
+from g5.evaluation.compare.differences import (
     bootstrap,
     compare_all,
-    config_differences,
     difference,
-    grouped,
     holm,
     mean_ranks,
     sign_flip_p,
 )
-from g5.evaluation.compare.runs import Run
+from g5.evaluation.compare.figures import critical_difference
+from g5.evaluation.compare.groups import Group, config_differences, grouped
 from tests.conftest import run_g5, run_train
 
 OUTPUTS = "outputs/protonet_baseline"
@@ -48,7 +46,7 @@ def make_run(name="a", *, skill=0.7, seed=1, noise=0, classes=12, episodes=300, 
         "seed": seed, "exp_name": name, "data": {"fold": None, "root_dir": name},
         "arch": {"name": "v1", "training": {"learning_rate": lr, "load_weight_from": None}},
     }  # fmt: skip
-    return Run(name, config, {**facts, **protocol}, hit_EQ.mean(1), answers, None)
+    return ComparedRun(name, config, {**facts, **protocol}, hit_EQ.mean(1), answers, None)
 
 
 def group(name, **settings):

@@ -26,8 +26,9 @@ from g5.evaluation.figures import (
     worst_confusions,
 )
 from g5.evaluation.figures.curves import capacity_told
-from g5.evaluation.history import COLUMNS, best_epoch, read_history, verdict
 from g5.evaluation.intervals import mean_interval
+from g5.evaluation.verdict import verdict
+from g5.tracking.history import COLUMNS, best_epoch, read_history
 
 INTERVAL = mean_interval(np.linspace(0.4, 0.8, 1000))
 

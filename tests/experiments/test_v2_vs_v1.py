@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import soundfile
 
+from experiments import common
 from experiments.v2_vs_v1 import __main__ as command
 from experiments.v2_vs_v1 import runs, sets, tables, worlds
 from g5.common.errors import UserError
@@ -24,9 +25,9 @@ def answers(share: float, seed: int, episodes_hash: str = "same") -> sets.Answer
 
 
 def test_a_difference_is_paired_and_in_points():
-    a = tables.Row([answers(0.8, 1), answers(0.82, 2)])
-    b = tables.Row([answers(0.6, 3), answers(0.58, 4)])
-    found = tables.difference(a, b)
+    a = tables.SeedAnswers([answers(0.8, 1), answers(0.82, 2)])
+    b = tables.SeedAnswers([answers(0.6, 3), answers(0.58, 4)])
+    found = tables.paired_gap(a, b)
     expected = 100 * np.mean(
         [a.answers[i].hit_A.mean() - b.answers[i].hit_A.mean() for i in (0, 1)]
     )
@@ -36,20 +37,20 @@ def test_a_difference_is_paired_and_in_points():
     assert found.seeds == pytest.approx(
         [100 * (x - y) for x, y in zip(a.seeds, b.seeds, strict=True)]
     )
-    nothing = tables.difference(a, a)
+    nothing = tables.paired_gap(a, a)
     assert nothing.mean == 0
     assert nothing.resampled == (0, 0)
     assert nothing.seeds == [0, 0]
 
 
 def test_only_equal_episodes_are_paired():
-    a, b = tables.Row([answers(0.8, 1)]), tables.Row([answers(0.6, 2, "others")])
+    a, b = tables.SeedAnswers([answers(0.8, 1)]), tables.SeedAnswers([answers(0.6, 2, "others")])
     with pytest.raises(AssertionError, match="equal episodes"):
-        tables.difference(a, b)
+        tables.paired_gap(a, b)
 
 
 def test_the_tables_say_what_the_rows_hold():
-    row = tables.Row([answers(0.8, 1)])
+    row = tables.SeedAnswers([answers(0.8, 1)])
     name, hit_A = row.raw()
     assert name == "better"
     assert hit_A.mean() == 0.5
@@ -58,14 +59,18 @@ def test_the_tables_say_what_the_rows_hold():
     assert text.count("\n") == 4
     assert "50.0 ± " in text
     assert "| chance | 20.0% | 20.0% | 1.7% | 5.0% |" in text
-    pairs = {"v2 - raw": {s.key: tables.difference(row, hit_A) for s in sets.REAL}}
-    assert tables.difference_table(pairs, sets.REAL).count("| v2 - raw |") == 4
+    pairs = {"v2 - raw": {s.key: tables.paired_gap(row, hit_A) for s in sets.REAL}}
+    assert tables.paired_gap_table(pairs, sets.REAL).count("| v2 - raw |") == 4
 
 
 def test_gaps_are_those_to_the_mean_of_the_seeds():
-    full = {s.key: tables.Row([answers(0.8, 1), answers(0.82, 2)]) for s in sets.ABLATION_SETS}
-    less = {s.key: tables.Row([answers(0.6, 3)]) for s in sets.ABLATION_SETS}
-    text = tables.gap_table({"v2": full, "less": less}, "v2", sets.ABLATION_SETS).splitlines()
+    full = {
+        s.key: tables.SeedAnswers([answers(0.8, 1), answers(0.82, 2)]) for s in sets.ABLATION_SETS
+    }
+    less = {s.key: tables.SeedAnswers([answers(0.6, 3)]) for s in sets.ABLATION_SETS}
+    text = tables.ablation_gap_table(
+        {"v2": full, "less": less}, "v2", sets.ABLATION_SETS
+    ).splitlines()
     assert [line.split(" | ")[0] for line in text[2:]] == [
         "| v2, mean of 2 seeds", "| raw features, the best of three", "| v2, seed 1",
         "| v2, seed 2", "| less",
@@ -94,10 +99,10 @@ def test_procedural_sets_are_clips_with_labels_and_sources(tmp_path, monkeypatch
 
 
 def test_looks_at_real_sets_are_counted(tmp_path):
-    scores = sets.Scores(tmp_path, {True: None, False: None})
+    scores = sets.AnswerStore(tmp_path, {True: None, False: None})
     assert scores.looks() == 0
-    scores._note_look("v2_seed1", sets.REAL[0])
-    scores._note_look("v2_seed1", sets.REAL[1])
+    for test_set in sets.REAL[:2]:
+        common.note_look(tmp_path / "looks.csv", model="v2_seed1", set=test_set.name)
     assert scores.looks() == 2
 
 
@@ -130,6 +135,6 @@ def test_rows_of_the_ablation_are_chosen_by_name():
 )
 def test_what_is_missing_is_said(arguments, says, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv(command.ENVIRONMENT, raising=False)
+    monkeypatch.delenv(common.ENVIRONMENT, raising=False)
     with pytest.raises(UserError, match=says):
         command.main(arguments)

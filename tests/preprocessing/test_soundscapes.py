@@ -10,10 +10,10 @@ import soundfile
 
 from experiments.esc10_soundscapes import __main__ as command
 from experiments.esc10_soundscapes import banks, soundscapes
-from experiments.esc10_soundscapes.soundscapes import CALLS, SR, Clip, Plan
+from experiments.esc10_soundscapes.soundscapes import CALLS, SR, Clip, SoundscapePlan
 from experiments.procedural_detection import __main__ as procedural
-from experiments.procedural_detection.detectors import Result
-from experiments.procedural_detection.tables import difference, difference_table, gain_table, table
+from experiments.procedural_detection.detectors import SplitResult
+from experiments.procedural_detection.tables import f_difference, f_gains, f_losses, score_table
 from g5.common.errors import UserError
 from g5.detection.corpus import DetectionTask
 from g5.detection.detector import FOUND_COLUMNS, Detections
@@ -48,7 +48,7 @@ def home(tmp_path_factory) -> Path:
 def test_a_soundscape_has_as_many_distractors_as_calls_and_says_where(home):
     bank = replace(banks.esc10(home), repeats=1)
     assert len(list(soundscapes.plans(bank))) == 16
-    plan = Plan("rooster", bank.groups[0], "rain", 0)
+    plan = SoundscapePlan("rooster", bank.groups[0], "rain", 0)
     samples, calls = soundscapes.soundscape(plan, bank, np.random.default_rng(3))
     assert np.abs(samples).max() <= 0.97
     labels = calls["label"].tolist()
@@ -96,7 +96,7 @@ def test_where_the_sound_is():
     call = soundscapes.sounding(np.concatenate([quieter, x, quieter]))
     assert len(call) / SR == pytest.approx(0.5, abs=0.05)
     assert np.abs(call).max() > 0.9
-    joined = soundscapes.joined([Clip(np.ones(SR, np.float32), "a")])
+    joined = soundscapes.background_of([Clip(np.ones(SR, np.float32), "a")])
     assert len(joined(np.random.default_rng(0), 5 * SR)) == 5 * SR
 
 
@@ -106,14 +106,14 @@ CALL_S = [1.0 * i for i in range(1, 13)]  # five of them are support
 DISTRACTOR_S = [6.5, 7.5, 8.5, 9.5]
 
 
-def result(said: list[tuple[float, float]], name: str = "r") -> Result:
+def result(said: list[tuple[float, float]], name: str = "r") -> SplitResult:
     truth = pd.DataFrame({"start_s": CALL_S, "label": "a", "status": "POS", "file": f"/{name}.wav"})
     truth["end_s"] = truth["start_s"] + 0.3
     events = pd.DataFrame(said, columns=["start_s", "end_s"]).assign(label="a", score=0.9)
     events = events.reindex(columns=FOUND_COLUMNS)
     found = Detections(None, events, None, CalibratedThreshold(0.0, 1.0, 1.0))  # type: ignore[arg-type]
     task = DetectionTask(f"/{name}.wav", "a", truth, truth.iloc[:5], found, events)
-    return Result([task], "test")
+    return SplitResult([task], "test")
 
 
 def test_recall_by_snr_and_distractors_hit():
@@ -134,17 +134,17 @@ def test_recall_by_snr_and_distractors_hit():
 def test_differences_are_paired_over_recordings():
     def scores(*said):
         results = [result(list(events), name) for name, events in zip("xyz", said, strict=True)]
-        return Result([task for r in results for task in r.tasks], "test")
+        return SplitResult([task for r in results for task in r.tasks], "test")
 
     good = scores(*[[(s, s + 0.3) for s in CALL_S]] * 3)
     bad = scores([(6.0, 6.3)], [], [(7.0, 7.3), (8.0, 8.3)])
-    mean, low, high = difference([good.scores, good.scores], [bad.scores])
+    mean, low, high = f_difference([good.scores, good.scores], [bad.scores])
     assert mean == pytest.approx(1 - bad.scores.overall.fmeasure)
     assert low < mean < high
     found = {"v2": [good, good], "energy": [bad]}
-    assert "| v2 - energy | +75.0 |" in difference_table(found, "v2")
-    assert "| v2 | 2 | 1.000 ± 0.000 |" in table(found)
-    assert "| energy - v2 | -75.0 |" in gain_table(found, "v2")
+    assert "| v2 - energy | +75.0 |" in f_losses(found, "v2")
+    assert "| v2 | 2 | 1.000 ± 0.000 |" in score_table(found)
+    assert "| energy - v2 | -75.0 |" in f_gains(found, "v2")
 
 
 def test_what_adaptation_is_worth(tmp_path, monkeypatch, capsys):

@@ -26,7 +26,13 @@ from g5.tracking import folders, mlflow_places, mlflow_writer
 from g5.tracking.checkpoints import save
 from g5.tracking.folders import RunFolder, claim
 from g5.tracking.mlflow_logger import MLflowLogger, flatten, metric_name
-from g5.tracking.mlflow_places import is_remote, local_uri, notice_old_mlruns, quiet, redacted
+from g5.tracking.mlflow_places import (
+    is_remote,
+    local_uri,
+    notice_old_mlruns,
+    quiet_mlflow,
+    redacted,
+)
 from tests.conftest import ROOT
 from tests.tracking.test_checkpoints import checkpoint
 
@@ -61,7 +67,7 @@ def root(tmp_path: Path, first_use: tuple[Path, str], monkeypatch) -> Path:
     """A root with an `mlflow.db`, because making one takes seconds."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setattr(mlflow_writer, "FLUSH_S", 0.02)
-    quiet()
+    quiet_mlflow()
     shutil.copy(first_use[0] / "mlflow.db", tmp_path)
     return tmp_path
 

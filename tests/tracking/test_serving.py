@@ -15,7 +15,7 @@ import yaml
 
 from g5.tracking.checkpoints import load, save
 from g5.tracking.mlflow_model import PACKAGES, save_model
-from g5.tracking.mlflow_places import quiet
+from g5.tracking.mlflow_places import quiet_mlflow
 from g5.tracking.restore import restore
 from tests.conftest import ROOT
 from tests.tracking.test_checkpoints import checkpoint
@@ -46,7 +46,7 @@ def waves(clips: int) -> np.ndarray:
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A checkpoint, and the MLflow model made of it."""
-    quiet()
+    quiet_mlflow()
     root = tmp_path_factory.mktemp("served")
     path = root / "best_checkpoint.ckpt"
     save(checkpoint(), path)

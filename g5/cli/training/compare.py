@@ -20,6 +20,6 @@ def compare(runs: tuple[str, ...], folds: bool, output: Path | None, mlflow: boo
     g5 compare v1_run v2_run
     g5 compare --folds outputs/protonet_baseline/v1_cv outputs/protonet_baseline/v2_cv
     """
-    from g5.runs.compare import compare_runs
+    from g5.evaluation.compare.command import compare_runs
 
     compare_runs(runs, folds=folds, output=output, mlflow=mlflow)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from g5.evaluation.compare.paired import ALPHA, Difference, Group
-from g5.evaluation.figures import BLUE, GREEN, GREY, ORANGE, RED, drawing, percent, short_names
+from g5.evaluation.compare.differences import ALPHA, Difference
+from g5.evaluation.compare.groups import Group
+from g5.evaluation.figures import BLUE, GREEN, GREY, ORANGE, RED, drawing, percent_axis, short_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,7 +33,7 @@ def overlaid_curves(groups: Sequence[Group], path: Path) -> Path | None:
         left.set_title("Training loss")
         right.set_title("Validation accuracy")
         left.set_ylim(bottom=0)
-        percent(right.yaxis)
+        percent_axis(right.yaxis)
         for axes in (left, right):
             axes.set_xlabel("epoch")
             axes.xaxis.get_major_locator().set_params(integer=True)

@@ -18,7 +18,7 @@ from g5.evaluation.figures.style import (
     ORANGE,
     RED,
     drawing,
-    percent,
+    percent_axis,
     short_names,
 )
 
@@ -36,7 +36,7 @@ __all__ = [
     "drawing",
     "embedding_map",
     "per_class_accuracy",
-    "percent",
+    "percent_axis",
     "reliability_diagram",
     "short_names",
     "shot_curve",

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from g5.common.errors import UserError
-from g5.evaluation.figures.style import BLUE, GREY, ORANGE, drawing, percent
+from g5.evaluation.figures.style import BLUE, GREY, ORANGE, drawing, percent_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -64,7 +64,7 @@ def reliability_diagram(
         upper.legend(loc="upper left")
         _shares(lower, table)
         for axes in (upper.yaxis, lower.xaxis, lower.yaxis):
-            percent(axes)
+            percent_axis(axes)
         kind = (
             "well calibrated" if abs(gap) < 0.02 else "too sure" if gap > 0 else "not sure enough"
         )
@@ -117,7 +117,7 @@ def confidence_histogram(
         axes.axhline(0, color=GREY, linewidth=1)
         axes.axvline(chance, color=GREY, linestyle=":", linewidth=1.5, label="chance")
         axes.set_xlim(0, 1)
-        percent(axes.xaxis)
+        percent_axis(axes.xaxis)
         axes.yaxis.set_major_formatter(lambda share, _: f"{100 * abs(share):.3g}%")
         axes.set_xlabel("confidence of an answer")
         axes.set_ylabel("of all answers")

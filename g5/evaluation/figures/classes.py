@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from g5.evaluation.figures.style import BLUE, GREY, RED, drawing, percent, short_names
-from g5.evaluation.intervals import Interval
+from g5.evaluation.figures.style import BLUE, GREY, RED, drawing, percent_axis, short_names
+from g5.evaluation.intervals import Interval, mean_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -79,7 +79,7 @@ def _matrix(
                           ticks=[0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 1])  # fmt: skip
     bar.set_label("share of the class's queries")
     bar.outline.set_visible(False)  # type: ignore[operator]
-    percent(bar.ax.yaxis)
+    percent_axis(bar.ax.yaxis)
     return bar.ax
 
 
@@ -147,8 +147,8 @@ def per_class_accuracy(
     height = max(2.6, 0.24 * n_rows * size / 9 + 1.5)
     with drawing(path, 7.5 if n_columns == 1 else 5.2 * n_columns, height) as figure:
         figure.suptitle(
-            f"Accuracy of {len(order_C)} classes: mean over episodes {interval.mean:.1%} "
-            f"± {interval.half_width:.1%}", x=0.01, ha="left", weight="bold", fontsize=12,
+            f"Accuracy of {len(order_C)} classes: mean over episodes "
+            f"{mean_text(interval)}", x=0.01, ha="left", weight="bold", fontsize=12,
         )  # fmt: skip
         for column, axes in enumerate(figure.subplots(1, n_columns, squeeze=False)[0]):
             part_C = order_C[column * n_rows : (column + 1) * n_rows]
@@ -174,7 +174,7 @@ def _bars(
     axes.set_yticks(place, labels, fontsize=size)
     axes.set_ylim(n_rows - 0.4, -0.6)
     axes.set_xlim(0, 1)
-    percent(axes.xaxis)
+    percent_axis(axes.xaxis)
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)
     for y, (share, queries) in enumerate(zip(accuracy, support, strict=True)):

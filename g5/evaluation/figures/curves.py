@@ -16,9 +16,10 @@ from g5.evaluation.figures.style import (
     ORANGE,
     RED,
     drawing,
-    percent,
+    percent_axis,
 )
-from g5.evaluation.history import best_epoch, verdict
+from g5.evaluation.verdict import verdict
+from g5.tracking.history import best_epoch
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,7 +29,7 @@ def training_curves(history: pd.DataFrame, path: Path, *, chance: float) -> Path
     """Loss, accuracy and learning rate over epochs, the best epoch marked, and a verdict.
 
     Args:
-        history: as from `g5.evaluation.history.read_history`.
+        history: as from `g5.tracking.history.read_history`.
         chance: accuracy of guessing, 1 / n_way.
     """
     import textwrap
@@ -39,7 +40,7 @@ def training_curves(history: pd.DataFrame, path: Path, *, chance: float) -> Path
         left.set_ylim(0, 1.1 * np.nanmax(history[["train/loss", "val/loss"]].to_numpy()))
         _curves(middle, history, "acc", "Accuracy")
         middle.set_ylim(0, 1.02)
-        percent(middle.yaxis)
+        percent_axis(middle.yaxis)
         middle.axhline(chance, color=GREY, linestyle=":", linewidth=1.5, label="chance")
         _learning_rate(right, history)
         if (best := best_epoch(history)) is not None:
@@ -115,7 +116,7 @@ def shot_curve(table: pd.DataFrame, path: Path, *, chance: float, title: str = "
         axes.set_xlabel("support calls of each class (shots)")
         axes.set_ylabel("accuracy")
         axes.set_ylim(0, 1.02)
-        percent(axes.yaxis)
+        percent_axis(axes.yaxis)
         axes.legend(loc="lower right")
         figure.suptitle(
             title or "Accuracy over shots", x=0.01, ha="left", weight="bold", fontsize=12
@@ -163,7 +164,7 @@ def capacity_curve(table: pd.DataFrame, path: Path, *, title: str = "") -> Path:
         axes.set_ylabel("error")
         top = table[["train_high", "test_high"]].to_numpy().max()
         axes.set_ylim(0, min(1.02, 1.15 * top + 0.02))
-        percent(axes.yaxis)
+        percent_axis(axes.yaxis)
         axes.legend(loc="best")
         figure.suptitle(title or "Capacity", x=0.01, ha="left", weight="bold", fontsize=12)
         axes.set_title(capacity_told(table), fontsize=9, weight="normal", color=GREY)

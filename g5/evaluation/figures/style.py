@@ -90,7 +90,7 @@ def _without_middle(name: str, length: int) -> str:
     return f"{name[:head]}…{name[len(name) - (length - 1 - head) :]}"
 
 
-def percent(axis: Any) -> None:
+def percent_axis(axis: Any) -> None:
     """Write the numbers of a matplotlib axis, shares, as per cent."""
     from matplotlib.ticker import PercentFormatter
 

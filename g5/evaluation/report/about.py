@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from g5.evaluation.episodes.result import TestResult
-from g5.evaluation.intervals import Interval
+from g5.evaluation.intervals import ends_text
 from g5.tracking.restore import Restored
 from preprocessing.events import SPLITS, Corpus
 
@@ -120,9 +120,11 @@ def protocol_rows(result: TestResult) -> list[tuple[str, str]]:
 
 def accuracy_table(result: TestResult) -> pd.DataFrame:
     """The encoder beside raw features and chance."""
-    rows = [("this model", result.interval.mean, _range(result.interval))]
-    rows += [("… for other classes and sources", float("nan"), _range(result.resampled))]
-    rows += [(f"raw features, {r.name}", r.interval.mean, _range(r.interval)) for r in result.raw]
+    rows = [("this model", result.interval.mean, ends_text(result.interval))]
+    rows += [("… for other classes and sources", float("nan"), ends_text(result.resampled))]
+    rows += [
+        (f"raw features, {r.name}", r.interval.mean, ends_text(r.interval)) for r in result.raw
+    ]
     rows.append(("chance", result.chance, ""))
     return pd.DataFrame(rows, columns=["", "accuracy", "95 % interval"])
 
@@ -183,7 +185,3 @@ def origin_rows(result: TestResult, about: About) -> list[tuple[str, str]]:
         ("episodes hash", facts.episodes_hash),
         ("Python", f"{platform.python_version()} on {platform.system()}"),
     ]  # fmt: skip
-
-
-def _range(interval: Interval) -> str:
-    return f"{interval.low:.1%} – {interval.high:.1%}"

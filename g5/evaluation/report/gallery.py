@@ -18,7 +18,7 @@ from g5.evaluation.figures import (
     training_curves,
 )
 from g5.evaluation.figures.maps import TITLES
-from g5.evaluation.history import verdict
+from g5.evaluation.verdict import verdict
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def draw_test(
     Args:
         events: the tested split's table, whose rows the result counts.
         folder: where the PNG go.
-        history: of the training, if there is one (`g5.evaluation.history.read_history`).
+        history: of the training, if there is one (`g5.tracking.history.read_history`).
     """
     drawn = {} if history is None else {"training": _training(history, result.chance, folder)}
     return drawn | {

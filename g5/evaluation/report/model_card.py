@@ -12,6 +12,7 @@ import yaml
 
 from g5.common.atomic import atomic_path
 from g5.evaluation.episodes.result import TestResult
+from g5.evaluation.intervals import mean_text
 from g5.evaluation.report.about import About, number_rows, origin_rows, protocol_rows, trained_rows
 from g5.evaluation.report.summary import verdict_line
 
@@ -60,14 +61,13 @@ def _front_matter(result: TestResult, about: About) -> dict[str, Any]:
 
 
 def _body(result: TestResult, about: About) -> str:
-    ours, other = result.interval, result.resampled
-    raw = result.raw_best
+    raw, other = result.raw_best, result.resampled
     sections = [
         f"# {about.run}",
         f"A few-shot classifier of animal sounds: {about.arch}, a prototypical network. Given a "
         "few calls of each class it tells which of them a further call is.",
         "## Numbers",
-        f"Accuracy **{ours.mean:.1%} ± {ours.half_width:.1%}** (95 % over "
+        f"Accuracy **{mean_text(result.interval)}** (95 % over "
         f"{result.protocol.episodes:,} episodes); for other classes and sources of this kind "
         f"{other.low:.1%} to {other.high:.1%}. Raw features ({raw.name}) reach "
         f"{raw.interval.mean:.1%}, chance is {result.chance:.1%}. "

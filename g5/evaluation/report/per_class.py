@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from g5.evaluation.figures import GREY, drawing, percent, short_names
+from g5.evaluation.figures import GREY, drawing, percent_axis, short_names
 from g5.evaluation.figures.style import COLORS, MARKERS
 
 LABEL, TRAINED_ON, QUERIES = "label", "trained_on", "queries"
@@ -108,7 +108,7 @@ def recall_figure(table: pd.DataFrame, path: Path, *, title: str) -> Path:
         axes.set_yticks(place, [*ticks, f"mean of {len(table)} classes"], fontsize=9)
         axes.set_ylim(place[-1] + 0.6, -0.6)
         axes.set_xlim(-0.02, 1.02)
-        percent(axes.xaxis)
+        percent_axis(axes.xaxis)
         rest = len(table) - len(shown)
         of = f", the {len(shown)} that differ most of {len(table)}" if rest else ""
         axes.set_xlabel(f"recall of each class{of}")

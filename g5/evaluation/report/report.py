@@ -10,6 +10,7 @@ import pandas as pd
 from g5.common.errors import UserError
 from g5.evaluation.episodes.mistakes import Mistake
 from g5.evaluation.episodes.result import TestResult
+from g5.evaluation.intervals import mean_text
 from g5.evaluation.report.about import (
     About,
     accuracy_table,
@@ -84,7 +85,7 @@ def _headline(result: TestResult) -> Html:
     ours, other, raw = result.interval, result.resampled, result.raw_best.interval
     return page.facts(
         {
-            "accuracy, 95 % over episodes": f"{ours.mean:.1%} ± {ours.half_width:.1%}",
+            "accuracy, 95 % over episodes": mean_text(ours),
             "for other classes and sources": f"{other.low:.0%} – {other.high:.0%}",
             "best raw features": f"{raw.mean:.1%}",
             "chance": f"{result.chance:.1%}",

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from g5.evaluation.episodes.result import TestResult
-from g5.evaluation.intervals import Interval
+from g5.evaluation.intervals import Interval, ends_text
 
 # What a terminal without UTF-8 gets instead.
 ASCII = {"✓": "ok:", "±": "+-", "–": "-", "·": ","}
@@ -31,7 +31,7 @@ def summary_text(
         f"{facts.n_way}-way {facts.k_shot}-shot, {facts.n_query} queries a class"
     )
     checks = "  ".join(f"✓ {check}" for check in result.checks)
-    lines = [title, "", *_table(result, name), "", verdict_line(result, name)]
+    lines = [title, "", *_aligned_rows(result, name), "", verdict_line(result, name)]
     lines += [*_quality(result), f"checks  {checks}"]
     lines += [f"note    {note}" for note in result.notes]
     if places:
@@ -40,17 +40,17 @@ def summary_text(
     return printable("\n".join(lines), encoding)
 
 
-def _table(result: TestResult, name: str) -> list[str]:
+def _aligned_rows(result: TestResult, name: str) -> list[str]:
     """The rows of numbers, aligned."""
     rows = [
-        (f"{name}, accuracy", _percent(result.interval), _range(result.interval)),
-        ("  for other classes and sources", "", _range(result.resampled)),
+        (f"{name}, accuracy", _aligned(result.interval), _with_ends(result.interval)),
+        ("  for other classes and sources", "", _with_ends(result.resampled)),
     ]
     rows += [
         (
             f"raw features, {row.name}",
-            _percent(row.interval),
-            _range(row.interval) + ("  best raw row" if row is result.raw_best else ""),
+            _aligned(row.interval),
+            _with_ends(row.interval) + ("  best raw row" if row is result.raw_best else ""),
         )
         for row in result.raw
     ]
@@ -99,9 +99,9 @@ def printable(text: str, encoding: str | None) -> str:
     return text
 
 
-def _percent(interval: Interval) -> str:
+def _aligned(interval: Interval) -> str:
     return f"{interval.mean:6.1%} ± {interval.half_width:.1%}"
 
 
-def _range(interval: Interval) -> str:
-    return f"95 %: {interval.low:.1%} – {interval.high:.1%}"
+def _with_ends(interval: Interval) -> str:
+    return f"95 %: {ends_text(interval)}"

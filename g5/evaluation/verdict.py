@@ -1,18 +1,9 @@
-"""What a run's `history.csv` says: the best epoch, and whether training went well, with the reason.
-
-The file has one row per epoch: ``epoch, train/loss, val/loss, train/acc, val/acc, lr``; a cell is
-empty where nothing was measured (validation may run every few epochs).
-"""
+"""Whether training went well, judged by its history, with the reason."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
-
-from g5.common.errors import UserError
-
-COLUMNS = ["epoch", "train/loss", "val/loss", "train/acc", "val/acc", "lr"]
 
 # The verdict's thresholds. Losses are compared as ratios, accuracies as differences.
 LOSS_RISE = 0.10  # val/loss this far above its lowest ...
@@ -34,35 +25,6 @@ class Verdict:
         return f"{self.kind}: {self.reason}"
 
 
-def read_history(path: Path) -> pd.DataFrame:
-    """Read a `history.csv`, sorted by epoch; of an epoch written twice the later row holds.
-
-    Raises:
-        UserError: the file is missing, empty, or lacks a column.
-    """
-    try:
-        table = pd.read_csv(path)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; a training run writes it") from None
-    except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
-        raise UserError(f"{path}: not a training history ({error})") from None
-    if missing := [name for name in COLUMNS if name not in table]:
-        raise UserError(f"{path}: not a training history: no column {', '.join(missing)}")
-    if table.empty:
-        raise UserError(f"{path}: no epoch has been finished yet")
-    table = table[COLUMNS].apply(pd.to_numeric, errors="coerce")
-    table = pd.DataFrame(table).drop_duplicates(subset=["epoch"], keep="last")
-    return table.sort_values("epoch", ignore_index=True)
-
-
-def best_epoch(history: pd.DataFrame) -> int | None:
-    """The first epoch with the highest val/acc; None without validation."""
-    accuracy = history["val/acc"].to_numpy()
-    if np.isnan(accuracy).all():
-        return None
-    return int(history["epoch"].to_numpy()[np.nanargmax(accuracy)])
-
-
 def verdict(history: pd.DataFrame, *, chance: float) -> Verdict:
     """Judge a training run by its curves.
 
@@ -71,7 +33,7 @@ def verdict(history: pd.DataFrame, *, chance: float) -> Verdict:
     training goes on improving.
 
     Args:
-        history: as from `read_history`.
+        history: as from `g5.tracking.history.read_history`.
         chance: accuracy of guessing in the training episodes, 1 / n_way.
     """
     lost = ~np.isfinite(history["train/loss"].to_numpy())

@@ -17,8 +17,8 @@ import pandas as pd
 import yaml
 
 from g5.common.errors import UserError
-from g5.evaluation.history import read_history
-from g5.tracking.mlflow_places import check_answers, local_uri, quiet, redacted, short
+from g5.tracking.history import read_history
+from g5.tracking.mlflow_places import check_answers, local_uri, quiet_mlflow, redacted, short
 
 SCORES, EPISODES, ANSWERS = "test_scores.json", "test_episodes.parquet", "test_predictions.parquet"
 CONFIG, HISTORY = "config.yaml", "history.csv"
@@ -26,7 +26,7 @@ RUN_ID = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True)
-class Run:
+class ComparedRun:
     """What a tested run left.
 
     Attributes:
@@ -63,7 +63,7 @@ class Run:
         ).to_numpy()
 
 
-def find_runs(reference: str, root: Path) -> list[Run]:
+def find_runs(reference: str, root: Path) -> list[ComparedRun]:
     """The runs that a reference means.
 
     Args:
@@ -87,7 +87,7 @@ def find_runs(reference: str, root: Path) -> list[Run]:
     return [_from_mlflow(reference, root)]
 
 
-def _in_folder(folder: Path) -> list[Run]:
+def _in_folder(folder: Path) -> list[ComparedRun]:
     """The folder's own run, or those of its numbered jobs."""
     if (folder / SCORES).exists():
         return [_read(folder, folder.name if not folder.name.isdigit() else _job_name(folder))]
@@ -106,7 +106,7 @@ def _job_name(folder: Path) -> str:
     return f"{folder.parent.name}/{folder.name}"
 
 
-def _read(folder: Path, name: str) -> Run:
+def _read(folder: Path, name: str) -> ComparedRun:
     lacking = [part for part in (SCORES, EPISODES, ANSWERS, CONFIG) if not (folder / part).exists()]
     if lacking:
         raise UserError(f"{name}: {', '.join(lacking)} missing in {folder}; test the run again")
@@ -120,14 +120,14 @@ def _read(folder: Path, name: str) -> Run:
             f"{name}: its test in {folder} cannot be read ({short(error)}); test it again"
         ) from error
     history = read_history(folder / HISTORY) if (folder / HISTORY).exists() else None
-    return Run(name, config, protocol, accuracy_E, answers, history)
+    return ComparedRun(name, config, protocol, accuracy_E, answers, history)
 
 
 # --- MLflow -----------------------------------------------------------------------------------
 
 
-def _from_mlflow(reference: str, root: Path) -> Run:
-    quiet()
+def _from_mlflow(reference: str, root: Path) -> ComparedRun:
+    quiet_mlflow()
     uri = os.environ.get("MLFLOW_TRACKING_URI") or local_uri(root)
     place = redacted(uri)
     try:

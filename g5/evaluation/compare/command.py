@@ -9,18 +9,11 @@ import pandas as pd
 
 from g5.common.atomic import atomic_path
 from g5.common.errors import UserError
+from g5.evaluation.compare.compared_runs import find_runs
+from g5.evaluation.compare.differences import Difference, compare_all, mean_ranks, plain
 from g5.evaluation.compare.figures import critical_difference, overlaid_curves
-from g5.evaluation.compare.paired import (
-    Difference,
-    Group,
-    compare_all,
-    config_differences,
-    grouped,
-    mean_ranks,
-    plain,
-)
-from g5.evaluation.compare.runs import find_runs
-from g5.evaluation.intervals import Interval
+from g5.evaluation.compare.groups import Group, config_differences, grouped
+from g5.evaluation.intervals import ends_text, mean_text, points_text
 from g5.evaluation.report.per_class import recall_figure, recall_table, told
 from g5.tracking.mlflow_files import record_files
 
@@ -85,8 +78,8 @@ def _accuracies(groups: Sequence[Group]) -> list[str]:
             f"{len(group.runs)} run{'s' * (len(group.runs) > 1)}, seed {', '.join(map(str, seeds))}"
         )
         lines.append(
-            f"{group.name:<{width}}  {_share(group.accuracy)}   for other classes and sources "
-            f"{_range(group.resampled)}   ({of})"
+            f"{group.name:<{width}}  {mean_text(group.accuracy)}   for other classes and sources "
+            f"{ends_text(group.resampled)}   ({of})"
         )
     return lines
 
@@ -120,10 +113,10 @@ def _told(item: Difference) -> list[str]:
     seeds = ", ".join(f"{100 * v:+.1f} (seed {k})" for k, v in sorted(item.by_seed.items()))
     return [
         f"{item.first} - {item.second}: {100 * item.episodes.mean:+.1f} points",
-        f"  over {item.episodes.n:,} paired episodes     95 %: {_points(item.episodes)}"
+        f"  over {item.episodes.n:,} paired episodes     95 %: {points_text(item.episodes)}"
         f"   bootstrap p {_p(item.p_bootstrap)}, permutation p {_p(item.p_permutation)}, "
         f"after Holm {_p(item.p_holm)}",
-        f"  over classes and sources       95 %: {_points(item.classes)}",
+        f"  over classes and sources       95 %: {points_text(item.classes)}",
         f"  by training seed  {seeds}",
         f"  {item.reason}",
     ]
@@ -186,18 +179,6 @@ def _key(groups: Sequence[Group]) -> str:
         (g.name, [(r.name, r.protocol["episodes_hash"]) for r in g.runs.values()]) for g in groups
     ]
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:8]
-
-
-def _share(interval: Interval) -> str:
-    return f"{interval.mean:.1%} ± {interval.half_width:.1%}"
-
-
-def _range(interval: Interval) -> str:
-    return f"{interval.low:.1%} – {interval.high:.1%}"
-
-
-def _points(interval: Interval) -> str:
-    return f"{100 * interval.low:+.1f} to {100 * interval.high:+.1f}"
 
 
 def _p(p: float) -> str:
