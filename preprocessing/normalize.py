@@ -49,17 +49,19 @@ class Normalize(nn.Module):
         self.mean_M.copy_(mean_M)
         self.std_M.copy_(std_M)
 
-    def forward(self, x_B1MT: torch.Tensor, stats_B2: torch.Tensor) -> torch.Tensor:
-        """Normalise clips; ``stats_B2`` is the mean and deviation of each clip's recording.
+    def forward(self, x_B1MT: torch.Tensor, stats_B2: torch.Tensor | None = None) -> torch.Tensor:
+        """Normalise clips, wherever an encoder takes them: training, embedding, detection.
 
-        Only mode recording reads ``stats_B2``.
+        ``stats_B2`` is the mean and deviation of each clip's recording, which mode recording
+        reads; None: each clip is taken for a whole recording.
         """
         if self.mode == "none":
             return x_B1MT
         if self.mode == "train":
             mean, std = self.mean_M[:, None], self.std_M[:, None]
         else:
-            stats_B2 = scalar_stats(x_B1MT) if self.mode == "sample" else stats_B2
+            if self.mode == "sample" or stats_B2 is None:
+                stats_B2 = scalar_stats(x_B1MT)
             mean, std = stats_B2.to(x_B1MT)[:, :, None, None, None].unbind(dim=1)
         return (x_B1MT - mean) / std.clamp(min=SMALLEST_STD)
 

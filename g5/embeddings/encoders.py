@@ -23,7 +23,7 @@ from g5.embeddings.identity import encoder_hash
 from g5.embeddings.user_classes import import_class
 from g5.embeddings.vectors import EncoderFacts
 from preprocessing.frontend import FrontEnd
-from preprocessing.normalize import Normalize, scalar_stats
+from preprocessing.normalize import Normalize
 
 # What of an encoder's group is not for its constructor.
 WRAPPER_KEYS = ("_target_", "sr", "window_s", "front_end")
@@ -98,7 +98,7 @@ class LoadedEncoder:
         x_B1MT = self.front_end(wave_BS)[:, None]
         if self.normalize is None:
             return x_B1MT
-        return self.normalize(x_B1MT, scalar_stats(x_B1MT))
+        return self.normalize(x_B1MT)
 
     def forward(self, wave_BS: Tensor) -> Tensor:
         """Embed waveforms ``(B, S) -> (B, D)`` float32, with gradient where there is one."""

@@ -21,7 +21,7 @@ from g5.config.settings import Settings
 from g5.config.stored import completed
 from g5.tracking.checkpoints import load, load_weights
 from preprocessing.frontend import FrontEnd
-from preprocessing.normalize import Normalize, scalar_stats
+from preprocessing.normalize import Normalize
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Restored:
         those of the waveform itself.
         """
         x_B1MT = self.front_end(wave_BS)[:, None]
-        return self.model(self.normalize(x_B1MT, scalar_stats(x_B1MT)))
+        return self.model(self.normalize(x_B1MT))
 
 
 def restore(path: str | os.PathLike[str], *, known: Collection[str] = ()) -> Restored:

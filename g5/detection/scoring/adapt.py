@@ -20,8 +20,8 @@ NOISE = 0.3
 
 
 @dataclass(frozen=True)
-class Space:
-    """What scores embeddings.
+class WindowScorer:
+    """Scores the embeddings of windows.
 
     Attributes:
         positive_D: the species' prototype.
@@ -63,14 +63,14 @@ def adapted(
     steps: StepBudget,
     rate: float,
     seed: int,
-) -> Space:
-    """The space that scores, after what ``kind`` says has been learnt."""
+) -> WindowScorer:
+    """What scores, after what ``kind`` says has been learnt."""
     if kind != "head":
-        return Space(positive_D, negative_CD, model)
+        return WindowScorer(positive_D, negative_CD, model)
     head = _trained(
         shots_PD, negatives_GD, positive_D, negative_CD, steps=steps, rate=rate, seed=seed
     )
-    return Space(positive_D, negative_CD, model, head)
+    return WindowScorer(positive_D, negative_CD, model, head)
 
 
 class _Head(nn.Module):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from g5.detection.embedding.embedder import Band, Piece, WindowEmbedder
 from g5.detection.embedding.windows import Scale
-from g5.detection.scoring.adapt import Space, adapted
+from g5.detection.scoring.adapt import WindowScorer, adapted
 from g5.detection.scoring.finetune import finetuned
 from g5.detection.scoring.prototypes import clusters, refined
 from g5.detection.scoring.scorer import cross_scored
@@ -89,7 +89,7 @@ class SubsetFit:
 
     embedder: WindowEmbedder
     embedded: SupportEmbeddings
-    space: Space
+    scorer: WindowScorer
 
 
 class Fit:
@@ -136,13 +136,13 @@ class Fit:
                 positive_D, negative_CD, self.unlabelled_ND, steps=settings.steps, temperature=0.1,
                 weight=settings.weight,
             )  # fmt: skip
-        space = adapted(
+        scorer = adapted(
             settings.adapt, embedder.model, positive_D, negative_CD,
             embedded.z_KOD[shots].flatten(0, 1),
             torch.cat([negative_GD, embedded.others_CD]), steps=self.steps, rate=settings.rate,
             seed=settings.seed,
         )  # fmt: skip
-        return SubsetFit(embedder, embedded, space)
+        return SubsetFit(embedder, embedded, scorer)
 
     def _finetuned(self, shots: list[int], gap_rows: Tensor) -> WindowEmbedder:
         embedded, windows, embedder = self.embedded, self.windows, self.embedder
@@ -163,23 +163,23 @@ class Fit:
     def _left_out(self, shot: int) -> float:
         others = [k for k in range(self.n_shots) if k != shot] or [shot]
         part = self.part(others, np.arange(self.n_gaps))
-        return float(part.space.score(part.embedded.z_KOD[shot]).max())
+        return float(part.scorer.score(part.embedded.z_KOD[shot]).max())
 
     def _negative(self, train: np.ndarray, test: np.ndarray) -> np.ndarray:
         part = self.part(list(range(self.n_shots)), train)
-        return part.space.score(part.embedded.gaps_GD[torch.from_numpy(test)]).numpy()
+        return part.scorer.score(part.embedded.gaps_GD[torch.from_numpy(test)]).numpy()
 
     @torch.inference_mode()
     def scores(self, grid_ND: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Score, distance to the prototype and nearest shot of every window, (N,) each."""
-        count, space, middle_KD = len(grid_ND), self.all.space, self.all.embedded.middle_KD
+        count, scorer, middle_KD = len(grid_ND), self.all.scorer, self.all.embedded.middle_KD
         # Made beforehand: what is kept between large blocks would keep their memory from reuse.
         score_N, distance_N = np.empty(count), np.empty(count, np.float32)
         nearest_N = np.empty(count, np.int32)
         for first in range(0, count, ROWS):
             rows = slice(first, first + ROWS)
             z_ND = grid_ND[rows].float()
-            score_N[rows] = space.score(z_ND).numpy()
-            distance_N[rows] = (z_ND - space.positive_D).norm(dim=1).numpy()
+            score_N[rows] = scorer.score(z_ND).numpy()
+            distance_N[rows] = (z_ND - scorer.positive_D).norm(dim=1).numpy()
             nearest_N[rows] = torch.cdist(z_ND, middle_KD).argmin(dim=1).numpy()
         return score_N, distance_N, nearest_N

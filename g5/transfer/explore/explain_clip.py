@@ -14,7 +14,6 @@ from g5.tracking.restore import Restored, restore
 from g5.transfer.explore.explain import integrated_gradients, occlusion
 from g5.transfer.settings import Explain, section
 from preprocessing import audio
-from preprocessing.normalize import scalar_stats
 
 
 def explain(
@@ -62,7 +61,7 @@ def features(restored: Restored, text: str) -> Tensor:
     if not len(wave_T):
         raise UserError(f"{text}: has no sound from {one.start_s:g} s on")
     x_11MT = restored.front_end(torch.from_numpy(wave_T)[None])[:, None]
-    return restored.normalize(x_11MT, scalar_stats(x_11MT))[0]
+    return restored.normalize(x_11MT)[0]
 
 
 def _draw(x_MT: Tensor, map_MT: Tensor, title: str, out: Path, *, rate_hz: float) -> None:
