@@ -1,33 +1,33 @@
-"""Annotation tables of every kind, read into events and written from them.
+"""Annotation tables of every dialect, read into events and written from them.
 
-For a corpus (`read_dcase`, `read_clips`, `read_raven`) a reader returns `Rows`, the columns of one
-row per event, and a list of problems. The columns, numpy arrays of one length, are ``audio`` (the
-recording's name as written), ``start_s``, ``end_s``, ``label``, ``status`` and ``row`` (as a
-spreadsheet counts: the header is row 1). `read_events` reads any of the formats into the events
-table, and `write_events` writes that table.
+`read_table` reads any of them and returns `Rows`, the columns of one row per event, and a list of
+problems. The columns, numpy arrays of one length, are ``audio`` (the recording's name as written),
+``start_s``, ``end_s``, ``label``, ``status`` and ``row`` (as a spreadsheet counts: the header is
+row 1), and whatever else a dialect carries. `read_events` gives them as the events table, and
+`write_events` writes that table.
 
-What a reader cannot make sense of as a whole it raises as a `UserError` that names the file; bad
-rows are problems, and the other rows are kept.
+What cannot be made sense of as a whole is a `UserError` that names the file; bad rows are
+problems, and the other rows are kept.
 """
 
-from preprocessing.annotations.clips import read_clips
-from preprocessing.annotations.dcase import RECORDING, SUBSET, read_dcase
-from preprocessing.annotations.raven import read_raven, recording_of
-from preprocessing.annotations.reading import format_of, read_events
-from preprocessing.annotations.table import Rows, UnknownFormat
+from preprocessing.annotations.dcase import RECORDING, SUBSET
+from preprocessing.annotations.dialects import EVENTS
+from preprocessing.annotations.raven import recording_of
+from preprocessing.annotations.reading import format_of, read_events, read_table
+from preprocessing.annotations.table import Reading, Rows, UnknownFormat
 from preprocessing.annotations.writing import SUFFIXES, write_events
 
 __all__ = [
+    "EVENTS",
     "RECORDING",
     "SUBSET",
     "SUFFIXES",
+    "Reading",
     "Rows",
     "UnknownFormat",
     "format_of",
-    "read_clips",
-    "read_dcase",
     "read_events",
-    "read_raven",
+    "read_table",
     "recording_of",
     "write_events",
 ]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from preprocessing.annotations.table import Rows, Table, as_float, band, chosen, decode
+from preprocessing.annotations.table import Reading, Rows, Table, as_float, band, chosen
 from preprocessing.events import Problem
 
 _COLUMNS = ("start", "end", "label", "low", "high")
@@ -20,17 +20,16 @@ def is_audacity(line: str) -> bool:
     return all(np.isfinite(_number(text)) for text in (start, rest.split("\t")[0]))
 
 
-def read_audacity(path: Path) -> tuple[Rows, list[Problem]]:
-    """Read a label track; an empty file is a track without labels.
+def audacity_table(path: Path, text: str) -> Table:
+    """The rows of a label track; an empty file is a track without labels.
 
-    A row that begins with a backslash holds the band of the label above it. ``audio`` is "": a
-    track belongs to the recording it is named after.
+    A row that begins with a backslash holds the band of the label above it.
     """
     lines: list[list[str]] = []
     numbers: list[int] = []
     loose: list[int] = []
     # Not splitlines(): a label may hold characters that Python takes for ends of lines.
-    text = decode(path).replace("\r\n", "\n").replace("\r", "\n")
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
     for number, line in enumerate(text.split("\n"), start=1):
         fields = line.split("\t")
         if not line.strip():
@@ -56,7 +55,12 @@ def read_audacity(path: Path) -> tuple[Rows, list[Problem]]:
     if loose:
         message = "is the band of no label; it is passed over"
         table.problems.append(Problem("bad-row", f"{path}, row {loose[0]}", message, False))
-    size = len(lines)
+    return table
+
+
+def audacity_rows(table: Table, _: Reading) -> Rows:
+    """The labels; ``audio`` is "": a track belongs to the recording it is named after."""
+    size = len(table.rows)
     rows = {
         "audio": np.full(size, "", dtype=object),
         "start_s": table.seconds("start"),
@@ -68,7 +72,7 @@ def read_audacity(path: Path) -> tuple[Rows, list[Problem]]:
     }
     if np.isnan(rows["low_hz"]).all():
         del rows["low_hz"], rows["high_hz"]
-    return chosen(rows, table.good), table.problems
+    return chosen(rows, table.good)
 
 
 def _number(text: str) -> float:

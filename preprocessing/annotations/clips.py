@@ -1,11 +1,9 @@
 """Reader of lists of clips, ``file,label[,source][,split]``."""
 
-from pathlib import Path
-
 import numpy as np
 
-from preprocessing.annotations.table import Rows, Table, among, chosen
-from preprocessing.events import SPLITS, Problem
+from preprocessing.annotations.table import Reading, Rows, Table, among, chosen
+from preprocessing.events import SPLITS
 
 CLIPS_COLUMNS = ("file", "label")
 _SPLIT_NAMES = {
@@ -15,17 +13,12 @@ _SPLIT_NAMES = {
 }  # fmt: skip
 
 
-def read_clips(path: Path) -> tuple[Rows, list[Problem]]:
-    """Read a list of clips, ``file,label[,source][,split]``; other columns are passed over.
+def clips_rows(table: Table, _: Reading) -> Rows:
+    """A list of clips, ``file,label[,source][,split]``; other columns are passed over.
 
     Beside the columns of every reader there are ``source`` and ``split``, "" where the list has
     none. A clip is one POS event from end to end: ``end_s`` is NaN, its length not yet known.
-
-    Raises:
-        UnknownFormat: no ``file`` or no ``label`` column.
-        UserError: unreadable as a table.
     """
-    table = Table.read(path, CLIPS_COLUMNS, ",;\t")
     audio, label = (table.text(name) for name in CLIPS_COLUMNS)
     table.refuse(audio == "", "file", audio, "the name of a recording")
     table.refuse(label == "", "label", label, "a class")
@@ -43,4 +36,4 @@ def read_clips(path: Path) -> tuple[Rows, list[Problem]]:
         "source": table.text("source"),
         "split": split,
     }
-    return chosen(rows, table.good), table.problems
+    return chosen(rows, table.good)

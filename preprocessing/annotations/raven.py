@@ -6,7 +6,15 @@ import numpy as np
 import pandas as pd
 
 from g5.common.errors import UserError
-from preprocessing.annotations.table import Rows, Table, among, band, chosen
+from preprocessing.annotations.table import (
+    Reading,
+    Rows,
+    Table,
+    among,
+    band,
+    chosen,
+    label_column,
+)
 from preprocessing.events import STATUSES, Problem, at_rows
 
 RAVEN_COLUMNS = ("Begin Time (s)", "End Time (s)")
@@ -18,19 +26,12 @@ _USED = (
 )  # fmt: skip
 
 
-def read_raven(
-    path: Path, *, label_column: str, default_label: str | None = None
-) -> tuple[Rows, list[Problem]]:
-    """Read a Raven selection table; a selection shown in several views counts once.
+def raven_rows(table: Table, how: Reading) -> Rows:
+    """The selections of a Raven table; one that is shown in several views counts once.
 
     ``audio`` is ``Begin Path`` or ``Begin File``, or "" where the table has neither (it then
     belongs to the recording it is named after). Where there is a ``File Offset (s)``, times are
     from the head of that file, not of the whole sequence of files.
-
-    Args:
-        path: the table, tab-separated as Raven writes it.
-        label_column: the column that holds the class; "auto": `RAVEN_LABELS`, in any case.
-        default_label: the class where the table has no such column; None: that is an error.
 
     Returns:
         Beside the columns of every reader ``low_hz`` and ``high_hz`` (NaN where a selection has no
@@ -38,12 +39,10 @@ def read_raven(
         ``Confidence`` is a score), each where the table has it, and the other columns as text.
 
     Raises:
-        UnknownFormat: no begin and end times.
-        UserError: no label column, several files without offsets, or unreadable as a table.
+        UserError: no label column and no default, or several files without offsets.
     """
-    table = Table.read(path, RAVEN_COLUMNS, "\t,;")
-    name = _raven_label(table, label_column, default_label)
-    label = table.text(name) if name else np.full(len(table.rows), default_label, dtype=object)
+    name = _raven_label(table, how)
+    label = table.text(name) if name else np.full(len(table.rows), how.default_label, dtype=object)
     start_s, end_s = (table.seconds(name) for name in RAVEN_COLUMNS)
     source = next((name for name in ("Begin Path", "Begin File") if table.has(name)), "")
     audio = table.text(source)
@@ -54,12 +53,12 @@ def read_raven(
         start_s, end_s = offset_s, np.where(moved, offset_s + (end_s - start_s), end_s)
     elif len(set(audio)) > 1:
         raise UserError(
-            f"{path}: spans {len(set(audio))} recordings but has no column `File Offset (s)`; "
-            "let Raven show that measurement and save the table again"
+            f"{table.path}: spans {len(set(audio))} recordings but has no column "
+            "`File Offset (s)`; let Raven show that measurement and save the table again"
         )
     unlabelled = table.good & (label == "")
     if unlabelled.any():
-        where = at_rows(str(path), table.rows[unlabelled])
+        where = at_rows(str(table.path), table.rows[unlabelled])
         message = "the label is empty; the selection is left out"
         table.problems.append(Problem("no-label", where, message, False))
     rows = {
@@ -73,7 +72,7 @@ def read_raven(
         **table.extras((*_USED, name)),
     }
     keep = table.good & ~unlabelled & ~_other_views(table, rows)
-    return chosen(rows, keep), table.problems
+    return chosen(rows, keep)
 
 
 def _status(table: Table) -> np.ndarray:
@@ -97,28 +96,18 @@ def _measured(table: Table) -> Rows:
     return rows
 
 
-def _raven_label(table: Table, label_column: str, default: str | None) -> str:
+def _raven_label(table: Table, how: Reading) -> str:
     """The name of the column with the class; "" if there is none and a default will do."""
-    wanted = RAVEN_LABELS if label_column == "auto" else (label_column,)
-    found = [name for name in wanted if table.has(name)]
-    if not found and label_column == "auto" and table.has("Common Name"):  # written by BirdNET
-        return "Common Name"
-    if not found and default is not None:
-        message = f"has no column {' or '.join(wanted)}; its selections are called {default!r}"
-        table.problems.append(Problem("no-label", str(table.path), message, False))
-        return ""
-    if not found:
-        raise UserError(
-            f"{table.path}: has no column {' or '.join(wanted)} for the class (it has "
-            f"{', '.join(table.names)}); set data.label_column"
-        )
-    if len(found) > 1:
-        message = f"has the columns {' and '.join(found)}; {found[0]} is taken as the class"
-        advice = "data.label_column chooses another"
-        table.problems.append(
-            Problem("label-column", str(table.path), f"{message} ({advice})", False)
-        )
-    return found[0]
+    wanted = RAVEN_LABELS if how.label_column == "auto" else (how.label_column,)
+    if not any(map(table.has, wanted)):
+        if how.label_column == "auto" and table.has("Common Name"):  # written by BirdNET
+            return "Common Name"
+        if how.default_label is not None:
+            message = f"has no column {' or '.join(wanted)}; its selections are called "
+            message += repr(how.default_label)
+            table.problems.append(Problem("no-label", str(table.path), message, False))
+            return ""
+    return label_column(table, wanted)
 
 
 def _other_views(table: Table, rows: Rows) -> np.ndarray:

@@ -1,7 +1,7 @@
-"""Any annotation table into the events table: tells the formats apart by what is in the file."""
+"""Reads any annotation table: tells its dialect by what is in the file."""
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,20 +9,15 @@ import pandas as pd
 
 from g5.common.errors import UserError
 from preprocessing import check
-from preprocessing.annotations.audacity import is_audacity, read_audacity
-from preprocessing.annotations.dcase import DCASE_COLUMNS, read_dcase_events
-from preprocessing.annotations.plain import (
-    BIRDNET_COLUMNS,
-    plain_names,
-    read_birdnet,
-    read_parquet,
-    read_plain,
-)
-from preprocessing.annotations.raven import RAVEN_COLUMNS, read_raven, recording_of
+from preprocessing.annotations.audacity import audacity_table, is_audacity
+from preprocessing.annotations.dialects import AUDACITY, DIALECTS, EVENTS, PARQUET, Dialect
+from preprocessing.annotations.raven import recording_of
 from preprocessing.annotations.table import (
     OPTIONAL_COLUMNS,
     OUR_COLUMNS,
+    Reading,
     Rows,
+    Table,
     UnknownFormat,
     decode,
     first_line,
@@ -32,6 +27,29 @@ from preprocessing.events import EVENT_COLUMNS, Problem
 
 # What calls are called where nothing in the table says.
 CALL = "call"
+SEPARATORS = "\t,;"
+
+
+def read_table(
+    path: Path, how: Reading, *, among: Sequence[str] = EVENTS
+) -> tuple[Rows, list[Problem]]:
+    """Read an annotation table of any of some dialects.
+
+    Args:
+        path: the table.
+        how: what it is read for.
+        among: names of the `DIALECTS` that it may be in.
+
+    Returns:
+        The good rows, one per event, and what is wrong with the others. ``audio`` is "" where the
+        table does not name recordings, ``label`` where a row has none.
+
+    Raises:
+        UnknownFormat: it is in none of these dialects.
+        UserError: a folder, binary data, no such file, no table.
+    """
+    dialect, table = _opened(path, among)
+    return dialect.rows(table, how), table.problems
 
 
 def read_events(path: str | Path, *, boxes: bool = True) -> tuple[pd.DataFrame, list[Problem]]:
@@ -56,7 +74,7 @@ def read_events(path: str | Path, *, boxes: bool = True) -> tuple[pd.DataFrame, 
         UserError: a folder, binary data, no such file, no table.
     """
     path = Path(path)
-    rows, problems = _READERS[format_of(path)](path)
+    rows, problems = read_table(path, Reading(default_label=CALL))
     events = _events(rows, path)
     if boxes:
         events, found = _boxes(events, path)
@@ -66,53 +84,62 @@ def read_events(path: str | Path, *, boxes: bool = True) -> tuple[pd.DataFrame, 
 
 
 def format_of(path: str | Path) -> str:
-    """The format of a table: "raven", "audacity", "birdnet", "dcase", "csv" or "parquet".
+    """The dialect of a table of events: "raven", "dcase", "birdnet", "csv", "audacity", "parquet".
 
     Raises:
         UnknownFormat: none of them.
         UserError: a folder, binary data, no such file.
     """
-    path = Path(path)
+    return _recognised(Path(path), EVENTS)[0].name
+
+
+def _opened(path: Path, among: Sequence[str]) -> tuple[Dialect, Table]:
+    dialect, text, separator = _recognised(path, among)
+    if dialect is PARQUET:
+        return dialect, _parquet_table(path)
+    if dialect is AUDACITY:
+        return dialect, audacity_table(path, text)
+    return dialect, Table.of_text(path, text, separator)
+
+
+def _recognised(path: Path, among: Sequence[str]) -> tuple[Dialect, str, str]:
+    """The dialect of a file, its text, and what parts its columns."""
     if path.is_dir():
         raise UserError(f"{path}: is a folder, where a table of events should be")
-    if path.suffix.lower() == ".parquet":
-        return "parquet"
-    head = first_line(decode(path))
-    if not head and path.suffix.lower() == ".txt":
-        return "audacity"  # a label track without labels
+    if path.suffix.lower() == ".parquet" and PARQUET.name in among:
+        return PARQUET, "", ""
+    text = decode(path)
+    head = first_line(text)
+    track = is_audacity(head) if head else path.suffix.lower() == ".txt"  # one without labels
+    if track and AUDACITY.name in among:
+        return AUDACITY, text, "\t"
     if not head:
         raise UnknownFormat(f"{path}: is empty; a table has a first row with its columns")
-    if is_audacity(head):
-        return "audacity"
-    for name, fits in _HEADERS.items():
-        if any(fits(header(head, separator)) for separator in "\t,;"):
-            return name
-    raise UnknownFormat(
-        f"{path}: its first row is {head[:120]!r}; that is no Raven table (Begin Time (s), End "
-        "Time (s)), DCASE CSV (Audiofilename, Starttime, Endtime), BirdNET CSV (Start (s), End "
-        "(s), Confidence), plain CSV (file, start_s, end_s, label) or Audacity label track"
-    )
+    known = [DIALECTS[name] for name in DIALECTS if name in among]
+    for dialect in known:
+        for separator in SEPARATORS:
+            if dialect.fits(header(head, separator)):
+                return dialect, text, separator
+    *others, last = [dialect.example for dialect in known]
+    examples = f"{', '.join(others)} or {last}" if others else last
+    raise UnknownFormat(f"{path}: its first row is {head[:120]!r}; that is no {examples}")
 
 
-def _all_of(*wanted: str) -> Callable[[list[str]], bool]:
-    need = {name.casefold() for name in wanted}
-    return lambda columns: need <= {name.casefold() for name in columns}
+def _parquet_table(path: Path) -> Table:
+    try:
+        data = pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: is no readable Parquet table ({error})".split("\n")[0]) from error
+    # As text and back, floats keep every bit: a Parquet table is checked as all others are.
+    cells = {str(name).casefold(): _texts(pd.Series(data[name])) for name in data.columns}
+    names, size = [str(name) for name in data.columns], len(data)
+    return Table(path, names, ".", cells, np.arange(1, size + 1), np.ones(size, dtype=bool))
 
 
-_HEADERS: dict[str, Callable[[list[str]], bool]] = {
-    "raven": _all_of(*RAVEN_COLUMNS),
-    "dcase": _all_of(*DCASE_COLUMNS),
-    "birdnet": _all_of(*BIRDNET_COLUMNS),
-    "csv": lambda columns: {"start_s", "end_s"} <= set(plain_names(columns)),
-}
-_READERS: dict[str, Callable[[Path], tuple[Rows, list[Problem]]]] = {
-    "raven": lambda path: read_raven(path, label_column="auto", default_label=CALL),
-    "audacity": read_audacity,
-    "birdnet": read_birdnet,
-    "dcase": read_dcase_events,
-    "csv": read_plain,
-    "parquet": read_parquet,
-}
+def _texts(column: pd.Series) -> list[str]:
+    return [
+        "" if missing else str(value) for value, missing in zip(column, column.isna(), strict=True)
+    ]
 
 
 def _events(rows: Rows, path: Path) -> pd.DataFrame:

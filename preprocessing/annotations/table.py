@@ -22,6 +22,22 @@ class UnknownFormat(UserError):
     """The columns are not those of the expected kind of table."""
 
 
+@dataclass(frozen=True)
+class Reading:
+    """What a table is read for.
+
+    Attributes:
+        label_column: the column that holds the class; "auto": the dialect's own.
+        default_label: the class where a table must name one and does not; None: that is an error.
+        q_class: what one class of a DCASE ``Q`` column is, "recording" or "subset" (both with the
+            folder's name); None: the recording's name alone, also where there is no class column.
+    """
+
+    label_column: str = "auto"
+    default_label: str | None = None
+    q_class: str | None = None
+
+
 @dataclass
 class Table:
     """A delimited text file as columns of stripped text, with the number of each row."""
@@ -35,27 +51,13 @@ class Table:
     problems: list[Problem] = field(default_factory=list)
 
     @classmethod
-    def read(cls, path: Path, required: Sequence[str], separators: str) -> "Table":
-        """Read the file, taking the separator under which ``required`` are among the columns."""
-        text = decode(path)
-        head = first_line(text)
-        for separator in separators:
-            names = header(head, separator)
-            folded = [name.casefold() for name in names]
-            if all(name.casefold() in folded for name in required):
-                break
-        else:
-            raise UnknownFormat(
-                f"{path}: its first row is {head[:120]!r}, where the columns "
-                f"{', '.join(required)} should be (separated by comma, semicolon or tab)"
-            )
+    def of_text(cls, path: Path, text: str, separator: str) -> "Table":
+        """The table that a text with a header is; raises `UserError` where it is none."""
+        names = header(first_line(text), separator)
+        folded = [name.casefold() for name in names]
         twice = [name for name in names if name and folded.count(name.casefold()) > 1]
         if twice:
             raise UserError(f"{path}: has the column {twice[0]} twice; rename or remove one")
-        return cls._from_text(path, text, separator, names)
-
-    @classmethod
-    def _from_text(cls, path: Path, text: str, separator: str, names: list[str]) -> "Table":
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
         lines, numbers, ragged = [], [], []
         width = len(names)
@@ -149,6 +151,23 @@ class Table:
             message = f"{name} is {cells[int(bad.argmax())]!r}, where {wanted} should be"
             self.problems.append(Problem("bad-row", where, f"{message}; put it right", True))
             self.good &= ~bad
+
+
+def label_column(table: Table, wanted: Sequence[str]) -> str:
+    """The first of the ``wanted`` columns that the table has; raises `UserError` if none."""
+    found = [name for name in wanted if table.has(name)]
+    if not found:
+        raise UserError(
+            f"{table.path}: has no column {' or '.join(wanted)} for the class (it has "
+            f"{', '.join(table.names)}); set data.label_column"
+        )
+    if len(found) > 1:
+        message = f"has the columns {' and '.join(found)}; {found[0]} is taken as the class"
+        advice = "data.label_column chooses another"
+        table.problems.append(
+            Problem("label-column", str(table.path), f"{message} ({advice})", False)
+        )
+    return found[0]
 
 
 def among(values: np.ndarray, choices: Sequence[str]) -> np.ndarray:

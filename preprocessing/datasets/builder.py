@@ -76,9 +76,8 @@ class CorpusBuilder:
         self.problems += found
         if not len(rows["row"]) and not found:
             self._note_empty(path, own, split)
-        self.add(
-            {**rows, "split": _constant(split, rows), "source": _constant("", rows)}, path, find
-        )
+        source = rows.get("source", _constant("", rows))
+        self.add({**rows, "split": _constant(split, rows), "source": source}, path, find)
 
     def add(self, rows: Rows, table: Path, find: Finder) -> None:
         """Add a table's rows, each with the recording that its ``audio`` means."""

@@ -10,7 +10,7 @@ import pandas as pd
 
 from g5.common.errors import UserError
 from g5.common.files import is_audio, walk
-from preprocessing.annotations import read_clips
+from preprocessing.annotations import Reading, read_table
 from preprocessing.datasets.builder import CorpusBuilder
 from preprocessing.datasets.folders import absolute, one_of
 from preprocessing.datasets.splits import (
@@ -127,7 +127,7 @@ class ClipsData(DataSet):
         home = path.parent if self.audio_dir is None else absolute(self.audio_dir)
         if not home.is_dir():
             raise UserError(f"data.audio_dir: there is no folder {home}")
-        rows, found = read_clips(path)
+        rows, found = read_table(path, Reading(), among=("clips",))
         builder.problems += found
         if self.split == "auto" and (digest := split_hash_of(path)):
             self.split_file = digest

@@ -1,42 +1,66 @@
 """Data groups: folders of recordings with annotations on the disk, read into a corpus."""
 
 import os
-from abc import abstractmethod
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
 from g5.common.errors import UserError
-from g5.common.files import base_name, is_audio, walk
+from g5.common.files import TABLE_SUFFIXES, base_name, is_audio, walk
 from g5.common.progress import track
 from preprocessing.annotations import (
+    EVENTS,
     RECORDING,
     SUBSET,
+    Reading,
     Rows,
-    read_dcase,
-    read_raven,
+    read_table,
     recording_of,
 )
-from preprocessing.datasets.builder import CorpusBuilder
-from preprocessing.events import ANCHORS, Corpus, DataSet, Problem
+from preprocessing.datasets.builder import CorpusBuilder, Finder
+from preprocessing.events import ANCHORS, Corpus, DataSet, Problem, at_rows
 from preprocessing.recordings import Listing
 
 
-class _AnnotatedFolders(DataSet):
-    """What DCASE and Raven data share: a folder of recordings and tables for each split."""
+class AnnotatedData(DataSet):
+    """Folders of recordings with annotation tables of any dialect beside or apart from them.
 
-    group: ClassVar[str]
-    suffix: ClassVar[str]  # of the tables
+    Args:
+        train_dir: the training set's folder, or None.
+        eval_dir: the validation set's.
+        test_dir: the test set's; None: the validation set is tested on.
+        label_column: the column that holds the class; "auto": the dialect's own.
+        q_class: what one class of a DCASE ``Q`` column is: "recording" or "subset" (the folder).
+        anchor: where a clip of a longer call is cut, kept for the clip reader.
+        cache_dir: folder in which content hashes are remembered, or None.
+
+    Raises:
+        UserError: an impossible value, named by its key.
+    """
+
+    group: ClassVar[str] = "annotated"
+    suffixes: ClassVar[Sequence[str]] = TABLE_SUFFIXES
+    dialects: ClassVar[Sequence[str]] = EVENTS
 
     def __init__(
-        self, folders: Mapping[str, str | None], anchor: str, cache_dir: str | None
+        self,
+        *,
+        train_dir: str | None,
+        eval_dir: str | None,
+        test_dir: str | None,
+        label_column: str,
+        q_class: str,
+        anchor: str,
+        cache_dir: str | None,
     ) -> None:
-        self.folders = folders
+        self.folders = {"train": train_dir, "val": eval_dir, "test": test_dir}
+        one_of("q_class", q_class, (RECORDING, SUBSET))
         self.anchor = one_of("anchor", anchor, ANCHORS)
         self.cache_dir = cache_dir
+        self._how = Reading(label_column=label_column, q_class=q_class)
 
     def load(self) -> Corpus:
         """Read all tables and headers; what is wrong with one file hides nothing of another.
@@ -50,80 +74,47 @@ class _AnnotatedFolders(DataSet):
             files = walk(root)
             recordings = [file for file in files if is_audio(file)]
             audio, anywhere = _by_folder(recordings), Listing(recordings)
-            tables = _tables(builder, root, files, self.suffix)
+            tables = [file for file in files if file.suffix.lower() in self.suffixes]
+            if not tables:
+                kinds = ", ".join(f"*{suffix}" for suffix in self.suffixes)
+                message = f"has no annotation tables ({kinds})"
+                builder.note("no-annotation", root, message, fatal=True)
             label = f"annotations ({split})"
             for path in track(tables, total=len(tables), label=label, unit="files"):
-                beside = audio.get(path.parent, Listing([]))
-                self._read_table(builder, split, path, beside, anywhere)
+                find = self._finder(audio.get(path.parent, Listing([])), anywhere)
+                own = find(recording_of(path))
+                builder.read(path, self._read, split=split, find=find, own=own)
             builder.note_unannotated(audio)
         return builder.corpus(self.cache_dir, test_is_val=_only_val(folders))
 
-    @abstractmethod
-    def _read_table(
-        self, builder: CorpusBuilder, split: str, path: Path, beside: Listing, anywhere: Listing
-    ) -> None:
-        """Read one table into ``builder``; its recordings lie beside it, or anywhere in the set."""
+    def _finder(self, beside: Listing, anywhere: Listing) -> Finder:
+        """Finds the recordings that a name in a table may mean: beside it, or else in the set."""
+
+        def find(name: str) -> list[Path]:
+            if Path(name).is_absolute() and Path(name).is_file():
+                return [Path(name)]
+            return beside.find(base_name(name)) or anywhere.find(base_name(name))
+
+        return find
+
+    def _read(self, path: Path) -> tuple[Rows, list[Problem]]:
+        """The rows of one table that have a class, each with the name of its recording."""
+        rows, found = read_table(path, self._how, among=self.dialects)
+        rows["audio"] = np.where(rows["audio"] == "", recording_of(path), rows["audio"])
+        nameless = rows["label"] == ""
+        if nameless.any() and nameless.all():
+            raise UserError(f"{path}: names no class in any row; a class to train on needs a label")
+        if nameless.any():
+            message = "the label is empty; the call is left out"
+            where = at_rows(str(path), rows["row"][nameless])
+            found.append(Problem("no-label", where, message, False))
+        return {name: column[~nameless] for name, column in rows.items()}, found
 
 
-class DcaseData(_AnnotatedFolders):
-    """DCASE few-shot folders: ``<Set>/<SUBSET>/*.wav`` with a CSV beside each recording.
+class RavenData(AnnotatedData):
+    """Raven selection tables (``*.txt``) alone; see `AnnotatedData`."""
 
-    Args:
-        train_dir: the training set's folder, or None.
-        eval_dir: the validation set's.
-        test_dir: the test set's; None: the validation set is tested on.
-        q_class: what one class of a ``Q`` column is: "recording" or "subset" (the folder).
-        anchor: where a clip of a longer call is cut, kept for the clip reader.
-        cache_dir: folder in which content hashes are remembered, or None.
-
-    Raises:
-        UserError: an impossible value, named by its key.
-    """
-
-    group, suffix = "dcase", ".csv"
-
-    def __init__(
-        self,
-        *,
-        train_dir: str | None,
-        eval_dir: str | None,
-        test_dir: str | None,
-        q_class: str,
-        anchor: str,
-        cache_dir: str | None,
-    ) -> None:
-        folders = {"train": train_dir, "val": eval_dir, "test": test_dir}
-        super().__init__(folders, anchor, cache_dir)
-        self.q_class = one_of("q_class", q_class, (RECORDING, SUBSET))
-
-    def _read_table(
-        self, builder: CorpusBuilder, split: str, path: Path, beside: Listing, anywhere: Listing
-    ) -> None:
-        builder.read(
-            path,
-            lambda path: read_dcase(path, q_class=self.q_class),
-            split=split,
-            find=beside.find,
-            own=beside.find(f"{path.stem}.wav"),
-        )
-
-
-class RavenData(_AnnotatedFolders):
-    """Raven selection tables (``*.txt``) beside their recordings or elsewhere in the folder.
-
-    Args:
-        train_dir: the training set's folder, or None.
-        eval_dir: the validation set's.
-        test_dir: the test set's; None: the validation set is tested on.
-        label_column: the column that holds the class; "auto": Annotation, Species or Label.
-        anchor: where a clip of a longer call is cut, kept for the clip reader.
-        cache_dir: folder in which content hashes are remembered, or None.
-
-    Raises:
-        UserError: an impossible value, named by its key.
-    """
-
-    group, suffix = "raven", ".txt"
+    group, suffixes, dialects = "raven", (".txt",), ("raven",)
 
     def __init__(
         self,
@@ -135,24 +126,48 @@ class RavenData(_AnnotatedFolders):
         anchor: str,
         cache_dir: str | None,
     ) -> None:
-        folders = {"train": train_dir, "val": eval_dir, "test": test_dir}
-        super().__init__(folders, anchor, cache_dir)
-        self.label_column = label_column
+        super().__init__(
+            train_dir=train_dir,
+            eval_dir=eval_dir,
+            test_dir=test_dir,
+            label_column=label_column,
+            q_class=RECORDING,
+            anchor=anchor,
+            cache_dir=cache_dir,
+        )
 
-    def _read_table(
-        self, builder: CorpusBuilder, split: str, path: Path, beside: Listing, anywhere: Listing
+
+class DcaseData(AnnotatedData):
+    """DCASE few-shot folders: ``<Set>/<SUBSET>/*.wav`` with a CSV beside each recording.
+
+    See `AnnotatedData`; recordings are looked for beside their table alone, because subsets may
+    number theirs alike.
+    """
+
+    group, suffixes, dialects = "dcase", (".csv",), ("dcase",)
+
+    def __init__(
+        self,
+        *,
+        train_dir: str | None,
+        eval_dir: str | None,
+        test_dir: str | None,
+        q_class: str,
+        anchor: str,
+        cache_dir: str | None,
     ) -> None:
-        def find(name: str) -> list[Path]:
-            if Path(name).is_absolute() and Path(name).is_file():
-                return [Path(name)]
-            return beside.find(base_name(name)) or anywhere.find(base_name(name))
+        super().__init__(
+            train_dir=train_dir,
+            eval_dir=eval_dir,
+            test_dir=test_dir,
+            label_column="auto",
+            q_class=q_class,
+            anchor=anchor,
+            cache_dir=cache_dir,
+        )
 
-        builder.read(path, self._read, split=split, find=find, own=find(recording_of(path)))
-
-    def _read(self, path: Path) -> tuple[Rows, list[Problem]]:
-        rows, found = read_raven(path, label_column=self.label_column)
-        audio = np.where(rows["audio"] == "", recording_of(path), rows["audio"])
-        return {**rows, "audio": audio}, found
+    def _finder(self, beside: Listing, anywhere: Listing) -> Finder:
+        return beside.find
 
 
 def one_of(key: str, value: str, choices: tuple[str, ...]) -> str:
@@ -186,10 +201,3 @@ def _by_folder(files: Iterable[Path]) -> dict[Path, Listing]:
     for file in files:
         folders[file.parent].append(file)
     return {folder: Listing(inside) for folder, inside in folders.items()}
-
-
-def _tables(builder: CorpusBuilder, root: Path, files: list[Path], suffix: str) -> list[Path]:
-    tables = [file for file in files if file.suffix.lower() == suffix]
-    if not tables:
-        builder.note("no-annotation", root, f"has no annotation tables (*{suffix})", fatal=True)
-    return tables

@@ -94,6 +94,11 @@ SMALL: dict[str, Any] = {
     "trainer.threads": 1,
 }
 SMALL_DATA: dict[str, dict[str, Any]] = {
+    "data=annotated": {
+        "path.train_dir": "{world}/raven",
+        "path.eval_dir": "{world}/val",
+        "path.test_dir": None,
+    },
     "data=raven": {
         "path.train_dir": "{world}/raven",
         "path.eval_dir": "{world}/raven_val",
@@ -126,6 +131,8 @@ OTHER: dict[str, Any] = {
     "data.anchor": ("centre", "loudest"),
     "data.cache_dir": "another",
     "data=dcase data.q_class": "subset",
+    "data=annotated data.q_class": "subset",
+    "data=annotated data.label_column": "Species",
     "data=raven data.label_column": "Species",
     "data=clips data.root": "{world}/clips/list.csv",
     "data=clips data.audio_dir": "{world}/other_clips",

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from g5.common.errors import UserError
-from preprocessing.annotations import UnknownFormat, read_clips, read_dcase, read_raven
+from preprocessing.annotations import Reading, Rows, UnknownFormat, read_table
 from preprocessing.events import Problem
 
 
@@ -17,6 +17,14 @@ def write(path: Path, text: str, encoding: str = "utf-8") -> Path:
     return path
 
 
+def read_dcase(path: Path, *, q_class: str) -> tuple[Rows, list[Problem]]:
+    return read_table(path, Reading(q_class=q_class), among=("dcase",))
+
+
+def read_clips(path: Path) -> tuple[Rows, list[Problem]]:
+    return read_table(path, Reading(), among=("clips",))
+
+
 def dcase(path: Path, q_class: str = "recording") -> tuple[list[tuple], list[Problem]]:
     rows, problems = read_dcase(path, q_class=q_class)
     columns = (rows[name].tolist() for name in ("start_s", "end_s", "label", "status", "row"))
@@ -24,7 +32,7 @@ def dcase(path: Path, q_class: str = "recording") -> tuple[list[tuple], list[Pro
 
 
 def raven(path: Path, label_column: str = "auto") -> tuple[list[tuple], list[Problem]]:
-    rows, problems = read_raven(path, label_column=label_column)
+    rows, problems = read_table(path, Reading(label_column=label_column), among=("raven",))
     columns = (rows[name].tolist() for name in ("audio", "start_s", "end_s", "label", "row"))
     return list(zip(*columns, strict=True)), problems
 

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from g5.common.errors import UserError
 from g5.config.choices import CONF
 from preprocessing import datasets, recordings
-from preprocessing.datasets import ClipsData, DcaseData, RavenData
+from preprocessing.datasets import AnnotatedData, ClipsData, DcaseData, RavenData
 from preprocessing.events import CORPUS_COLUMNS, RECORDING_COLUMNS, Corpus
 
 HEAD = "Audiofilename,Starttime,Endtime,"
@@ -56,6 +56,15 @@ def clips(root: Path | None, **changes) -> ClipsData:
     return ClipsData(**{**settings, **changes})
 
 
+def annotated(root: Path, **changes) -> AnnotatedData:
+    settings = {
+        "train_dir": str(root / "train"), "eval_dir": None, "test_dir": None,
+        "q_class": "recording",
+        "label_column": "auto", "anchor": "centre", "cache_dir": None,
+    }  # fmt: skip
+    return AnnotatedData(**{**settings, **changes})
+
+
 def raven(root: Path, **changes) -> RavenData:
     settings = {
         "train_dir": str(root / "train"), "eval_dir": None, "test_dir": None,
@@ -87,7 +96,7 @@ def sets(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("name", ["dcase", "clips", "raven"])
+@pytest.mark.parametrize("name", ["annotated", "dcase", "clips", "raven"])
 def test_constructors_are_the_yaml(name: str):
     config = OmegaConf.load(CONF / "data" / f"{name}.yaml")
     assert isinstance(config, DictConfig)
@@ -372,6 +381,41 @@ def test_raven_table_without_recording_or_label_column(tmp_path: Path):
     assert "b.txt, row 2: no such recording: b" in told(corpus, "missing-audio")
 
 
+def test_every_kind_of_table_is_read_side_by_side(tmp_path: Path):
+    train = tmp_path / "train"
+    for stem in "abcdefg":
+        sound(train / f"{stem}.wav")
+    text(train / "a.txt", "0.5\t1\twren\n1\t1.5\t\n")  # Audacity
+    text(
+        train / "b.BirdNET.results.csv",
+        "Start (s),End (s),Scientific name,Common name,Confidence,File\n"
+        "0,1.5,Troglodytes troglodytes,wren,0.7,/far/away/b.wav\n",
+    )
+    text(train / "plain.csv", "file,onset,offset,species,source\nc.wav,0,1,tit,pond\n")
+    text(train / "d.csv", HEAD + "CALL\nd.wav,0,1,POS\nd.wav,1,2,UNK\n")
+    text(train / "e.tsv", "Begin Time (s)\tEnd Time (s)\tAnnotation\n0\t1\ttit\n")
+    one = {"file": ["f.wav"], "start_s": [0.25], "end_s": [1.0], "label": ["tit"]}
+    pd.DataFrame(one).to_parquet(train / "f.parquet")
+    text(train / "g.csv", "one,two\n1,2\n")
+    text(train / "README.txt", "Recorded in 2019.\n")
+    text(train / "nameless.txt", "0\t1\n")
+    corpus = annotated(tmp_path).load()
+    events = corpus.events.assign(file=[Path(file).stem for file in corpus.events["file"]])
+    assert list(events[["file", "start_s", "label", "status"]].itertuples(False, None)) == [
+        ("a", 0.5, "wren", "POS"), ("b", 0.0, "wren", "POS"), ("c", 0.0, "tit", "POS"),
+        ("d", 0.0, "train", "POS"), ("d", 1.0, "train", "UNK"), ("e", 0.0, "tit", "POS"),
+        ("f", 0.25, "tit", "POS"),
+    ]  # fmt: skip
+    assert events["source"].tolist()[2] == "pond"
+    assert f"{train}/a.txt, row 2: the label is empty" in told(corpus, "no-label")
+    said = [str(p) for p in corpus.problems if p.kind in ("unknown-format", "no-annotation")]
+    assert any("g.csv: its first row is 'one,two'; that is no Raven table" in s for s in said)
+    assert any("README.txt: its first row" in s and "passed over" in s for s in said)
+    assert any("nameless.txt: names no class in any row" in s for s in said)
+    corpus = annotated(tmp_path, label_column="Ruf").load()
+    assert "no column Ruf for the class" in "".join(map(str, corpus.problems))
+
+
 def test_hashes_are_remembered_until_a_file_changes(sets: Path, monkeypatch: pytest.MonkeyPatch):
     cache = sets / "cache"
     first = dcase(sets, cache_dir=str(cache)).load()
@@ -440,6 +484,6 @@ def test_a_folder_named_like_a_recording_or_a_table_is_named(sets: Path):
     (sets / "val/HB/site.csv").mkdir()
     corpus = dcase(sets).load()
     assert f"{sets}/train/JD/night.wav: is a folder" in told(corpus, "unreadable-audio")
-    assert f"{sets}/val/HB/site.csv: cannot be opened" in told(corpus, "unknown-format")
+    assert f"{sets}/val/HB/site.csv: is a folder" in told(corpus, "unknown-format")
     text(sets / "list.csv", "file,label\ntrain/JD/night.wav,owl\n")
     assert "night.wav: is a folder" in told(clips(sets / "list.csv").load(), "unreadable-audio")
