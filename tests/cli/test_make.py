@@ -18,7 +18,9 @@ def dry_run(folder: Path, pythons: dict[str, str]) -> str:
     for name, script in pythons.items():
         (folder / name).write_text(f"#!/bin/sh\n{script}\n")
         (folder / name).chmod(0o755)
-    environment = os.environ | {"PATH": f"{folder}:{os.environ['PATH']}"}
+    chosen = ("PYTHON", "MAKEFLAGS", "MFLAGS", "MAKELEVEL")  # by who runs the tests
+    environment = {key: value for key, value in os.environ.items() if key not in chosen}
+    environment["PATH"] = f"{folder}:{environment['PATH']}"
     command = ["make", "--dry-run", "--always-make", ".venv/installed"]
     done = subprocess.run(
         command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True

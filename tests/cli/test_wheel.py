@@ -48,7 +48,7 @@ def scripts(wheel, tmp_path_factory) -> Path:
     venv.create(home, with_pip=False)
     inside = {"base": str(home), "platbase": str(home)}
     folder = Path(sysconfig.get_path("scripts", vars=inside))
-    pip = [sys.executable, "-m", "pip", "--python", str(folder / "python"), "install", "--quiet"]
+    pip = [sys.executable, "-m", "pip", "--python", str(home), "install", "--quiet"]
     subprocess.run([*pip, "--no-deps", "--no-index", str(wheel)], check=True)
     # The `.pth` of an editable g5 in that folder is not read: it is no folder of this environment.
     site_packages = Path(sysconfig.get_path("purelib", vars=inside))
@@ -70,10 +70,13 @@ def project(tiny_set, tmp_path_factory) -> Path:
     return home
 
 
-def run(command: list[str | Path], project: Path) -> str:
+def run(scripts: Path, command: list[str | Path], project: Path) -> str:
+    """What a script of the environment prints in the project's directory."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    script = shutil.which(str(command[0]), path=str(scripts))
+    assert script is not None
     done = subprocess.run(
-        [str(word) for word in command],
+        [script, *map(str, command[1:])],
         cwd=project, env=environment, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
@@ -91,14 +94,15 @@ def test_the_wheel_holds_three_packages_and_every_yaml(wheel):
 
 def test_it_runs_beside_packages_of_the_same_names(scripts, project):
     where = "import g5, archs, sys; print(g5.__file__, archs.__file__)"
-    for file in run([scripts / "python", "-c", where], project).split():
+    for file in run(scripts, ["python", "-c", where], project).split():
         assert Path(file).is_relative_to(scripts.parent)
-    g5 = scripts / "g5"
-    run([g5, "train", "v1", *CUTS], project)
+    run(scripts, ["g5", "train", "v1", *CUTS], project)
     (checkpoint,) = project.rglob("last.ckpt")
     recording = min(project.glob("outputs/procedural/*/Evaluation_Set/**/*.wav"))
     table = recording.with_suffix(".csv")
-    run([g5, "detect", checkpoint, recording, "--support", table, "-o", "found"], project)
+    run(
+        scripts, ["g5", "detect", checkpoint, recording, "--support", table, "-o", "found"], project
+    )
     assert (project / "found" / "predictions.csv").is_file()
-    run([g5, "embed", "my_pkg.Encoder", recording, "-o", "birds.store"], project)
+    run(scripts, ["g5", "embed", "my_pkg.Encoder", recording, "-o", "birds.store"], project)
     assert (project / "birds.store").is_dir()
