@@ -1,0 +1,138 @@
+"""Searches one recording after another, and enters into the manifest what became of each."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from g5.common.atomic import disk_errors
+from g5.common.errors import DiskError, UserError
+from g5.common.progress import track
+from g5.config.settings import plain_of
+from g5.config.stored import first_name
+from g5.detection.detector import Detections, Detector, without_rivals
+from g5.detection.embedding.sound import SilentRecording, Sound
+from g5.detection.job.diagnose import Diagnoses
+from g5.detection.job.manifest import CORRUPT, SKIPPED, Manifest, key_of
+from g5.detection.job.notes import Notes
+from g5.detection.job.picture import draw
+from g5.detection.job.reader import RecordingReader
+from g5.detection.job.request import DetectionRequest
+from g5.detection.job.results import picture_of, pictures_of, rows_of, write_results
+from g5.detection.support import Target
+from g5.evaluation.events.ground_truth import CALL
+from preprocessing.audio import content_hash
+
+# Settings that no event depends on.
+NOT_OF_EVENTS = ("workers", "pictures", "snippets")
+
+
+class Search:
+    """Looks for the species of a support in recordings.
+
+    Args:
+        request: what the user asks for.
+        detector: finds one species in one recording.
+        targets: the species.
+        reader: opens recordings.
+        manifest: of the results' folder.
+        notes: told what is odd about the support.
+
+    Attributes:
+        diagnoses: of the species' support.
+    """
+
+    def __init__(
+        self, request: DetectionRequest, detector: Detector, targets: Sequence[Target],
+        reader: RecordingReader, manifest: Manifest, notes: Notes,
+    ) -> None:  # fmt: skip
+        self.detector, self.targets, self.reader = detector, targets, reader
+        self.manifest = manifest
+        self.job_key = _job_key(request, detector, targets)
+        self.known_calls = request.known_calls()
+        with disk_errors(manifest.folder):
+            manifest.parts.mkdir(parents=True, exist_ok=True)
+        kept = manifest.parts / f"{self.job_key}.diagnoses"
+        self.diagnoses = Diagnoses(kept, detector.settings, notes.add)
+
+    def over(
+        self, files: Sequence[Path], broken: Mapping[str, str], formats: Sequence[str]
+    ) -> tuple[pd.DataFrame, list[Path]]:
+        """Search the recordings and write the results, also when it is stopped.
+
+        Args:
+            files: all recordings.
+            broken: why some of them cannot be read, by path.
+            formats: of the tables.
+
+        Returns:
+            As `write_results`.
+        """
+        for file, reason in broken.items():
+            self.manifest.failed(Path(file), "", CORRUPT, reason)
+        good = [file for file in files if str(file) in self.reader.hashes]
+        if self.detector.settings.pictures:
+            self.manifest.will_write(pictures_of(self.manifest.folder, good))
+        try:
+            for file in track(good, total=len(good), label="detection", unit="recordings"):
+                self.take(file)
+        finally:
+            # Ctrl-C, too: what is done is told.
+            results = write_results(self.manifest, formats, self.targets, files)
+        return results
+
+    def take(self, file: Path) -> None:
+        """Search a recording, or take what an earlier run of the job found in it."""
+        manifest, key = self.manifest, key_of(self.job_key, self.reader.hashes[str(file)])
+        if manifest.earlier(file, key) is not None:
+            return
+        try:
+            sound = self.reader.open(file)
+            found = [self.detector.detect(sound, target) for target in self.targets]
+        except DiskError:
+            raise
+        except UserError as error:
+            status = SKIPPED if isinstance(error, SilentRecording) else CORRUPT
+            manifest.failed(file, key, status, str(error).removeprefix(f"{file}: "))
+            return
+        events = without_rivals(found)
+        told = (text for one in found for text in (*one.curve.cut, *one.curve.notes))
+        for one in found:
+            self.diagnoses.add(one)
+        if self.detector.settings.pictures:
+            self._draw(file, sound, found, events)
+        low = without_rivals(
+            [replace(one, events=self.detector.candidates(sound, one)) for one in found]
+        )
+        manifest.done(
+            file, key, rows_of(events, file, self.targets), rows_of(low, file, self.targets),
+            duration_s=sound.duration_s, reason="; ".join([*sound.notes, *dict.fromkeys(told)]),
+        )  # fmt: skip
+
+    def _draw(
+        self, file: Path, sound: Sound, found: Sequence[Detections], events: pd.DataFrame
+    ) -> None:
+        truth, calls = None, self.known_calls
+        if calls is not None:
+            labels = [one.target.label for one in found]
+            # A table of one class without a name is of what is looked for.
+            wanted = calls["label"].isin([*labels, CALL]) | (len(labels) == 1)
+            truth = calls.loc[(calls["name"] == file.stem) & wanted & (calls["status"] == "POS")]
+        picture = picture_of(self.manifest.folder, file)
+        draw(sound, found, events, self.detector.embedder.front_end, picture, truth)
+
+
+def _job_key(request: DetectionRequest, detector: Detector, targets: Sequence[Target]) -> str:
+    """What finished work depends on: encoder, support and settings.
+
+    The truth, too: pictures show it beside what is found.
+    """
+    embedder = detector.embedder
+    settings = {k: v for k, v in plain_of(detector.settings).items() if k not in NOT_OF_EVENTS}
+    settings["_target_"] = first_name(settings["_target_"])
+    recordings = sorted({shot.sound.key for target in targets for shot in target.shots})
+    support = hashlib.sha256(request.support.read_bytes()).hexdigest()
+    facts = (embedder.identity, embedder.front_end.settings(), support, recordings, settings)
+    return key_of(2, *facts, [content_hash(table) for table in request.truth_tables()])
