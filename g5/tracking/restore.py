@@ -18,7 +18,6 @@ from g5.common.errors import UserError
 from g5.config.build import build
 from g5.config.node import Node
 from g5.config.settings import Settings
-from g5.config.stored import completed
 from g5.tracking.checkpoints import load, load_weights
 from preprocessing.frontend import FrontEnd
 from preprocessing.normalize import Normalize
@@ -51,6 +50,9 @@ class Restored:
     @cached_property
     def settings(self) -> Settings:
         """`config` as typed objects; what its g5 had not got yet is as it is by default."""
+        # Late: it needs Hydra, which embedding does not.
+        from g5.config.stored import completed
+
         return Settings.from_plain(completed(self.config), known=self.known)
 
     @property
