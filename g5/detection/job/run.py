@@ -7,7 +7,7 @@ from g5.detection.job.notes import Notes
 from g5.detection.job.reader import RecordingReader
 from g5.detection.job.request import DetectionRequest
 from g5.detection.job.results import refuse_to_overwrite, results_of
-from g5.detection.job.search import Search
+from g5.detection.job.search import RecordingSearch
 from g5.detection.job.summary import print_summary, write_summary_page
 from g5.detection.job.support_table import read_targets
 from g5.tracking.checkpoints import find
@@ -37,7 +37,7 @@ def detect(request: DetectionRequest, settings: Settings) -> int:
     reader = RecordingReader(sounds, settings.path.store)
     broken = reader.look_at(files)
     targets = read_targets(request, files, reader, restored.front_end, detection, notes.add)
-    search = Search(request, detector, targets, reader, manifest, notes)
+    search = RecordingSearch(request, detector, targets, reader, manifest, notes)
     events, written = search.over(files, broken, formats)
     if detection.pictures:
         write_summary_page(

@@ -29,7 +29,7 @@ from preprocessing.audio import content_hash
 NOT_OF_EVENTS = ("workers", "pictures", "snippets")
 
 
-class Search:
+class RecordingSearch:
     """Looks for the species of a support in recordings.
 
     Args:

@@ -1,0 +1,265 @@
+"""`g5 detect` from end to end: what is found, and what is told of bad input."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import torch
+
+from tests.conftest import run_g5
+from tests.detection.soundscapes import (
+    CALLS_S,
+    OTHERS_S,
+    RATE,
+    UP,
+    audacity,
+    overlap,
+    predictions,
+    soundscape,
+)
+
+
+@pytest.mark.parametrize("arch", ["v1", "v2"])
+def test_five_calls_in_every_call_out(arch, job, tmp_path, capsys):
+    audacity(tmp_path / "five_calls.txt", {"up": CALLS_S[:5]})
+    assert job("night.wav", "--support", "five_calls.txt", "-o", "found", arch=arch) == 0
+    found = predictions(tmp_path / "found")
+    assert overlap(found, CALLS_S[5:]) >= 4
+    assert overlap(found, OTHERS_S) <= 3
+    assert set(found.columns) >= {
+        "file",
+        "start_s",
+        "end_s",
+        "label",
+        "score",
+        "distance",
+        "nearest",
+    }
+    assert found["score"].between(0, 1).all()
+    assert (tmp_path / "found/night.txt").is_file(), "the same format out"
+    assert (tmp_path / "found/report.html").stat().st_size > 10_000
+    assert len(list((tmp_path / "found/pictures").glob("night.*.png"))) == 1
+    assert "1 done" in capsys.readouterr().out
+    # Ends better than the hop between windows.
+    errors = [min(abs(start - s) for s in CALLS_S) for start in found["start_s"]]
+    assert np.median([error for error in errors if error < 0.15]) < 0.03
+
+
+def test_several_species_at_once(job, tmp_path):
+    audacity(tmp_path / "both.txt", {"up": CALLS_S[:5], "down": OTHERS_S[:3]})
+    assert job("night.wav", "--support", "both.txt", "-o", "found", "detection.pictures=false") == 0
+    found = predictions(tmp_path / "found")
+    assert set(found["label"]) <= {"up", "down"}
+    up, down = (found.query("label == @name") for name in ("up", "down"))
+    assert overlap(up, OTHERS_S) <= 2
+    assert overlap(down, OTHERS_S[3:]) >= 3
+    assert not (tmp_path / "found/report.html").exists()
+
+
+@pytest.mark.parametrize("how", ["template", "energy"])
+def test_baselines(how, job, tmp_path):
+    audacity(tmp_path / "calls.txt", {"up": CALLS_S[:5]})
+    arguments = ["night.wav", "--support", "calls.txt", "-o", how, f"detection={how}"]
+    assert job(*arguments, "detection.pictures=false") == 0
+    assert overlap(predictions(tmp_path / how), CALLS_S[5:]) == 5
+
+
+@pytest.mark.parametrize("adapt", ["head", "finetune", "transductive"])
+def test_adaptation_is_seeded(adapt, job, tmp_path):
+    audacity(tmp_path / "calls.txt", {"up": CALLS_S[:5]})
+    seen = []
+    for out in ("a", "b"):
+        arguments = ["night.wav", "--support", "calls.txt", "-o", out, f"detection.adapt={adapt}"]
+        assert job(*arguments, "detection.pictures=false", "detection.adapt_steps=4") == 0
+        seen.append((tmp_path / out / "predictions.csv").read_text())
+    assert seen[0] == seen[1]
+
+
+@pytest.mark.parametrize("adapt", ["head", "finetune"])
+def test_a_training_that_time_has_cut_is_told_of_every_recording(adapt, job, tmp_path, night):
+    (tmp_path / "all").mkdir()
+    (tmp_path / "all/night.wav").symlink_to(night)
+    soundfile.write(tmp_path / "all/second.wav", soundscape(12, {2.0: UP}, seed=5), RATE)
+    audacity(tmp_path / "all/night.txt", {"up": CALLS_S[:5]})
+    arguments = ["all", "--support", "all/night.txt", f"detection.adapt={adapt}"]
+    arguments += ["detection.pictures=false", "detection.adapt_steps=4"]
+
+    def reasons(out: str, *more: str) -> list[str]:
+        assert job(*arguments, "-o", out, *more) == 0
+        return pd.read_csv(f"{out}/ledger.csv", keep_default_na=False)["reason"].tolist()
+
+    assert reasons("whole") == ["", ""], "the number of steps has ended it"
+    for reason in reasons("cut", "detection.adapt_max_s=1e-9"):
+        told = "up: detection.adapt_max_s=1e-09 cut the adaptation after 0 of 4 steps"
+        assert reason.startswith(f"{told} (8 of 8 trainings): another machine")
+
+
+def test_bad_support_is_one_clear_line(job, tmp_path, capsys):
+    (tmp_path / "empty.txt").touch()
+    audacity(tmp_path / "far.txt", {"up": [500.0]})
+    (tmp_path / "lost.csv").write_text("file,start_s,end_s,label\nnowhere.wav,1,2,up\n")
+    for name, expected in (
+        ("empty.txt", "marks no call"), ("far.txt", "no usable call"),
+        ("lost.csv", "no usable call"), ("missing.txt", "No such file"),
+    ):  # fmt: skip
+        assert job("night.wav", "--support", name) == 1
+        error = capsys.readouterr().err
+        assert expected in error, error
+        assert "Traceback" not in error
+    assert job("nowhere.wav", "--support", "far.txt") == 1
+    assert "no such recording" in capsys.readouterr().err
+    audacity(tmp_path / "calls.txt", {"up": CALLS_S[:2]})
+    assert job("night.wav", "--support", "calls.txt", "arch.model.dropout=0.1") == 1
+    assert "the checkpoint says it" in capsys.readouterr().err
+    assert job("night.wav", "--support", "calls.txt", "detection.hopp=1") == 1
+    assert "did you mean detection.hop" in capsys.readouterr().err
+    assert job("night.wav", "--support", "calls.txt", "--format", "word") == 1
+    assert "choose from" in capsys.readouterr().err
+
+
+def test_what_is_wrong_with_all_of_a_support_is_told_before_the_work(job, tmp_path, capsys):
+    head = "file,start_s,end_s,label,low_hz,high_hz\n"
+    (tmp_path / "high.csv").write_text(f"{head}night.wav,1,1.3,up,50000,60000\n")
+    soundfile.write(tmp_path / "silent.wav", np.zeros(RATE * 3), RATE)
+    (tmp_path / "silent.csv").write_text(f"{head}silent.wav,1,2,up,,\nsilent.wav,2,3,up,,\n")
+    (tmp_path / "good.csv").write_text(f"{head}night.wav,1,1.3,up,,\n")
+    for arguments, expected in (
+        (["high.csv"], "error: row 2 (up, 1.000 to 1.300 s of night.wav): its band, 50000 to"),
+        (["silent.csv"], "and 1 more: left out: "),
+        (["silent.csv"], "silent.wav: is silent, every sample is the same"),
+        (["good.csv", "detection.min_window_s=3"], "detection.min_window_s: must be at most max"),
+        (["good.csv", "detection.snippets=-1"], "detection.snippets: must be at least 0"),
+    ):
+        assert job("night.wav", "--support", *arguments) == 1
+        error = capsys.readouterr().err
+        assert expected in error, error
+        assert "corrupt" not in error
+
+
+def test_the_support_is_diagnosed(job, tmp_path, capsys):
+    starts = [1.0, 1.0001, 3.1, 5.3, 7.2]
+    audacity(tmp_path / "calls.txt", {"up": starts})
+    assert job("night.wav", "--support", "calls.txt", "detection.shots=6") == 0
+    told = capsys.readouterr().err
+    assert "same call" in told
+    assert "has 5 of the 6 calls" in told
+
+
+def test_boxes_restrict_the_band(job, tmp_path):
+    lines = [f"{a}\t{a + 0.3}\tup\n\\\t500\t1900\n" for a in CALLS_S[:5]]
+    (tmp_path / "boxes.txt").write_text("".join(lines))
+    assert job("night.wav", "--support", "boxes.txt", "detection.pictures=false") == 0
+    found = predictions(tmp_path / "found")
+    assert overlap(found, CALLS_S[5:]) == 5
+    assert overlap(found, OTHERS_S) == 0
+    assert set(found["low_hz"]) == {500}
+
+
+def test_detection_has_settings_of_its_own_in_an_old_checkpoint(checkpoints, tmp_path):
+    from g5.config.stored import on_checkpoint
+
+    stored = torch.load(checkpoints["v1"], weights_only=True)["g5"]["config"]
+    old = {key: value for key, value in stored.items() if key != "detection"}
+    assert (
+        on_checkpoint(json.loads(json.dumps(old)), [], {}).plain()["detection"]
+        == stored["detection"]
+    )
+
+
+def test_a_test_on_data_with_a_time_axis_scores_events(checkpoints, place, capsys):
+    more = ["logger=none", "data.calls_per_recording=8", "data.workers=1"]
+    assert run_g5(["test", str(checkpoints["v1"]), *more]) == 0
+    assert "mode fair" in capsys.readouterr().out
+    (path,) = place.rglob("event_scores.json")
+    assert 0 <= json.loads(path.read_text())["overall"]["fmeasure"] <= 100
+
+
+def test_a_checkpoint_without_front_end_is_one_clear_line(checkpoints, job, tmp_path, capsys):
+    content = torch.load(checkpoints["v1"], weights_only=True)
+    del content["g5"]["front_end"]
+    torch.save(content, tmp_path / "deaf.ckpt")
+    audacity(tmp_path / "calls.txt", {"up": CALLS_S[:5]})
+    assert run_g5(["detect", "deaf.ckpt", "night.wav", "--support", "calls.txt"]) == 1
+    error = capsys.readouterr().err
+    assert "deaf.ckpt: a checkpoint without front_end" in error
+    assert error.count("\n") == 1
+
+
+def test_a_checkpoint_of_no_numbers_is_one_clear_line(checkpoints, job, tmp_path, capsys):
+    content = torch.load(checkpoints["v1"], weights_only=True)
+    next(iter(content["state_dict"].values()))[:] = float("nan")
+    torch.save(content, tmp_path / "nan.ckpt")
+    del content["g5"]["format"]
+    torch.save(content, tmp_path / "odd.ckpt")
+    audacity(tmp_path / "calls.txt", {"up": CALLS_S[:5]})
+    for name, expected in (("nan", "hold NaN or infinity"), ("odd", "but not of g5")):
+        assert run_g5(["detect", f"{name}.ckpt", "night.wav", "--support", "calls.txt"]) == 1
+        error = capsys.readouterr().err
+        assert expected in error
+        assert error.count("\n") == 1
+
+
+def test_candidates_are_what_lower_thresholds_find(job, tmp_path, capsys):
+    audacity(tmp_path / "calls.txt", {"up": CALLS_S[:5]})
+    arguments = ["night.wav", "--support", "calls.txt", "detection.pictures=false"]
+    assert job(*arguments) == 0
+    found = predictions(tmp_path / "found")
+    low = pd.read_csv(tmp_path / "found/candidates.csv")
+    assert len(low) >= len(found)
+    assert low["score"].min() >= 1 / (1 + np.exp(4.0)) - 1e-9
+    assert set(found["score"].round(9)) <= set(low["score"].round(9))
+    (tmp_path / "truth").mkdir()
+    audacity(tmp_path / "truth/night.txt", {"up": CALLS_S})
+    capsys.readouterr()
+    assert run_g5(["evaluate", "found/predictions.csv", "truth"]) == 0
+    assert "looks only above" not in capsys.readouterr().out
+    (tmp_path / "found/candidates.csv").unlink()
+    assert run_g5(["evaluate", "found/predictions.csv", "truth"]) == 0
+    assert "looks only above" in capsys.readouterr().out
+
+
+def test_output_is_identical_for_any_number_of_workers(job, tmp_path):
+    audacity(tmp_path / "both.txt", {"up": CALLS_S[:5], "down": OTHERS_S[:3]})
+    seen = []
+    for workers in (1, 3):
+        out = f"found{workers}"
+        more = [f"detection.workers={workers}", f"path.root_dir=home{workers}"]
+        assert job("night.wav", "--support", "both.txt", "-o", out, *more) == 0
+        seen.append([(tmp_path / out / name).read_bytes()
+                     for name in ("predictions.csv", "candidates.csv", "night.txt")])  # fmt: skip
+    assert seen[0] == seen[1]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "rate", "call_s", "more"),
+    [
+        (20.0, 22050, 0.005, []),
+        (20.0, 4000, 0.3, []),
+        (4.0, 500_000, 0.01, []),
+        (4.0, 250_000, 0.03, ["detection.time_expansion=10"]),
+        (400.0, 4000, 30.0, []),
+    ],
+)
+def test_calls_of_any_length_at_any_rate(seconds, rate, call_s, more, job, tmp_path, night):
+    """Clicks of 5 ms, songs of 30 s, elephants at 4 kHz, bats at 500 kHz."""
+    t = np.arange(round(call_s * rate)) / rate
+    top = min(rate / 5, 60_000)
+    call = 0.5 * np.sin(2 * np.pi * (0.4 * top * t + 0.3 * top * t**2 / call_s))
+    starts = np.linspace(0.05, 0.95, 8) * (seconds - call_s)
+    samples: int = round(seconds * rate)
+    x = 0.01 * np.random.default_rng(0).standard_normal(samples)
+    for start in starts:
+        first = round(start * rate)
+        x[first : first + len(call)] += call
+    soundfile.write(tmp_path / "x.wav", x, rate)
+    audacity(tmp_path / "x.txt", {"up": starts[:5].tolist()}, call_s)
+    more = [*more, "detection.pictures=false"]
+    assert job("x.wav", "--support", "x.txt", *more, arch="v1") == 0
+    found = predictions(tmp_path / "found")
+    near = 0.01 if call_s < 0.05 else 0.0  # a frame of the front end
+    assert overlap(found, (starts[5:] - near).tolist(), call_s + 2 * near) >= 2
+    assert len(found) <= 12
+    lengths = found["end_s"] - found["start_s"]
+    assert 0.2 * call_s < lengths.median() < 2.5 * call_s

@@ -1,0 +1,50 @@
+"""Which marked calls are used, and what counts as something else."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from g5.common.errors import UserError
+from g5.detection.support import free, targets_of
+from tests.detection.soundscapes import opened
+
+
+def test_what_is_free_between_marks():
+    assert free(np.array([[2, 4], [6, 7]]), 1, 10) == [(1, 1.5), (4.5, 5.75), (7.25, 10)]
+    assert free(np.zeros((0, 2)), 0, 3) == [(0, 3)]
+    assert free(np.array([[0, 5]]), 1, 4) == []
+
+
+def table(rows, label="up") -> pd.DataFrame:
+    frame = pd.DataFrame(rows, columns=["start_s", "end_s"])
+    return frame.assign(file="night", label=label, status="POS")
+
+
+def test_shots_outside_the_recording_are_told_and_left_out(night, tmp_path):
+    sound = opened(night, tmp_path)
+    told: list[str] = []
+    rows = table([(1.0, 1.3), (29.9, 31.0), (50, 51), (4, 4)])
+    (target,) = targets_of(rows, lambda _: sound, shots=5, negatives="gaps", problem=told.append)
+    assert [shot.start_s for shot in target.shots] == [1.0, 29.9]
+    assert target.shots[1].end_s == 30.0
+    assert any("outside the recording" in text for text in told)
+    assert any("no length" in text for text in told)
+    assert any("has 2 of the 5 calls" in text for text in told)
+    with pytest.raises(UserError, match="no usable call"):
+        targets_of(
+            table([(50, 51)]), lambda _: sound, shots=None, negatives="gaps", problem=told.append
+        )
+
+
+def test_negatives_come_from_where_the_setting_says(night, tmp_path):
+    sound = opened(night, tmp_path)
+    rows = table([(5.0, 5.4), (9.0, 9.4)])
+    spans = {}
+    for negatives in ("gaps", "head", "everything"):
+        (target,) = targets_of(
+            rows, lambda _: sound, shots=None, negatives=negatives, problem=print
+        )
+        spans[negatives] = [(a, b) for _, a, b in target.gaps()]
+    assert spans["gaps"] == [(5.5, 8.9)]
+    assert spans["head"] == [(0.0, 4.9), (5.5, 8.9)]
+    assert spans["everything"] == [(0.0, 4.9), (5.5, 8.9), (9.5, 30.0)]
