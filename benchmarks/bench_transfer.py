@@ -13,7 +13,8 @@ import torch
 
 from archs.v1.arch import ProtoNetV1
 from benchmarks import Claim
-from g5.embeddings.embedding import EmbedSettings, embed_recordings
+from g5.config.schema import EmbedSettings
+from g5.embeddings.embedding import embed_recordings
 from g5.embeddings.encoders import LoadedEncoder
 from g5.embeddings.vectors import EncoderFacts, VectorStore
 from g5.transfer import EmbeddingHead

@@ -9,7 +9,6 @@ first, by the fewest labels; then FSDD is looked at once. See README.md beside t
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,9 +24,11 @@ from experiments.transfer.encoders import (
 from experiments.v2_vs_v1.worlds import settings_of_training, voices, write
 from g5.config.compose import composed, resolve
 from g5.config.parts import root_of
+from g5.config.schema import SimulateSettings
+from g5.config.settings import load_transfer
 from g5.embeddings.whitening import Whitening, unit_vectors
 from g5.transfer.explore.verification import Pairs, verification, verification_pairs
-from g5.transfer.labelling.commands import curve_text
+from g5.transfer.labelling.comparison import curve_text
 from g5.transfer.labelling.simulate import (
     LabelledVectors,
     curve_table,
@@ -35,7 +36,6 @@ from g5.transfer.labelling.simulate import (
     seed_interval,
     simulate,
 )
-from g5.transfer.settings import Simulate, section
 
 ROUNDS = range(60, 601, 30)
 # Two sets as large as FSDD: 60 individuals with some 50 calls each, of species no training has.
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str]) -> None:
     kinds = {name: found[0] for name, found in encoders_of(arguments).items()}
     encoder = "v2" if "v2" in kinds else "given"
     asked = ((encoder,), (encoder, "raw", "handcrafted"))
-    settings = section("simulate", Simulate, [])
+    settings = load_transfer(reads=()).simulate
     worlds = [
         {name: embedded_set(kinds[name], world, place) for name in asked[1]}
         for world in made(place)
@@ -64,13 +64,13 @@ def main(arguments: Sequence[str]) -> None:
     note_look(place / "looks.csv", what=f"{' + '.join(names)}, {strategy}")
     sets = {name: embedded_set(one, folder, place) for name, one in kinds.items()}
     print(f"\nFSDD, {' + '.join(names)}, {strategy}")
-    results = played(sets, names, [strategy], settings, settings["seeds"])
+    results = played(sets, names, [strategy], settings, settings.seeds)
     print(curve_text(curve_table(results), list(ROUNDS)))
-    print(f"labels that reach random's accuracy at {ROUNDS[-1]}, {settings['seeds']} seeds")
+    print(f"labels that reach random's accuracy at {ROUNDS[-1]}, {settings.seeds} seeds")
     for name in ("random", strategy):
         share = seed_interval(shares(results, name))
         print(f"  {name:<17} {share.mean * ROUNDS[-1]:5.0f} = {percent_ends_cell(share)}")
-    speakers({**sets, "side by side": None}, asked[1], settings["components"])
+    speakers({**sets, "side by side": None}, asked[1], settings.components)
 
 
 def made(place: Path) -> list[Path]:
@@ -87,10 +87,10 @@ def made(place: Path) -> list[Path]:
 def chosen(
     worlds: Sequence[Mapping[str, EmbeddedSet]],
     asked: Sequence[tuple[str, ...]],
-    settings: Mapping[str, Any],
+    settings: SimulateSettings,
 ) -> tuple[tuple[str, ...], str]:
     """The encoders and the strategy that need the smallest share of labels; prints all."""
-    strategies = [name for name in settings["strategies"] if name != "random"]
+    strategies = [name for name in settings.strategies if name != "random"]
     print(f"procedural individuals, share of {ROUNDS[-1]} labels, {CHOOSING_SEEDS} seeds each")
     print(f"{'':<25}" + "".join(name.rjust(17) for name in strategies))
     needed: dict[tuple[tuple[str, ...], str], float] = {}
@@ -107,17 +107,16 @@ def chosen(
 
 def played(
     sets: Mapping[str, EmbeddedSet], names: Sequence[str], strategies: Sequence[str],
-    settings: Mapping[str, Any], seeds: int,
+    settings: SimulateSettings, seeds: int,
 ) -> pd.DataFrame:  # fmt: skip
     """Random and the strategies from 60 to 600 labels."""
     table = sets[names[0]].table
     files = table["file"].to_numpy().astype(str)
-    z_ND = side_by_side(sets, names, settings["components"])
+    z_ND = side_by_side(sets, names, settings.components)
     return simulate(
         LabelledVectors(z_ND, table["label"].to_numpy().astype(str), files),
-        strategies=["random", *strategies], rounds=list(ROUNDS), seeds=seeds,
-        test_share=settings["test_share"], seconds_per_label=settings["seconds_per_label"],
-        regularisation=settings["regularisation"],
+        replace(settings, strategies=["random", *strategies], seeds=seeds),
+        rounds=list(ROUNDS),
     )  # fmt: skip
 
 

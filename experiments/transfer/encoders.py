@@ -17,8 +17,8 @@ from archs.protonet import ProtoNet
 from experiments.v2_vs_v1.runs import SEEDS, V1, V2, trained
 from g5.config.build import build
 from g5.config.node import Node
-from g5.config.nodes import read_section
-from g5.embeddings.embedding import EmbedSettings, embed_recordings
+from g5.config.settings import load_transfer
+from g5.embeddings.embedding import embed_recordings
 from g5.embeddings.encoders import LoadedEncoder, load_encoder
 from g5.embeddings.vectors import VectorStore
 from g5.embeddings.whitening import Whitening
@@ -101,7 +101,7 @@ def raw_statistics(encoder: LoadedEncoder) -> LoadedEncoder:
 
 def embedded_set(encoder: LoadedEncoder, folder: Path, place: Path) -> EmbeddedSet:
     """The clips of ``folder``/clips.csv by one encoder, made or taken from a store in ``place``."""
-    settings = EmbedSettings(**read_section("embed", EmbedSettings, []))
+    settings = load_transfer(reads=()).embed
     table = pd.read_csv(folder / "clips.csv")
     store_path = place / f"{folder.name}-{encoder.hash()}.store"
     store = VectorStore.create(store_path, encoder.facts(), audio_root=folder)

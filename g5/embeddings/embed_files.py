@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from g5.common.errors import UserError
-from g5.config.nodes import read_section, refuse_foreign
-from g5.embeddings.embedding import EmbedSettings, embed_recordings, find_recordings
+from g5.config.schema import EmbedSettings
+from g5.embeddings.embedding import embed_recordings, find_recordings
 from g5.embeddings.encoders import load_encoder
 from g5.embeddings.vectors import VectorStore
 
@@ -16,14 +16,16 @@ def embed(
     encoder_name: str,
     recordings: Sequence[Path],
     output: Path,
+    settings: EmbedSettings,
     overrides: Sequence[str],
     audio_root: Path | None = None,
     *,
     check: bool = False,
 ) -> VectorStore:
-    """Embed recordings into a store, and say how many; ``check`` drops what is corrupt first."""
-    refuse_foreign(overrides, ("encoder", "embed"))
-    settings = EmbedSettings(**read_section("embed", EmbedSettings, overrides))
+    """Embed recordings into a store, and say how many; ``check`` drops what is corrupt first.
+
+    ``overrides`` are the encoder's: ``encoder.key=value``.
+    """
     found_root, files = find_recordings(recordings)
     encoder = load_encoder(encoder_name, overrides)
     if check:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from g5.common.errors import UserError
 from g5.common.files import is_audio, walk
 from g5.common.progress import track
 from g5.common.threads import torch_threads
-from g5.config.check import Count, Positive
+from g5.config.schema import EmbedSettings
 from g5.embeddings.encoders import LoadedEncoder
 from g5.embeddings.vectors import VectorStore
 from g5.embeddings.windows import Batch, Windows
@@ -44,16 +44,6 @@ class EmbeddedBatch:
     start_s: np.ndarray
     end_s: np.ndarray
     last: bool
-
-
-@dataclass
-class EmbedSettings:
-    """`embed` of `conf/transfer.yaml`."""
-
-    hop_s: Positive | None
-    batch_size: Count
-    block_s: Positive
-    device: Literal["auto", "cpu", "cuda"]
 
 
 def find_recordings(paths: Sequence[str | os.PathLike[str]]) -> tuple[Path, list[Path]]:

@@ -14,23 +14,27 @@ import yaml
 from torch import Tensor, nn
 
 from g5.common.errors import UserError, brief
-from g5.config.build import build, locate, signature_hints
+from g5.config.build import build, locate, refuse_unknown, signature_hints
 from g5.config.check import unknown_key
 from g5.config.choices import choices
 from g5.config.node import Node
-from g5.config.nodes import overridden, read_node
+from g5.config.settings import load_node
+from g5.config.stored import classes_named, first_name
 from g5.embeddings.identity import encoder_hash
 from g5.embeddings.user_classes import import_class
 from g5.embeddings.vectors import EncoderFacts
+from g5.training.fit import seeded
 from preprocessing.frontend import FrontEnd
 from preprocessing.normalize import Normalize
 
 # What of an encoder's group is not for its constructor.
-WRAPPER_KEYS = ("_target_", "sr", "window_s", "front_end")
+WRAPPER_KEYS = ("sr", "window_s", "front_end")
 RATE_ATTRIBUTES = ("sample_rate", "sr", "sample_rate_hz", "sampling_rate")
 WINDOW_ATTRIBUTES = ("window_s", "window_seconds", "window_length_s")
 # Untrained weights are the same in every start, or a store could never be added to.
 SEED = 0
+# A class that is still to be named.
+MISSING = "???"
 
 
 @dataclass
@@ -85,6 +89,8 @@ class LoadedEncoder:
     def hash(self) -> str:
         """Of the weights and of what else its numbers depend on (`encoder_hash`)."""
         known = {key: value for key, value in self.node.items() if key != "path"}
+        if "_target_" in known:
+            known["_target_"] = first_name(known["_target_"])
         states = [self.module.state_dict()]
         if self.normalize is not None:
             states.append(self.normalize.state_dict())
@@ -135,7 +141,9 @@ class LoadedEncoder:
         return self
 
 
-def load_encoder(name: str, overrides: Sequence[str] = ()) -> LoadedEncoder:
+def load_encoder(
+    name: str, overrides: Sequence[str] = (), *, from_file: bool = False
+) -> LoadedEncoder:
     """The encoder that ``name`` means.
 
     In this order: a path ending in .ckpt or .onnx, a name in `conf/encoder/`, an import path
@@ -144,32 +152,36 @@ def load_encoder(name: str, overrides: Sequence[str] = ()) -> LoadedEncoder:
     Args:
         name: what the user typed.
         overrides: ``encoder.key=value``; others are passed over.
+        from_file: ``name`` comes from a store or a head. As of a checkpoint, no class is imported
+            that is not g5's, unless the user names it: ``encoder._target_=my_pkg.MyEncoder``.
 
     Raises:
         UserError: none of these, or it cannot be loaded.
     """
+    known = frozenset(dotted.replace(":", ".") for dotted in classes_named(overrides))
     if name.endswith(".ckpt"):
-        return _from_checkpoint(name)
+        return _from_checkpoint(name, known)
     if name.endswith(".onnx"):
         return _from_onnx(name, overrides)
     if name in choices("encoder"):
-        node = read_node("encoder", name, overrides, free=name == "custom")
+        node = load_node("encoder", name, overrides, free=name == "custom")
         if name == "onnx":
-            if not node["path"]:
+            if not node.values["path"]:
                 raise UserError("encoder.path: name the ONNX file, or type it in place of onnx")
-            return _from_onnx(node["path"], overrides)
-        target = node["_target_"]
-        if name == "custom" and target == "???":
+            return _from_onnx(node.values["path"], overrides)
+        if name == "custom" and node.target == MISSING:
             raise UserError("encoder._target_: name your class, e.g. my_pkg.models.MyEncoder")
-        ours = name != "custom" and target == read_node("encoder", name)["_target_"]
-        return _from_node(name, node) if ours else _from_class(target, node)
+        ours = name != "custom" and node.target == load_node("encoder", name).target
+        return _from_node(name, node) if ours else _from_class(node)
     if "." not in name and ":" not in name:
         raise UserError(
             f"ENCODER {name!r}: no .ckpt or .onnx file, none of {', '.join(choices('encoder'))}, "
             "and no import path like my_pkg.models.MyEncoder"
         )
-    node = read_node("encoder", "custom", [f"encoder._target_={name}", *overrides], free=True)
-    return _from_class(node["_target_"], node)
+    node = load_node("encoder", "custom", overrides, free=True)
+    if node.target == MISSING:
+        node = replace(node, target=name, known=known if from_file else None)
+    return _from_class(node)
 
 
 def save_encoder(encoder: LoadedEncoder, path: Path) -> None:
@@ -192,23 +204,25 @@ def save_encoder(encoder: LoadedEncoder, path: Path) -> None:
     checkpoints.save({"g5_encoder": header, "state_dict": state}, path)
 
 
-def _tuned(path: Path, content: Mapping[str, Any]) -> LoadedEncoder:
+def _tuned(path: Path, content: Mapping[str, Any], known: frozenset[str]) -> LoadedEncoder:
     from g5.tracking.checkpoints import load_weights
 
     header, state = content["g5_encoder"], content["state_dict"]
-    node = dict(header["node"])
-    if node["_target_"].startswith("archs.encoders."):
+    node = Node.of(header["node"], known)
+    if node.target.startswith("archs.encoders."):
         # The weights are in the file: nothing is downloaded again.
-        encoder = _from_node(
-            str(path), {**node, **({"weights": "random"} if "weights" in node else {})}
-        )
+        random = {"weights": "random"} if "weights" in node.values else {}
+        encoder = _from_node(str(path), replace(node, values={**node.values, **random}))
     else:
-        encoder = _from_class(node["_target_"], node)
+        try:
+            encoder = _from_class(node)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from error
     load_weights(encoder.module, state, "", path)
     return replace(encoder, name=str(path))
 
 
-def _from_checkpoint(name: str) -> LoadedEncoder:
+def _from_checkpoint(name: str, known: frozenset[str]) -> LoadedEncoder:
     from g5.tracking.checkpoints import find
     from g5.tracking.restore import restore
 
@@ -216,8 +230,8 @@ def _from_checkpoint(name: str) -> LoadedEncoder:
     if message:
         print(message)
     if (content := _encoder_file(path)) is not None:
-        return _tuned(path, content)
-    restored = restore(path)
+        return _tuned(path, content, known)
+    restored = restore(path, known=known, keys=("encoder", "encoder.front_end"))
     return LoadedEncoder(
         name=str(path),
         module=restored.model,
@@ -243,8 +257,7 @@ def _encoder_file(path: Path) -> Mapping[str, Any] | None:
 def _from_onnx(name: str, overrides: Sequence[str]) -> LoadedEncoder:
     from g5.embeddings.onnx_encoder import OnnxEncoder
 
-    beside = Path(name).with_suffix(".yaml")
-    node: dict[str, Any] = read_node("encoder", "onnx")
+    beside, said = Path(name).with_suffix(".yaml"), {}
     if beside.is_file():
         try:
             said = yaml.safe_load(beside.read_text(encoding="utf-8")) or {}
@@ -252,11 +265,12 @@ def _from_onnx(name: str, overrides: Sequence[str]) -> LoadedEncoder:
             raise UserError(f"{beside}: cannot be read ({error})") from error
         if not isinstance(said, Mapping):
             raise UserError(f"{beside}: must hold keys like sr: 48000")
+        plain = load_node("encoder", "onnx").plain()
         for key in said:
-            if key not in node:
-                raise unknown_key(key, list(node), str(beside))
-        node |= said
-    node = overridden(node, "encoder", overrides, free=False) | {"path": name}
+            if key not in plain:
+                raise unknown_key(key, list(plain), str(beside))
+    node: dict[str, Any] = load_node("encoder", "onnx", overrides, beside=said).plain()
+    node["path"] = name
     values: dict[str, Any] = {
         key: node[key] for key in ("path", "input", "output", "embedding_dim")
     }
@@ -273,24 +287,23 @@ def _from_onnx(name: str, overrides: Sequence[str]) -> LoadedEncoder:
             )
     return LoadedEncoder(
         name, module.eval(), module.embedding_dim, int(sr), float(window_s), None, None, "onnx",
-        dict(node),
+        node,
     )  # fmt: skip
 
 
-def _from_node(name: str, node: dict[str, Any]) -> LoadedEncoder:
+def _from_node(name: str, node: Node) -> LoadedEncoder:
     """One of the encoders that come with g5."""
-    cls = locate(node["_target_"], "encoder")
-    hints = signature_hints(cls)
-    values = {key: node[key] for key in node if key in hints or key not in WRAPPER_KEYS}
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(SEED)
-        module = build(Node(node["_target_"], values), expect=nn.Module, where="encoder")
+    hints = signature_hints(locate(node.target, "encoder"))
+    own = {k: v for k, v in node.values.items() if k in hints or k not in WRAPPER_KEYS}
+    with seeded(SEED):
+        module = build(replace(node, values=own), expect=nn.Module, where="encoder")
     return _wrapped(name, module, node, {})
 
 
-def _from_class(dotted: str, node: dict[str, Any]) -> LoadedEncoder:
+def _from_class(node: Node) -> LoadedEncoder:
     """A class of the user's."""
-    node = {**node, "_target_": dotted.replace(":", ".")}
+    dotted, node = node.target, replace(node, target=node.target.replace(":", "."))
+    refuse_unknown(node, "encoder")
     cls = import_class(dotted, "encoder")
     # Before it is made: what a file names must not be able to run anything it likes.
     if not issubclass(cls, nn.Module):
@@ -302,15 +315,14 @@ def _from_class(dotted: str, node: dict[str, Any]) -> LoadedEncoder:
     takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     values = {
         key: value
-        for key, value in node.items()
-        if key != "_target_" and (key in parameters or takes_all) and value is not None
+        for key, value in node.values.items()
+        if (key in parameters or takes_all) and value is not None
     }
-    for key in node:
+    for key in node.values:
         if key not in parameters and key not in (*WRAPPER_KEYS, "embedding_dim") and not takes_all:
             raise unknown_key(key, [*parameters, *WRAPPER_KEYS], "encoder")
     try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(SEED)
+        with seeded(SEED):
             module = cls(**values)
     except Exception as error:
         raise UserError(
@@ -321,29 +333,29 @@ def _from_class(dotted: str, node: dict[str, Any]) -> LoadedEncoder:
 
 
 def _wrapped(
-    name: str, module: nn.Module, node: dict[str, Any], fallback: Mapping[str, Any]
+    name: str, module: nn.Module, node: Node, fallback: Mapping[str, Any]
 ) -> LoadedEncoder:
+    said = node.values
     front_end: FrontEnd | None = None
     own: Any = getattr(module, "front_end", None)
-    if node["front_end"] is not None:
-        front_end = build(
-            Node.of(node["front_end"]), expect=FrontEnd, where="encoder.front_end"
-        ).eval()
+    if said["front_end"] is not None:
+        inner = Node.of(said["front_end"], node.known)
+        front_end = build(inner, expect=FrontEnd, where="encoder.front_end").eval()
     elif isinstance(own, FrontEnd):
         front_end = own
-    sr: Any = node["sr"] or _first(module, RATE_ATTRIBUTES) or (front_end.sr if front_end else None)
+    sr: Any = said["sr"] or _first(module, RATE_ATTRIBUTES) or (front_end.sr if front_end else None)
     sr = sr or fallback.get("sr")
     window_s: Any = (
-        node["window_s"] or _first(module, WINDOW_ATTRIBUTES) or fallback.get("window_s")
+        said["window_s"] or _first(module, WINDOW_ATTRIBUTES) or fallback.get("window_s")
     )
     if front_end is not None and front_end.sr != sr:
         raise UserError(f"encoder.sr={sr}: its front end works at {front_end.sr} Hz; make them one")
     for key, value in (("sr", sr), ("window_s", window_s)):
         if not isinstance(value, int | float) or not value > 0:
             raise UserError(f"encoder.{key}: must be a number above 0, not {value!r}")
-    width = embedding_width(name, module, node.get("embedding_dim"))
+    width = embedding_width(name, module, said.get("embedding_dim"))
     return LoadedEncoder(
-        name, module.eval(), width, int(sr), float(window_s), front_end, None, "class", dict(node)
+        name, module.eval(), width, int(sr), float(window_s), front_end, None, "class", node.plain()
     )
 
 

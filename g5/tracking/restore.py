@@ -72,13 +72,19 @@ class Restored:
         return self.model(self.normalize(x_B1MT))
 
 
-def restore(path: str | os.PathLike[str], *, known: Collection[str] = ()) -> Restored:
+def restore(
+    path: str | os.PathLike[str],
+    *,
+    known: Collection[str] = (),
+    keys: tuple[str, str] = ("arch.model", "features"),
+) -> Restored:
     """Rebuild model, front end and normalisation from a checkpoint alone.
 
     Args:
         path: the checkpoint.
         known: classes that the user has named on the command line. Of others that are not g5's
             nothing is imported.
+        keys: under which the user names those of model and front end, for messages.
 
     Raises:
         UserError: if it cannot be read, names a class that is not here, or does not fit its own
@@ -96,8 +102,8 @@ def restore(path: str | os.PathLike[str], *, known: Collection[str] = ()) -> Res
     config = header["config"]
     try:
         named = frozenset(known)
-        model = build(Node.of(config["arch"]["model"], named), expect=ProtoNet, where="arch.model")
-        front_end = build(Node.of(header["front_end"], named), expect=FrontEnd, where="features")
+        model = build(Node.of(config["arch"]["model"], named), expect=ProtoNet, where=keys[0])
+        front_end = build(Node.of(header["front_end"], named), expect=FrontEnd, where=keys[1])
         normalize = Normalize(**header["normalize"])
     except UserError as error:
         raise UserError(f"{path}: {error}") from error

@@ -4,7 +4,7 @@ Shapes: B windows, S samples, D embedding width.
 """
 
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from archs.blocks import blocks_of
 from g5.common.errors import UserError, brief
-from g5.embeddings.encoders import LoadedEncoder
+from g5.embeddings.encoders import LoadedEncoder, load_encoder
 from g5.embeddings.user_classes import build_head
 
 BATCH = 4
@@ -38,6 +38,35 @@ class Finding:
     check: str
     problem: str = ""
     note: str = ""
+
+
+def check(name: str, head: str | None, overrides: Sequence[str]) -> bool:
+    """Print each contract check of an encoder (and of a head of one's own); whether all pass.
+
+    ``overrides`` are the encoder's: ``encoder.key=value``.
+    """
+    encoder = load_encoder(name, overrides)
+    takes = "waveforms" if encoder.front_end is None else "features"
+    print(
+        f"{name}: {takes}, {encoder.sr} Hz, windows of {encoder.window_s:g} s, "
+        f"{encoder.embedding_dim} dimensions"
+    )
+    failed = _printed(check_encoder(encoder))
+    if head is not None:
+        print(f"{head}: a rating head")
+        failed += _printed(check_head(head, encoder.embedding_dim))
+    print("all contract checks pass" if not failed else f"contract checks that fail: {failed}")
+    return not failed
+
+
+def _printed(findings: Iterable[Finding]) -> int:
+    failed = 0
+    for finding in findings:
+        failed += bool(finding.problem)
+        mark = "FAIL" if finding.problem else "ok"
+        more = finding.problem or finding.note
+        print(f"  {mark:<4}  {finding.check}{': ' + more if more else ''}")
+    return failed
 
 
 def check_encoder(encoder: LoadedEncoder) -> Iterator[Finding]:

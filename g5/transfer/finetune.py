@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,7 +24,7 @@ from torch import Tensor
 from archs.blocks import blocks_of
 from g5.common.errors import UserError
 from g5.common.progress import track
-from g5.config.check import BelowOne, Count, NotNegative, Positive, Seed, Share
+from g5.config.schema import FinetuneSettings
 from g5.embeddings.embedding import source_of
 from g5.embeddings.encoders import LoadedEncoder
 from g5.embeddings.windows import window_starts
@@ -36,33 +36,8 @@ from g5.transfer.heads.estimator import EmbeddingHead, check_settings
 from g5.transfer.heads.saved import make_head
 from g5.transfer.labels import label_targets, named_by_class
 from preprocessing import audio
-from preprocessing.episodes.balance import Balance
 
 ALONE, TUNED = "head alone", "fine-tuned"  # the epochs that `FineTuning.answers` knows
-
-
-@dataclass
-class FinetuneSettings:
-    """`finetune` of `conf/transfer.yaml`."""
-
-    task: Literal["single", "multi", "rating"]
-    head: str
-    frozen_epochs: Count
-    epochs: Count
-    unfreeze_every: Count
-    head_learning_rate: Positive
-    learning_rate: Positive
-    block_decay: Positive
-    weight_decay: NotNegative
-    batch_size: Count
-    validation_share: Share
-    checkpointing: bool
-    label_smoothing: Share
-    weights: Literal["none", "inverse_frequency", "effective_number"]
-    beta: BelowOne
-    sampling: Balance
-    rating_loss: Literal["mse", "mae"]
-    seed: Seed
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """`g5 finetune`: an encoder on a few labels, recorded in MLflow like every run."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
@@ -8,77 +9,85 @@ from g5 import __version__
 from g5.common.atomic import atomic_path
 from g5.common.progress import track
 from g5.common.revision import git_revision
-from g5.config.compose import composed, resolve
-from g5.config.nodes import read_section, refuse_foreign
-from g5.embeddings.encoders import load_encoder, save_encoder
+from g5.config.schema import FinetuneSettings
+from g5.config.settings import TransferSettings
+from g5.embeddings.encoders import LoadedEncoder, load_encoder, save_encoder
 from g5.evaluation.report.per_class import recall_figure, told
 from g5.tracking.folders import RunFolder, claim
 from g5.tracking.mlflow_logger import MLflowLogger
 from g5.training.setup import quiet
-from g5.transfer.finetune import FinetuneSettings, FineTuning, read_windows
+from g5.transfer.finetune import FineTuning, read_windows
 from g5.transfer.heads.saved import SavedHead, save_head
 from g5.transfer.labels import read_labels
 
 EXPERIMENT = "finetune"
-GROUPS = ("encoder", "finetune", "logger", "path")
+PROBLEMS_NAMED = 5
 
 
 def finetune(
-    name: str, labels: Path, audio_root: Path | None, exp_name: str, overrides: Sequence[str]
-) -> Path:
-    """Fine-tune, print an epoch a line, save encoder and head; the encoder's file."""
+    name: str, labels: Path, audio_root: Path | None, exp_name: str, settings: TransferSettings,
+    overrides: Sequence[str],
+) -> Path:  # fmt: skip
+    """Fine-tune, print an epoch a line, save encoder and head; the encoder's file.
+
+    ``overrides`` are the encoder's: ``encoder.key=value``.
+    """
     quiet()
-    refuse_foreign([o for o in overrides if not o.startswith("logger=")], GROUPS)
-    settings = FinetuneSettings(**read_section("finetune", FinetuneSettings, overrides))
-    shared = [o for o in overrides if o.startswith(("logger", "path."))]
-    config = resolve(composed(shared))
     encoder = load_encoder(name, overrides)
-    table = read_labels(labels, settings.task)
+    table = read_labels(labels, settings.finetune.task)
     root = audio_root or labels.parent
-    clips, problems = read_windows(encoder, table, root, settings.task, where=str(labels))
-    for line in problems[:5]:
+    clips, problems = read_windows(encoder, table, root, settings.finetune.task, where=str(labels))
+    for line in problems[:PROBLEMS_NAMED]:
         print(f"left out: {line}")
-    if len(problems) > 5:
-        print(f"left out: and {len(problems) - 5} more")
-    tuning = FineTuning(encoder, clips, settings)
-    about = {"encoder": asdict(encoder.facts()), "finetune": asdict(settings)}
-    place = Path(config["path"]["root_dir"])
+    if len(problems) > PROBLEMS_NAMED:
+        print(f"left out: and {len(problems) - PROBLEMS_NAMED} more")
+    tuning = FineTuning(encoder, clips, settings.finetune)
+    place = Path(settings.path.root_dir)
     with claim(place, EXPERIMENT, exp_name, training=True, resume=False, job=None) as folder:
-        logger = None
-        if config["logger"]["enabled"]:
-            logger = MLflowLogger(
-                root=place, experiment=EXPERIMENT, run_name=exp_name, folder=folder, resume=False,
-                tracking_uri=config["logger"]["tracking_uri"],
-                system_metrics=config["logger"]["system_metrics"],
-            )  # fmt: skip
-        shown: list[Path] = []
         encoder_file, head_file = folder.checkpoints / "tuned.ckpt", folder.path / "tuned.head"
-        if logger is None:
-            _train(tuning, settings, None)
-            _save(tuning, encoder_file, head_file, encoder, settings, clips.classes)
-            shown = _recalls(tuning, settings, folder)
-        else:
-            with logger:
-                logger.log_config({**about, "labels": str(labels)})
-                tags = {"job": "finetune", "git_revision": git_revision()}
-                logger.set_tags({**tags, "g5_version": __version__})
-                _train(tuning, settings, logger)
-                _save(tuning, encoder_file, head_file, encoder, settings, clips.classes)
+        with _logger(settings, place, exp_name, folder) or nullcontext() as logger:
+            if logger is not None:
+                _log_facts(logger, encoder, settings.finetune, labels)
+            _train(tuning, settings.finetune, logger)
+            _save(tuning, encoder_file, head_file, encoder, settings.finetune, clips.classes)
+            shown = _recalls(tuning, settings.finetune, folder)
+            if logger is not None:
                 logger.log_artifact(encoder_file, "checkpoints")
                 logger.log_artifact(head_file)
-                for file in (shown := _recalls(tuning, settings, folder)):
+                for file in shown:
                     logger.log_artifact(file, "figures" if file.suffix == ".png" else None)
     frozen, best = tuning.frozen["val/score"], tuning.best["val/score"]
     print(
         f"head alone {frozen:.3f}, fine-tuned {best:.3f} on the held-back sources (epoch "
         f"{tuning.best['epoch']:.0f} was chosen on them, so both flatter a little)"
     )
-    if len(clips.y) < 1000:
-        print(f"note: {len(clips.y)} labels; under 1,000, fine-tuning rarely pays: trust a test")
+    few = settings.classify.few_labels
+    if len(clips.y) < few:
+        print(f"note: {len(clips.y)} labels; under {few:,}, fine-tuning rarely pays: trust a test")
     for file in shown:
         print(f"recalls: {file}")
     print(f"encoder: {encoder_file}\nhead: {head_file}    (g5 predict {head_file} recordings/ ...)")
     return encoder_file
+
+
+def _logger(
+    settings: TransferSettings, place: Path, exp_name: str, folder: RunFolder
+) -> MLflowLogger | None:
+    if not settings.logger.enabled:
+        return None
+    return MLflowLogger(
+        root=place, experiment=EXPERIMENT, run_name=exp_name, folder=folder, resume=False,
+        tracking_uri=settings.logger.tracking_uri, system_metrics=settings.logger.system_metrics,
+    )  # fmt: skip
+
+
+def _log_facts(
+    logger: MLflowLogger, encoder: LoadedEncoder, settings: FinetuneSettings, labels: Path
+) -> None:
+    about = {"encoder": asdict(encoder.facts()), "finetune": asdict(settings)}
+    logger.log_config({**about, "labels": str(labels)})
+    tags = {"job": "finetune", "git_revision": git_revision()}
+    logger.set_tags({**tags, "g5_version": __version__})
 
 
 def _train(tuning: FineTuning, settings: FinetuneSettings, logger: MLflowLogger | None) -> None:
@@ -108,8 +117,12 @@ def _recalls(tuning: FineTuning, settings: FinetuneSettings, folder: RunFolder) 
     return [numbers, recall_figure(table, figure, title=title)]
 
 
-def _save(tuning, encoder_file, head_file, encoder, settings, classes) -> None:
+def _save(
+    tuning: FineTuning, encoder_file: Path, head_file: Path, encoder: LoadedEncoder,
+    settings: FinetuneSettings, classes: list[str],
+) -> None:  # fmt: skip
     save_encoder(encoder, encoder_file)
-    tuned = load_encoder(str(encoder_file))
+    # The user has named its class, on this command line.
+    tuned = load_encoder(str(encoder_file), [f"encoder._target_={encoder.node['_target_']}"])
     head = SavedHead(tuning.head, settings.head, settings.task, classes, tuned.facts())
     save_head(head_file, head)

@@ -5,7 +5,9 @@ Source: Alain and Bengio, "Understanding intermediate layers using linear classi
 Shapes: N windows, D embedding width, K measures.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 
 from g5.common.errors import UserError
 from g5.common.progress import track
-from g5.embeddings.encoders import LoadedEncoder
+from g5.embeddings.encoders import LoadedEncoder, load_encoder
 from g5.embeddings.vectors import VectorStore
 from preprocessing import audio
 
@@ -33,6 +35,20 @@ class ProbedMeasure:
 
     measure: str
     r2: float
+
+
+def print_probe(path: Path, overrides: Sequence[str]) -> None:
+    """Print how well a store's embeddings predict each acoustic measure.
+
+    ``overrides`` are of the measures: ``encoder.key=value`` of `conf/encoder/handcrafted.yaml`.
+    """
+    found = probe(VectorStore.open(path), load_encoder("handcrafted", overrides))
+    print(
+        f"R2 of a linear probe on {path}, in recordings it was not fitted on (1 perfect, 0 blind)"
+    )
+    width = max(len(one.measure) for one in found)
+    for one in found:
+        print(f"{one.measure:<{width}}  {one.r2:6.2f}  {'#' * round(20 * max(one.r2, 0))}")
 
 
 def probe(store: VectorStore, handcrafted: LoadedEncoder, seed: int = 0) -> list[ProbedMeasure]:

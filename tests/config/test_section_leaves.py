@@ -14,14 +14,14 @@ import yaml
 
 import g5.transfer.explore.explain_clip
 import preprocessing.audio
+from archs.prototypes import euclidean_logits
 from g5.config.choices import CONF
-from g5.config.nodes import read_section
+from g5.config.settings import load_transfer
 from g5.embeddings.encoders import LoadedEncoder, load_encoder
 from g5.embeddings.vectors import VectorStore
-from g5.transfer.finetune import FinetuneSettings, FineTuning, read_windows
-from g5.transfer.labelling.session import Session, Settings
+from g5.transfer.finetune import FineTuning, read_windows
+from g5.transfer.labelling.session import Session
 from g5.transfer.labels import read_labels
-from g5.transfer.settings import Label
 from tests.conftest import run_g5
 from tests.labelled_store import CLASSES, kind_of, make_store
 
@@ -82,7 +82,8 @@ BASE = {
                  "simulate.last=18", "simulate.seeds=2"],
 }  # fmt: skip
 YAML = yaml.safe_load((CONF / "transfer.yaml").read_text())
-LEAVES = [(section, key) for section, node in YAML.items() for key in node]
+assert OTHER.keys() == YAML.keys() - {"defaults"}
+LEAVES = [(section, key) for section in OTHER for key in YAML[section]]
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +149,7 @@ def classify(here: Path, capsys: Any, overrides: list[str], _: Any) -> Any:
 
 
 def finetune(here: Path, capsys: Any, overrides: list[str], _: Any) -> Any:
-    settings = FinetuneSettings(**read_section("finetune", FinetuneSettings, overrides))
+    settings = load_transfer(overrides, reads=("finetune",)).finetune
     encoder = load_encoder(GOOD)
     name = "ratings.csv" if settings.task == "rating" else "few.csv"
     clips, _ = read_windows(encoder, read_labels(name), here / "audio", settings.task, where=name)
@@ -178,9 +179,8 @@ def map_(here: Path, capsys: Any, overrides: list[str], _: Any) -> Any:
 
 
 def label(here: Path, capsys: Any, overrides: list[str], _: Any) -> Any:
-    config = read_section("label", Label, overrides)
-    points = config.pop("map_points")
-    session = Session(VectorStore.open("i.store"), list(CLASSES), Settings(**config))
+    settings = load_transfer(overrides, reads=("label",)).label
+    session = Session(VectorStore.open("i.store"), list(CLASSES), settings)
     rows, waiting = [], []
     for number in range(24):
         if number % 6 == 0:
@@ -191,7 +191,7 @@ def label(here: Path, capsys: Any, overrides: list[str], _: Any) -> Any:
         rows.append(row)
         session.answer("tab", row, "label", kind_of(row), id=str(number), seconds=1)
     session.journal.path.unlink()
-    return rows, waiting, session.curve, session.suggestions(3), session.map_points(points)
+    return rows, waiting, session.curve, session.suggestions(3), session.map_points()
 
 
 def simulate(here: Path, capsys: Any, overrides: list[str], _: Any) -> Any:
@@ -199,12 +199,25 @@ def simulate(here: Path, capsys: Any, overrides: list[str], _: Any) -> Any:
     return shown(capsys, *command)
 
 
+@dataclasses.dataclass
+class Comparing:
+    """An encoder that compares embeddings by Euclidean distance."""
+
+    encoder: torch.nn.Module
+
+    def __call__(self, x_B1MT: torch.Tensor) -> torch.Tensor:
+        return self.encoder(x_B1MT)
+
+    def prototype_logits(self, proto_ND: torch.Tensor, query_QD: torch.Tensor) -> torch.Tensor:
+        return euclidean_logits(query_QD, proto_ND)
+
+
 def explain(here: Path, capsys: Any, overrides: list[str], monkeypatch: Any) -> Any:
     encoder = load_encoder("mel_cnn")
     stub = SimpleNamespace(
-        model=encoder.module, front_end=encoder.front_end, normalize=lambda x, stats: x
+        model=Comparing(encoder.module), front_end=encoder.front_end, normalize=lambda x, *_: x
     )
-    monkeypatch.setattr(g5.transfer.explore.explain_clip, "restore", lambda path: stub)
+    monkeypatch.setattr(g5.transfer.explore.explain_clip, "restore", lambda *_, **__: stub)
     maps: list[torch.Tensor] = []
     monkeypatch.setattr(
         g5.transfer.explore.explain_clip, "_draw", lambda x, map_MT, *a, **k: maps.append(map_MT)

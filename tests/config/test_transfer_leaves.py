@@ -15,15 +15,13 @@ import yaml
 
 from g5.common.errors import UserError
 from g5.config.choices import CONF, choices
-from g5.config.nodes import read_node, read_section
-from g5.embeddings.embedding import EmbedSettings
+from g5.config.settings import load_node, load_transfer, plain_of
 from g5.embeddings.encoders import load_encoder
-from g5.transfer.finetune import FinetuneSettings
-from g5.transfer.heads.compare import ClassifySettings, judged
+from g5.transfer.heads.compare import judged
 from g5.transfer.heads.saved import fit_head, make_head
 from tests.embeddings.test_encoders import small_onnx
 
-SECTIONS = {"embed": EmbedSettings, "classify": ClassifySettings, "finetune": FinetuneSettings}
+SECTIONS = ("embed", "classify", "finetune")
 SMALL = {
     "wav2vec2": ["encoder.weights=random", "encoder.n_layers=1", "encoder.width=32",
                  "encoder.n_heads=2", "encoder.embedding_dim=12"],
@@ -139,7 +137,7 @@ def test_every_leaf_of_an_encoder_acts(name, key, tmp_path):
 
 
 HEAD_LEAVES = [
-    (name, key) for name in choices("head") for key, _ in leaves(read_node("head", name))
+    (name, key) for name in choices("head") for key, _ in leaves(load_node("head", name).values)
 ]
 # What a head has, and another head or setting of it uses.
 UNUSED = {
@@ -184,7 +182,7 @@ def test_every_leaf_of_a_head_acts(name, key, owls):
         assert not np.array_equal(*given)
         return
     base = ["head.max_epochs=12"] if name in UNUSED and key != "max_epochs" else []
-    node = read_node("head", name)
+    node = load_node("head", name).values
     changed = {
         "max_epochs": ["3"],
         "batch_size": ["16"],
@@ -225,8 +223,10 @@ def _probabilities(name: str, overrides: list[str], owls: Any) -> np.ndarray:
 
 @pytest.mark.parametrize("section", SECTIONS)
 def test_every_leaf_of_a_section_reaches_its_room_and_a_wrong_one_is_said(section):
-    schema: Any = SECTIONS[section]
-    values = read_section(section, schema, [])
+    def read(*overrides: str) -> Any:
+        return getattr(load_transfer(overrides, reads=(section,)), section)
+
+    values = plain_of(read())
     for key, value in values.items():
         text = {"hop_s": "0.5", "device": "cpu", "task": "rating", "head": "mlp",
                 "weights": "inverse_frequency", "sampling": "over", "rating_loss": "mae",
@@ -234,16 +234,15 @@ def test_every_leaf_of_a_section_reaches_its_room_and_a_wrong_one_is_said(sectio
         if text is None:
             text = str(not value).lower() if isinstance(value, bool) else f"{value / 2 or 0.5:f}"
             text = str(value + 1) if type(value) is int else text
-        changed = schema(**read_section(section, schema, [f"{section}.{key}={text}"]))
-        assert getattr(changed, key) != value, key
+        assert getattr(read(f"{section}.{key}={text}"), key) != value, key
         with pytest.raises(UserError, match=rf"{section}\.{key}"):
-            read_section(section, schema, [f"{section}.{key}={{}}"])
+            read(f"{section}.{key}={{}}")
     with pytest.raises(UserError, match="no such key"):
-        read_section(section, schema, [f"{section}.nothing=1"])
+        read(f"{section}.nothing=1")
 
 
 def test_verdicts_follow_gap_and_low():
-    settings = ClassifySettings(**read_section("classify", ClassifySettings, []))
+    settings = load_transfer(reads=()).classify
     assert judged(1.0, 0.95, 0.5, settings) == "fine"
     assert judged(1.0, 0.7, 0.5, settings) == "overfitting"
     assert judged(0.6, 0.6, 0.5, settings) == "underfitting"

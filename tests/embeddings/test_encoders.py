@@ -1,5 +1,6 @@
 """Encoders: what a name means, what each gives, and what `g5 encoders check` finds."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -112,11 +113,12 @@ def test_a_tuned_encoder_comes_back(trained, tmp_path):
             for parameter in encoder.module.parameters():
                 parameter.mul_(1.01)
         save_encoder(encoder, tmp_path / "tuned.ckpt")
-        back = load_encoder(str(tmp_path / "tuned.ckpt"))
+        named = [f"encoder._target_={name}"] if name.startswith(USERS) else []
+        back = load_encoder(str(tmp_path / "tuned.ckpt"), named)
         wave_BS = torch.randn(2, encoder.window_samples)
         with torch.no_grad():
             torch.testing.assert_close(back.forward(wave_BS), encoder.forward(wave_BS))
-        assert back.hash() == load_encoder(str(tmp_path / "tuned.ckpt")).hash()
+        assert back.hash() == load_encoder(str(tmp_path / "tuned.ckpt"), named).hash()
         assert back.facts().encoder_hash != load_encoder(name).facts().encoder_hash
 
 
@@ -212,6 +214,25 @@ def test_what_a_name_means_in_order(tmp_path, monkeypatch):
 def test_what_is_no_encoder_is_said(name, words):
     with pytest.raises(UserError, match=words):
         load_encoder(name)
+
+
+def test_what_a_file_names_is_imported_by_the_users_word_alone(tmp_path, monkeypatch):
+    """A store, a head or a checkpoint of a stranger, beside a module of his."""
+    (tmp_path / "stranger.py").write_text(
+        "import tests.user_encoders as ours\nclass Enc(ours.Good): ...\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    node = {"_target_": "stranger.Enc", "sr": 8000, "window_s": 0.5, "front_end": None}
+    header = {"name": "x", "node": node, "embedding_dim": 6}
+    torch.save({"g5_encoder": header, "state_dict": {}}, "his.ckpt")
+    for name, from_file in (("stranger.Enc", True), ("stranger:Enc", True), ("his.ckpt", False)):
+        with pytest.raises(UserError, match=r"say encoder\._target_=stranger\.Enc"):
+            load_encoder(name, from_file=from_file)
+    assert "stranger" not in sys.modules
+    said = load_encoder("stranger:Enc", ["encoder._target_=stranger.Enc"], from_file=True)
+    assert type(said.module).__module__ == "stranger"
+    monkeypatch.delitem(sys.modules, "stranger")
 
 
 def test_an_unknown_key_is_said():

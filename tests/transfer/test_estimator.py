@@ -14,7 +14,7 @@ from torch import nn
 
 from g5.common.errors import UserError
 from g5.config.choices import choices
-from g5.config.nodes import read_node
+from g5.config.settings import load_node
 from g5.embeddings.vectors import EncoderFacts
 from g5.transfer import EmbeddingHead
 from g5.transfer.heads.estimator import NETWORKS
@@ -169,7 +169,9 @@ def test_a_head_of_ones_own(owls, tmp_path):
     own.fit(owls[0], y)
     assert own.score(owls[0], y) > 0.5
     save_head(tmp_path / "own.head", SavedHead(own, "own", "rating", [], FACTS))
-    back = load_head(tmp_path / "own.head")
+    with pytest.raises(UserError, match=r"OwnHead, which is not g5's.*say .*head\._target_="):
+        load_head(tmp_path / "own.head")
+    back = load_head(tmp_path / "own.head", known=[f"{__name__}.OwnHead"])
     np.testing.assert_array_equal(back.model.predict(owls[0]), own.predict(owls[0]))
 
 
@@ -219,7 +221,7 @@ def test_the_yaml_says_what_the_signature_says():
         if name != "self"
     }
     for network in NETWORKS:
-        node = read_node("head", network)
+        node = load_node("head", network).plain()
         assert node.pop("_target_") == "g5.transfer.heads.estimator.EmbeddingHead"
         assert node.pop("network") == network
         assert node == {key: defaults[key] for key in node}

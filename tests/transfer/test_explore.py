@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import pandas as pd
 import pytest
 
 from g5.common.errors import UserError
+from g5.config.schema import ClusterSettings
+from g5.config.settings import load_transfer
 from g5.embeddings.projection import frame
 from g5.embeddings.search import novelty, search
 from g5.embeddings.vectors import EncoderFacts, VectorStore
@@ -108,21 +111,21 @@ def test_the_first_labels_are_typical_ones():
     assert [int(np.searchsorted([30, 50, 60], pick, side="right")) for pick in picks] == [0, 1, 2]
 
 
+def clustering(**changes: Any) -> ClusterSettings:
+    small = replace(load_transfer(reads=()).cluster, max_k=5, components=8, most=1000)
+    return replace(small, **changes)
+
+
 def test_clusters_are_found(tmp_path):
     store = make_store(tmp_path)
-    for result in cluster_vectors(
-        store.vectors, method="both", k=None, max_k=5, min_cluster_size=5, components=8,
-        most=1000, seed=0,
-    ):  # fmt: skip
+    for result in cluster_vectors(store.vectors, clustering(method="both", min_cluster_size=5)):
         assert sorted(np.bincount(result.cluster_N[result.cluster_N >= 0])) == [20, 20, 20]
 
 
 def test_no_clusters_are_said_plainly():
     """Noise that HDBSCAN groups nothing of."""
-    (result,) = cluster_vectors(
-        X[:20], method="hdbscan", k=None, max_k=5, min_cluster_size=12, components=8, most=1000,
-        seed=0,
-    )  # fmt: skip
+    settings = clustering(method="hdbscan", min_cluster_size=12)
+    (result,) = cluster_vectors(X[:20], settings)
     assert result.text() == "hdbscan: no clusters; 20 in none"
 
 

@@ -11,9 +11,10 @@ import torch
 
 from archs.blocks import blocks_of
 from g5.common.errors import UserError
-from g5.config.nodes import read_section
+from g5.config.schema import FinetuneSettings
+from g5.config.settings import load_transfer
 from g5.embeddings.encoders import load_encoder
-from g5.transfer.finetune import FinetuneSettings, FineTuning, read_windows
+from g5.transfer.finetune import FineTuning, read_windows
 from g5.transfer.labels import read_labels
 from tests.conftest import run_g5
 from tests.embeddings.test_encoders import small_onnx
@@ -40,7 +41,7 @@ def calls(tmp_path_factory) -> Path:
 
 
 def settings(*overrides: str) -> FinetuneSettings:
-    return FinetuneSettings(**read_section("finetune", FinetuneSettings, [*SHORT, *overrides]))
+    return load_transfer([*SHORT, *overrides], reads=("finetune",)).finetune
 
 
 def tuning(calls: Path, *overrides: str, encoder: str = ENCODER) -> FineTuning:
@@ -99,7 +100,11 @@ def test_the_verb(calls, place, capsys):
         "label", "trained_on", "queries", "head alone", "fine-tuned",
     ]  # fmt: skip
     assert (home / "figures" / "recalls.png").exists()
-    assert run_g5(["embed", str(home / "checkpoints/tuned.ckpt"), str(calls), "-o", "t.store"]) == 0
+    assert "under 1,000, fine-tuning rarely pays" in out
+    embed = ["embed", str(home / "checkpoints/tuned.ckpt"), str(calls), "-o", "t.store"]
+    assert run_g5(embed) == 1
+    assert f"say encoder._target_={ENCODER}" in capsys.readouterr().err
+    assert run_g5([*embed, f"encoder._target_={ENCODER}"]) == 0
     assert run_g5(["predict", str(home / "tuned.head"), "t.store", "-o", "p.csv"]) == 0
     import mlflow
 

@@ -9,20 +9,18 @@ from typing import Any
 
 import pytest
 
-from g5.config.nodes import read_section
+from g5.config.settings import load_transfer
 from g5.transfer.labelling.server import LabelServer
-from g5.transfer.labelling.session import Session, Settings
-from g5.transfer.settings import Label
+from g5.transfer.labelling.session import Session
 from g5.web.journal import Journal
 from tests.labelled_store import CLASSES, make_store
 
 
 @pytest.fixture
 def server(tmp_path) -> Iterator[LabelServer]:
-    config = read_section("label", Label, [])
-    points = config.pop("map_points")
-    session = Session(make_store(tmp_path, recordings=4), list(CLASSES), Settings(**config))
-    with LabelServer(session, port=0, map_points=points) as running:
+    settings = load_transfer(reads=()).label
+    session = Session(make_store(tmp_path, recordings=4), list(CLASSES), settings)
+    with LabelServer(session, port=0) as running:
         session.start()
         thread = threading.Thread(target=running.serve_forever, daemon=True)
         thread.start()

@@ -28,7 +28,9 @@ def classify(stores: tuple[str, ...], labels: Path, output: Path | None, balance
     g5 classify birds.store --labels ratings.csv classify.task=rating classify.heads=[linear,mlp]
     g5 classify birds.store --labels labels.csv head._target_=my_pkg.models.MyHead
     """
-    from g5.transfer.commands import classify as run
+    from g5.config.settings import load_transfer
+    from g5.transfer.heads.classify import classify as run
 
     paths, overrides = paths_and_overrides(stores)
-    run(paths, labels, output, overrides, balance=balance)
+    settings = load_transfer(overrides, reads=("classify", "head"))
+    run(paths, labels, output, settings.classify, overrides, balance=balance)

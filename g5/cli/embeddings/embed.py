@@ -33,7 +33,9 @@ def embed(
     g5 embed mel_cnn recordings/ -o birds.store embed.hop_s=0.5
     g5 embed my_pkg.models.MyEncoder call.wav -o birds.store encoder.embedding_dim=512
     """
+    from g5.config.settings import load_transfer
     from g5.embeddings.embed_files import embed as run
 
     paths, overrides = paths_and_overrides(recordings)
-    run(encoder, paths, output, overrides, audio_root, check=check)
+    settings = load_transfer(overrides, reads=("encoder", "embed"))
+    run(encoder, paths, output, settings.embed, overrides, audio_root, check=check)

@@ -29,6 +29,8 @@ def finetune(
     g5 finetune best_checkpoint.ckpt --labels labels.csv
     g5 finetune mel_cnn --labels labels.csv finetune.epochs=20 finetune.learning_rate=0.0005
     """
+    from g5.config.settings import load_transfer
     from g5.transfer.finetune_run import finetune as run
 
-    run(encoder, labels, audio_root, exp_name, list(overrides))
+    settings = load_transfer(overrides, reads=("encoder", "finetune", "logger", "path"))
+    run(encoder, labels, audio_root, exp_name, settings, overrides)

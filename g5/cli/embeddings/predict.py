@@ -25,7 +25,9 @@ def predict(head: Path, sources: tuple[str, ...], output: Path, top: int | None)
     g5 predict birds.head birds.store -o predictions.csv
     g5 predict birds.head recordings/ -o best.csv --top 20
     """
-    from g5.transfer.commands import predict as run
+    from g5.config.settings import load_transfer
+    from g5.transfer.heads.predict import predict as run
 
     paths, overrides = paths_and_overrides(sources)
-    run(head, paths, output, overrides, top)
+    settings = load_transfer(overrides, reads=("encoder", "embed", "head"))
+    run(head, paths, output, settings.embed, overrides, top)

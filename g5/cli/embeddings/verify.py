@@ -28,6 +28,7 @@ def verify(
     g5 verify birds.store --labels individuals.csv
     g5 verify birds.store --labels individuals.csv verify.components=30 --json rates.json
     """
+    from g5.config.settings import load_transfer
     from g5.transfer.explore.verify import verify as run
 
-    run(store, labels, out, json_path, list(overrides))
+    run(store, labels, out, json_path, load_transfer(overrides, reads=("verify",)).verify)

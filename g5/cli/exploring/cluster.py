@@ -1,6 +1,5 @@
 """`g5 cluster`."""
 
-import sys
 from pathlib import Path
 
 import click
@@ -19,6 +18,7 @@ def cluster(store: Path, out: Path | None, overrides: tuple[str, ...]) -> None:
     g5 cluster birds.store
     g5 cluster birds.store cluster.method=kmeans cluster.k=8
     """
-    from g5.transfer.explore.commands import cluster
+    from g5.config.settings import load_transfer
+    from g5.transfer.explore.clusters import cluster as run
 
-    sys.exit(cluster(store, out, list(overrides)))
+    run(store, out, load_transfer(overrides, reads=("cluster",)).cluster)

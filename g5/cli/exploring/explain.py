@@ -1,6 +1,5 @@
 """`g5 explain`."""
 
-import sys
 from pathlib import Path
 
 import click
@@ -27,6 +26,9 @@ def explain(
     g5 explain best_checkpoint.ckpt call.wav:12.3-12.9 --like owl1.wav --like owl2.wav
     g5 explain best_checkpoint.ckpt call.wav explain.method=gradients
     """
-    from g5.transfer.explore.explain_clip import explain
+    from g5.config.settings import load_transfer
+    from g5.config.stored import classes_named
+    from g5.transfer.explore.explain_clip import explain as run
 
-    sys.exit(explain(checkpoint, clip, like, out, list(overrides)))
+    settings = load_transfer(overrides, reads=("encoder", "explain"))
+    run(checkpoint, clip, like, out, settings.explain, classes_named(overrides))

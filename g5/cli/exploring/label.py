@@ -1,6 +1,5 @@
 """`g5 label`."""
 
-import sys
 from pathlib import Path
 
 import click
@@ -46,15 +45,24 @@ def label(
     g5 label birds.store --export raven -o birds.selections.txt
     g5 label birds.store --simulate labels.csv simulate.last=600
     """
-    from g5.transfer.labelling.commands import export as export_labels
-    from g5.transfer.labelling.commands import label, simulate_labelling
-
     if export and simulate:
         raise click.UsageError("--export or --simulate, not both")
     if export:
         if out is None:
             raise click.UsageError(f"--export {export} needs -o FILE (a folder for audacity)")
-        sys.exit(export_labels(store, export, out))
+        from g5.transfer.labelling.export import export as run_export
+
+        run_export(store, export, out)
+        return
+    from g5.config.settings import load_transfer
+
     if simulate:
-        sys.exit(simulate_labelling(store, simulate, out, list(overrides)))
-    sys.exit(label(store, classes, list(overrides), port=port, browser=browser))
+        from g5.transfer.labelling.comparison import compare_strategies
+
+        settings = load_transfer(overrides, reads=("simulate",))
+        compare_strategies(store, simulate, out, settings.simulate)
+        return
+    from g5.transfer.labelling.serve import label as run
+
+    settings = load_transfer(overrides, reads=("label",))
+    run(store, classes, settings.label, port=port, browser=browser)

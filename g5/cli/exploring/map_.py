@@ -1,6 +1,5 @@
 """`g5 map`."""
 
-import sys
 from pathlib import Path
 
 import click
@@ -33,6 +32,7 @@ def map_(
     g5 map birds.store map.method=tsne map.dims=3
     g5 map before.store --beside after.store --labels labels.csv
     """
-    from g5.transfer.explore.commands import draw_map
+    from g5.config.settings import load_transfer
+    from g5.transfer.explore.linked_maps import draw_map
 
-    sys.exit(draw_map([store, *beside], labels, out, list(overrides)))
+    draw_map([store, *beside], labels, out, load_transfer(overrides, reads=("map",)).map)

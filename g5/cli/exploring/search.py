@@ -1,6 +1,5 @@
 """`g5 search`."""
 
-import sys
 from pathlib import Path
 
 import click
@@ -41,9 +40,13 @@ def search(
     """
     if unusual == bool(like):
         raise click.UsageError("say --like CLIP, or --unusual")
-    from g5.transfer.explore.commands import similar
-    from g5.transfer.explore.commands import unusual as find_unusual
+    from g5.config.settings import load_transfer
+    from g5.transfer.explore.similar import similar
+    from g5.transfer.explore.similar import unusual as find_unusual
 
     if unusual:
-        sys.exit(find_unusual(store, labels, k, out, list(overrides)))
-    sys.exit(similar(store, like, k, out, list(overrides)))
+        settings = load_transfer(overrides, reads=("search",))
+        find_unusual(store, labels, k, out, settings.search)
+    else:
+        settings = load_transfer(overrides, reads=("search", "encoder"))
+        similar(store, like, k, out, settings.search, overrides)

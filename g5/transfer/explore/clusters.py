@@ -1,17 +1,21 @@
-"""Groups of vectors by k-means and HDBSCAN, and how good the groups are.
+"""`g5 cluster`: groups of vectors by k-means and HDBSCAN, and how good the groups are.
 
 Shapes: N vectors, D their width, S those that are clustered, P principal components.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from g5.common.atomic import atomic_path
 from g5.common.errors import UserError
+from g5.config.schema import ClusterSettings
 from g5.embeddings.projection import pca
-from g5.embeddings.vectors import Vectors
+from g5.embeddings.vectors import Vectors, VectorStore
 from g5.embeddings.whitening import unit_vectors
+from g5.transfer.explore.clips import beside
 
 # Silhouettes compare all pairs: so many vectors are enough to know them to two digits.
 SILHOUETTE_ROWS = 2000
@@ -68,49 +72,54 @@ class Clusters:
         return float(adjusted_rand_score(labels[known], self.cluster_N[known]))
 
 
-def cluster_vectors(
-    vectors: Vectors | np.ndarray,
-    *,
-    method: str,
-    k: int | None,
-    max_k: int,
-    min_cluster_size: int,
-    components: int,
-    most: int,
-    seed: int,
-) -> list[Clusters]:
-    """Cluster unit vectors in their first principal components.
+def cluster(path: Path, out: Path | None, settings: ClusterSettings) -> None:
+    """Group the vectors; a CSV with a cluster for every clip, and how good the groups are."""
+    store = VectorStore.open(path)
+    results = cluster_vectors(store.vectors, settings)
+    index = store.index
+    table = index[["file", "start_s", "end_s", "label"]].copy()
+    labels = index["label"].astype(str).to_numpy()
+    for result in results:
+        table[result.method] = result.cluster_N
+        print(result.text())
+        agreement = result.agreement(labels)
+        if agreement is not None:
+            print(
+                f"  against the store's labels: adjusted Rand index {agreement:.2f} (1: the same)"
+            )
+    out = out or beside(store, "clusters.csv")
+    with atomic_path(out) as temporary:
+        table.to_csv(temporary, index=False)
+    print(f"clusters of {len(table):,} clips in {out}")
 
-    Args:
-        vectors: (N, D).
-        method: ``kmeans``, ``hdbscan`` (Campello et al. 2013) or ``both``.
-        k: clusters of k-means; None: of 2 to ``max_k`` the best silhouette.
-        min_cluster_size: of HDBSCAN.
-        components: principal components that are kept.
-        most: of more vectors a random part is clustered; the rest gets the cluster of its
-            nearest neighbour in that part.
+
+def cluster_vectors(vectors: Vectors | np.ndarray, settings: ClusterSettings) -> list[Clusters]:
+    """Cluster unit vectors (N, D) in their first principal components.
+
+    Of more than ``settings.most`` vectors a random part is clustered; the rest gets the cluster
+    of its nearest neighbour in that part. HDBSCAN is by Campello et al. 2013.
 
     Raises:
         UserError: too few vectors.
     """
-    least = max(min_cluster_size, k or 2) + 1
+    least = max(settings.min_cluster_size, settings.k or 2) + 1
     if len(vectors) < least:
         raise UserError(f"{len(vectors)} vectors are too few for clusters; {least} are needed")
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(settings.seed)
     rows = np.arange(len(vectors))
-    if len(rows) > most:
-        rows = np.sort(rng.choice(rows, most, replace=False))
+    if len(rows) > settings.most:
+        rows = np.sort(rng.choice(rows, settings.most, replace=False))
     z_SD = unit_vectors(vectors[rows])
-    x_SP = pca(z_SD, min(components, *z_SD.shape))
+    x_SP = pca(z_SD, min(settings.components, *z_SD.shape))
     sample = rng.permutation(len(x_SP))[:SILHOUETTE_ROWS]
     results = []
-    if method in ("kmeans", "both"):
-        cluster_S, tried = _kmeans(x_SP, sample, k, max_k, seed)
+    if settings.method in ("kmeans", "both"):
+        cluster_S, tried = _kmeans(x_SP, sample, settings)
         results.append(_scored("kmeans", x_SP, cluster_S, sample, tried))
-    if method in ("hdbscan", "both"):
+    if settings.method in ("hdbscan", "both"):
         from sklearn.cluster import HDBSCAN
 
-        found = HDBSCAN(min_cluster_size=min_cluster_size, **COPY).fit_predict(x_SP)
+        found = HDBSCAN(min_cluster_size=settings.min_cluster_size, **COPY).fit_predict(x_SP)
         results.append(_scored("hdbscan", x_SP, found, sample, {}))
     if len(rows) == len(vectors):
         return results
@@ -118,16 +127,16 @@ def cluster_vectors(
 
 
 def _kmeans(
-    x_SP: np.ndarray, sample: np.ndarray, k: int | None, max_k: int, seed: int
+    x_SP: np.ndarray, sample: np.ndarray, settings: ClusterSettings
 ) -> tuple[np.ndarray, dict[int, float]]:
     from sklearn.cluster import KMeans
 
     def fit(n: int) -> np.ndarray:
-        return KMeans(n, random_state=seed, **STARTS).fit_predict(x_SP)
+        return KMeans(n, random_state=settings.seed, **STARTS).fit_predict(x_SP)
 
-    if k is not None:
-        return fit(k), {}
-    numbers = range(2, min(max_k, len(x_SP) - 1) + 1)
+    if settings.k is not None:
+        return fit(settings.k), {}
+    numbers = range(2, min(settings.max_k, len(x_SP) - 1) + 1)
     found = {n: fit(n) for n in numbers}
     tried = {n: _silhouette(x_SP, cluster_S, sample) for n, cluster_S in found.items()}
     return found[max(tried, key=lambda n: tried[n])], tried

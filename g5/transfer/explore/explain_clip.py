@@ -1,6 +1,6 @@
 """`g5 explain`: which regions of time and frequency drive a checkpoint's decision on a clip."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,24 +8,29 @@ import torch
 from torch import Tensor
 
 from g5.common.errors import UserError
+from g5.config.schema import ExplainSettings
 from g5.embeddings.stretch import Stretch
 from g5.evaluation.figures import drawing
 from g5.tracking.restore import Restored, restore
 from g5.transfer.explore.explain import integrated_gradients, occlusion
-from g5.transfer.settings import Explain, section
 from preprocessing import audio
 
 
 def explain(
-    checkpoint: Path, clip: str, like: Sequence[str], out: Path | None, overrides: Sequence[str]
-) -> int:
-    """Draw the clip and what its likeness to a prototype rests on; the exit code.
+    checkpoint: Path,
+    clip: str,
+    like: Sequence[str],
+    out: Path | None,
+    settings: ExplainSettings,
+    known: Collection[str] = (),
+) -> None:
+    """Draw the clip and what its likeness to a prototype rests on, by the model's own distance.
 
     The prototype is the mean embedding of the ``like`` clips; without them it is the clip's own,
-    and the picture says what its embedding rests on.
+    and the picture says what its embedding rests on. Of a foreign class nothing is imported that
+    the user did not name (``known``).
     """
-    config = section("explain", Explain, overrides)
-    restored = restore(checkpoint)
+    restored = restore(checkpoint, known=known, keys=("encoder", "encoder.front_end"))
     x_1MT = features(restored, clip)
     with torch.inference_mode():
         examples = [restored.model(features(restored, text)[None])[0] for text in like or [clip]]
@@ -35,22 +40,21 @@ def explain(
         return restored.model(x_B1MT)
 
     def score(z_BD: Tensor) -> Tensor:
-        return -(z_BD.float() - prototype_D).square().sum(dim=1)
+        return restored.model.prototype_logits(prototype_D[None], z_BD)[:, 0]
 
-    if config["method"] == "occlusion":
-        frames = max(1, round(config["patch_s"] * restored.front_end.frame_rate_hz))
-        map_MT = occlusion(embed, x_1MT, score, mels=config["patch_mels"], frames=frames)
+    if settings.method == "occlusion":
+        frames = max(1, round(settings.patch_s * restored.front_end.frame_rate_hz))
+        map_MT = occlusion(embed, x_1MT, score, mels=settings.patch_mels, frames=frames)
     else:
-        map_MT = integrated_gradients(embed, x_1MT, score, steps=config["steps"])
+        map_MT = integrated_gradients(embed, x_1MT, score, steps=settings.steps)
     out = out or Path(f"{Path(clip.rpartition(':')[0] or clip).stem}_explained.png")
     names = [Path(text).name for text in like]
     likeness = f"likeness to {', '.join(names[:2])}{' and more' if len(names) > 2 else ''}"
-    what = f"what {likeness if like else 'its own embedding'} rests on ({config['method']})"
+    what = f"what {likeness if like else 'its own embedding'} rests on ({settings.method})"
     title = f"{Path(clip).name}:\n{what}"
     _draw(x_1MT[0], map_MT, title, out, rate_hz=restored.front_end.frame_rate_hz)
     best = int(map_MT.sum(dim=0).argmax())
     print(f"strongest at {best / map_MT.shape[1]:.0%} of the clip's length; figure {out}")
-    return 0
 
 
 def features(restored: Restored, text: str) -> Tensor:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import pandas as pd
 
 from g5.common.atomic import atomic_path
 from g5.common.errors import UserError
+from g5.config.schema import VerifySettings
 from g5.embeddings.vectors import VectorStore
 from g5.embeddings.whitening import Whitening, unit_vectors
+from g5.transfer.explore.clips import beside
 from g5.transfer.explore.verification import (
     Pairs,
     equal_error_rate,
@@ -20,7 +23,6 @@ from g5.transfer.explore.verification import (
     verification_pairs,
 )
 from g5.transfer.labels import examples, read_labels
-from g5.transfer.settings import Verify, section
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 # Fewer individuals with pairs of their own, drawn again, are the same few in every resample.
@@ -28,14 +30,13 @@ FEWEST = 5
 
 
 def verify(
-    path: Path, labels: Path, out: Path | None, json_path: Path | None, overrides: Sequence[str]
+    path: Path, labels: Path, out: Path | None, json_path: Path | None, settings: VerifySettings
 ) -> None:
     """Print equal error rate, threshold and the distribution of similarities; a CSV of the pairs.
 
     Raises:
         UserError: there are no two individuals, or none has two clips.
     """
-    config = section("verify", Verify, overrides)
     store = VectorStore.open(path)
     table = read_labels(labels, "individual")
     named: Any = table[table["label"] != ""]
@@ -53,24 +54,24 @@ def verify(
     apart, sources = _apart(who, found.groups.tolist(), found.files.tolist(), number_N)
     try:
         pairs = verification_pairs(
-            clips["label"].tolist(), n=config["pairs"], seed=config["seed"], sources=sources,
+            clips["label"].tolist(), n=settings.pairs, seed=settings.seed, sources=sources,
             kinds=clips["kind"].tolist(),
         )  # fmt: skip
     except UserError as error:
         raise UserError(f"{labels}: {error}") from error
-    components = config["components"]
+    components = settings.components
     z_ND = Whitening(found.x_ND, components)(found.x_ND) if components else unit_vectors(found.x_ND)
     score_P = similarities(z_ND, pairs)
     _print(clips, who, sources, apart)
-    rates = _rates(score_P, pairs, who, seed=config["seed"], resamples=config["resamples"])
-    out = out or Path(f"{store.path.name.removesuffix('.store')}_verify.csv")
+    rates = _rates(score_P, pairs, who, seed=settings.seed, resamples=settings.resamples)
+    out = out or beside(store, "verify.csv")
     with atomic_path(out) as temporary:
         _pair_table(clips, pairs, score_P).to_csv(temporary, index=False, float_format="%.6g")
     print(f"pairs  {out}")
     if json_path is not None:
         facts: dict[str, Any] = {
             "encoder": store.facts.encoder, "labels": str(labels), "clips": len(clips),
-            "individuals": len(set(who)), "apart": apart or None, **config, **rates,
+            "individuals": len(set(who)), "apart": apart or None, **asdict(settings), **rates,
         }  # fmt: skip
         with atomic_path(json_path) as temporary:
             temporary.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", "utf-8")

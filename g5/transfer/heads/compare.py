@@ -14,25 +14,12 @@ from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 
 from g5.common.errors import UserError
 from g5.common.progress import track
-from g5.config.check import Count, NotNegative, Seed, Share
+from g5.config.schema import ClassifySettings
 from g5.transfer.heads.estimator import NETWORKS, ZERO
 from g5.transfer.heads.saved import fit_head, is_own, make_head
 from g5.transfer.labels import Examples
 
 Verdict = Literal["overfitting", "underfitting", "fine"]
-
-
-@dataclass
-class ClassifySettings:
-    """`classify` of `conf/transfer.yaml`."""
-
-    heads: list[str]
-    task: Literal["single", "multi", "rating"]
-    folds: Count
-    gap: NotNegative
-    low: Share
-    few_labels: Count
-    seed: Seed
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from g5.common.progress import track
-from g5.config.nodes import read_node
+from g5.config.settings import load_node
 from g5.evaluation.report.per_class import recall_table
 from g5.transfer.heads.saved import fit_head, is_own, make_head
 from g5.transfer.labels import Examples
@@ -20,7 +20,7 @@ NONE = "none"
 
 def imbalance_strategies(head: str) -> dict[str, list[str]]:
     """The overrides of every strategy that a head has, ``none`` first, which is without any."""
-    node = read_node("head", "linear" if is_own(head) else head)
+    node = load_node("head", "linear" if is_own(head) else head).values
     off = ["head.sampling=none"]
     weighted: dict[str, list[str]] = {}
     if "beta" in node:

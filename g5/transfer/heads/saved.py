@@ -6,7 +6,7 @@ pickle anywhere. A head remembers the encoder its embeddings came from.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,10 @@ from sklearn.preprocessing import StandardScaler
 
 from g5.common.atomic import atomic_path
 from g5.common.errors import UserError, brief
+from g5.config.build import refuse_unknown
 from g5.config.check import unknown_key
-from g5.config.nodes import read_node
+from g5.config.node import Node
+from g5.config.settings import load_node
 from g5.embeddings.user_classes import import_class
 from g5.embeddings.vectors import EncoderFacts, VectorStore
 from g5.transfer.heads.estimator import SAMPLINGS, EmbeddingHead
@@ -74,27 +76,27 @@ def make_head(name: str, task: str, *, seed: int, overrides: Any = (), device: s
         UserError: there is none of that name, a mistyped key, or it cannot do this task.
     """
     if is_own(name):
-        node = read_node("head", "linear", overrides)
-        base = {k: v for k, v in node.items() if k != "_target_"}
+        base = load_node("head", "linear", overrides).values
         return EmbeddingHead(**{**base, "network": name}, task=task, seed=seed, device=device)  # type: ignore[arg-type]
-    node = read_node("head", name, overrides)
-    sampling = node.get("sampling", "none")
-    cls = import_class(node.pop("_target_"), "head")
+    node = load_node("head", name, overrides)
+    values = dict(node.values)
+    sampling = values.get("sampling", "none")
+    cls = import_class(node.target, "head")
     known = list(cls._get_param_names())
     if cls is not EmbeddingHead:
-        del node["sampling"]
+        del values["sampling"]
         if sampling not in SAMPLINGS:
             raise UserError(f"head.sampling={sampling}: must be one of {', '.join(SAMPLINGS)}")
-    for key in node:
+    for key in values:
         if key not in known:
             raise unknown_key(key, known, "head")
     if cls is EmbeddingHead:
-        return EmbeddingHead(**node, task=task, seed=seed, device=device)  # type: ignore[arg-type]
+        return EmbeddingHead(**values, task=task, seed=seed, device=device)  # type: ignore[arg-type]
     if task != "single":
         raise UserError(f"head {name}: does one label of many; task={task} needs a network")
     if "random_state" in known:
-        node["random_state"] = seed
-    model = cls(**node)
+        values["random_state"] = seed
+    model = cls(**values)
     model = make_pipeline(StandardScaler(), model) if name in SCALED else model
     return model if sampling == "none" else Sampled(model, sampling, seed)
 
@@ -152,11 +154,16 @@ def save_head(path: str | os.PathLike[str], head: SavedHead) -> None:
         torch.save(content, temporary)
 
 
-def load_head(path: str | os.PathLike[str]) -> SavedHead:
+def load_head(path: str | os.PathLike[str], *, known: Collection[str] = ()) -> SavedHead:
     """Read a head.
 
+    Args:
+        path: the file.
+        known: classes that the user has named on the command line. Of another network that is
+            not g5's nothing is imported.
+
     Raises:
-        UserError: it is no head, is damaged, or holds types beyond the fixed list.
+        UserError: it is no head, is damaged, names a class, or holds types beyond the fixed list.
     """
     path = Path(path)
     if not path.is_file():
@@ -168,7 +175,7 @@ def load_head(path: str | os.PathLike[str]) -> SavedHead:
     if not isinstance(content, Mapping) or content.get("g5_head") != FORMAT:
         raise UserError(f"{path}: is no head of g5 (or of another version)")
     try:
-        model = _model(path, content)
+        model = _model(path, content, known)
         encoder = EncoderFacts(**content["encoder"])
         return SavedHead(model, content["name"], content["task"], content["classes"], encoder)
     except UserError:
@@ -177,8 +184,12 @@ def load_head(path: str | os.PathLike[str]) -> SavedHead:
         raise UserError(f"{path}: is damaged ({brief(error, 160)})") from error
 
 
-def _model(path: Path, content: Mapping[str, Any]) -> Any:
+def _model(path: Path, content: Mapping[str, Any], known: Collection[str]) -> Any:
     if "network" in content:
+        network = str(content["network"]["params"]["network"])
+        if is_own(network):
+            named = frozenset(name.replace(":", ".") for name in known)
+            refuse_unknown(Node(network.replace(":", "."), {}, named), f"{path}: head")
         return EmbeddingHead.from_state(content["network"])
     if "prototype" in content:
         state = content["prototype"]

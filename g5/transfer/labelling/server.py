@@ -28,7 +28,6 @@ class LabelServer(ThreadingHTTPServer):
     Args:
         session: what is labelled.
         port: 0: any that is free.
-        map_points: on the page's map, at most.
 
     Raises:
         UserError: the port is taken.
@@ -38,8 +37,8 @@ class LabelServer(ThreadingHTTPServer):
     # A port that another program holds must be an error, and not be shared with it.
     allow_reuse_address = False
 
-    def __init__(self, session: Session, *, port: int, map_points: int) -> None:
-        self.session, self.map_points = session, map_points
+    def __init__(self, session: Session, *, port: int) -> None:
+        self.session = session
         self.token = secrets.token_urlsafe(24)
         try:
             super().__init__((HOST, port), _Handler)
@@ -171,7 +170,7 @@ class _Handler(BaseHTTPRequestHandler):
         return _json(self.server.session.state())
 
     def _map(self, query: dict[str, str]) -> tuple[str, bytes]:
-        return _json(self.server.session.map_points(self.server.map_points))
+        return _json(self.server.session.map_points())
 
     def _said(self, said: dict[str, Any]) -> tuple[str, bytes]:
         message = self.server.session.answer(

@@ -6,13 +6,13 @@ Knows nothing of browsers. Shapes: N clips, D embedding width, C classes, L labe
 import threading
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from g5.common.errors import UserError
+from g5.config.schema import LabelSettings
 from g5.embeddings.projection import frame, pca
 from g5.embeddings.vectors import VectorStore
 from g5.embeddings.whitening import Whitening
@@ -21,31 +21,6 @@ from g5.transfer.labelling.strategies import STRATEGIES, Pool, choose
 from g5.web.journal import KINDS, LABEL, NOT_A_CALL, UNSURE, Journal, JournalEntry, clip_of
 
 LONGEST_NAME = 80
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a session works.
-
-    Attributes:
-        strategy: of `g5.transfer.labelling.strategies.STRATEGIES`.
-        retrain_every: labels after which the head is trained again, in the background.
-        pool: so many of the unlabelled are looked at for the next clips.
-        regularisation: of the head (scikit-learn's C).
-        components: of the whitened vectors that the head sees.
-        folds: of the accuracy that is shown.
-        suggestions: shown per clip.
-        seed: of everything random.
-    """
-
-    strategy: str
-    retrain_every: int
-    pool: int
-    regularisation: float
-    components: int
-    folds: int
-    suggestions: int
-    seed: int
 
 
 class Session:
@@ -60,7 +35,7 @@ class Session:
         UserError: an empty store, an unknown strategy.
     """
 
-    def __init__(self, store: VectorStore, classes: Sequence[str], settings: Settings) -> None:
+    def __init__(self, store: VectorStore, classes: Sequence[str], settings: LabelSettings) -> None:
         if not len(store):
             raise UserError(f"{store.path}: is empty, there is nothing to label")
         if settings.strategy not in STRATEGIES:
@@ -253,10 +228,11 @@ class Session:
             "training": self.training,
         }
 
-    def map_points(self, most: int) -> dict[str, Any]:
+    def map_points(self) -> dict[str, Any]:
         """Rows and their place on a plane (principal components), 0 to 999; what each is."""
         if not hasattr(self, "_map"):
             rows = np.arange(len(self.clips))
+            most = self.settings.map_points
             if len(rows) > most:
                 rows = np.sort(np.random.default_rng(0).choice(rows, most, replace=False))
             xy = pca(np.asarray(self.store.vectors[rows], np.float32), 2)

@@ -12,6 +12,7 @@ import pandas as pd
 
 from g5.common.errors import UserError
 from g5.common.progress import track
+from g5.config.schema import SimulateSettings
 from g5.evaluation.intervals import Interval
 from g5.transfer.labelling.strategies import STRATEGIES, Pool, choose
 
@@ -38,14 +39,7 @@ class LabelledVectors:
 
 
 def simulate(
-    clips: LabelledVectors,
-    *,
-    strategies: Sequence[str],
-    rounds: Sequence[int],
-    seeds: int,
-    test_share: float,
-    seconds_per_label: float,
-    regularisation: float,
+    clips: LabelledVectors, settings: SimulateSettings, *, rounds: Sequence[int]
 ) -> pd.DataFrame:
     """Play every strategy through with every seed: `COLUMNS`, one row per round.
 
@@ -53,17 +47,14 @@ def simulate(
     from; accuracy is on it. The first round is what the strategy chooses with nothing labelled.
 
     Args:
-        strategies: names of `g5.transfer.labelling.strategies.STRATEGIES`.
+        clips: vectors, labels and sources.
+        settings: strategies, seeds, and how accuracy is measured.
         rounds: numbers of labels at which the head is trained and tested, rising.
-        seeds: how many.
-        test_share: of the sources.
-        seconds_per_label: what a person needs, for the estimated minutes.
-        regularisation: of the logistic regression (scikit-learn's C).
 
     Raises:
         UserError: fewer than two labels, an unknown strategy, or rounds that do not rise.
     """
-    for name in strategies:
+    for name in settings.strategies:
         if name not in STRATEGIES:
             raise UserError(f"strategies: {name} is none of {', '.join(STRATEGIES)}")
     if len(set(clips.labels)) < 2:
@@ -71,11 +62,11 @@ def simulate(
     if not rounds or sorted(set(rounds)) != list(rounds) or rounds[0] < 1:
         raise UserError(f"rounds={list(rounds)}: must be rising numbers of labels")
     rows: list[tuple[str, int, int, float, float]] = []
-    jobs = [(seed, name) for seed in range(seeds) for name in strategies]
+    jobs = [(seed, name) for seed in range(settings.seeds) for name in settings.strategies]
     for seed, name in track(jobs, total=len(jobs), label="simulating", unit="runs"):
-        test_N = test_part(clips.sources, test_share, seed)
-        for n, accuracy in _play(clips, test_N, name, rounds, seed, regularisation):
-            rows.append((name, seed, n, accuracy, n * seconds_per_label / 60))
+        test_N = test_part(clips.sources, settings.test_share, seed)
+        for n, accuracy in _play(clips, test_N, name, rounds, seed, settings.regularisation):
+            rows.append((name, seed, n, accuracy, n * settings.seconds_per_label / 60))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 

@@ -18,6 +18,8 @@ def check(encoder: str, head: str | None, overrides: tuple[str, ...]) -> None:
     g5 encoders check my_pkg.models.MyEncoder
     g5 encoders check my_pkg.models.MyEncoder --head my_pkg.models.MyHead encoder.window_s=30
     """
-    from g5.transfer.encoder_commands import check as run
+    from g5.config.settings import load_transfer
+    from g5.transfer.contracts import check as run
 
-    sys.exit(run(encoder, head, list(overrides)))
+    load_transfer(overrides, reads=("encoder",))
+    sys.exit(not run(encoder, head, overrides))

@@ -16,6 +16,8 @@ def probe(store: Path, overrides: tuple[str, ...]) -> None:
     \b
     g5 encoders probe birds.store
     """
-    from g5.transfer.encoder_commands import probe
+    from g5.config.settings import load_transfer
+    from g5.transfer.probe import print_probe
 
-    probe(store, list(overrides))
+    load_transfer(overrides, reads=("encoder",))
+    print_probe(store, overrides)

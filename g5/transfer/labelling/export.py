@@ -1,0 +1,34 @@
+"""`g5 label --export`: what was labelled, as annotation tables."""
+
+from pathlib import Path
+
+from g5.common.errors import UserError
+from g5.embeddings.vectors import VectorStore
+from g5.web.journal import Journal
+from preprocessing.annotations import write_events
+from preprocessing.audio import info
+
+
+def export(path: Path, format: str, out: Path) -> None:
+    """Write the labels as annotation tables.
+
+    ``audacity`` tracks are of one recording each, so ``out`` is a folder for them.
+    """
+    store = VectorStore.open(path)
+    events = Journal(store.path).events()
+    if not len(events):
+        raise UserError(f"{store.path}: nothing is labelled yet; run g5 label {path}")
+    if bool((events["end_s"] < 0).to_numpy().any()):
+        ends = [
+            info(store.audio_path(file)).duration_s if end < 0 else end
+            for file, end in zip(events["file"], events["end_s"], strict=True)
+        ]
+        events["end_s"] = ends
+    if format == "audacity":
+        for file, part in events.groupby("file"):
+            flat = str(Path(str(file)).with_suffix("")).replace("/", "_").replace("\\", "_")
+            write_events(part.reset_index(drop=True), out / f"{flat}.txt", format)
+        print(f"{len(events)} labels of {events['file'].nunique()} recordings in {out}/")
+    else:
+        write_events(events, out, format)
+        print(f"{len(events)} labels in {out}")

@@ -1,0 +1,67 @@
+"""`g5 label`: the labelling page, served until Ctrl-C."""
+
+import signal
+import threading
+import webbrowser
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from g5.config.schema import LabelSettings
+from g5.embeddings.vectors import VectorStore
+from g5.transfer.labelling.server import LabelServer
+from g5.transfer.labelling.session import Session, read_classes
+from g5.web.journal import Journal
+
+
+def label(
+    path: Path, classes: Path | None, settings: LabelSettings, *, port: int, browser: bool
+) -> None:
+    """Serve the labelling page until Ctrl-C."""
+    store = VectorStore.open(path)
+    names = [] if classes is None else read_classes(classes)
+    with Journal(store.path).alone():
+        session = Session(store, names, settings)
+        if session.journal.damaged:
+            print(
+                f"{session.journal.path}: {session.journal.damaged} damaged lines are passed over; "
+                "the labels in all other lines are there"
+            )
+        if not session.classes:
+            print("no classes yet: name them in the page (key C), or give --classes FILE")
+        with LabelServer(session, port=port) as server:
+            state = session.state()
+            print(f"{state['done']} of {state['total']} clips are labelled; training ...")
+            session.start()
+            print(f"Label at {server.url}", flush=True)
+            print(f"Labels go to {session.journal.path}. Ctrl-C stops; the same command goes on.")
+            if browser:
+                _open_browser(server.url)
+            with _until_stopped():
+                threading.Thread(target=server.serve_forever, daemon=True).start()
+                threading.Event().wait()
+            server.shutdown()
+        session.stop()
+        print(f"{session.state()['done']} of {state['total']} clips are labelled; stopped")
+
+
+@contextmanager
+def _until_stopped() -> Iterator[None]:
+    """Leave the block quietly on Ctrl-C and SIGTERM."""
+
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except KeyboardInterrupt:
+        pass
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _open_browser(url: str) -> None:
+    with suppress(webbrowser.Error):
+        webbrowser.open(url)
