@@ -15,8 +15,10 @@ import numpy as np
 import pandas as pd
 
 from g5.common.errors import UserError, brief
+from g5.common.files import is_audio
 from g5.embeddings.vectors import VectorStore
 from g5.transfer.heads.estimator import Task
+from preprocessing.annotations import format_of, read_events
 
 SEPARATOR = ";"
 # What is read from a table, by what for: the first of these columns that it has.
@@ -32,6 +34,7 @@ STARTS, ENDS = ("start_s", "start"), ("end_s", "end")
 # All columns that are looked at.
 READ = ("file", "label", "rating", "individual", "source", *STARTS, *ENDS)
 NAMED = 3
+ROW = "row of the table"
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,8 @@ def read_labels(path: str | os.PathLike[str], purpose: Purpose = "anything") -> 
     """A table of labels: ``file``, ``label`` and perhaps ``start_s``, ``end_s``, ``source``.
 
     Args:
-        path: a CSV, or any other table of one separator.
+        path: a CSV, or any other table of one separator; or the calls of an annotation table of
+            Raven, Audacity, BirdNET or DCASE, or a Parquet one.
         purpose: a task, for which ratings are taken from ``rating``, or from ``label`` where there
             is none, and classes from ``label`` alone; ``individual``: that column, or ``label``;
             ``anything``: what there is.
@@ -82,7 +86,8 @@ def read_labels(path: str | os.PathLike[str], purpose: Purpose = "anything") -> 
     out["source"] = table["source"].str.strip() if "source" in table else ""
     own = label == "individual" and "label" in table
     out["kind"] = table["label"].str.strip() if own else ""
-    out.index = np.arange(2, len(out) + 2)  # as a spreadsheet counts
+    rows = table[ROW].to_numpy(np.int64) if ROW in table else np.arange(2, len(out) + 2)
+    out.index = pd.Index(rows)  # as a spreadsheet counts
     if not len(out):
         raise UserError(f"{path}: has no rows")
     return out
@@ -90,6 +95,8 @@ def read_labels(path: str | os.PathLike[str], purpose: Purpose = "anything") -> 
 
 def _read_table(path: Path) -> pd.DataFrame:
     """The cells of a table as text, its columns in lower case."""
+    if _is_annotation(path):
+        return _calls(path)
     try:
         table = pd.read_csv(
             path, sep=None, engine="python", dtype=str, keep_default_na=False, encoding="utf-8-sig"
@@ -108,6 +115,28 @@ def _read_table(path: Path) -> pd.DataFrame:
             f"{path}: has several columns called {', '.join(doubled)}; keep one of each"
         )
     return table
+
+
+def _is_annotation(path: Path) -> bool:
+    """Whether a table is of a program that marks calls, and not just ``file,label,...``."""
+    try:
+        return format_of(path) != "csv"
+    except UserError:
+        return False
+
+
+def _calls(path: Path) -> pd.DataFrame:
+    """The calls of an annotation table, as the cells of a table of labels."""
+    events, problems = read_events(path)
+    for problem in problems:
+        if problem.fatal:
+            raise UserError(str(problem))
+    calls = events.loc[events["status"] == "POS"].reset_index(drop=True)
+    # A row with several classes is several labels, which cannot share a number.
+    numbers = calls["row"].to_numpy() if calls["row"].is_unique else np.arange(2, len(calls) + 2)
+    texts = calls.astype(str)
+    texts.columns = pd.Index([str(name).lower() for name in calls.columns])
+    return texts.loc[:, ~texts.columns.duplicated()].assign(**{ROW: numbers})
 
 
 def _times(path: Path, table: pd.DataFrame) -> tuple[Any, Any]:
@@ -268,8 +297,10 @@ class _Names:
         self._names = set(names)
         self._root = root
         self._by_last: dict[str, list[str]] = {}
+        self._by_stem: dict[str, list[str]] = {}
         for name in names:
             self._by_last.setdefault(Path(name).name, []).append(name)
+            self._by_stem.setdefault(Path(name).stem, []).append(name)
 
     def __call__(self, written: str) -> list[str]:
         """The name, all that it may be, or none."""
@@ -280,7 +311,10 @@ class _Names:
             relative = os.path.relpath(os.path.abspath(written), self._root)
             if relative in self._names:
                 return [relative]
-        alike = self._by_last.get(Path(written).name, [])
+        last = Path(written).name
+        alike = self._by_last.get(last, [])
+        if not alike and not is_audio(last):  # what an annotation table is named after
+            alike = self._by_stem.get(last, [])
         return [name for name in alike if name.endswith(f"/{written}")] or alike
 
 

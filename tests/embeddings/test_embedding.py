@@ -344,6 +344,27 @@ def test_tables_whose_cells_are_of_no_one_column_are_refused(rows, words, tmp_pa
     assert read_labels(tmp_path / "labels.csv")["label"].tolist() == ["owl"]
 
 
+def test_calls_of_annotation_tables_are_labels(tmp_path):
+    facts = EncoderFacts("e", "e", 2, RATE_HZ, 1.0)
+    store = VectorStore.create(tmp_path / "s.store", facts)
+    times = {"start_s": [0.0, 1.0, 0.0], "end_s": [1.0, 2.0, 1.0]}
+    store.ingest(np.eye(3, 2), pd.DataFrame({"file": ["a/x.wav", "a/x.wav", "b/y.wav"], **times}))
+    track = tmp_path / "x.txt"
+    track.write_text("0.1\t0.9\towl\n1.1\t1.9\twren\n")
+    known, notes = rows_of_labels(store, read_labels(track, "single"))
+    assert (known, notes) == ({0: "owl", 1: "wren"}, [])
+    dcase, head = tmp_path / "x.csv", "Audiofilename,Starttime,Endtime,"
+    dcase.write_text(f"{head}OWL,TIT\ny.wav,0,1,POS,POS\nx.wav,1,2,NEG,UNK\n")
+    table = read_labels(dcase)
+    assert table["label"].tolist() == ["OWL", "TIT"]
+    assert table.index.is_unique
+    dcase.write_text(f"{head}OWL,TIT\nx.wav,0,1,maybe,NEG\n")
+    with pytest.raises(UserError, match="row 2: OWL is 'MAYBE'"):
+        read_labels(dcase)
+    dcase.write_text("Start (s),End (s),Common name,Confidence,File\n0,1,Owl,0.9,x.wav\n")
+    assert read_labels(dcase, "single").loc[2, "label"] == "Owl"
+
+
 def test_blank_labels_erase_none(tmp_path):
     facts = EncoderFacts("e", "e", 2, RATE_HZ, 1.0)
     store = VectorStore.create(tmp_path / "s.store", facts)
