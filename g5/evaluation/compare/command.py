@@ -40,13 +40,13 @@ def compare_runs(
     for line in [*_accuracies(groups), *_fold_lines(groups, folds)]:
         print(line)
     for item in differences:
-        print("\n" + "\n".join(_told(item)))
+        print("\n" + "\n".join(_difference_text(item)))
     table = config_differences(groups, folds=folds)
     classes = recall_table({group.name: group.answers for group in groups})
     if len(groups) > 1:
         print("\n" + _settings(table))
         print(f"\nrecall of the classes that differ most\n{told(classes, CLASSES_SHOWN)}")
-    folder = output or root / "outputs" / "compare" / _key(groups)
+    folder = output or root / "outputs" / "compare" / _folder_name(groups)
     files = _write(folder, groups, differences, table, classes)
     print("\n" + "\n".join(f"written  {file}" for file in files))
     if mlflow:
@@ -109,7 +109,7 @@ def _n_folds(group: Group) -> int:
     return 0 if run.protocol.get("split_file") else int(run.config["data"].get("folds", 0))
 
 
-def _told(item: Difference) -> list[str]:
+def _difference_text(item: Difference) -> list[str]:
     seeds = ", ".join(f"{100 * v:+.1f} (seed {k})" for k, v in sorted(item.by_seed.items()))
     return [
         f"{item.first} - {item.second}: {100 * item.episodes.mean:+.1f} points",
@@ -173,7 +173,7 @@ def _write(
     return [*files, folder / "compare.json"]
 
 
-def _key(groups: Sequence[Group]) -> str:
+def _folder_name(groups: Sequence[Group]) -> str:
     """Eight hex digits for what is compared, so that another comparison has another folder."""
     facts = [
         (g.name, [(r.name, r.protocol["episodes_hash"]) for r in g.runs.values()]) for g in groups

@@ -29,7 +29,7 @@ def overlaid_curves(groups: Sequence[Group], path: Path) -> Path | None:
         left, right = figure.subplots(1, 2)
         for number, (group, name) in enumerate(zip(groups, names, strict=True)):
             for axes, column in ((left, "train/loss"), (right, "val/acc")):
-                _curves(axes, group, column, name, number)
+                _seed_curves(axes, group, column, name, number)
         left.set_title("Training loss")
         right.set_title("Validation accuracy")
         left.set_ylim(bottom=0)
@@ -42,7 +42,7 @@ def overlaid_curves(groups: Sequence[Group], path: Path) -> Path | None:
     return path
 
 
-def _curves(axes: "Axes", group: Group, column: str, name: str, number: int) -> None:
+def _seed_curves(axes: "Axes", group: Group, column: str, name: str, number: int) -> None:
     """A thin line each seed, labelled once."""
     label: str | None = name
     several = len(group.runs) > 1
@@ -84,7 +84,7 @@ def critical_difference(
             axes.plot([tick, tick], [0, 0.15], color="#333333", linewidth=1.5)
             axes.text(tick, 0.3, str(tick), ha="center")
         for number, (name, rank) in enumerate(zip(names, ranks, strict=True)):
-            _labelled(axes, name, rank, number, half, len(order), depth, (low, high))
+            _leader(axes, name, rank, number, half, len(order), depth, (low, high))
         for number, (first, last) in enumerate(bars):
             y = -0.3 - 0.35 * number
             axes.plot([ranks[first] - 0.02, ranks[last] + 0.02], [y, y], color=RED, linewidth=5,
@@ -94,7 +94,7 @@ def critical_difference(
     return path
 
 
-def _labelled(
+def _leader(
     axes: "Axes", name: str, rank: float, number: int, half: int, n: int, depth: float,
     ends: tuple[int, int],
 ) -> None:  # fmt: skip

@@ -106,7 +106,7 @@ class TestResult:
             "raw_best_ci95": self.raw_best.interval.half_width,
             "gain_over_raw": interval.mean - self.raw_best.interval.mean,
         }
-        numbers |= {f"raw_{_key(row.name)}": row.interval.mean for row in self.raw}
+        numbers |= {f"raw_{_metric_key(row.name)}": row.interval.mean for row in self.raw}
         numbers |= self.quality()
         return {f"test/{name}": float(v) for name, v in numbers.items() if math.isfinite(v)}
 
@@ -162,7 +162,7 @@ class TestResult:
             "episode": self.scores.episode_A[::n_answers],
             "accuracy": self.scores.accuracy_E,
         }
-        columns |= {f"raw_{_key(row.name)}": row.scores.accuracy_E for row in self.raw}
+        columns |= {f"raw_{_metric_key(row.name)}": row.scores.accuracy_E for row in self.raw}
         if self.scores.open_set_E is not None:
             columns["open_set_auroc"] = self.scores.open_set_E
         return pd.DataFrame(columns)
@@ -191,7 +191,7 @@ class TestResult:
             "chance": self.chance,
             "raw": {row.name: asdict(row.interval) for row in self.raw},
             "raw_best": self.raw_best.name,
-            **{name: _number(value) for name, value in self.quality().items()},
+            **{name: _json_number(value) for name, value in self.quality().items()},
             "per_class": self._per_class(),
             "checks": list(self.checks),
             "notes": list(self.notes),
@@ -203,21 +203,21 @@ class TestResult:
         return [
             {
                 "label": label,
-                "accuracy": _number(classes.accuracy_C[c]),
+                "accuracy": _json_number(classes.accuracy_C[c]),
                 "queries": int(classes.support_C[c]),
-                "confidence_correct": _number(sure.confidence_correct_C[c]),
-                "roc_auc": _number(sure.roc_auc_C[c]),
-                "average_precision": _number(sure.average_precision_C[c]),
+                "confidence_correct": _json_number(sure.confidence_correct_C[c]),
+                "roc_auc": _json_number(sure.roc_auc_C[c]),
+                "average_precision": _json_number(sure.average_precision_C[c]),
             }
             for c, label in enumerate(self.scores.labels)
         ]
 
 
-def _number(value: float) -> float | None:
+def _json_number(value: float) -> float | None:
     """What JSON can hold: it has no NaN."""
     return float(value) if math.isfinite(value) else None
 
 
-def _key(name: str) -> str:
+def _metric_key(name: str) -> str:
     """A raw-feature row's name as part of a metric's: ``z-scored + L2`` -> ``z_scored_l2``."""
     return "_".join("".join(c if c.isalnum() else " " for c in name.lower()).split())

@@ -39,7 +39,7 @@ def reliability_diagram(
     Raises:
         UserError: there are no answers, or a confidence is no probability.
     """
-    _check(confidence_A)
+    _refuse_unusable(confidence_A)
     # Late: torchmetrics is heavy.
     from g5.evaluation.metrics import reliability
 
@@ -99,7 +99,7 @@ def confidence_histogram(
     Raises:
         UserError: there are no answers, or a confidence is no probability.
     """
-    _check(confidence_A)
+    _refuse_unusable(confidence_A)
     hit_A = hit_A.astype(bool)
     edges = np.linspace(0, 1, 41)
     total = len(confidence_A)
@@ -141,7 +141,7 @@ def _median(confidence_A: np.ndarray) -> str:
     return f", median {np.median(confidence_A):.0%}" if len(confidence_A) else ""
 
 
-def _check(confidence_A: np.ndarray) -> None:
+def _refuse_unusable(confidence_A: np.ndarray) -> None:
     if not len(confidence_A):
         raise UserError(
             "there are no answers to draw; arch.episodes.test_episodes must be 1 or more"

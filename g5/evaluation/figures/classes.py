@@ -152,15 +152,15 @@ def per_class_accuracy(
         )  # fmt: skip
         for column, axes in enumerate(figure.subplots(1, n_columns, squeeze=False)[0]):
             part_C = order_C[column * n_rows : (column + 1) * n_rows]
-            _bars(axes, accuracy_C[part_C], support_C[part_C], [names[i] for i in part_C], n_rows,
-                  size)  # fmt: skip
+            shown = [names[i] for i in part_C]
+            _accuracy_bars(axes, accuracy_C[part_C], support_C[part_C], shown, n_rows, size)
             axes.axvline(interval.mean, color=RED, linewidth=1.5, label="mean over episodes")
             axes.axvline(chance, color=GREY, linestyle=":", linewidth=1.5, label="chance")
         figure.legend(*axes.get_legend_handles_labels(), loc="outside lower right", ncols=2)
     return path
 
 
-def _bars(
+def _accuracy_bars(
     axes: "Axes",
     accuracy: np.ndarray,
     support: np.ndarray,

@@ -73,7 +73,9 @@ def embedding_map(
         for axes, groups, kind in zip(panels, (labels, sources), ("class", "source"), strict=True):
             _panel(axes, xy_P2, groups)
             axes.set_title(
-                f"By {kind}: {_told(groups, near_P, kind)}", fontsize=10, weight="normal"
+                f"By {kind}: {_share_of_neighbours(groups, near_P, kind)}",
+                fontsize=10,
+                weight="normal",
             )
         of_all = f" of {len(labels_P):,}" if len(labels_P) > len(chosen) else ""
         edge = f", {far:,} of them farther out than the edge they are drawn at" if far else ""
@@ -90,7 +92,7 @@ def _nearest(z_PD: np.ndarray) -> np.ndarray:
     return distance_PP.argmin(1)
 
 
-def _told(groups: np.ndarray, near_P: np.ndarray, kind: str) -> str:
+def _share_of_neighbours(groups: np.ndarray, near_P: np.ndarray, kind: str) -> str:
     """How often a clip's nearest neighbour is of its group, and how often by chance."""
     names, counts = np.unique(groups, return_counts=True)
     many = {"class": "classes", "source": "sources"}[kind]

@@ -72,11 +72,11 @@ def _body(result: TestResult, about: About) -> str:
         f"{other.low:.1%} to {other.high:.1%}. Raw features ({raw.name}) reach "
         f"{raw.interval.mean:.1%}, chance is {result.chance:.1%}. "
         + verdict_line(result, about.arch),
-        _table(["", "", ""], number_rows(result)),
+        _markdown_table(["", "", ""], number_rows(result)),
         "## Data",
-        _table(["", ""], trained_rows(about)),
+        _markdown_table(["", ""], trained_rows(about)),
         "## Protocol",
-        _table(["", ""], protocol_rows(result)),
+        _markdown_table(["", ""], protocol_rows(result)),
         "Checked on the real episodes: " + ", ".join(result.checks) + ".",
         "## Intended use",
         "Classifying marked calls among a few classes of which a handful of examples are at hand, "
@@ -87,7 +87,7 @@ def _body(result: TestResult, about: About) -> str:
         "## How to use it",
         _usage(about),
         "## Origin",
-        _table(["", ""], origin_rows(result, about)),
+        _markdown_table(["", ""], origin_rows(result, about)),
     ]
     return "\n\n".join(sections) + "\n"
 
@@ -129,12 +129,12 @@ def _usage(about: About) -> str:
     )
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def _markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(map(_escaped, line)) + " |" for line in lines)
 
 
-def _cell(text: str) -> str:
+def _escaped(text: str) -> str:
     """Text that neither ends its cell nor becomes markup."""
     for mark in "\\|<*_`[":
         text = text.replace(mark, f"\\{mark}")
@@ -142,4 +142,4 @@ def _cell(text: str) -> str:
 
 
 def _list(items: Sequence[str]) -> str:
-    return "\n".join(f"- {_cell(item)}" for item in items)
+    return "\n".join(f"- {_escaped(item)}" for item in items)

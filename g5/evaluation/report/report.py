@@ -39,7 +39,7 @@ def write_report(
     """Write the report; a mistake whose recording cannot be read says so, and the rest stands."""
     budget = page.Budget(MEGABYTES)
     facts = result.protocol
-    drawn = {name: _drawn(figure, budget) for name, figure in figures.items()}
+    drawn = {name: _figure(figure, budget) for name, figure in figures.items()}
     first = ("training", "per_class", "confusion")
     content = page.page(
         f"{about.run}: test of {about.arch}",
@@ -98,7 +98,7 @@ def _checks(result: TestResult) -> Html:
     return page.paragraph("Checked: " + "  ".join(f"✓ {name}" for name in result.checks), "good")
 
 
-def _drawn(figure: Drawn, budget: page.Budget) -> Html:
+def _figure(figure: Drawn, budget: page.Budget) -> Html:
     png = figure.path.read_bytes()
     shown = (
         page.figure(png, figure.caption, alt=figure.title)

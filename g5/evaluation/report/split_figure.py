@@ -37,7 +37,7 @@ def split_figure(
     with drawing(path, 4.6 * len(counts) + 2.2, height) as figure:
         panels = figure.subplots(1, len(counts), squeeze=False, sharey=True)[0]
         for axes, (title, table) in zip(panels, counts, strict=True):
-            _bars(axes, table.loc[order], title, size, mark_missing)
+            _stacked_bars(axes, table.loc[order], title, size, mark_missing)
         panels[0].set_yticks(np.arange(len(order)), names, fontsize=size)
         panels[0].set_ylim(len(order) - 0.4, -0.6)
         figure.suptitle(f"Clips of {len(order)} classes in each part", x=0.01, ha="left",
@@ -45,7 +45,9 @@ def split_figure(
     return path
 
 
-def _bars(axes: "Axes", table: pd.DataFrame, title: str, size: float, mark_missing: bool) -> None:
+def _stacked_bars(
+    axes: "Axes", table: pd.DataFrame, title: str, size: float, mark_missing: bool
+) -> None:
     """One panel."""
     place, left = np.arange(len(table)), np.zeros(len(table))
     palette = (BLUE, ORANGE, GREEN, "#56B4E9", "#CC79A7", GREY)
