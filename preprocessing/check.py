@@ -1,4 +1,4 @@
-"""Finds what is wrong with a corpus, and prints what is in it: the room behind `g5 data check`.
+"""Finds what is wrong with a corpus, and prints what is in it: what `g5 data check` stands on.
 
 The functions over ``rows`` take the columns of the events table and ``table`` and ``row``, where
 each event was read; they are vectorised, and report a table's rows together.

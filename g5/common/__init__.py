@@ -1,1 +1,1 @@
-"""What every room needs: errors for users, whole files, progress, seeds."""
+"""What every package needs: errors for users, whole files, progress, seeds."""

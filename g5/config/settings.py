@@ -225,7 +225,7 @@ def _refuse_foreign(overrides: Sequence[str], reads: Collection[str] | None) -> 
             raise UserError(f"{override}: is no override; write key=value")
         if reads is not None and group_of(override) not in reads:
             raise UserError(
-                f"{override}: this verb reads {', '.join(f'{name}.*' for name in reads)}"
+                f"{override}: this command reads {', '.join(f'{name}.*' for name in reads)}"
             )
 
 

@@ -1,4 +1,4 @@
-"""Files of a verb that trains and tests nothing, as an MLflow run of its own."""
+"""Files of a command that trains and tests nothing, as an MLflow run of its own."""
 
 import os
 import tempfile
@@ -28,7 +28,7 @@ def record_files(
     Args:
         files: pictures go to the artifacts' ``figures/``.
         root: where `mlflow.db` lies.
-        job: the verb, which is the experiment's name too.
+        job: the command, which is the experiment's name too.
         name: of the run.
     Returns:
         Where it is recorded; None where nothing is.

@@ -163,7 +163,7 @@ def test_settings_are_objects_and_go_back_to_the_same_mapping():
 def test_a_command_refuses_overrides_of_what_it_does_not_read():
     settings = load_transfer(["embed.hop_s=0.5", "encoder.sr=8000"], reads=("encoder", "embed"))
     assert (settings.embed.hop_s, settings.classify.folds) == (0.5, 5)
-    with pytest.raises(UserError, match=r"this verb reads embed\.\*"):
+    with pytest.raises(UserError, match=r"this command reads embed\.\*"):
         load_transfer(["head.C=1"], reads=("embed",))
     with pytest.raises(UserError, match="write key=value"):
         load_transfer(["fast"], reads=("embed",))
@@ -171,7 +171,7 @@ def test_a_command_refuses_overrides_of_what_it_does_not_read():
         load_transfer(["embed.hop=1"], reads=("embed",))
     with pytest.raises(UserError, match=r"embed\.hop_s: must be above 0"):
         load_transfer(["embed.hop_s=-1"], reads=("embed",))
-    with pytest.raises(UserError, match=r"this verb reads detection\.\*"):
+    with pytest.raises(UserError, match=r"this command reads detection\.\*"):
         load(["arch.model.dropout=1"], reads=("detection",))
 
 

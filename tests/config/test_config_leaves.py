@@ -261,7 +261,7 @@ TOGETHER_WITH: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 
-# Read by the verbs on embeddings, which compose nothing: tests/test_transfer_leaves.py walks them.
+# Read by the commands on embeddings: tests/config/test_transfer_leaves.py walks them.
 OF_EMBEDDINGS = {"encoder", "head"}
 
 # Read by experiments/ only: they look for real recordings here.

@@ -1,4 +1,4 @@
-"""Every leaf of `conf/transfer.yaml` acts: what its verb makes differs when it is changed."""
+"""Every leaf of `conf/transfer.yaml` acts: what its command makes differs when it is changed."""
 
 import dataclasses
 import shutil
@@ -226,7 +226,7 @@ def explain(here: Path, capsys: Any, overrides: list[str], monkeypatch: Any) -> 
     return maps[0].tolist()
 
 
-VERBS: dict[str, Callable[..., Any]] = {
+COMMANDS: dict[str, Callable[..., Any]] = {
     "embed": embed, "classify": classify, "finetune": finetune, "verify": verify,
     "search": search,
     "cluster": cluster, "map": map_, "label": label, "simulate": simulate, "explain": explain,
@@ -245,8 +245,8 @@ def test_every_leaf_does_something(section, key, here, capsys, monkeypatch):
     base = [*BASE.get(section, []), *more]
     if section == "search" and key in ("neighbour", "reference"):
         base.append(f"search.{key}={YAML[section][key]}")
-    before = VERBS[section](here, capsys, base, monkeypatch)
-    after = VERBS[section](here, capsys, [*base, f"{section}.{key}={first}"], monkeypatch)
+    before = COMMANDS[section](here, capsys, base, monkeypatch)
+    after = COMMANDS[section](here, capsys, [*base, f"{section}.{key}={first}"], monkeypatch)
     assert before != after
-    again = VERBS[section](here, capsys, base, monkeypatch) if key == "seed" else before
+    again = COMMANDS[section](here, capsys, base, monkeypatch) if key == "seed" else before
     assert before == again

@@ -1,8 +1,8 @@
-"""Every leaf of the verbs on embeddings acts, as tests/test_config_leaves.py has it for training.
+"""Every leaf of the commands on embeddings acts, as test_config_leaves.py has it for training.
 
-A leaf of `conf/encoder/`, `conf/head/` or `conf/transfer.yaml` is changed, and what the verb makes
-of it must differ: the encoder's embeddings, facts or readiness; the head's predictions; the
-settings that reach the room, each of which a test of that room watches.
+A leaf of `conf/encoder/`, `conf/head/` or `conf/transfer.yaml` is changed, and what the command
+makes of it must differ: the encoder's embeddings, facts or readiness; the head's predictions; the
+settings that reach the package, each of which a test of that package watches.
 """
 
 from collections.abc import Iterator, Mapping

@@ -73,9 +73,9 @@ def test_all_clips_of_a_class_from_one_source(trained, capsys):
 
 def test_no_test_set(trained, capsys):
     write([row for row in listed() if row[3] != "test"])
-    for verb in ("test", "shots"):
+    for command in ("test", "shots"):
         data = ("data=clips", "path.train_dir=clips.csv", "logger=none")
-        assert run_g5([verb, str(BEST), *data]) == 1
+        assert run_g5([command, str(BEST), *data]) == 1
         error = capsys.readouterr().err
         assert error.startswith("error: the test split has no calls")
         assert "g5 data check" in error
@@ -96,8 +96,8 @@ def test_nan(place, capsys, arch, key, words):
     name = next(n for n in content["state_dict"] if key in n and n.endswith("weight"))
     content["state_dict"][name].fill_(torch.nan)
     torch.save(content, "bad.ckpt")
-    for verb in ("test", "shots"):
-        assert run_g5([verb, "bad.ckpt", "logger=none"]) == 1
+    for command in ("test", "shots"):
+        assert run_g5([command, "bad.ckpt", "logger=none"]) == 1
         error = capsys.readouterr().err
         assert error.startswith("error: ")
         assert words in error

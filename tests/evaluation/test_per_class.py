@@ -1,4 +1,4 @@
-"""Remedies for imbalance, each with its effect shown class by class: table, figure and verb."""
+"""Remedies for imbalance, each with its effect shown class by class: table, figure and command."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Bad input to the verbs on embeddings: a clear line each through the command, and nothing lost."""
+"""Bad input to the commands on embeddings: a clear line each, and nothing lost."""
 
 import os
 from pathlib import Path
@@ -86,12 +86,15 @@ def test_labels_of_other_files_and_lone_classes(birds, capsys):
     assert "row 62 (elsewhere.wav)" in out
     assert "have a single label (lonely)" in out
     pd.DataFrame({"file": ["x.wav"], "label": ["a"]}).to_csv("none.csv", index=False)
-    for verb in (["classify", "birds.store", "--labels"], ["label", "birds.store", "--simulate"]):
-        assert "no label has an embedding" in refused(capsys, *verb, "none.csv")
+    for command in (
+        ["classify", "birds.store", "--labels"],
+        ["label", "birds.store", "--simulate"],
+    ):
+        assert "no label has an embedding" in refused(capsys, *command, "none.csv")
 
 
 @pytest.mark.parametrize(
-    "verb",
+    "command",
     [
         ["search", "birds.store", "--unusual"],
         ["cluster", "birds.store"],
@@ -99,12 +102,12 @@ def test_labels_of_other_files_and_lone_classes(birds, capsys):
         ["label", "birds.store", "--no-browser"],
         ["classify", "birds.store", "--labels", "labels.csv"],
     ],
-    ids=lambda verb: verb[0],
+    ids=lambda command: command[0],
 )
-def test_a_truncated_store(birds, capsys, verb):
+def test_a_truncated_store(birds, capsys, command):
     (shard,) = Path("birds.store").glob("*.f16")
     os.truncate(shard, 100)
-    line = refused(capsys, *verb)
+    line = refused(capsys, *command)
     assert "is truncated to 100 of 1,920 bytes; run `g5 embed ENCODER recordings/ -o" in line
 
 

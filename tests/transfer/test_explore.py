@@ -65,8 +65,8 @@ def test_what_is_known_is_not_among_the_unusual(tmp_path, monkeypatch, capsys):
     highs = [row for row in range(len(index)) if kind_of(row) == "high"]
     known = index.iloc[highs].assign(label="high")
     known[["file", "start_s", "end_s", "label"]].to_csv("labels.csv", index=False)
-    verb = ["search", "birds.store", "--unusual", "-k", "60", "-o", "u.html"]
-    assert run_g5([*verb, "--labels", "labels.csv"]) == 0
+    command = ["search", "birds.store", "--unusual", "-k", "60", "-o", "u.html"]
+    assert run_g5([*command, "--labels", "labels.csv"]) == 0
     assert "20 of 60 clips are known by their labels and left out" in capsys.readouterr().out
     found = pd.read_csv("u.csv")
     assert set(found["row"]) == set(range(60)) - set(highs)
@@ -78,15 +78,15 @@ def test_what_is_known_is_not_among_the_unusual(tmp_path, monkeypatch, capsys):
         JournalEntry("1", clip_of(*index.iloc[9][["file", "start_s", "end_s"]]), "unsure", "", 1)
     )
     journal.add(JournalEntry("2", clip, "label", "low", 1.0))
-    assert run_g5(verb) == 0
+    assert run_g5(command) == 0
     assert "1 of 60 clips are known by their labels" in capsys.readouterr().out
     assert set(pd.read_csv("u.csv")["row"]) == set(range(60)) - {7}
 
     index.assign(label="x")[["file", "label"]].to_csv("all.csv", index=False)
-    assert run_g5([*verb, "--labels", "all.csv"]) == 1
+    assert run_g5([*command, "--labels", "all.csv"]) == 1
     assert "all of its 60 clips are known" in capsys.readouterr().err
     Path("empty.csv").write_text("file,label\nrec00.wav,\n")
-    assert run_g5([*verb, "--labels", "empty.csv"]) == 1
+    assert run_g5([*command, "--labels", "empty.csv"]) == 1
     assert "empty.csv: no label falls on a clip" in capsys.readouterr().err
 
 
@@ -227,8 +227,8 @@ def make_individuals(folder: Path) -> pd.DataFrame:
 def test_individuals_are_verified(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     table = make_individuals(tmp_path)
-    verb = ["verify", "birds.store", "--labels", "individuals.csv", "verify.pairs=100"]
-    assert run_g5([*verb, "--json", "rates.json"]) == 0
+    command = ["verify", "birds.store", "--labels", "individuals.csv", "verify.pairs=100"]
+    assert run_g5([*command, "--json", "rates.json"]) == 0
     out = capsys.readouterr().out
     assert "60 clips of 6 individuals of 2 labels, pairs are of one label" in out
     assert "both clips of a pair are from different sources" in out
@@ -244,21 +244,21 @@ def test_individuals_are_verified(tmp_path, monkeypatch, capsys):
     accepted_P = pairs["similarity"].to_numpy() >= rates["threshold"]
     errors = [accepted_P[~same_P].mean(), (~accepted_P)[same_P].mean()]
     np.testing.assert_allclose(errors, rates["equal_error_rate"], atol=0.02)
-    assert run_g5([*verb, "--json", "again.json"]) == 0
+    assert run_g5([*command, "--json", "again.json"]) == 0
     assert json.loads(Path("again.json").read_text()) == rates
 
     # Each individual at a site of its own: then pairs are of two recordings.
     table.assign(source=table["individual"]).to_csv("individuals.csv", index=False)
-    assert run_g5(verb) == 0
+    assert run_g5(command) == 0
     assert "from different recordings" in capsys.readouterr().out
     table.assign(individual=table["file"]).to_csv("individuals.csv", index=False)
-    assert run_g5(verb) == 0
+    assert run_g5(command) == 0
     assert "its channel and noise may be all that is recognised" in capsys.readouterr().out
     few: pd.DataFrame = table.loc[(table["label"] == "wren") & (table.index < 20)]
     few.assign(individual=["", *few["individual"].tolist()[1:]]).to_csv(
         "individuals.csv", index=False
     )
-    assert run_g5(verb) == 0
+    assert run_g5(command) == 0
     out = capsys.readouterr().out
     assert "1 rows name no individual and are left out" in out
     assert "no interval, which takes 5 individuals with pairs of their own (here 4)" in out
@@ -266,7 +266,7 @@ def test_individuals_are_verified(tmp_path, monkeypatch, capsys):
     # Six individuals, but clips of one alone are from two recordings.
     once = table.drop_duplicates("individual")
     pd.concat([once, table[table["individual"] == "low0"]]).to_csv("individuals.csv", index=False)
-    assert run_g5(verb) == 0
+    assert run_g5(command) == 0
     assert "with pairs of their own (here 1)" in capsys.readouterr().out
 
 
@@ -283,8 +283,8 @@ def test_a_recording_is_one_however_it_is_spelt_and_a_clip_is_no_pair(
         "file,start_s,end_s,individual\na.wav,0,1,p\nrec/a.wav,1,2,p\nrec/a.wav,0,1,p\n"
         "b.wav,0,1,q\nb.wav,1,2,q\nb.wav,1,2,q\n"
     )
-    verb = ["verify", "s.store", "--labels", "individuals.csv", "verify.pairs=50"]
-    assert run_g5([*verb, "--json", "rates.json"]) == 0
+    command = ["verify", "s.store", "--labels", "individuals.csv", "verify.pairs=50"]
+    assert run_g5([*command, "--json", "rates.json"]) == 0
     assert "no individual has clips in two recordings" in capsys.readouterr().out
     assert json.loads(Path("rates.json").read_text())["apart"] is None
     pairs = pd.read_csv("s_verify.csv")

@@ -46,7 +46,7 @@ STYLE: Any = {
 
 @contextmanager
 def drawing(path: Path, width: float, height: float) -> Iterator["Figure"]:
-    """Yield a figure of that many inches in the house style; it is saved whole at the end."""
+    """Yield a figure of that many inches in the shared style; it is saved whole at the end."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

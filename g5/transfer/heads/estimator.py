@@ -345,7 +345,7 @@ class EmbeddingHead(BaseEstimator):
                 out, y, weights_C=weights_C, label_smoothing=smoothing
             )
         if self.task == "rating":
-            # A network of one's own gives ratings; those of the house give their logits.
+            # A network of one's own gives ratings; those of g5 give their logits.
             own = self.network not in NETWORKS
             error = ERRORS[self.rating_loss]
             return lambda out, y: error(out if own else out.sigmoid(), y)
