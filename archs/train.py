@@ -16,6 +16,7 @@ from g5.common.errors import UserError
 from g5.config.choices import CONF
 from g5.config.compose import override_errors, resolve
 from g5.config.overrides import readable
+from g5.config.settings import checked
 
 # What the processes of distributed training are told beside their command line.
 VALUES, JOB = "G5_VALUES", "G5_JOB"
@@ -58,7 +59,7 @@ def launch(
             os.environ[JOB] = str(job)
             print(f"\njob {job}: {' '.join(overrides)}")
         try:
-            run(resolve(config), job=job, overrides=overrides, values=values)
+            run(checked(resolve(config)), job=job, overrides=overrides, values=values)
         except UserError as error:
             # Not raised in here: Hydra would print a line of its own, and end the other jobs.
             failures.append(error)

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,10 +17,8 @@ from archs.protonet import ProtoNet
 from benchmarks import Claim
 from g5.common.machine import cores
 from g5.config.build import build
-from g5.config.compose import composed, resolve
-from g5.config.node import Node
 from g5.config.parts import front_end_of, normalize_of
-from g5.config.settings import load
+from g5.config.settings import Settings, load
 from g5.detection.corpus import detector_of
 from g5.detection.detector import Detector
 from g5.detection.embedding.sound import Sound, Sounds
@@ -130,11 +127,11 @@ def _recording(path: Path) -> Path:
 
 def _restored(arch: str) -> Restored:
     """An untrained model of the default configuration: as fast as a trained one."""
-    config: dict[str, Any] = resolve(composed([f"arch={arch}"]))
+    settings: Settings = load([f"arch={arch}"])
     torch.manual_seed(0)
-    model: ProtoNet = build(Node.of(config["arch"]["model"]), expect=ProtoNet, where="arch.model")
-    parts = front_end_of(config), normalize_of(config)
-    return Restored(model.eval(), *parts, config, {}, {}, Path("benchmark.ckpt"))
+    model: ProtoNet = build(settings.arch.model, expect=ProtoNet, where="arch.model")
+    parts = front_end_of(settings), normalize_of(settings)
+    return Restored(model.eval(), *parts, settings.plain(), {}, {}, Path("benchmark.ckpt"))
 
 
 def _maker(arch: str, how: str) -> Callable[[Path], tuple[Detector, Sounds]]:
@@ -167,7 +164,7 @@ def _decode_to_events(arch: str, path: Path, place: Path, how: str) -> Callable[
 
 
 def _decode_and_features(path: Path) -> None:
-    stream = front_end_of(resolve(composed([]))).stream()
+    stream = front_end_of(load([])).stream()
     for samples in audio.blocks(path, block_s=30.0, rate_hz=SR):
         stream.push(samples)
     stream.finish()

@@ -7,14 +7,13 @@ workspaces, the gradients of activations on their way, and what its allocator le
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from benchmarks import Claim
 from benchmarks.bench_training import episode_of, module_of
-from g5.config.compose import composed, resolve
+from g5.config.settings import Settings, load
 from g5.training.module import FewShotModule, make_optimizer
 from preprocessing.episodes.episode import EpisodeBatch
 from preprocessing.episodes.labelled import LabelledBatch
@@ -25,16 +24,16 @@ CARD_GB = 8.0
 
 def rows() -> Iterator[Claim]:
     """GB of a step of each kind; at most what a card of 8 GB has."""
-    config = resolve(composed(["arch=v2"]))
-    classes = config["data"]["train_species"]
-    episode = episode_of(config)
+    settings = load(["arch=v2"])
+    classes = settings.data.values["train_species"]
+    episode = episode_of(settings)
     labelled = LabelledBatch(
         x=episode.x, stats=episode.stats, class_ids=torch.arange(len(episode.x)) % classes,
         epoch=0, index=0,
     )  # fmt: skip
-    module = module_of(config, train_counts=[1] * classes)
+    module = module_of(settings, train_counts=[1] * classes)
     for kind, batch in (("an episode", episode), ("pretraining", labelled)):
-        parts = step_bytes(module, config, batch)
+        parts = step_bytes(module, settings, batch)
         note = ", ".join(f"{name} {count / GB:.3f}" for name, count in parts.items())
         yield Claim(
             f"memory of a step of v2, {kind}, bf16", sum(parts.values()) / GB, CARD_GB, "GB", 1.0,
@@ -43,10 +42,10 @@ def rows() -> Iterator[Claim]:
 
 
 def step_bytes(
-    module: FewShotModule, config: dict[str, Any], batch: EpisodeBatch | LabelledBatch
+    module: FewShotModule, settings: Settings, batch: EpisodeBatch | LabelledBatch
 ) -> dict[str, int]:
     """Bytes by what they are for, of one forward, backward and optimiser step."""
-    optimizer = make_optimizer(module, config["arch"]["training"])
+    optimizer = make_optimizer(module, settings.arch.training)
     known = {id_of(tensor) for tensor in (*module.parameters(), *module.buffers(), batch.x)}
     saved: dict[int, int] = {}
 

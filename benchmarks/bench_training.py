@@ -17,8 +17,8 @@ from torch.utils.data import DataLoader
 from archs.protonet import ProtoNet
 from benchmarks import Claim
 from g5.config.build import build
-from g5.config.compose import composed, resolve
-from g5.config.node import Node
+from g5.config.parts import front_end_of, normalize_of
+from g5.config.settings import Settings, load
 from g5.tracking.callbacks import TrainingMonitor
 from g5.training.module import FewShotModule, make_optimizer
 from g5.training.setup import quiet
@@ -26,7 +26,6 @@ from preprocessing.episodes.batches import EpisodeDataset, EpisodeIndexSampler
 from preprocessing.episodes.clips import ClipReader
 from preprocessing.episodes.episode import EpisodeBatch
 from preprocessing.episodes.sampling import EpisodeSampler
-from preprocessing.normalize import Normalize
 
 EPISODES = 12
 ROUNDS = 3
@@ -37,11 +36,11 @@ def rows() -> Iterator[Claim]:
     """Seconds per episode of v1 and v2 at their default sizes; at most 1.10 of the bare step."""
     quiet()
     for arch in ("v1", "v2"):
-        config = resolve(composed([f"arch={arch}"]))
+        settings = load([f"arch={arch}"])
         loop, bare = [], []
         for _ in range(ROUNDS):
-            loop.append(_loop_s(config))
-            bare.append(_bare_s(config))
+            loop.append(_loop_s(settings))
+            bare.append(_bare_s(settings))
         yield Claim(
             f"training step, {arch}", statistics.median(loop), statistics.median(bare),
             "s/episode", 1.10, note="Lightning loop, logging, gathering / pre-gathered tensors",
@@ -63,33 +62,33 @@ class _Store:
         return self.arrays[key]
 
 
-def _dataset(config: dict) -> EpisodeDataset:
-    features, episodes = config["features"], config["arch"]["episodes"]
-    frame_rate_hz = features["sr"] / features["hop_mel"]
+def _dataset(settings: Settings) -> EpisodeDataset:
+    front_end = front_end_of(settings)
     events = pd.DataFrame(
         [(f"r{i}", float(s), s + 0.5, f"c{i % 20}", i % 20) for i in range(40) for s in range(20)],
         columns=["sha256", "start_s", "end_s", "label", "class_id"],
     )
     events["source"] = events["file"] = events["sha256"]
-    clip = {key: features[key] for key in ("clip", "clip_s", "min_clip_s", "max_clip_s")}
-    store = _Store(features["n_mels"])
-    reader = ClipReader(store, events, frame_rate_hz=frame_rate_hz, anchor="centre", **clip)
-    size = {key: episodes[key] for key in ("n_way", "k_shot", "n_query", "cross_source")}
+    features = settings.features
+    reader = ClipReader(
+        _Store(front_end.n_mels), events, frame_rate_hz=front_end.frame_rate_hz, anchor="centre",
+        clip=features.clip, clip_s=features.clip_s, min_clip_s=features.min_clip_s,
+        max_clip_s=features.max_clip_s,
+    )  # fmt: skip
+    size = settings.arch.episodes.size
     sampler = EpisodeSampler(events, seed=0, split="train", clips=reader, **size)
     return EpisodeDataset(sampler, reader, shift=0.0, negatives=False)
 
 
-def module_of(config: dict, train_counts: Sequence[int] = ()) -> FewShotModule:
+def module_of(settings: Settings, train_counts: Sequence[int] = ()) -> FewShotModule:
     torch.manual_seed(0)
-    augmentation = config["arch"]["augmentation"]
+    augmentation = settings.arch.augmentation
     return FewShotModule(
-        model=build(Node.of(config["arch"]["model"]), expect=ProtoNet, where="arch.model"),
-        normalize=Normalize(
-            mode=config["features"]["normalize"], n_mels=config["features"]["n_mels"]
-        ),
+        model=build(settings.arch.model, expect=ProtoNet, where="arch.model"),
+        normalize=normalize_of(settings),
         augmentation=augmentation
-        and build(Node.of(augmentation), expect=torch.nn.Module, where="arch.augmentation"),
-        training=config["arch"]["training"],
+        and build(augmentation, expect=torch.nn.Module, where="arch.augmentation"),
+        training=settings.arch.training,
         seed=0,
         train_counts=train_counts,
         val_classes=0,
@@ -98,9 +97,9 @@ def module_of(config: dict, train_counts: Sequence[int] = ()) -> FewShotModule:
     )
 
 
-def episode_of(config: dict) -> EpisodeBatch:
+def episode_of(settings: Settings) -> EpisodeBatch:
     """An episode of the default size."""
-    return _dataset(config)[0, 0]
+    return _dataset(settings)[0, 0]
 
 
 class _Clock(pl.Callback):
@@ -117,27 +116,27 @@ class _Clock(pl.Callback):
         return (self.ends[-1] - self.ends[0]) / (len(self.ends) - 1)
 
 
-def _loop_s(config: dict) -> float:
+def _loop_s(settings: Settings) -> float:
     clock = _Clock()
     sampler = EpisodeIndexSampler(EPISODES, rank=0, world_size=1)
-    loader = DataLoader(_dataset(config), batch_size=None, sampler=sampler)
+    loader = DataLoader(_dataset(settings), batch_size=None, sampler=sampler)
     with tempfile.TemporaryDirectory() as folder:
         trainer = pl.Trainer(
             accelerator="cpu", devices=1, max_epochs=1, logger=CSVLogger(folder),
             enable_checkpointing=False, enable_model_summary=False, enable_progress_bar=False,
-            gradient_clip_val=config["arch"]["training"]["gradient_clip_val"] or None,
-            log_every_n_steps=config["trainer"]["log_every_n_steps"],
+            gradient_clip_val=settings.arch.training.gradient_clip_val or None,
+            log_every_n_steps=settings.trainer.log_every_n_steps,
             callbacks=[TrainingMonitor(), clock], default_root_dir=Path(folder),
         )  # fmt: skip
-        trainer.fit(module_of(config), loader)
+        trainer.fit(module_of(settings), loader)
     return clock.seconds
 
 
-def _bare_s(config: dict) -> float:
-    module = module_of(config).train()
-    optimizer = make_optimizer(module.model, config["arch"]["training"])
-    batches: list[EpisodeBatch] = [_dataset(config)[0, index] for index in range(EPISODES)]
-    clip = config["arch"]["training"]["gradient_clip_val"]
+def _bare_s(settings: Settings) -> float:
+    module = module_of(settings).train()
+    optimizer = make_optimizer(module.model, settings.arch.training)
+    batches: list[EpisodeBatch] = [_dataset(settings)[0, index] for index in range(EPISODES)]
+    clip = settings.arch.training.gradient_clip_val
     start = 0.0
     for index, batch in enumerate(batches):
         optimizer.zero_grad()

@@ -10,14 +10,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from g5.common.atomic import atomic_path
 from g5.common.errors import UserError
 from g5.common.revision import git_revision
-from g5.config.parts import root_of
+from g5.config.settings import Settings
 from g5.evaluation.intervals import Interval
 from g5.runs.train import run
 from g5.tracking.checkpoints import BEST
@@ -49,9 +48,9 @@ def print_table(
     print(f"\n{tables[choice](rest)}")
 
 
-def real_dir(config: Mapping[str, Any]) -> Path:
+def real_dir(settings: Settings) -> Path:
     """Where the real recordings lie: `path.real_dir`, else the environment's."""
-    given = config["path"]["real_dir"] or os.environ.get(ENVIRONMENT)
+    given = settings.path.real_dir or os.environ.get(ENVIRONMENT)
     if not given:
         raise UserError(
             f"path.real_dir: say where ESC-10 and FSDD lie, or set {ENVIRONMENT}; "
@@ -89,13 +88,13 @@ class FinishedTraining:
         return path
 
 
-def finished(config: dict[str, Any]) -> FinishedTraining:
+def finished(settings: Settings) -> FinishedTraining:
     """Train, or go on with a training that was stopped, or take what is finished."""
-    folder = root_of(config) / "outputs" / config["name"] / config["exp_name"]
+    folder = settings.path.root / "outputs" / settings.name / settings.exp_name
     clock = folder / "cpu_min.json"
     if not clock.is_file():
         start = time.process_time()
-        run(config)
+        run(settings)
         with atomic_path(clock) as temporary:
             temporary.write_text(json.dumps((time.process_time() - start) / 60))
     return FinishedTraining(folder, json.loads(clock.read_text()))

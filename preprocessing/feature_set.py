@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -14,8 +14,6 @@ from preprocessing.features import band_stats, build
 from preprocessing.frontend import FrontEnd
 from preprocessing.store.store import Store
 
-CLIP_KEYS = ("clip", "clip_s", "min_clip_s", "max_clip_s")
-
 
 class FeatureSet:
     """A corpus seen through one front end.
@@ -23,8 +21,9 @@ class FeatureSet:
     Args:
         corpus: recordings and calls.
         front_end: what the features are.
-        features: the `features` group: how clips are cut, workers, block length.
-        anchor: where calls longer than the clip are cut.
+        cut: how clips are cut: what a `ClipReader` takes beside the events.
+        workers: threads that extract features, or "auto".
+        block_s: seconds of a recording in memory at once.
         store_dir: folder of the stores.
     """
 
@@ -33,14 +32,16 @@ class FeatureSet:
         corpus: Corpus,
         front_end: FrontEnd,
         *,
-        features: Mapping[str, Any],
-        anchor: str,
+        cut: Mapping[str, Any],
+        workers: int | Literal["auto"],
+        block_s: float,
         store_dir: Path,
     ) -> None:
         self.corpus = corpus
         self.front_end = front_end
-        self.features = features
-        self.anchor = anchor
+        self.cut = dict(cut)
+        self.workers: int | Literal["auto"] = workers
+        self.block_s = block_s
         self.store_dir = store_dir
         self._store: Store | None = None
         # A method's own cache would keep every FeatureSet of the process alive.
@@ -52,8 +53,8 @@ class FeatureSet:
             self.recordings(splits),
             self.front_end,
             self.store_dir,
-            workers=self.features["workers"],
-            block_s=self.features["block_s"],
+            workers=self.workers,
+            block_s=self.block_s,
         )
         return self._store
 
@@ -70,11 +71,7 @@ class FeatureSet:
             self.build([split])
         assert self._store is not None
         return ClipReader(
-            self._store,
-            events,
-            frame_rate_hz=self.front_end.frame_rate_hz,
-            anchor=self.anchor,
-            **{key: self.features[key] for key in CLIP_KEYS},
+            self._store, events, frame_rate_hz=self.front_end.frame_rate_hz, **self.cut
         )
 
     def training_bands(self) -> tuple[np.ndarray, np.ndarray]:

@@ -24,8 +24,7 @@ from experiments.procedural_detection.detectors import (
     scored,
 )
 from experiments.procedural_detection.tables import Found, f_losses, score_table
-from g5.config.compose import composed, resolve
-from g5.config.parts import root_of
+from g5.config.settings import load
 from g5.detection.corpus import predictions_of
 from g5.evaluation.events.ground_truth import Truth
 from preprocessing.events import Corpus
@@ -35,14 +34,14 @@ BANDS_DB = np.linspace(*SNR_DB, 5)
 
 def main(arguments: Sequence[str]) -> None:
     """Make the soundscapes, train what is not trained yet, detect, print the tables."""
-    config = resolve(composed(["experiment=procedural_detection", *arguments]))
-    home = real_dir(config)
-    folder = root_of(config) / "outputs" / "esc10_soundscapes"
+    settings = load(["experiment=procedural_detection", *arguments])
+    home = real_dir(settings)
+    folder = settings.path.root / "outputs" / "esc10_soundscapes"
     tables = {
         "val": make(folder / "invented", invented, seed=SEED),
         "test": make(folder / "esc10", lambda: esc10(home), seed=SEED),
     }
-    store_dir = root_of(config) / "outputs" / "store"
+    store_dir = settings.path.store
     setup = DetectionSetup(corpus(tables, store_dir), group("prototypes", {}), store_dir)
     note_look(folder / "looks.csv")
     found = compared(setup, arguments)

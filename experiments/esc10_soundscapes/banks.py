@@ -8,7 +8,7 @@ import pandas as pd
 
 from experiments.esc10_soundscapes.soundscapes import SR, Background, Bank, Clip, background_of
 from g5.common.progress import track
-from g5.config.compose import composed, resolve
+from g5.config.settings import load
 from preprocessing import audio
 from preprocessing.synthetic.mixing import background, random_channel
 from preprocessing.synthetic.scenes import SceneSettings, make_recording, members, species_name
@@ -46,7 +46,7 @@ def esc10(home: Path) -> Bank:
 
 def invented() -> Bank:
     """Species that no training set has, each clip another individual; a background of its own."""
-    base = SceneSettings.of({**resolve(composed(["data=procedural"]))["data"], **CLIP})
+    base = SceneSettings.of({**load(["data=procedural"]).data.values, **CLIP})
     base = replace(base, seed=SEED, sr=SR)
     of_species: dict[str, list[Clip]] = {}
     count = base.recordings(SPLIT)
@@ -75,7 +75,7 @@ def _species_of(settings: SceneSettings, index: int) -> int:
 
 def _place(settings: SceneSettings) -> Background:
     """Another place each time, with the default generator's wind and rain."""
-    usual = resolve(composed(["data=procedural"]))["data"]
+    usual = load(["data=procedural"]).data.values
 
     def place(rng: np.random.Generator, n: int) -> np.ndarray:
         channel = random_channel(rng, eq_db=settings.eq_db, lowest_top_hz=8000.0, sr=SR)

@@ -24,9 +24,8 @@ from experiments.common import hardware, markdown, percent_ends_cell, real_dir, 
 from g5.common.progress import track
 from g5.common.seeds import seed_all
 from g5.config.build import build
-from g5.config.compose import composed, resolve
-from g5.config.node import Node
-from g5.config.parts import data_of, feature_set_of, front_end_of, root_of
+from g5.config.parts import data_of, feature_set_of, front_end_of
+from g5.config.settings import Settings, load
 from g5.config.stored import on_checkpoint
 from g5.evaluation.episodes.raw_features import raw_features
 from g5.evaluation.episodes.scoring import embed_plan
@@ -85,15 +84,15 @@ def main(arguments: Sequence[str]) -> None:
     names = [word for word in arguments if word in SETS] or list(SETS)
     trained = [restore(find(word)[0]) for word in arguments if word.endswith(".ckpt")]
     overrides = [word for word in arguments if word not in SETS and not word.endswith(".ckpt")]
-    config = resolve(composed(["experiment=v2_vs_v1", "arch=v1", *overrides]))
-    root = real_dir(config)
+    settings = load(["experiment=v2_vs_v1", "arch=v1", *overrides])
+    root = real_dir(settings)
     tables = {SETS[name].name: evaluated(SETS[name], root, trained, overrides) for name in names}
     for name, table in tables.items():
         words = shown(table)
         rows = words.itertuples(index=False, name=None)
         print(f"\n{name}\n\n{markdown(list(words), rows, text_columns=len(words.columns))}")
     print(f"\n{hardware()}")
-    folder = root_of(config) / "outputs" / "evaluation"
+    folder = settings.path.root / "outputs" / "evaluation"
     command = "python -m experiments.evaluation path.real_dir=DIR " + " ".join(
         [*names, *("CKPT" for _ in trained), *(o for o in overrides if not o.startswith("path."))]
     )
@@ -105,7 +104,7 @@ def main(arguments: Sequence[str]) -> None:
         for name, table in tables.items()
     }
     place = record_files(
-        files, root=root_of(config), job="evaluation", name=", ".join(tables), tags={},
+        files, root=settings.path.root, job="evaluation", name=", ".join(tables), tags={},
         metrics=metrics,
     )  # fmt: skip
     if place:
@@ -129,10 +128,9 @@ def clips_and_features(
     real_set: LabelledSet, root: Path, trained: Sequence[Restored], overrides: Sequence[str]
 ) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
     """The set's clips with all columns of its list, and their features."""
-    settings = ["experiment=v2_vs_v1", "arch=v1", "data=clips", "data.split=test",
-                f"features.clip_s={real_set.clip_s}", *overrides]  # fmt: skip
-    plain = resolve(composed(settings))
-    plain["data"]["root"] = str(root / real_set.table)
+    of_clips = ["data=clips", "data.split=test", f"features.clip_s={real_set.clip_s}", *overrides]
+    place = {"data.root": str(root / real_set.table)}
+    plain = load(["experiment=v2_vs_v1", "arch=v1", *of_clips]).but(place)
     corpus = data_of(plain).load()
     corpus.raise_if_fatal()
     events = corpus.split("test")
@@ -143,14 +141,10 @@ def clips_and_features(
     reader = feature_set_of(plain, corpus, front_end_of(plain)).reader("test")
     kinds = {"raw": raw_of(reader), "untrained v1": untrained_embeddings(plain, reader)}
     for restored in trained:
-        config = on_checkpoint(
-            restored.config,
-            ["data=clips", "data.split=test", f"features.clip_s={real_set.clip_s}", *overrides],
-            {"data.root": str(root / real_set.table)},
-        ).plain()
-        own = feature_set_of(config, corpus, restored.front_end).reader("test")
+        settings = on_checkpoint(restored.config, of_clips, place)
+        own = feature_set_of(settings, corpus, restored.front_end).reader("test")
         z_RF = embed_clips(restored.model, restored.normalize, own)
-        kinds[f"trained {config['arch']['name']}"] = z_RF
+        kinds[f"trained {settings.arch.name}"] = z_RF
     return clips, kinds
 
 
@@ -164,10 +158,10 @@ def raw_of(reader: ClipReader) -> np.ndarray:
     return raw_features(plan_of(reader), reader, batch_size=256)[0].numpy()
 
 
-def untrained_embeddings(config: dict[str, Any], reader: ClipReader) -> np.ndarray:
+def untrained_embeddings(settings: Settings, reader: ClipReader) -> np.ndarray:
     """Embeddings of v1 as it is before training, (R, F)."""
-    seed_all(config["seed"], deterministic=False)
-    model = build(Node.of(config["arch"]["model"]), expect=ProtoNet, where="arch.model")
+    seed_all(settings.seed, deterministic=False)
+    model = build(settings.arch.model, expect=ProtoNet, where="arch.model")
     return embed_clips(model, Normalize(mode="sample", n_mels=reader.n_mels), reader)
 
 
@@ -269,8 +263,8 @@ def write_report(
     ]
     for one in trained:
         parts.append(
-            f"Trained {one.config['arch']['name']}: data={one.config['data']['_target_']}, "
-            f"{one.config['arch']['training']['max_epochs']} epochs, seed {one.config['seed']}."
+            f"Trained {one.settings.arch.name}: data={one.settings.data.target}, "
+            f"{one.settings.arch.training.max_epochs} epochs, seed {one.settings.seed}."
         )
     for name, table in tables.items():
         picture = flattery(table, folder / f"{name.lower()}.png", name)

@@ -43,7 +43,7 @@ LONG_S = 1e6
 def setup(arguments: Sequence[str]) -> DetectionSetup:
     """The recordings, made where they are missing."""
     settings = load(["experiment=procedural_detection", *EVENTS, *arguments])
-    return DetectionSetup(data_of(settings.plain()).load(), settings.detection, settings.path.store)
+    return DetectionSetup(data_of(settings).load(), settings.detection, settings.path.store)
 
 
 def main_table(arguments: Sequence[str]) -> str:

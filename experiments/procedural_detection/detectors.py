@@ -16,7 +16,6 @@ import torch
 
 from experiments.common import finished
 from experiments.v2_vs_v1.runs import SEEDS, euclidean
-from g5.config.compose import composed, resolve
 from g5.config.schema import DetectionSettings
 from g5.config.settings import load
 from g5.detection.corpus import DetectionTask, detect_corpus, detector_of, predictions_of, truth_of
@@ -144,7 +143,7 @@ class SplitResult:
 def trained_encoder(arch: str, seed: int, arguments: Sequence[str], *changes: str) -> Restored:
     """An encoder of `conf/experiment/procedural_detection.yaml`, trained where it is not yet."""
     overrides = [f"arch={arch}", "experiment=procedural_detection", f"seed={seed}"]
-    return restore(finished(resolve(composed([*overrides, *changes, *arguments]))).best)
+    return restore(finished(load([*overrides, *changes, *arguments])).best)
 
 
 class SplitResults(dict[str, list[SplitResult]]):

@@ -13,8 +13,7 @@ import numpy as np
 from experiments.common import markdown, percent_cell, real_dir, run_as_command
 from experiments.transfer.encoders import EmbeddedSet, embedded_set, encoders_of, split
 from g5.common.progress import track
-from g5.config.compose import composed, resolve
-from g5.config.parts import root_of
+from g5.config.settings import load
 from g5.evaluation.intervals import mean_interval
 from g5.transfer.heads.saved import fit_head, make_head
 
@@ -55,8 +54,8 @@ def accuracies(sets: Sequence[EmbeddedSet], head: str) -> np.ndarray:
 
 def main(arguments: Sequence[str]) -> None:
     """Train what is not trained yet, embed, train heads, print Markdown tables."""
-    config = resolve(composed(split(arguments)[1]))
-    real, place = real_dir(config), root_of(config) / "outputs" / "transfer"
+    settings = load(split(arguments)[1])
+    real, place = real_dir(settings), settings.path.root / "outputs" / "transfer"
     kinds = encoders_of(arguments)
     for name, folder in SETS.items():
         sets = {

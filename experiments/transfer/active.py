@@ -22,10 +22,8 @@ from experiments.transfer.encoders import (
     split,
 )
 from experiments.v2_vs_v1.worlds import settings_of_training, voices, write
-from g5.config.compose import composed, resolve
-from g5.config.parts import root_of
 from g5.config.schema import SimulateSettings
-from g5.config.settings import load_transfer
+from g5.config.settings import load, load_transfer
 from g5.embeddings.whitening import Whitening, unit_vectors
 from g5.transfer.explore.verification import Pairs, verification, verification_pairs
 from g5.transfer.labelling.comparison import curve_text
@@ -50,8 +48,8 @@ PAIRS = 5000
 
 def main(arguments: Sequence[str]) -> None:
     """Choose on procedural individuals, print FSDD's curve and shares, and error rates."""
-    config = resolve(composed(split(arguments)[1]))
-    folder, place = real_dir(config) / "fsdd", root_of(config) / "outputs" / "transfer"
+    settings = load(split(arguments)[1])
+    folder, place = real_dir(settings) / "fsdd", settings.path.root / "outputs" / "transfer"
     kinds = {name: found[0] for name, found in encoders_of(arguments).items()}
     encoder = "v2" if "v2" in kinds else "given"
     asked = ((encoder,), (encoder, "raw", "handcrafted"))

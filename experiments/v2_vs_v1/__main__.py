@@ -8,7 +8,6 @@ this file says what each is. Only main and generator need real recordings.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from experiments.common import (
     FinishedTraining,
@@ -53,8 +52,7 @@ from experiments.v2_vs_v1.tables import (
 )
 from experiments.v2_vs_v1.worlds import make_worlds
 from g5.common.errors import UserError
-from g5.config.compose import composed, resolve
-from g5.config.parts import root_of
+from g5.config.settings import Settings, load
 from g5.tracking.history import read_history
 from g5.tracking.restore import Restored, restore
 
@@ -67,12 +65,12 @@ class Workbench:
 
     Attributes:
         arguments: overrides of the command line, for every training.
-        config: of the experiment.
+        settings: of the experiment.
         answers: those of earlier tests, kept.
     """
 
     arguments: Sequence[str]
-    config: dict[str, Any]
+    settings: Settings
     answers: AnswerStore
 
     def trained(self, recipe: Recipe, seed: int) -> FinishedTraining:
@@ -93,19 +91,19 @@ class Workbench:
 
     def header(self, epochs: int | None = None) -> str:
         """When, where and how much; ``epochs`` where it is not what the configuration says."""
-        batches = self.config["arch"]["episodes"]["episodes_per_epoch"]
-        epochs = epochs or self.config["arch"]["training"]["max_epochs"]
+        batches = self.settings.arch.episodes.episodes_per_epoch
+        epochs = epochs or self.settings.arch.training.max_epochs
         return f"{hardware()}; {epochs} epochs of {batches} batches of 100 clips"
 
 
 def workbench(arguments: Sequence[str], *, real: bool) -> Workbench:
     """Find the real sets (if needed) and make the procedural ones."""
-    config = resolve(composed(["experiment=v2_vs_v1", *arguments]))
-    home = real_dir(config) if real else None
-    folder = root_of(config) / "outputs" / config["name"]
+    settings = load(["experiment=v2_vs_v1", *arguments])
+    home = real_dir(settings) if real else None
+    folder = settings.path.root / "outputs" / settings.name
     worlds = folder / "worlds"
     make_worlds(worlds)
-    return Workbench(arguments, config, AnswerStore(folder, {True: home, False: worlds}))
+    return Workbench(arguments, settings, AnswerStore(folder, {True: home, False: worlds}))
 
 
 # --- tables -------------------------------------------------------------------------------------
@@ -162,11 +160,11 @@ def course_table(arguments: Sequence[str]) -> str:
     for recipe in (V1, V2):
         run = work.trained(recipe, seed)
         history = read_history(run.folder / "history.csv")
-        epochs = work.config["arch"]["training"]["max_epochs"]
+        epochs = work.settings.arch.training.max_epochs
         for epoch in (e for e in COURSE if e <= epochs):
             name = f"{recipe.name}_seed{seed}_epoch{epoch}"
             row = work.row({name: restore(run.epoch(epoch))}, sets)
-            batches = epoch * work.config["arch"]["episodes"]["episodes_per_epoch"]
+            batches = epoch * work.settings.arch.episodes.episodes_per_epoch
             lines.append([
                 recipe.says, f"{batches:,}", f"{run.cpu_min * epoch / epochs:.1f}",
                 f"{100 * history['val/acc'].iloc[epoch - 1]:.1f}",

@@ -9,7 +9,6 @@ its scores are minus the distance instead of minus its square.
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch.nn import functional as F
@@ -19,8 +18,8 @@ from experiments.v2_vs_v1.runs import V1, config_of
 from g5.common.atomic import atomic_path
 from g5.common.progress import track
 from g5.config.build import build
-from g5.config.node import Node
-from g5.config.parts import data_of, feature_set_of, front_end_of, normalize_of, root_of
+from g5.config.parts import data_of, feature_set_of, front_end_of, normalize_of
+from g5.config.settings import Settings
 from g5.tracking.restore import Restored
 from g5.training.loaders import EpisodeLoaders
 from g5.training.module import make_optimizer, make_scheduler, step_seed
@@ -33,37 +32,37 @@ def easyfsl_v1(seed: int, arguments: Sequence[str], like: Restored) -> Restored:
     Args:
         like: our own v1 of that seed, whose front end and normalisation it shares.
     """
-    config = config_of(V1, seed, arguments)
-    path = root_of(config) / "outputs" / config["name"] / f"easyfsl_seed{seed}.pt"
-    prepare_torch(config)
-    model = build(Node.of(config["arch"]["model"]), expect=ProtoNet, where="arch.model")
+    settings = config_of(V1, seed, arguments)
+    path = settings.path.root / "outputs" / settings.name / f"easyfsl_seed{seed}.pt"
+    prepare_torch(settings)
+    model = build(settings.arch.model, expect=ProtoNet, where="arch.model")
     if not path.is_file():
-        _train(model, config, path)
+        _train(model, settings, path)
     model.encoder.load_state_dict(torch.load(path, weights_only=True))
     return replace(like, model=model.eval())
 
 
-def _train(model: ProtoNet, config: dict[str, Any], path: Path) -> None:
+def _train(model: ProtoNet, settings: Settings, path: Path) -> None:
     # A tool of the development extra: nothing else needs it.
     from easyfsl.methods import PrototypicalNetworks
 
-    data, front_end, normalize = data_of(config), front_end_of(config), normalize_of(config)
-    feature_set = feature_set_of(config, data.load(), front_end)
-    episodes, training = config["arch"]["episodes"], config["arch"]["training"]
-    loaders = EpisodeLoaders(feature_set, episodes, training=training, seed=config["seed"])
+    data, front_end, normalize = data_of(settings), front_end_of(settings), normalize_of(settings)
+    feature_set = feature_set_of(settings, data.load(), front_end)
+    episodes, training = settings.arch.episodes, settings.arch.training
+    loaders = EpisodeLoaders(feature_set, episodes, training=training, seed=settings.seed)
     classifier = PrototypicalNetworks()  # of embeddings: no backbone
     optimizer = make_optimizer(model, training)
     scheduler = make_scheduler(optimizer, training)
-    count = training["max_epochs"] * episodes["episodes_per_epoch"]
+    count = training.max_epochs * episodes.episodes_per_epoch
     for step in track(range(count), total=count, label="easyfsl", unit="episodes"):
-        epoch, index = divmod(step, episodes["episodes_per_epoch"])
+        epoch, index = divmod(step, episodes.episodes_per_epoch)
         batch = loaders.train_set[epoch, index]
-        torch.manual_seed(step_seed(config["seed"], epoch, index, 0))
+        torch.manual_seed(step_seed(settings.seed, epoch, index, 0))
         x_B1MT = normalize(batch.x, batch.stats)
         support = batch.n_way * batch.k_shot
         label_N = torch.arange(batch.n_way)
         model.train()
-        with torch.autocast("cpu", torch.bfloat16, config["trainer"]["precision"] == "bf16-mixed"):
+        with torch.autocast("cpu", torch.bfloat16, settings.trainer.precision == "bf16-mixed"):
             z_BD = model.encoder(x_B1MT)
         classifier.process_support_set(
             z_BD[:support].float(), label_N.repeat_interleave(batch.k_shot)
@@ -73,7 +72,7 @@ def _train(model: ProtoNet, config: dict[str, Any], path: Path) -> None:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        if scheduler is not None and index == episodes["episodes_per_epoch"] - 1:
+        if scheduler is not None and index == episodes.episodes_per_epoch - 1:
             scheduler.step()
     with atomic_path(path) as temporary:
         torch.save(model.encoder.state_dict(), temporary)

@@ -2,13 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from archs.protonet import ProtoNet
 from experiments.common import FinishedTraining, finished
 from g5.config.build import build
-from g5.config.compose import composed, resolve
-from g5.config.node import Node
+from g5.config.settings import Settings, load
 from g5.tracking.restore import Restored
 from g5.training.setup import prepare_torch
 
@@ -39,11 +37,11 @@ V2 = Recipe("v2", "v2", (), "v2")
 V1_LONG = Recipe("v1_long", "v1", ("arch.training.max_epochs=24",), "v1, twice as many batches")
 
 
-def config_of(recipe: Recipe, seed: int, arguments: Sequence[str]) -> dict[str, Any]:
+def config_of(recipe: Recipe, seed: int, arguments: Sequence[str]) -> Settings:
     """The resolved configuration of a run."""
     name = f"exp_name={recipe.name}_seed{seed}"
     overrides = [f"arch={recipe.arch}", "experiment=v2_vs_v1", f"seed={seed}", name, "resume=true"]
-    return resolve(composed([*overrides, *recipe.changes, *arguments]))
+    return load([*overrides, *recipe.changes, *arguments])
 
 
 def trained(recipe: Recipe, seed: int, arguments: Sequence[str]) -> FinishedTraining:
@@ -53,15 +51,15 @@ def trained(recipe: Recipe, seed: int, arguments: Sequence[str]) -> FinishedTrai
 
 def untrained_model(restored: Restored, seed: int) -> Restored:
     """The same model as it was before training."""
-    prepare_torch({**restored.config, "seed": seed})
-    model = build(Node.of(restored.config["arch"]["model"]), expect=ProtoNet, where="arch.model")
+    prepare_torch(restored.settings.but({"seed": seed}))
+    model = build(restored.settings.arch.model, expect=ProtoNet, where="arch.model")
     return replace(restored, model=model.eval())
 
 
 def euclidean(restored: Restored) -> Restored:
     """The same encoder, compared without the learned correction."""
-    node = {**restored.config["arch"]["model"], "distance": "euclidean"}
-    model = build(Node.of(node), expect=ProtoNet, where="arch.model")
+    node = restored.settings.but({"arch.model.distance": "euclidean"}).arch.model
+    model = build(node, expect=ProtoNet, where="arch.model")
     own = model.state_dict()
     model.load_state_dict({k: v for k, v in restored.model.state_dict().items() if k in own})
     return replace(restored, model=model.eval())

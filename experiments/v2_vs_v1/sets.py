@@ -16,8 +16,7 @@ from experiments.common import note_look
 from g5.common.atomic import atomic_path
 from g5.config.parts import data_of, feature_set_of
 from g5.config.stored import on_checkpoint
-from g5.evaluation.episodes.protocol import run_test
-from g5.evaluation.episodes.raw_features import RawStatistics
+from g5.evaluation.episodes.protocol import TestedModel, TestedSplit, TestProtocol, run_test
 from g5.evaluation.episodes.result import TestResult
 from g5.tracking.restore import Restored
 
@@ -34,7 +33,7 @@ class TestSet:
         name: in a table.
         table: the CSV, under ``path.real_dir`` or among the procedural worlds.
         real: whether looking at it has to be counted.
-        views, refine: what else a test may do with shots and queries (the protocol).
+        refine: rounds of refinement (the protocol).
     """
 
     __test__ = False  # not a test case
@@ -47,7 +46,6 @@ class TestSet:
     n_way: int
     k_shot: int
     n_query: int
-    views: int = 1
     refine: int = 0
 
 
@@ -68,9 +66,8 @@ ABLATION_SETS = (
     *PROCEDURAL[:2],
     TestSet("voices20", "voices 20-way 1-shot", "voices/clips.csv", False, 0.5, 20, 1, 2),
 )
-# What a test may do beside: by name, more views of a shot or rounds of refinement.
+# What a test may do beside, by name.
 AT_TEST = {
-    "at test: four views of a shot": {"views": 4},
     "at test: three rounds of transductive refinement": {"refine": 3},
 }
 
@@ -120,9 +117,7 @@ class AnswerStore:
 
     def of(self, name: str, restored: Restored, test_set: TestSet) -> Answers:
         """The answers of a model, from an earlier call where there was one of the same weights."""
-        beside = f"-{test_set.views}-{test_set.refine}" * (
-            test_set.views > 1 or test_set.refine > 0
-        )
+        beside = f"-1-{test_set.refine}" * (test_set.refine > 0)
         path = self.folder / "answers" / f"{name}-{test_set.key}{beside}.npz"
         weights = fingerprint(restored)
         if path.is_file():
@@ -141,20 +136,16 @@ class AnswerStore:
         assert home is not None, "asked for before anything was trained"
         overrides = ["data=clips", "data.split=test", f"features.clip_s={test_set.clip_s}"]
         values = {"data.root": str(home / test_set.table)}
-        config = on_checkpoint(restored.config, overrides, values).plain()
-        corpus = data_of(config).load()
-        feature_set = feature_set_of(config, corpus, restored.front_end)
-        return run_test(
-            model=restored.model, normalize=restored.normalize, corpus=corpus,
-            reader_for=feature_set.reader, raw_reader_for=feature_set.reader,
-            raw_statistics=RawStatistics(**restored.header["raw_statistics"]),
-            trained_labels=restored.label_map["train"],
-            trained_recordings=restored.header["trained_recordings"], split="test",
+        settings = on_checkpoint(restored.config, overrides, values)
+        corpus = data_of(settings).load()
+        feature_set = feature_set_of(settings, corpus, restored.front_end)
+        protocol = TestProtocol(
             n_way=test_set.n_way, k_shot=test_set.k_shot, n_query=test_set.n_query,
-            episodes=EPISODES, cross_source=True, seed=TEST_SEED, batch_size=50,
-            device=torch.device("cpu"), temperature=restored.temperature,
-            views=test_set.views, refine=test_set.refine,
+            episodes=EPISODES, cross_source=True, seed=TEST_SEED, refine=test_set.refine,
+            batch_size=50,
         )  # fmt: skip
+        on = TestedSplit(corpus, "test", feature_set.reader, feature_set.reader)
+        return run_test(TestedModel.of(restored), on, protocol, device=torch.device("cpu"))
 
     def looks(self) -> int:
         """How often a model has been tested on a real set."""

@@ -19,7 +19,7 @@ import soundfile
 
 from g5.common.atomic import atomic_path
 from g5.common.progress import track
-from g5.config.compose import composed, resolve
+from g5.config.settings import load
 from preprocessing.synthetic.scenes import SceneSettings, make_recording
 
 SEED = 90210  # of the species; training sets have 0
@@ -49,7 +49,7 @@ def make_worlds(folder: Path) -> dict[str, Path]:
 
 def settings_of_training() -> SceneSettings:
     """The default generator, `conf/data/procedural.yaml`."""
-    return SceneSettings.of(resolve(composed(["data=procedural"]))["data"])
+    return SceneSettings.of(load(["data=procedural"]).data.values)
 
 
 def field(settings: SceneSettings) -> Iterator[Clip]:

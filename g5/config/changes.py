@@ -1,38 +1,55 @@
-"""Which keys differ between two configurations, among those that decide what a run is."""
+"""Which keys differ between two configurations, among those that decide what a run or a test is."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Literal
 
-# What a resumed run may not change: it would be another run.
-OF_A_RUN = (
-    "arch.model", "arch.augmentation", "arch.episodes", "arch.training", "features", "data", "seed",
-)  # fmt: skip
-# What makes a test another test.
-OF_A_TEST = ("arch.episodes", "features", "data", "seed")
-# Where things lie and how many work on them changes neither.
-IRRELEVANT = ("workers", "block_s", "root_dir", "cache_dir")
-# A run may be made longer; where its first weights came from is history.
-CHANGEABLE = ("arch.training.max_epochs", "arch.training.load_weight_from")
+from g5.config.node import Node
+from g5.config.settings import Settings
+
+# Keywords of constructors: where things lie and how many work on them decides nothing.
+INDIFFERENT_VALUES = ("workers", "root_dir", "cache_dir")
 
 
-def differences(
-    stored: Mapping[str, Any], config: Mapping[str, Any], among: Sequence[str]
-) -> list[str]:
-    """Dotted keys of the groups ``among`` whose values differ, in two resolved configurations."""
-    found: list[str] = []
+def deciding(
+    settings: Settings, of: Literal["run", "test"], *, length: bool = False
+) -> dict[str, Any]:
+    """The values that decide what a run or a test is, by dotted key (marks of `config.schema`).
 
-    def walk(theirs: Any, ours: Any, where: str) -> None:
-        if isinstance(theirs, Mapping) and isinstance(ours, Mapping):
-            for key in [*theirs, *(key for key in ours if key not in theirs)]:
-                if key not in IRRELEVANT:
-                    walk(theirs.get(key), ours.get(key), f"{where}.{key}")
-        elif theirs != ours and where not in CHANGEABLE:
-            found.append(where)
+    Args:
+        settings: of the run or test.
+        of: which of the two.
+        length: how long a run is, too, and where its first weights came from.
+    """
+    found: dict[str, Any] = {}
 
-    for where in among:
-        theirs: Any = stored
-        ours: Any = config
-        for key in where.split("."):
-            theirs, ours = theirs[key], ours[key]
-        walk(theirs, ours, where)
+    def walk(group: Any, where: str, decides: bool) -> None:
+        for member in dataclasses.fields(group):
+            marks, value = member.metadata, getattr(group, member.name)
+            if marks.get("indifferent") or (marks.get("extends") and not length):
+                continue
+            at = f"{where}.{member.name}" if where else member.name
+            decides_too = decides or of in marks.get("decides", ())
+            if isinstance(value, Node) and decides_too:
+                found.update(_of_node(value, where if marks.get("spread") else at))
+            elif dataclasses.is_dataclass(value) and not isinstance(value, Node):
+                walk(value, at, decides_too)
+            elif decides_too:
+                found[at] = value
+
+    walk(settings, "", False)
     return found
+
+
+def _of_node(node: Node, where: str) -> Mapping[str, Any]:
+    return {
+        f"{where}.{key}": value
+        for key, value in node.plain().items()
+        if key not in INDIFFERENT_VALUES
+    }
+
+
+def differences(theirs: Settings, ours: Settings, of: Literal["run", "test"]) -> list[str]:
+    """Dotted keys, of those that decide what a run or a test is, whose values differ."""
+    one, other = deciding(theirs, of), deciding(ours, of)
+    return [key for key in {**one, **other} if one.get(key) != other.get(key)]

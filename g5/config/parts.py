@@ -1,60 +1,55 @@
-"""From a validated configuration to the objects of `preprocessing/` that it describes."""
+"""From the settings to the objects of `preprocessing/` that they describe."""
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from g5.config.build import build, signature_hints
-from g5.config.compose import composed, resolve
-from g5.config.node import Node
-from g5.config.schema import FeatureSettings
-from g5.config.settings import hints_of
+from g5.config.settings import Settings, load
 from preprocessing.events import Corpus, DataSet
 from preprocessing.feature_set import FeatureSet
 from preprocessing.frontend import FrontEnd, LogMel
 from preprocessing.normalize import Normalize
 
 
-def root_of(config: Mapping[str, Any]) -> Path:
-    """`path.root_dir`, absolute."""
-    return Path(config["path"]["root_dir"]).expanduser().resolve()
-
-
-def data_of(config: Mapping[str, Any]) -> DataSet:
+def data_of(settings: Settings) -> DataSet:
     """The data group; nothing is read yet."""
-    return build(Node.of(config["data"]), expect=DataSet, where="data")
+    return build(settings.data, expect=DataSet, where="data")
 
 
-def front_end_of(config: Mapping[str, Any]) -> FrontEnd:
+def front_end_of(settings: Settings) -> FrontEnd:
     """The front end of `features`."""
-    clip_keys = hints_of(FeatureSettings)
-    node = {key: value for key, value in config["features"].items() if key not in clip_keys}
-    return build(Node.of(node), expect=FrontEnd, where="features")
+    return build(settings.features.front_end, expect=FrontEnd, where="features")
 
 
-def normalize_of(config: Mapping[str, Any]) -> Normalize:
+def normalize_of(settings: Settings) -> Normalize:
     """The normalisation of `features`, not fitted yet."""
-    return Normalize(mode=config["features"]["normalize"], n_mels=config["features"]["n_mels"])
+    features = settings.features
+    return Normalize(mode=features.normalize, n_mels=features.front_end.values["n_mels"])
 
 
-def feature_set_of(config: Mapping[str, Any], corpus: Corpus, front_end: FrontEnd) -> FeatureSet:
+def feature_set_of(settings: Settings, corpus: Corpus, front_end: FrontEnd) -> FeatureSet:
     """The corpus seen through a front end."""
+    features = settings.features
     return FeatureSet(
         corpus,
         front_end,
-        features=config["features"],
-        anchor=config["data"]["anchor"],
-        store_dir=root_of(config) / "outputs" / "store",
+        cut={
+            "clip": features.clip,
+            "clip_s": features.clip_s,
+            "min_clip_s": features.min_clip_s,
+            "max_clip_s": features.max_clip_s,
+            "anchor": settings.data.values["anchor"],
+        },
+        workers=features.workers,
+        block_s=features.block_s,
+        store_dir=settings.path.store,
     )
 
 
-def log_mel_set_of(config: Mapping[str, Any], feature_set: FeatureSet) -> FeatureSet:
+def log_mel_set_of(settings: Settings, feature_set: FeatureSet) -> FeatureSet:
     """The same corpus in log-mel, which raw features are defined on."""
     if isinstance(feature_set.front_end, LogMel):
         return feature_set
-    settings = feature_set.front_end.settings()
-    defaults = resolve(composed(["features=logmel"]))["features"]
-    log_mel: dict[str, Any] = {
-        key: settings.get(key, defaults[key]) for key in signature_hints(LogMel)
-    }
-    return feature_set_of(config, feature_set.corpus, LogMel(**log_mel))
+    own = feature_set.front_end.settings()
+    usual = load(["features=logmel"]).features.front_end.values
+    values: dict[str, Any] = {key: own.get(key, usual[key]) for key in signature_hints(LogMel)}
+    return feature_set_of(settings, feature_set.corpus, LogMel(**values))

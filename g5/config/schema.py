@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypedDict
 
 from g5.config.check import BelowOne, Count, NotNegative, Positive, Range, Seed, Share
 from g5.config.node import Node
@@ -16,8 +16,32 @@ ClassWeights = Literal["none", "inverse_frequency", "effective_number"]
 Sampling = Literal["none", "over", "under", "both"]
 Task = Literal["single", "multi", "rating"]
 
+# --- what the metadata of a field says ---
 # The keys of such a node lie in the group itself, beside those that are the same for every class.
 SPREAD = {"spread": True}
+# It decides what a run is, which a resumed one may not change; and what makes a test another test.
+OF_RUNS, OF_TESTS = {"decides": ("run",)}, {"decides": ("run", "test")}
+# Where things lie and how many work on them decides neither.
+INDIFFERENT = {"indifferent": True}
+# A run may be made longer; where its first weights came from is history.
+EXTENDS = {"extends": True}
+# A fact of a trained model: an override on top of a checkpoint's configuration is refused.
+LOCKED = {"locked": True}
+# What a detection may set; the checkpoint says the rest.
+OF_DETECTION = {"detection": True}
+# No event depends on it.
+NO_EVENT = {"no_event": True}
+# What a command line does, not what with.
+MODE = {"mode": True}
+
+
+class EpisodeSize(TypedDict):
+    """Keywords of what draws episodes."""
+
+    n_way: int
+    k_shot: int
+    n_query: int
+    cross_source: bool
 
 
 # --- runs: conf/config.yaml ---------------------------------------------------------------------
@@ -25,7 +49,7 @@ SPREAD = {"spread": True}
 
 @dataclass(frozen=True)
 class PathSettings:
-    root_dir: str
+    root_dir: str = field(metadata=OF_DETECTION)
     train_dir: str | None
     eval_dir: str | None
     test_dir: str | None
@@ -44,14 +68,14 @@ class PathSettings:
 
 @dataclass(frozen=True)
 class FeatureSettings:
-    front_end: Node = field(metadata=SPREAD)
+    front_end: Node = field(metadata=SPREAD | LOCKED)
     clip_s: ClipSeconds
     clip: Literal["fixed", "adaptive"]
     min_clip_s: ClipSeconds
     max_clip_s: ClipSeconds
-    normalize: Literal["none", "sample", "recording", "train"]
-    workers: Workers
-    block_s: Positive
+    normalize: Literal["none", "sample", "recording", "train"] = field(metadata=LOCKED)
+    workers: Workers = field(metadata=INDIFFERENT)
+    block_s: Positive = field(metadata=INDIFFERENT)
 
 
 @dataclass(frozen=True)
@@ -63,7 +87,7 @@ class DetectionSettings:
     negatives: Literal["gaps", "head", "everything"]
     batch: Count
     share: bool
-    workers: Workers
+    workers: Workers = field(metadata=NO_EVENT)
     prior_spread: Positive
     lean: Share
     level: Share
@@ -71,8 +95,8 @@ class DetectionSettings:
     min_duration: NotNegative
     max_duration: Positive
     candidates: NotNegative
-    pictures: bool
-    snippets: Whole
+    pictures: bool = field(metadata=NO_EVENT)
+    snippets: Whole = field(metadata=NO_EVENT)
 
 
 @dataclass(frozen=True)
@@ -83,7 +107,6 @@ class EpisodeSettings:
     episodes_per_epoch: Count
     val_episodes: Count
     test_episodes: Count
-    test_views: Count
     test_refine: Whole
     episodes_per_batch: Count
     cross_source: bool
@@ -96,21 +119,26 @@ class EpisodeSettings:
         """Support and query clips of an episode."""
         return self.n_way * (self.k_shot + self.n_query)
 
+    @property
+    def size(self) -> EpisodeSize:
+        """What an `EpisodeSampler` draws."""
+        return {
+            "n_way": self.n_way,
+            "k_shot": self.k_shot,
+            "n_query": self.n_query,
+            "cross_source": self.cross_source,
+        }
+
 
 @dataclass(frozen=True)
 class TrainingSettings:
     learning_rate: Positive
     weight_decay: NotNegative
-    max_epochs: Count
+    max_epochs: Count = field(metadata=EXTENDS)
     pretrain: Share
     pretrain_sampling: Sampling
     pretrain_weights: ClassWeights
     pretrain_beta: BelowOne
-    pretrain_loss: Literal["classes", "supcon"]
-    pretrain_labels: Literal["classes", "individuals"]
-    pretrain_mixup: NotNegative
-    batch_norm: Literal["together", "apart", "running"]
-    ema_decay: Annotated[float, Range(at_least=0, at_most=0.99999)]
     optimizer: Literal["adam", "adamw", "sgd"]
     momentum: Share
     scheduler: Literal["none", "step", "cosine", "cosine_warmup", "plateau"]
@@ -119,16 +147,21 @@ class TrainingSettings:
     warmup_epochs: Count
     gradient_clip_val: NotNegative
     label_smoothing: Share
-    load_weight_from: str | None
+    load_weight_from: str | None = field(metadata=EXTENDS)
+
+    @property
+    def pretraining_epochs(self) -> int:
+        """How many of the epochs come before the episodes; rounded down."""
+        return int(self.pretrain * self.max_epochs + 1e-9)
 
 
 @dataclass(frozen=True)
 class ArchSettings:
-    name: str
-    model: Node
-    augmentation: Node | None
-    episodes: EpisodeSettings
-    training: TrainingSettings
+    name: str = field(metadata=LOCKED)
+    model: Node = field(metadata=LOCKED | OF_RUNS)
+    augmentation: Node | None = field(metadata=LOCKED | OF_RUNS)
+    episodes: EpisodeSettings = field(metadata=OF_TESTS)
+    training: TrainingSettings = field(metadata=LOCKED | OF_RUNS)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import dataclasses
 import types
 import typing
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self, TypeVar
 
 from g5.common.errors import UserError
@@ -16,6 +16,9 @@ from g5.config.build import check_node
 from g5.config.check import Seed, check_keys, check_value
 from g5.config.node import Node
 from g5.config.schema import (
+    MODE,
+    OF_DETECTION,
+    OF_TESTS,
     ArchSettings,
     CallbackSettings,
     ClassifySettings,
@@ -79,17 +82,17 @@ class Settings(_Tree):
 
     name: str
     exp_name: str
-    train: bool
-    test: bool
-    resume: bool
-    deterministic: bool
-    seed: Seed
+    train: bool = field(metadata=MODE)
+    test: bool = field(metadata=MODE)
+    resume: bool = field(metadata=MODE)
+    deterministic: bool = field(metadata=OF_DETECTION)
+    seed: Seed = field(metadata=OF_TESTS | OF_DETECTION)
     path: PathSettings
-    data: Node
-    features: FeatureSettings
-    detection: DetectionSettings
+    data: Node = field(metadata=OF_TESTS)
+    features: FeatureSettings = field(metadata=OF_TESTS)
+    detection: DetectionSettings = field(metadata=OF_DETECTION)
     arch: ArchSettings
-    trainer: TrainerSettings
+    trainer: TrainerSettings = field(metadata=OF_DETECTION)
     callbacks: CallbackSettings
     logger: LoggerSettings
 
@@ -202,8 +205,6 @@ def _check_across(settings: Settings) -> None:
         raise UserError("features.max_clip_s: must be at least features.min_clip_s")
     if training.scheduler == "plateau" and training.scheduler_gamma >= 1:
         raise UserError("arch.training.scheduler_gamma: must be below 1 for scheduler=plateau")
-    if training.pretrain_loss == "supcon" and training.pretrain_mixup:
-        raise UserError("arch.training.pretrain_mixup: only for pretrain_loss=classes; set it to 0")
     if not settings.train and not settings.test:
         raise UserError("train, test: both are false, so there is nothing to do")
     if not settings.train and not training.load_weight_from:
@@ -238,8 +239,21 @@ def hints_of(schema: type) -> dict[str, Any]:
     return {f.name: hints[f.name] for f in dataclasses.fields(schema) if not _is_spread(f)}
 
 
-def _is_spread(field: dataclasses.Field) -> bool:
-    return bool(field.metadata.get("spread"))
+def marked(schema: type, mark: str, where: str = "") -> list[str]:
+    """Dotted keys of the fields that carry a mark of `g5.config.schema`."""
+    found = []
+    for member in dataclasses.fields(schema):
+        at = f"{where}.{member.name}" if where else member.name
+        hint = hints_of(schema).get(member.name)
+        if member.metadata.get(mark):
+            found.append(at)
+        elif dataclasses.is_dataclass(hint) and hint is not Node:
+            found += marked(typing.cast("type", hint), mark, at)
+    return found
+
+
+def _is_spread(member: dataclasses.Field) -> bool:
+    return bool(member.metadata.get("spread"))
 
 
 def _built(schema: type[Group], plain: Any, where: str, known: frozenset[str] | None) -> Group:
@@ -248,10 +262,10 @@ def _built(schema: type[Group], plain: Any, where: str, known: frozenset[str] | 
         raise UserError(f"{where}: must be a group of keys, not {plain!r}")
     hints, values = hints_of(schema), {}
     own = plain
-    for field in dataclasses.fields(typing.cast("Any", schema)):
-        if _is_spread(field):
+    for member in dataclasses.fields(typing.cast("Any", schema)):
+        if _is_spread(member):
             rest = {key: value for key, value in plain.items() if key not in hints}
-            values[field.name] = _node(rest, where, known)
+            values[member.name] = _node(rest, where, known)
             own = {key: value for key, value in plain.items() if key in hints}
     check_keys(list(own), list(hints), where)
     for key, hint in hints.items():
@@ -292,11 +306,11 @@ def _changed(group: Any, path: Sequence[str], value: Any) -> Any:
 
 
 def _nodes(group: Any, where: str) -> Iterator[tuple[str, Node, type | None]]:
-    for field in dataclasses.fields(group):
-        value = getattr(group, field.name)
-        at = f"{where}.{field.name}" if where else field.name
+    for member in dataclasses.fields(group):
+        value = getattr(group, member.name)
+        at = f"{where}.{member.name}" if where else member.name
         if isinstance(value, Node):
-            yield (where, value, type(group)) if _is_spread(field) else (at, value, None)
+            yield (where, value, type(group)) if _is_spread(member) else (at, value, None)
         elif dataclasses.is_dataclass(value):
             yield from _nodes(value, at)
 
@@ -304,12 +318,12 @@ def _nodes(group: Any, where: str) -> Iterator[tuple[str, Node, type | None]]:
 def plain_of(group: Any) -> dict[str, Any]:
     """The mapping of a dataclass of the schema."""
     plain: dict[str, Any] = {}
-    for field in dataclasses.fields(group):
-        value = getattr(group, field.name)
-        if _is_spread(field):
+    for member in dataclasses.fields(group):
+        value = getattr(group, member.name)
+        if _is_spread(member):
             plain |= value.plain()
         elif isinstance(value, Node):
-            plain[field.name] = value.plain()
+            plain[member.name] = value.plain()
         else:
-            plain[field.name] = plain_of(value) if dataclasses.is_dataclass(value) else value
+            plain[member.name] = plain_of(value) if dataclasses.is_dataclass(value) else value
     return plain

@@ -1,5 +1,6 @@
 """Configurations that a checkpoint has stored: as this g5 would have written them, and changed."""
 
+import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,19 +10,13 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
 from g5.common.errors import UserError
+from g5.config.choices import choices
 from g5.config.compose import composed, nearest_key, override_errors, resolve
 from g5.config.overrides import readable
-from g5.config.settings import Settings
+from g5.config.settings import Settings, hints_of, marked
 
-# In a checkpoint's own configuration these are facts of the trained model.
-LOCKED_IN_A_CHECKPOINT = ("arch", "features")
-# Groups whose choice may be another one.
-FREE_GROUPS = ("data", "trainer", "logger", "callbacks", "detection")
-FREE_IN_A_CHECKPOINT = (
-    "arch.episodes", "features.clip", "features.clip_s", "features.min_clip_s",
-    "features.max_clip_s", "features.workers", "features.block_s",
-)  # fmt: skip
-OF_TRAINING = ("train", "test", "resume", "debug", "experiment")
+# Groups of `conf/` that are for training runs, beside the keys that are marked so.
+TRAINING_GROUPS = ("debug", "experiment")
 # Where classes that a stored `_target_` may name have moved to.
 MOVED = {
     "preprocessing.procedural.ProceduralData": (
@@ -34,38 +29,98 @@ MOVED = {
 }
 
 
+# Settings that are no more, and the value that was off.
+GONE = {
+    "arch.training": {
+        "pretrain_loss": "classes", "pretrain_labels": "classes", "pretrain_mixup": 0.0,
+        "batch_norm": "together", "ema_decay": 0.0,
+    },
+    "arch.episodes": {"test_views": 1},
+}  # fmt: skip
+
+
 def first_name(target: str) -> str:
     """The name that a class was first stored under: keys of finished work are made of it."""
     return next((old for old, new in MOVED.items() if new == target), target)
 
 
-def updated(node: Any) -> Any:
-    """A stored configuration, or a part of one, with the classes' names of today."""
+def updated(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored configuration with the classes' names of today, without what is gone and was off."""
+    config = dict(_renamed(config))
+    for where, off in GONE.items():
+        _, _, name = where.rpartition(".")
+        group = config.get("arch", {}).get(name)
+        if isinstance(group, dict):
+            config["arch"][name] = {
+                key: value for key, value in group.items() if key not in off or value != off[key]
+            }
+    return config
+
+
+def _renamed(node: Any) -> Any:
     if isinstance(node, Mapping):
         return {
-            key: MOVED.get(value, value) if key == "_target_" else updated(value)
+            key: MOVED.get(value, value) if key == "_target_" else _renamed(value)
             for key, value in node.items()
         }
-    return [updated(item) for item in node] if isinstance(node, list) else node
+    return [_renamed(item) for item in node] if isinstance(node, list) else node
+
+
+def refuse_gone(config: Mapping[str, Any]) -> None:
+    """Raise `UserError` where an updated configuration has a setting on that is no more."""
+    for where, off in GONE.items():
+        group = config.get("arch", {}).get(where.rpartition(".")[2], {})
+        for key in off:
+            if key in group:
+                raise UserError(
+                    f"{where}.{key}={group[key]}: this g5 has no such setting any more; use the "
+                    "g5 that trained it, or train anew"
+                )
 
 
 def completed(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """A stored configuration; what its g5 had not got yet is as it is by default."""
+    """A stored configuration; what its g5 had not got yet is as it is by default.
+
+    Model and front end are facts, and stay as they are.
+    """
     today = resolve(composed([]))
-    arch = dict(stored["arch"])
-    for name in ("episodes", "training"):
-        arch[name] = {**arch[name], **_absent(arch[name], today["arch"][name])}
-    groups = {}
-    for name in FREE_GROUPS:
-        own = stored.get(name, {})
-        # Another class has other keys.
-        same = not own or own.get("_target_") == today[name].get("_target_")
-        groups[name] = {**own, **(_absent(own, today[name]) if same else {})}
-    return {**stored, "arch": arch, **groups}
+    groups = {name: own for name, own in today.items() if _is_group(own) and not is_locked(name)}
+    arch = {"episodes": today["arch"]["episodes"], "training": today["arch"]["training"]}
+    return {
+        **stored,
+        **{name: _filled(stored.get(name, {}), default) for name, default in groups.items()},
+        "arch": {
+            **stored["arch"],
+            **{name: _filled(stored["arch"][name], default) for name, default in arch.items()},
+        },
+    }
 
 
-def _absent(own: Mapping[str, Any], today: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in today.items() if key not in own}
+def _is_group(value: Any) -> bool:
+    return isinstance(value, Mapping)
+
+
+def _filled(own: Mapping[str, Any], default: Mapping[str, Any]) -> dict[str, Any]:
+    """``own`` with what it lacks; another class has other keys."""
+    if own and own.get("_target_") != default.get("_target_"):
+        return dict(own)
+    return {**own, **{key: value for key, value in default.items() if key not in own}}
+
+
+def is_locked(key: str) -> bool:
+    """Whether a key, or some key of a group, is a fact of a trained model."""
+    schema: type = Settings
+    for part in key.split("."):
+        members = {member.name: member for member in dataclasses.fields(schema)}
+        spread = next((m for m in members.values() if m.metadata.get("spread")), None)
+        member = members.get(part, spread)
+        if member is None or member.metadata.get("locked"):
+            return member is not None
+        hint = hints_of(schema).get(part)
+        if not isinstance(hint, type) or not dataclasses.is_dataclass(hint):
+            return False
+        schema = hint
+    return any(member.metadata.get("locked") for member in dataclasses.fields(schema))
 
 
 def classes_named(overrides: Sequence[str]) -> list[str]:
@@ -93,14 +148,19 @@ def on_checkpoint(
     parsed = _parsed(overrides)
     known = classes_named(overrides)
     for override in parsed:
-        if (key := override.key_or_group) in FREE_GROUPS:
+        if _is_choice(key := override.key_or_group):
             chosen = resolve(composed([str(override.input_line)]))[key]
             known.append(chosen.get("_target_"))
             OmegaConf.update(config, key, chosen, merge=False)
-    given = {o.key_or_group: o.value() for o in parsed if o.key_or_group not in FREE_GROUPS}
+    given = {o.key_or_group: o.value() for o in parsed if not _is_choice(o.key_or_group)}
     for key, value in _with_data_paths(config, {**given, **values}).items():
         _set(config, key, value)
     return Settings.from_plain(resolve(config), known=known)
+
+
+def _is_choice(key: str) -> bool:
+    """Whether ``key=NAME`` chooses a file of `conf/<key>/`, which a test may."""
+    return key in hints_of(Settings) and bool(choices(key)) and not is_locked(key)
 
 
 def _parsed(overrides: Sequence[str]) -> list[Override]:
@@ -109,7 +169,7 @@ def _parsed(overrides: Sequence[str]) -> list[Override]:
         parsed = OverridesParser.create().parse_overrides(readable(overrides))
     for override in parsed:
         key = override.key_or_group
-        if key in OF_TRAINING:
+        if key in (*marked(Settings, "mode"), *TRAINING_GROUPS):
             raise UserError(f"{key}: for training runs; a test starts from its checkpoint")
         if override.is_sweep_override():
             raise UserError(f"{key}: a test takes one value")
@@ -121,7 +181,7 @@ def _set(config: DictConfig, key: str, value: Any) -> None:
         raise nearest_key(key, config)
     if key.endswith("._target_") and OmegaConf.select(config, key) == value:
         return  # named once more, so that it may be imported
-    if _is_in(key, LOCKED_IN_A_CHECKPOINT) and not _is_in(key, FREE_IN_A_CHECKPOINT):
+    if is_locked(key):
         raise UserError(
             f"{key}: fixed by the checkpoint; data, protocol, trainer and logger may be overridden"
         )
@@ -153,10 +213,6 @@ def _with_data_paths(config: DictConfig, values: dict[str, Any]) -> dict[str, An
         if f"path.{(name := 'train_dir' if key == 'root' else key)}" in values
     }
     return {**of_data, **values}
-
-
-def _is_in(key: str, groups: Sequence[str]) -> bool:
-    return any(key == group or key.startswith(group + ".") for group in groups)
 
 
 def _exists(config: DictConfig, key: str) -> bool:

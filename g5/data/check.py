@@ -1,37 +1,30 @@
 """`g5 data check` and `g5 features`: what is there, what is wrong, and the features of it."""
 
 from collections.abc import Sequence
-from typing import Any
 
-from g5.config.compose import composed, resolve
 from g5.config.parts import data_of, feature_set_of, front_end_of
-from g5.config.validate import validate
-
-
-def _config(overrides: Sequence[str]) -> dict[str, Any]:
-    config = resolve(composed(overrides))
-    validate(config)
-    return config
+from g5.config.settings import load
 
 
 def check_data(overrides: Sequence[str], *, strict: bool) -> int:
     """Print what the data hold and every problem; the exit code, 1 if any and ``strict``."""
     from preprocessing.check import problems, report
 
-    config = _config(overrides)
-    corpus = data_of(config).load()
-    size = {key: config["arch"]["episodes"][key] for key in ("n_way", "k_shot", "n_query")}
+    settings = load(overrides)
+    corpus = data_of(settings).load()
+    episodes = settings.arch.episodes
+    size = {"n_way": episodes.n_way, "k_shot": episodes.k_shot, "n_query": episodes.n_query}
     print(report(corpus, **size))
     return int(strict and bool(problems(corpus, **size)))
 
 
 def build_features(overrides: Sequence[str]) -> int:
     """Extract the features of every recording; the exit code."""
-    config = _config(overrides)
-    front_end = front_end_of(config)
-    corpus = data_of(config).load()
+    settings = load(overrides)
+    front_end = front_end_of(settings)
+    corpus = data_of(settings).load()
     corpus.raise_if_fatal()
-    feature_set = feature_set_of(config, corpus, front_end)
+    feature_set = feature_set_of(settings, corpus, front_end)
     store = feature_set.build()
     print(f"{len(store.keys())} recordings in {store.path}")
     return 0
@@ -41,10 +34,10 @@ def check_features(overrides: Sequence[str]) -> int:
     """Verify every stored feature; the exit code, 1 if anything is damaged or missing."""
     from preprocessing.features import check
 
-    config = _config(overrides)
-    front_end = front_end_of(config)
-    corpus = data_of(config).load()
-    feature_set = feature_set_of(config, corpus, front_end)
+    settings = load(overrides)
+    front_end = front_end_of(settings)
+    corpus = data_of(settings).load()
+    feature_set = feature_set_of(settings, corpus, front_end)
     recordings = feature_set.recordings()
     found = check(recordings, front_end, feature_set.store_dir)
     for line in found:

@@ -2,48 +2,38 @@
 
 import json
 import sys
-from collections.abc import Mapping
-from typing import Any
 
 from g5.common.atomic import atomic_path
 from g5.common.errors import UserError
-from g5.config.settings import Settings
 from g5.detection.corpus import detect_corpus, detector_of, predictions_of, truth_of
 from g5.evaluation.events.matching import FAIR, N_SHOTS
 from g5.evaluation.events.report import Evaluation, evaluate_events, event_summary
 from g5.evaluation.report.summary import printable
-from g5.tracking.folders import RunFolder
-from g5.tracking.mlflow_logger import MLflowLogger
-from g5.tracking.restore import Restored
+from g5.runs.tested import Tested
 from g5.training.setup import device_of
 from preprocessing.annotations import write_events
 from preprocessing.events import Corpus
 
 
-def event_scores(
-    config: Mapping[str, Any],
-    restored: Restored,
-    corpus: Corpus,
-    folder: RunFolder,
-    logger: MLflowLogger | None,
-) -> Evaluation | None:
+def event_scores(tested: Tested) -> Evaluation | None:
     """Detect every class in every test recording from its first five calls, and score the events.
 
-    Writes ``event_scores.json`` and ``events.csv`` into ``folder``, logs both and the numbers
-    ``test/event_...`` of mode fair, and prints them.
+    Writes ``event_scores.json`` and ``events.csv`` into the test's folder, logs both and the
+    numbers ``test/event_...`` of mode fair, and prints them.
 
     Returns:
         None where no recording has more than five calls of a class, or detection is not possible.
     """
+    settings, folder, logger = tested.settings, tested.folder, tested.logger
+    corpus = tested.feature_set.corpus
     if not _has_tasks(corpus):
         return None
-    settings = Settings.from_plain(config, known=None)
     try:
         detector, sounds = detector_of(
-            restored,
+            tested.restored,
             settings.detection,
             settings.path.store,
-            device=device_of(config),
+            device=device_of(settings),
             block_s=settings.features.block_s,
         )
     except UserError as error:

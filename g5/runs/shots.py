@@ -7,22 +7,22 @@ from dataclasses import asdict
 from pathlib import Path
 
 from g5.common.atomic import atomic_path
-from g5.evaluation.episodes.raw_features import RawStatistics
+from g5.evaluation.episodes.protocol import TestProtocol
 from g5.evaluation.episodes.shots import ShotCurve, shot_accuracies
 from g5.evaluation.figures import shot_curve
 from g5.evaluation.report.summary import printable
-from g5.runs.test import Tested, on_checkpoint_of
+from g5.runs.tested import Tested, opened
 from g5.training.setup import device_of, set_matmul_precision
 
 
 def shots_of_checkpoint(path: str | Path, overrides: Sequence[str] = ()) -> ShotCurve:
     """Test a checkpoint at 1, 2, 5, 10 and 20 shots; write the numbers and the figure."""
-    with on_checkpoint_of(path, overrides) as tested:
+    with opened(path, overrides) as tested:
         curve = _curve(tested)
         files = _write(curve, tested)
         if tested.logger is not None:
             for row in curve.table.to_dict("records"):
-                if row["name"] == tested.config["arch"]["name"]:
+                if row["name"] == tested.settings.arch.name:
                     accuracy = {"test/acc_over_shots": row["accuracy"]}
                     tested.logger.log_metrics(accuracy, step=row["k_shot"])
             tested.logger.log_artifact(files[0])
@@ -32,25 +32,12 @@ def shots_of_checkpoint(path: str | Path, overrides: Sequence[str] = ()) -> Shot
 
 
 def _curve(tested: Tested) -> ShotCurve:
-    config, restored, feature_set = tested.config, tested.restored, tested.feature_set
-    episodes = config["arch"]["episodes"]
-    set_matmul_precision(config)
+    settings = tested.settings
+    set_matmul_precision(settings)
     return shot_accuracies(
-        model=restored.model,
-        normalize=restored.normalize,
-        name=config["arch"]["name"],
-        corpus=feature_set.corpus,
-        reader=feature_set.reader("test"),
-        raw_reader=tested.raw.reader("test"),
-        raw_statistics=RawStatistics(**restored.header["raw_statistics"]),
-        n_way=episodes["n_way"],
-        n_query=episodes["n_query"],
-        episodes=episodes["test_episodes"],
-        cross_source=episodes["cross_source"],
-        seed=config["seed"],
-        batch_size=episodes["n_way"] * (episodes["k_shot"] + episodes["n_query"]),
-        device=device_of(config),
-    )
+        settings.arch.name, tested.model, tested.split, TestProtocol.of(settings),
+        device=device_of(settings),
+    )  # fmt: skip
 
 
 def _write(curve: ShotCurve, tested: Tested) -> list[Path]:

@@ -12,22 +12,21 @@ from torch import nn
 from archs.protonet import ProtoNet
 from g5.common.errors import UserError
 from g5.config.build import build
-from g5.config.changes import OF_A_RUN, differences
-from g5.config.node import Node
+from g5.config.changes import differences
 from g5.config.parts import (
     data_of,
     feature_set_of,
     front_end_of,
     log_mel_set_of,
     normalize_of,
-    root_of,
 )
+from g5.config.settings import Settings, marked
 from g5.config.stored import completed
-from g5.config.validate import validate
 from g5.evaluation.episodes.calibration import calibrate
 from g5.evaluation.episodes.raw_features import training_statistics
 from g5.evaluation.episodes.result import TestResult
 from g5.runs.test import evaluate, evaluate_checkpoint
+from g5.runs.tested import Tested
 from g5.tracking.callbacks import AtomicCheckpointIO, training_callbacks
 from g5.tracking.checkpoints import (
     BEST,
@@ -56,7 +55,7 @@ from g5.training.checks import (
     trainer_error,
 )
 from g5.training.estimate import estimate
-from g5.training.loaders import EpisodeLoaders, pretraining_epochs
+from g5.training.loaders import EpisodeLoaders
 from g5.training.module import FewShotModule
 from g5.training.setup import device_of, precision_of, prepare_torch, set_matmul_precision
 from preprocessing.events import SPLITS
@@ -64,22 +63,22 @@ from preprocessing.feature_set import FeatureSet
 from preprocessing.frontend import FrontEnd
 from preprocessing.normalize import Normalize
 
-# Keys of a test-only command line that say what to do, not what with.
-MODE_KEYS = ("train", "test", "resume", "arch", "arch.training.load_weight_from")
+# Of a test-only command line: they say what to do, not what with.
+HOW = ("arch", "arch.training.load_weight_from")
 RAW_BATCH = 256  # clips at once for raw features; no result depends on it
 
 
 def run(
-    config: dict[str, Any],
+    settings: Settings,
     *,
     job: int | None = None,
     overrides: Sequence[str] = (),
     values: Mapping[str, Any] | None = None,
 ) -> TestResult | None:
-    """Train and test, or only test, as a resolved configuration says.
+    """Train and test, or only test.
 
     Args:
-        config: plain values, as `g5.config.validate.resolve` gives them.
+        settings: checked.
         job: number of a multirun job.
         overrides: the command line; a test starts from its checkpoint's configuration, and
             these go on top.
@@ -88,15 +87,17 @@ def run(
     Raises:
         UserError: for anything the user can put right, most of it before any work starts.
     """
-    validate(config)
-    if config["train"]:
-        return Training(config, job=job).run()
-    kept = [text for text in overrides if text.lstrip("+").split("=")[0] not in MODE_KEYS]
+    if settings.train:
+        return Training(settings, job=job).run()
+    mode = (*marked(Settings, "mode"), *HOW)
+    kept = [text for text in overrides if text.lstrip("+").split("=")[0] not in mode]
     arch_is_named = any(text.split("=")[0] == "arch" for text in overrides)
+    checkpoint = settings.arch.training.load_weight_from
+    assert checkpoint is not None
     return evaluate_checkpoint(
-        config["arch"]["training"]["load_weight_from"],
+        checkpoint,
         kept,
-        arch=config["arch"]["name"] if arch_is_named else None,
+        arch=settings.arch.name if arch_is_named else None,
         values=values,
         job=job,
     )
@@ -106,69 +107,66 @@ class Training:
     """One training run: everything that can be wrong is found before the first thing is done.
 
     Args:
-        config: resolved and validated.
+        settings: checked.
         job: number of a multirun job.
     """
 
-    def __init__(self, config: dict[str, Any], *, job: int | None) -> None:
-        self.config = config
+    def __init__(self, settings: Settings, *, job: int | None) -> None:
+        self.settings = settings
         self.job = job
-        self.root = root_of(config)
-        check_names(config["name"], config["exp_name"])
-        check_monitors(self.config)
-        prepare_torch(config)
-        self.data = data_of(config)
-        self.front_end: FrontEnd = front_end_of(config)
-        self.normalize: Normalize = normalize_of(config)
-        self.model: ProtoNet = build(
-            Node.of(config["arch"]["model"]), expect=ProtoNet, where="arch.model"
-        )
+        check_names(settings.name, settings.exp_name)
+        check_monitors(settings)
+        prepare_torch(settings)
+        self.data = data_of(settings)
+        self.front_end: FrontEnd = front_end_of(settings)
+        self.normalize: Normalize = normalize_of(settings)
+        self.model: ProtoNet = build(settings.arch.model, expect=ProtoNet, where="arch.model")
         self.augmentation = self._augmentation()
-        self.device = device_of(config)
-        if config["arch"]["training"]["load_weight_from"]:
-            self._load_weights()
+        self.device = device_of(settings)
+        if settings.arch.training.load_weight_from:
+            self._load_weights(settings.arch.training.load_weight_from)
 
     def run(self) -> TestResult | None:
         """Data, features, training, test, summary."""
-        config = self.config
-        self.processes = check_trainer(config)
-        check_species(config)
+        settings = self.settings
+        self.processes = check_trainer(settings)
+        check_species(settings)
         corpus = self.data.load()
         corpus.raise_if_fatal()
-        check_episodes(config, corpus)
-        self.feature_set: FeatureSet = feature_set_of(config, corpus, self.front_end)
+        check_episodes(settings, corpus)
+        self.feature_set: FeatureSet = feature_set_of(settings, corpus, self.front_end)
         self.feature_set.build(SPLITS)
-        if config["features"]["normalize"] == "train":
+        if settings.features.normalize == "train":
             self.normalize.fit(*self.feature_set.training_bands())
         loaders = EpisodeLoaders(
-            self.feature_set, config["arch"]["episodes"],
-            training=config["arch"]["training"], seed=config["seed"],
+            self.feature_set, settings.arch.episodes,
+            training=settings.arch.training, seed=settings.seed,
         )  # fmt: skip
-        raw_reader = log_mel_set_of(config, self.feature_set).reader("train")
+        raw_reader = log_mel_set_of(settings, self.feature_set).reader("train")
         self.raw_statistics = training_statistics(raw_reader, batch_size=RAW_BATCH)
         with claim(
-            self.root, config["name"], config["exp_name"],
-            training=True, resume=config["resume"], job=self.job,
+            settings.path.root, settings.name, settings.exp_name,
+            training=True, resume=settings.resume, job=self.job,
         ) as folder:  # fmt: skip
             self._say(folder, loaders)
             return self._run_in(folder, loaders)
 
     def _run_in(self, folder: RunFolder, loaders: EpisodeLoaders) -> TestResult | None:
-        config = self.config
-        set_matmul_precision(config)
+        settings = self.settings
+        set_matmul_precision(settings)
         start_from = self._resumed(folder)
         module = self._module(loaders)
         done = 0 if start_from is None else epochs_done(start_from)
-        if done < config["arch"]["training"]["max_epochs"]:
-            test_clips = len(self.feature_set.corpus.split("test")) if config["test"] else 0
+        if done < settings.arch.training.max_epochs:
+            test_clips = len(self.feature_set.corpus.split("test")) if settings.test else 0
             line = estimate(
-                config, module, loaders, device=self.device, processes=self.processes, done=done,
+                settings, module, loaders, device=self.device, processes=self.processes, done=done,
                 test_clips=test_clips,
             )  # fmt: skip
             print(line, flush=True)
-        name = config["exp_name"] if self.job is None else f"{config['exp_name']}/{self.job}"
+        name = settings.exp_name if self.job is None else f"{settings.exp_name}/{self.job}"
         corpus = self.feature_set.corpus
-        with recording(config, folder, corpus, name=name, resume=config["resume"]) as logger:
+        with recording(settings, folder, corpus, name=name, resume=settings.resume) as logger:
             if logger is not None:
                 print(f"MLflow    {redacted(logger.tracking_uri)}", flush=True)
             trainer = self._trainer(folder, logger)
@@ -179,9 +177,9 @@ class Training:
             self._calibrate(best, loaders)
             if logger is not None:
                 self._log_checkpoints(folder, logger)
-            if not config["test"]:
+            if not settings.test:
                 return None
-            return evaluate(config, restore(best), self.feature_set, folder, logger)
+            return evaluate(Tested(settings, restore(best), self.feature_set, folder, logger))
 
     def _calibrate(self, best: Path, loaders: EpisodeLoaders) -> None:
         """Fit the best checkpoint's temperature on the validation episodes, and store it there."""
@@ -205,26 +203,25 @@ class Training:
         )
 
     def _log_checkpoints(self, folder: RunFolder, logger: MLflowLogger) -> None:
-        settings = self.config["logger"]
-        if settings["log_checkpoints"]:
+        if self.settings.logger.log_checkpoints:
             for name in (BEST, LAST):
                 logger.log_artifact(folder.checkpoints / name, "checkpoints")
-        if settings["log_model"]:
+        if self.settings.logger.log_model:
             logger.log_model(folder.checkpoints / BEST)
 
     # --- parts ------------------------------------------------------------------------------
 
     def _augmentation(self) -> nn.Module | None:
-        node = self.config["arch"]["augmentation"]
+        node = self.settings.arch.augmentation
         if node is None:
             return None
-        return build(Node.of(node), expect=nn.Module, where="arch.augmentation")
+        return build(node, expect=nn.Module, where="arch.augmentation")
 
-    def _load_weights(self) -> None:
+    def _load_weights(self, named: str) -> None:
         """Start from a checkpoint's weights (`arch.training.load_weight_from`)."""
-        path, message = find(self.config["arch"]["training"]["load_weight_from"])
+        path, message = find(named)
         content = load(path)
-        check_same(content["g5"], self.config, path)
+        check_same(content["g5"], self.settings, path)
         load_weights(self.model, content["state_dict"], "model.", path)
         print(f"weights from {message or path}")
 
@@ -233,19 +230,19 @@ class Training:
             model=self.model,
             normalize=self.normalize,
             augmentation=self.augmentation,
-            training=self.config["arch"]["training"],
-            seed=self.config["seed"],
+            training=self.settings.arch.training,
+            seed=self.settings.seed,
             train_counts=loaders.train_counts,
             val_classes=len(loaders.val_labels),
             payload=self._payload,
-            compile_model=self.config["trainer"]["compile"],
+            compile_model=self.settings.trainer.compile,
         )
 
     def _payload(self) -> dict[str, Any]:
         """What a checkpoint says of itself."""
         corpus = self.feature_set.corpus
         return payload(
-            config=self.config,
+            config=self.settings.plain(),
             front_end=self.front_end.settings(),
             normalize={"mode": self.normalize.mode, "n_mels": self.front_end.n_mels},
             label_map={split: corpus.labels(split) for split in SPLITS},
@@ -256,25 +253,21 @@ class Training:
         )
 
     def _trainer(self, folder: RunFolder, logger: Any) -> pl.Trainer:
-        settings, training = self.config["trainer"], self.config["arch"]["training"]
-        callbacks = training_callbacks(
-            self.config["callbacks"],
-            checkpoints=folder.checkpoints,
-            ema_decay=training["ema_decay"],
-        )
+        settings, arch = self.settings.trainer, self.settings.arch
+        callbacks = training_callbacks(self.settings.callbacks, checkpoints=folder.checkpoints)
         try:
             return pl.Trainer(
-                accelerator=settings["accelerator"],
-                devices=settings["devices"],
-                num_nodes=settings["num_nodes"],
+                accelerator=settings.accelerator,
+                devices=settings.devices,
+                num_nodes=settings.num_nodes,
                 strategy=self._strategy(),
-                precision=precision_of(self.config),  # type: ignore[arg-type]
-                max_epochs=training["max_epochs"],
-                accumulate_grad_batches=self.config["arch"]["episodes"]["episodes_per_batch"],
-                gradient_clip_val=training["gradient_clip_val"] or None,
-                deterministic=self.config["deterministic"],
-                log_every_n_steps=settings["log_every_n_steps"],
-                check_val_every_n_epoch=settings["val_every_n_epochs"],
+                precision=precision_of(self.settings),  # type: ignore[arg-type]
+                max_epochs=arch.training.max_epochs,
+                accumulate_grad_batches=arch.episodes.episodes_per_batch,
+                gradient_clip_val=arch.training.gradient_clip_val or None,
+                deterministic=self.settings.deterministic,
+                log_every_n_steps=settings.log_every_n_steps,
+                check_val_every_n_epoch=settings.val_every_n_epochs,
                 use_distributed_sampler=False,
                 num_sanity_val_steps=0,
                 enable_model_summary=False,
@@ -289,8 +282,8 @@ class Training:
 
     def _strategy(self) -> str:
         """`trainer.strategy`; pretraining and episodes each leave parameters of the other alone."""
-        strategy = self.config["trainer"]["strategy"]
-        if strategy == "ddp" and pretraining_epochs(self.config["arch"]["training"]):
+        strategy = self.settings.trainer.strategy
+        if strategy == "ddp" and self.settings.arch.training.pretraining_epochs:
             return "ddp_find_unused_parameters_true"
         return strategy
 
@@ -304,7 +297,7 @@ class Training:
         corpus = self.feature_set.corpus
         counts = [f"{len(corpus.labels(s))} classes, {len(corpus.split(s))} calls" for s in SPLITS]
         parameters = sum(p.numel() for p in self.model.parameters())
-        print(f"model     {self.config['arch']['name']}, {parameters / 1e6:.2f} M parameters")
+        print(f"model     {self.settings.arch.name}, {parameters / 1e6:.2f} M parameters")
         print(f"data      {'; '.join(f'{s}: {c}' for s, c in zip(SPLITS, counts, strict=True))}")
         print(f"run       {folder.path}")
         print(f"features  {self.feature_set.store_dir}", flush=True)
@@ -313,7 +306,7 @@ class Training:
 
     def _resumed(self, folder: RunFolder) -> Path | None:
         """The checkpoint to go on from; None for a new run."""
-        if not self.config["resume"]:
+        if not self.settings.resume:
             return None
         try:
             path = latest(folder.checkpoints)
@@ -322,7 +315,9 @@ class Training:
             header = load(path)["g5"]
         except UserError as error:
             raise UserError(f"{error}; remove it, and resume=true goes on from another") from error
-        changed = differences(completed(header["config"]), self.config, OF_A_RUN)
+        changed = differences(
+            Settings.from_plain(completed(header["config"])), self.settings, "run"
+        )
         if changed:
             raise UserError(
                 f"{changed[0]}: differs from the run in {folder.path}, which resume=true would go "
@@ -333,7 +328,7 @@ class Training:
                 f"{folder.path}: its recordings or annotations have changed since; "
                 "start another run with exp_name=..."
             )
-        check_epochs(self.config, header["config"]["arch"]["training"]["max_epochs"], path)
+        check_epochs(self.settings, header["config"]["arch"]["training"]["max_epochs"], path)
         print(f"resume    {path}")
         return path
 

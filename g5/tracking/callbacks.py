@@ -3,7 +3,6 @@
 import math
 import sys
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,34 +15,34 @@ from pytorch_lightning.plugins.io import CheckpointIO
 from pytorch_lightning.trainer.states import TrainerFn
 
 from g5.common.errors import UserError
-from g5.tracking.averaging import AveragedWeights
+from g5.config.schema import CallbackSettings
 from g5.tracking.checkpoints import BEST, EPOCH_FILE, LAST, epoch_file, link, load, save
 
 ACCURACY = "val/acc"
 
 
-def training_callbacks(
-    settings: Mapping[str, Any], *, checkpoints: Path, ema_decay: float
-) -> list[pl.Callback]:
-    """The callbacks that the `callbacks` group asks for.
-
-    Args:
-        settings: the group, in plain containers.
-        checkpoints: the folder of checkpoints.
-        ema_decay: `arch.training.ema_decay`; 0: weights are not averaged.
-    """
+def training_callbacks(settings: CallbackSettings, *, checkpoints: Path) -> list[pl.Callback]:
+    """The callbacks that the `callbacks` group asks for; ``checkpoints`` is the folder of those."""
     callbacks: list[pl.Callback] = [TrainingMonitor()]
-    if ema_decay:
-        callbacks.append(AveragedWeights(decay=ema_decay))
-    if settings["early_stopping"]["enabled"]:
-        early = {
-            key: value for key, value in settings["early_stopping"].items() if key != "enabled"
-        }
-        callbacks.append(StopEarly(**early))
-    if settings["progress_bar"]:
+    early = settings.early_stopping
+    if early.enabled:
+        callbacks.append(
+            StopEarly(
+                monitor=early.monitor,
+                mode=early.mode,
+                patience=early.patience,
+                min_delta=early.min_delta,
+            )
+        )
+    if settings.progress_bar:
         # Without a terminal a bar is one unreadable line after another.
         callbacks.append(RichProgressBar(leave=True) if sys.stdout.isatty() else EpochLines())
-    callbacks.append(EpochCheckpoints(folder=checkpoints, **settings["checkpoint"]))
+    kept = settings.checkpoint
+    callbacks.append(
+        EpochCheckpoints(
+            folder=checkpoints, monitor=kept.monitor, mode=kept.mode, save_top_k=kept.save_top_k
+        )
+    )
     return callbacks
 
 

@@ -24,7 +24,8 @@ from g5 import __version__
 from g5.common.atomic import atomic_path
 from g5.common.errors import UserError
 from g5.common.revision import git_revision
-from g5.config.stored import updated
+from g5.config.settings import Settings
+from g5.config.stored import refuse_gone, updated
 
 FORMAT = 1
 SUFFIX = ".ckpt"
@@ -101,6 +102,10 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
         )
     if "config" in header:
         header["config"] = updated(header["config"])
+        try:
+            refuse_gone(header["config"])
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from error
     return content
 
 
@@ -153,18 +158,18 @@ def epochs_done(path: Path) -> int:
     return int(_read(path)["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
 
 
-def check_same(header: Mapping[str, Any], config: Mapping[str, Any], path: Path) -> None:
-    """Refuse weights of another model or front end than ``config``'s.
+def check_same(header: Mapping[str, Any], settings: Settings, path: Path) -> None:
+    """Refuse weights of another model or front end than ``settings``'s.
 
     Args:
         header: a checkpoint's ``"g5"``.
-        config: the resolved configuration the weights are to be used with.
+        settings: what the weights are to be used with.
         path: the checkpoint, for the message.
 
     Raises:
         UserError: naming the first keys that differ, with both values.
     """
-    fixed = [*header["front_end"], "normalize"]
+    fixed, config = [*header["front_end"], "normalize"], settings.plain()
     pairs = [
         ("arch.model", header["config"]["arch"]["model"], config["arch"]["model"]),
         (

@@ -1,12 +1,12 @@
 """What cannot be trained is found before any work starts; each check names the key."""
 
 from pathlib import Path
-from typing import Any
 
 import pytorch_lightning as pl
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from g5.common.errors import UserError
+from g5.config.settings import Settings
 from g5.tracking.checkpoints import epochs_done
 from g5.training.module import METRICS
 from g5.training.setup import check_device, precision_of
@@ -14,11 +14,11 @@ from preprocessing.episodes.sampling import EpisodeSampler
 from preprocessing.events import Corpus
 
 
-def check_monitors(config: dict[str, Any]) -> None:
+def check_monitors(settings: Settings) -> None:
     """What decides between epochs is measured in them."""
-    callbacks = config["callbacks"]
+    callbacks = settings.callbacks
     for group in ("checkpoint", "early_stopping"):
-        monitor = callbacks[group]["monitor"]
+        monitor = getattr(callbacks, group).monitor
         if monitor not in METRICS:
             raise UserError(
                 f"callbacks.{group}.monitor={monitor}: there is no such metric; "
@@ -26,14 +26,15 @@ def check_monitors(config: dict[str, Any]) -> None:
             )
 
 
-def check_trainer(config: dict[str, Any]) -> int:
+def check_trainer(settings: Settings) -> int:
     """Lightning's own complaints about devices and strategy; how many processes will train."""
-    check_device(config)
-    settings = config["trainer"]
+    check_device(settings)
+    own = settings.trainer
     try:
         trainer = pl.Trainer(
-            **{k: settings[k] for k in ("accelerator", "devices", "num_nodes", "strategy")},
-            precision=precision_of(config),  # type: ignore[arg-type]
+            accelerator=own.accelerator, devices=own.devices, num_nodes=own.num_nodes,
+            strategy=own.strategy,
+            precision=precision_of(settings),  # type: ignore[arg-type]
             logger=False, enable_checkpointing=False, enable_progress_bar=False,
             enable_model_summary=False,
         )  # fmt: skip
@@ -42,12 +43,12 @@ def check_trainer(config: dict[str, Any]) -> int:
     return trainer.world_size
 
 
-def check_species(config: dict[str, Any]) -> None:
+def check_species(settings: Settings) -> None:
     """Procedural species are known before a recording is made."""
-    n_way = config["arch"]["episodes"]["n_way"]
+    n_way = settings.arch.episodes.n_way
     for key in ("train_species", "val_species", "test_species"):
-        count = config["data"].get(key)
-        needed = key != "test_species" or config["test"]
+        count = settings.data.values.get(key)
+        needed = key != "test_species" or settings.test
         if count is not None and needed and count < n_way:
             raise UserError(
                 f"arch.episodes.n_way={n_way}: data.{key} is only {count}; "
@@ -55,12 +56,11 @@ def check_species(config: dict[str, Any]) -> None:
             )
 
 
-def check_episodes(config: dict[str, Any], corpus: Corpus) -> None:
+def check_episodes(settings: Settings, corpus: Corpus) -> None:
     """Every split can be sampled; the samplers' errors name the key."""
-    episodes = config["arch"]["episodes"]
-    size = {key: episodes[key] for key in ("n_way", "k_shot", "n_query", "cross_source")}
+    size = settings.arch.episodes.size
     wanted = ["train", "val"] if corpus.labels("val") else ["train"]
-    if config["test"]:
+    if settings.test:
         wanted.append("test")
     for split in wanted:
         events = corpus.split(split)
@@ -75,17 +75,17 @@ def check_episodes(config: dict[str, Any], corpus: Corpus) -> None:
         print(f"note: {warnings} warnings about the data; `g5 data check` lists them")
 
 
-def check_epochs(config: dict[str, Any], planned: int, path: Path) -> None:
+def check_epochs(settings: Settings, planned: int, path: Path) -> None:
     """A resumed run may only be made longer, and not where the schedule depends on it."""
-    training = config["arch"]["training"]
-    if epochs_done(path) > training["max_epochs"]:
+    training = settings.arch.training
+    if epochs_done(path) > training.max_epochs:
         raise UserError(
-            f"arch.training.max_epochs={training['max_epochs']}: the run has finished "
+            f"arch.training.max_epochs={training.max_epochs}: the run has finished "
             f"{epochs_done(path)} epochs already"
         )
-    if planned != training["max_epochs"] and training["scheduler"].startswith("cosine"):
+    if planned != training.max_epochs and training.scheduler.startswith("cosine"):
         raise UserError(
-            f"arch.training.max_epochs={training['max_epochs']}: the cosine schedule of this "
+            f"arch.training.max_epochs={training.max_epochs}: the cosine schedule of this "
             f"run was laid out for {planned}; start another run with "
             "arch.training.load_weight_from and exp_name=..."
         )

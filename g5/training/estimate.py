@@ -5,11 +5,10 @@ The step changes nothing: weights, averages and random numbers are put back.
 
 import copy
 import time
-from collections.abc import Mapping
-from typing import Any
 
 import torch
 
+from g5.config.settings import Settings
 from g5.training.loaders import EpisodeLoaders
 from g5.training.module import FewShotModule
 
@@ -17,7 +16,7 @@ LONG_S = 3600.0
 
 
 def estimate(
-    config: Mapping[str, Any],
+    settings: Settings,
     module: FewShotModule,
     loaders: EpisodeLoaders,
     *,
@@ -29,29 +28,29 @@ def estimate(
     """The line that a run prints before it trains; a second one says what determinism costs.
 
     Args:
-        config: resolved.
+        settings: of the run.
         processes: among which the training episodes are shared out.
         done: epochs that a resumed run has behind it.
         test_clips: clips that the test will embed.
     """
-    episodes = config["arch"]["episodes"]
-    epochs = config["arch"]["training"]["max_epochs"] - done
+    episodes = settings.arch.episodes
+    epochs = settings.arch.training.max_epochs - done
     step_s = seconds_per_episode(module, loaders, device)
     clips = 0 if loaders.val_clips is None else len(loaders.val_clips.plan.rows)
-    clips_per_episode = episodes["n_way"] * (episodes["k_shot"] + episodes["n_query"])
+    clips_per_episode = episodes.clips
     # A forward pass is about a third of a training step.
-    shared = episodes["episodes_per_epoch"] / processes
+    shared = episodes.episodes_per_epoch / processes
     epoch_s = step_s * (shared + clips / clips_per_episode / 3)
     total_s = epochs * epoch_s + step_s * test_clips / clips_per_episode / 3
     devices = f"{processes} x " if processes > 1 else ""
     line = (
         f"time      {epochs} {'more ' if done else ''}epoch{'s' * (epochs > 1)} of "
-        f"{episodes['episodes_per_epoch']:,} episodes: about {duration(total_s)} "
+        f"{episodes.episodes_per_epoch:,} episodes: about {duration(total_s)} "
         f"({step_s:.2g} s an episode on {devices}{device.type})"
     )
     if total_s > LONG_S and device.type == "cpu":
         line += "; `g5 train v2 experiment=demo` takes minutes"
-    if config["deterministic"]:
+    if settings.deterministic:
         line += "\n" + cost_of_determinism(module, loaders, device)
     return line
 

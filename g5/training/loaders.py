@@ -1,12 +1,10 @@
 """The data loaders of a training run: training episodes, and the fixed validation episodes."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from g5.config.schema import EpisodeSettings, EpisodeSize, TrainingSettings
 from preprocessing.episodes.batches import EpisodeDataset, EpisodeIndexSampler
 from preprocessing.episodes.episode import EpisodeBatch
 from preprocessing.episodes.labelled import LabelledBatch, LabelledDataset
@@ -32,11 +30,6 @@ class PretrainThenEpisodes(Dataset[LabelledBatch | EpisodeBatch]):
         return self.labelled[at] if at[0] < self.pretrain else self.episodes[at]
 
 
-def pretraining_epochs(training: Mapping[str, Any]) -> int:
-    """How many of `arch.training.max_epochs` come before the episodes; rounded down."""
-    return int(training["pretrain"] * training["max_epochs"] + 1e-9)
-
-
 class EpisodeLoaders(pl.LightningDataModule):
     """Training and validation episodes of a corpus.
 
@@ -56,33 +49,31 @@ class EpisodeLoaders(pl.LightningDataModule):
     def __init__(
         self,
         feature_set: FeatureSet,
-        episodes: Mapping[str, Any],
+        episodes: EpisodeSettings,
         *,
-        training: Mapping[str, Any],
+        training: TrainingSettings,
         seed: int,
     ) -> None:
         super().__init__()
         self.episodes = episodes
-        size = {key: episodes[key] for key in ("n_way", "k_shot", "n_query", "cross_source")}
+        size = episodes.size
         train_reader = feature_set.reader("train")
         train_sampler = EpisodeSampler(
             feature_set.corpus.split("train"), seed=seed, split="train", clips=train_reader, **size
         )
         self.train_set: Dataset = EpisodeDataset(
             train_sampler, train_reader,
-            shift=episodes["shift"], negatives=episodes["negatives"],
+            shift=episodes.shift, negatives=episodes.negatives,
         )  # fmt: skip
-        pretrain = pretraining_epochs(training)
+        pretrain = training.pretraining_epochs
         self.train_counts: list[int] = []
         if pretrain:
             events = feature_set.corpus.split("train")
             labelled = LabelledDataset(
                 events, train_reader,
-                batch_size=size["n_way"] * (size["k_shot"] + size["n_query"]),
-                seed=seed, split="train", shift=episodes["shift"],
-                sampling=training["pretrain_sampling"],
-                calls=2 if training["pretrain_loss"] == "supcon" else 1,
-                individuals=training["pretrain_labels"] == "individuals",
+                batch_size=episodes.clips,
+                seed=seed, split="train", shift=episodes.shift,
+                sampling=training.pretrain_sampling,
             )  # fmt: skip
             self.train_counts = labelled.counts
             self.train_set = PretrainThenEpisodes(labelled, self.train_set, pretrain)
@@ -92,22 +83,21 @@ class EpisodeLoaders(pl.LightningDataModule):
         if self.val_labels:
             self._plan_validation(feature_set, size, seed)
 
-    def _plan_validation(self, feature_set: FeatureSet, size: Mapping[str, Any], seed: int) -> None:
+    def _plan_validation(self, feature_set: FeatureSet, size: EpisodeSize, seed: int) -> None:
         reader = feature_set.reader("val")
         sampler = EpisodeSampler(
             feature_set.corpus.split("val"), seed=seed, split="val", clips=reader, **size
         )
         self.notes += sampler.notes
-        plan = plan_clips([sampler.sample(0, i) for i in range(self.episodes["val_episodes"])])
+        plan = plan_clips([sampler.sample(0, i) for i in range(self.episodes.val_episodes)])
         # As many clips at once as in a training episode: what fits there fits here.
-        batch_size = size["n_way"] * (size["k_shot"] + size["n_query"])
-        self.val_clips = ClipBatches(plan, reader, batch_size)
+        self.val_clips = ClipBatches(plan, reader, self.episodes.clips)
 
     def train_dataloader(self) -> DataLoader:
         """This process's share of an epoch's episodes."""
-        sampler_class = FixedEpoch if self.episodes["fixed"] else EpisodeIndexSampler
+        sampler_class = FixedEpoch if self.episodes.fixed else EpisodeIndexSampler
         sampler = sampler_class(
-            self.episodes["episodes_per_epoch"], rank=self._rank, world_size=self._world_size
+            self.episodes.episodes_per_epoch, rank=self._rank, world_size=self._world_size
         )
         # Workers hurt: an episode is a copy out of the page cache, and pickling it costs more.
         return DataLoader(

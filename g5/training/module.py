@@ -5,20 +5,20 @@ X support clips, P clips of a validation plan.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassF1Score, MulticlassPrecision, MulticlassRecall
 
-from archs.classifier import CosineClassifier, SupervisedContrast
+from archs.classifier import CosineClassifier
 from archs.losses import class_weights
 from archs.protonet import ProtoNet
+from g5.config.schema import TrainingSettings
 from preprocessing.episodes.episode import Episode, EpisodeBatch
 from preprocessing.episodes.labelled import LabelledBatch
 
@@ -63,7 +63,7 @@ class FewShotModule(pl.LightningModule):
         model: ProtoNet,
         normalize: nn.Module,
         augmentation: nn.Module | None,
-        training: Mapping[str, Any],
+        training: TrainingSettings,
         seed: int,
         train_counts: Sequence[int],
         val_classes: int,
@@ -72,19 +72,15 @@ class FewShotModule(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.model = model
-        self.classifier: CosineClassifier | SupervisedContrast | None = None
-        if train_counts and training["pretrain_loss"] == "supcon":
-            self.classifier = SupervisedContrast()
-        elif train_counts:
+        self.classifier: CosineClassifier | None = None
+        if train_counts:
             weights_C = class_weights(
-                training["pretrain_weights"],
-                torch.tensor(train_counts),
-                beta=training["pretrain_beta"],
+                training.pretrain_weights, torch.tensor(train_counts), beta=training.pretrain_beta
             )
             self.classifier = CosineClassifier(model.embedding_dim, len(train_counts), weights_C)
         self.normalize = normalize
         self.augmentation = augmentation
-        self.training_settings = dict(training)
+        self.training_settings = training
         self.seed = seed
         self.payload = payload
         self.val_embeddings_PD: Tensor | None = None
@@ -128,29 +124,13 @@ class FewShotModule(pl.LightningModule):
         return *self.episode_loss(batch), batch.n_way * batch.n_query
 
     def class_loss(self, batch: LabelledBatch) -> tuple[Tensor, Tensor]:
-        """The loss of pretraining, and the share that is right.
-
-        MixUp (Zhang et al., ICLR 2018) mixes each clip with another one of the batch, and the two
-        losses like the clips. It is right where it is taken for the heavier of the two.
-        """
+        """The loss of pretraining, and the share that is right."""
         assert self.classifier is not None, "labelled batches need train_counts"
         x_B1MT = self.normalize(batch.x, batch.stats)
-        settings = self.training_settings
-        smoothing, alpha = settings["label_smoothing"], settings["pretrain_mixup"]
-        other_B, share = None, 1.0
-        if self.training and alpha:
-            share = float(torch.distributions.Beta(alpha, alpha).sample())
-            share = max(share, 1 - share)
-            other_B = torch.randperm(len(x_B1MT), device=x_B1MT.device)
-            x_B1MT = torch.lerp(x_B1MT[other_B], x_B1MT, share)
         if self.augmentation is not None:
             x_B1MT = self.augmentation(x_B1MT, batch.class_ids)
         z_BD = self.model(x_B1MT)
-        loss, accuracy = self.classifier.loss(z_BD, batch.class_ids, smoothing)
-        if other_B is not None:
-            other, _ = self.classifier.loss(z_BD, batch.class_ids[other_B], smoothing)
-            loss = torch.lerp(other, loss, share)
-        return loss, accuracy
+        return self.classifier.loss(z_BD, batch.class_ids, self.training_settings.label_smoothing)
 
     def episode_loss(self, batch: EpisodeBatch) -> tuple[Tensor, Tensor]:
         """Cross-entropy of the queries against the prototypes, and the share that is right."""
@@ -162,26 +142,13 @@ class FewShotModule(pl.LightningModule):
             # Support and query of a class count as two: mixed, a query would hold support calls.
             label_B = torch.cat([label_N.repeat_interleave(k_shot), target_Q + n_way])
             x_B1MT = self.augmentation(x_B1MT, label_B)
-        support_XD, query_QD = self._embed_episode(x_B1MT, n_way * k_shot)
+        z_BD = self.model(x_B1MT)
+        support_XD, query_QD = z_BD[: n_way * k_shot], z_BD[n_way * k_shot :]
         logits_QN = self.model.logits(support_XD.unflatten(0, (n_way, k_shot)), query_QD)
         loss = F.cross_entropy(
-            logits_QN, target_Q, label_smoothing=self.training_settings["label_smoothing"]
+            logits_QN, target_Q, label_smoothing=self.training_settings.label_smoothing
         )
         return loss, (logits_QN.argmax(1) == target_Q).float().mean()
-
-    def _embed_episode(self, x_B1MT: Tensor, support: int) -> tuple[Tensor, Tensor]:
-        """Embed the support, which comes first, and the queries (`arch.training.batch_norm`)."""
-        how = self.training_settings["batch_norm"]
-        if how == "apart":
-            return self.model(x_B1MT[:support]), self.model(x_B1MT[support:])
-        norms = [m for m in self.model.modules() if isinstance(m, _BatchNorm) and m.training]
-        frozen = norms if how == "running" else []
-        for norm in frozen:
-            norm.eval()
-        z_BD = self.model(x_B1MT)
-        for norm in frozen:
-            norm.train()
-        return z_BD[:support], z_BD[support:]
 
     # --- validation -------------------------------------------------------------------------
 
@@ -250,41 +217,41 @@ class FewShotModule(pl.LightningModule):
         checkpoint["g5"] = self.payload()
 
 
-def make_optimizer(model: nn.Module, training: Mapping[str, Any]) -> torch.optim.Optimizer:
+def make_optimizer(model: nn.Module, training: TrainingSettings) -> torch.optim.Optimizer:
     """The optimiser of `arch.training`; norms and biases are not decayed."""
     matrices = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
     vectors = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
     groups: Sequence[dict[str, Any]] = [
-        {"params": matrices, "weight_decay": training["weight_decay"]},
+        {"params": matrices, "weight_decay": training.weight_decay},
         {"params": vectors, "weight_decay": 0.0},
     ]
-    rate = training["learning_rate"]
-    if training["optimizer"] == "sgd":
+    rate = training.learning_rate
+    if training.optimizer == "sgd":
         return torch.optim.SGD(
-            groups, lr=rate, momentum=training["momentum"], nesterov=training["momentum"] > 0
+            groups, lr=rate, momentum=training.momentum, nesterov=training.momentum > 0
         )
     kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-    return kinds[training["optimizer"]](groups, lr=rate)
+    return kinds[training.optimizer](groups, lr=rate)
 
 
-def make_scheduler(optimizer: torch.optim.Optimizer, training: Mapping[str, Any]) -> Any:
+def make_scheduler(optimizer: torch.optim.Optimizer, training: TrainingSettings) -> Any:
     """The learning-rate schedule of `arch.training`, in epochs; None for ``none``."""
     from torch.optim import lr_scheduler
 
-    epochs, gamma = training["max_epochs"], training["scheduler_gamma"]
-    match training["scheduler"]:
+    epochs, gamma = training.max_epochs, training.scheduler_gamma
+    match training.scheduler:
         case "none":
             return None
         case "step":
-            return lr_scheduler.StepLR(optimizer, training["scheduler_step_size"], gamma)
+            return lr_scheduler.StepLR(optimizer, training.scheduler_step_size, gamma)
         case "plateau":
             return lr_scheduler.ReduceLROnPlateau(
-                optimizer, factor=gamma, patience=training["scheduler_step_size"]
+                optimizer, factor=gamma, patience=training.scheduler_step_size
             )
         case "cosine":
             return lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs)
         case "cosine_warmup":
-            warmup = min(training["warmup_epochs"], max(epochs - 1, 1))
+            warmup = min(training.warmup_epochs, max(epochs - 1, 1))
             return lr_scheduler.SequentialLR(
                 optimizer,
                 [

@@ -2,32 +2,31 @@
 
 import logging
 import warnings
-from collections.abc import Mapping
-from typing import Any
 
 import torch
 
 from g5.common.device import torch_device
 from g5.common.seeds import seed_all
+from g5.config.settings import Settings
 
 
-def prepare_torch(config: Mapping[str, Any]) -> None:
+def prepare_torch(settings: Settings) -> None:
     """Seed every generator and set threads as the configuration says."""
     quiet()
-    trainer = config["trainer"]
-    if trainer["threads"] is not None:
-        torch.set_num_threads(trainer["threads"])
-    seed_all(config["seed"], deterministic=config["deterministic"])
+    trainer = settings.trainer
+    if trainer.threads is not None:
+        torch.set_num_threads(trainer.threads)
+    seed_all(settings.seed, deterministic=settings.deterministic)
 
 
-def check_device(config: Mapping[str, Any]) -> None:
+def check_device(settings: Settings) -> None:
     """Raise `UserError` where the configuration asks for a GPU that is not there."""
-    torch_device(config["trainer"]["accelerator"], "trainer.accelerator")
+    torch_device(settings.trainer.accelerator, "trainer.accelerator")
 
 
-def set_matmul_precision(config: Mapping[str, Any]) -> None:
+def set_matmul_precision(settings: Settings) -> None:
     """For the networks only: features are extracted before, and would take a slower way."""
-    torch.set_float32_matmul_precision(config["trainer"]["matmul_precision"])
+    torch.set_float32_matmul_precision(settings.trainer.matmul_precision)
 
 
 def quiet() -> None:
@@ -44,15 +43,15 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
 
 
-def device_of(config: Mapping[str, Any]) -> torch.device:
+def device_of(settings: Settings) -> torch.device:
     """Where the trainer will work: CUDA where there is one and the configuration allows it."""
-    return torch_device("cpu" if config["trainer"]["accelerator"] == "cpu" else "auto", "trainer")
+    return torch_device("cpu" if settings.trainer.accelerator == "cpu" else "auto", "trainer")
 
 
-def precision_of(config: Mapping[str, Any]) -> str:
+def precision_of(settings: Settings) -> str:
     """`trainer.precision`, with ``auto`` decided."""
-    precision = config["trainer"]["precision"]
+    precision = settings.trainer.precision
     if precision != "auto":
         return precision
-    bf16 = device_of(config).type == "cuda" and torch.cuda.is_bf16_supported()
+    bf16 = device_of(settings).type == "cuda" and torch.cuda.is_bf16_supported()
     return "bf16-mixed" if bf16 else "32-true"

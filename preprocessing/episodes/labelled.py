@@ -87,9 +87,6 @@ class LabelledDataset(Dataset[LabelledBatch]):
         split: ``"train"``, ``"val"`` or ``"test"``.
         shift: each clip's window is moved at random by up to this share of its length.
         sampling: how classes are balanced.
-        calls: how many of a class come together; they are of one individual or of several.
-        individuals: each class's recordings are classes of their own: in most collections a
-            recording is one individual's.
 
     Attributes:
         counts: calls of each of the classes.
@@ -105,17 +102,13 @@ class LabelledDataset(Dataset[LabelledBatch]):
         split: str,
         shift: float,
         sampling: Balance,
-        calls: int = 1,
-        individuals: bool = False,
     ) -> None:
         if not 0 <= shift <= 1:
             raise UserError(f"arch.episodes.shift={shift}: must be between 0 and 1")
         self.clips, self.batch_size, self.seed, self.shift = clips, batch_size, seed, shift
         self._split_id = SPLITS.index(split)
-        self.calls, self._sampling = calls, sampling
+        self._sampling = sampling
         self._class_E = events["class_id"].to_numpy()
-        if individuals:
-            self._class_E = events.groupby(["class_id", "source"]).ngroup().to_numpy()
         self.counts: list[int] = np.bincount(self._class_E).tolist()
         self._pool = lru_cache(maxsize=1)(self._pool_of)
 
@@ -132,13 +125,12 @@ class LabelledDataset(Dataset[LabelledBatch]):
     def _rows(self, rng: np.random.Generator, epoch: int) -> np.ndarray:
         """(B,) rows of the table."""
         pool = self._pool(epoch)
-        classes, groups = len(pool.count_C), -(-self.batch_size // self.calls)
+        classes, size = len(pool.count_C), self.batch_size
         if self._sampling == "none":
-            chosen = rng.choice(classes, size=groups, p=pool.count_C / pool.count_C.sum())
+            chosen = rng.choice(classes, size=size, p=pool.count_C / pool.count_C.sum())
         else:
-            rounds = -(-groups // classes)
-            chosen = np.concatenate([rng.permutation(classes) for _ in range(rounds)])[:groups]
-        chosen = chosen.repeat(self.calls)[: self.batch_size]
+            rounds = -(-size // classes)
+            chosen = np.concatenate([rng.permutation(classes) for _ in range(rounds)])[:size]
         return pool.row_R[pool.first_C[chosen] + rng.integers(pool.count_C[chosen])]
 
     def __getitem__(self, at: tuple[int, int]) -> LabelledBatch:

@@ -12,10 +12,9 @@ from g5.config.choices import choices
 from g5.config.compose import composed, resolve
 from g5.config.node import Node
 from g5.config.overrides import readable
-from g5.config.settings import Settings, load, load_node, load_transfer
+from g5.config.settings import Settings, checked, load, load_node, load_transfer
 from g5.config.stored import classes_named
 from g5.config.stored import on_checkpoint as settings_on_checkpoint
-from g5.config.validate import validate
 
 
 def config(*overrides: str) -> dict:
@@ -29,12 +28,12 @@ def on_checkpoint(*given: Any) -> dict:
 @pytest.mark.parametrize("group", ["arch", "data", "features", "trainer", "logger", "debug"])
 def test_every_choice_of_every_group_is_valid(group):
     for choice in choices(group):
-        validate(config(f"{group}={choice}"))
+        checked(config(f"{group}={choice}"))
 
 
 def test_every_experiment_is_valid():
     for choice in choices("experiment"):
-        validate(config(f"experiment={choice}"))
+        checked(config(f"experiment={choice}"))
 
 
 def test_the_owners_defaults():
@@ -96,19 +95,16 @@ def test_the_owners_defaults():
 )
 def test_a_wrong_key_or_value_is_one_line_that_names_it(override, words):
     with pytest.raises(UserError) as error:
-        validate(config(override))
+        checked(config(override))
     assert words in str(error.value)
     assert "\n" not in str(error.value)
 
 
 def test_modes_that_contradict_each_other():
-    words = "arch.training.pretrain_mixup: only for pretrain_loss=classes"
-    with pytest.raises(UserError, match=words):
-        validate(config("arch.training.pretrain_mixup=0.4", "arch.training.pretrain_loss=supcon"))
     with pytest.raises(UserError, match="nothing to do"):
-        validate(config("train=false", "test=false"))
+        checked(config("train=false", "test=false"))
     with pytest.raises(UserError, match="load_weight_from"):
-        validate(config("train=false"))
+        checked(config("train=false"))
 
 
 class Thing:
@@ -250,7 +246,7 @@ def test_a_checkpoint_fixes_its_model_and_front_end():
         with pytest.raises(UserError, match=f"{override.split('=')[0]}: fixed by the checkpoint"):
             on_checkpoint(stored, [override], {})
     older = config("arch=v1")
-    del older["arch"]["training"]["ema_decay"], older["arch"]["episodes"]["fixed"]
+    del older["arch"]["training"]["momentum"], older["arch"]["episodes"]["fixed"]
     del older["detection"]["adapt"], older["data"]["wind"], older["logger"]
     today = on_checkpoint(older, [], {})
     assert today == stored, "what an older g5 had not got is as by default"

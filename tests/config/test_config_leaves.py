@@ -44,12 +44,11 @@ from archs.train import launch
 from g5.config.build import build, locate, signature_hints
 from g5.config.choices import choices
 from g5.config.compose import composed, resolve
-from g5.config.node import Node
 from g5.config.parts import data_of, feature_set_of, front_end_of, normalize_of
-from g5.config.settings import Settings
-from g5.config.validate import validate
+from g5.config.settings import Settings, checked
 from g5.detection.job.page import DetectionPage
 from g5.detection.job.request import DetectionRequest
+from g5.runs.tested import Tested
 from g5.tracking.folders import RunFolder
 from g5.tracking.mlflow_logger import MLflowLogger
 from g5.tracking.restore import restore
@@ -173,9 +172,6 @@ OTHER: dict[str, Any] = {
     "arch.training.pretrain_sampling": "none",
     "arch.training.pretrain_weights": "inverse_frequency",
     "arch.training.pretrain_beta": 0.1,
-    "arch.training.pretrain_loss": "supcon",
-    "arch.training.pretrain_labels": "individuals",
-    "arch.training.batch_norm": "apart",
     "arch.training.gradient_clip_val": 1e-3,
     "arch.training.load_weight_from": "{world}/trained.ckpt",
     "trainer.accelerator": "gpu",
@@ -236,9 +232,6 @@ TOGETHER_WITH: dict[str, dict[str, Any]] = {
         "arch.training.pretrain": 0.5, "path.train_dir": "{world}/uneven",
         "arch.training.pretrain_weights": "effective_number",
     },
-    "arch.training.pretrain_loss": {"arch.training.pretrain": 0.5},
-    "arch.training.pretrain_labels": {"arch.training.pretrain": 0.5},
-    "arch.training.pretrain_mixup": {"arch.training.pretrain": 0.5},
     "arch.training.scheduler_gamma": {"arch.training.scheduler_step_size": 1},
     "arch.training.scheduler_step_size": {"arch.training.scheduler_step_size": 1},
     "arch.training.warmup_epochs": {
@@ -274,7 +267,6 @@ INERT: dict[str, dict[str, Any]] = {
     "arch.training.warmup_epochs": {"arch.training.scheduler": "cosine"},
     "arch.training.pretrain_sampling": {"arch.training.pretrain": 0.0},
     "arch.model.cosine_scale": {"arch.model.distance": "euclidean"},
-    "arch.training.pretrain_mixup": {"arch.training.pretrain": 0.0},
     "features.max_clip_s": {"features.clip": "fixed"},
     "data=procedural data.reverb_s": {"data.reverb": 0.0},
     "data=clips data.val_classes": {"data.split": "test"},
@@ -426,10 +418,11 @@ class World:
         key = (choice, repr(changes))
         if key not in self.configs:
             config = copy.deepcopy(composition(choice))
+            OmegaConf.set_readonly(config, False)
             for name, value in {**SMALL, **SMALL_DATA.get(choice, {}), **changes}.items():
                 OmegaConf.update(config, name, self.fill(value), merge=False)
             self.configs[key] = resolve(config)
-            validate(self.configs[key])
+            checked(self.configs[key])
         return self.configs[key]
 
     def observe(self, probe: "Probe", config: dict[str, Any]) -> Any:
@@ -443,7 +436,8 @@ class World:
             os.environ.pop("MLFLOW_TRACKING_URI", None)
             patch.chdir(here)
             with contextlib.redirect_stdout(io.StringIO()):
-                return probe.see(copy.deepcopy(config), here, patch)
+                given = checked(copy.deepcopy(config)) if "arch" in config else config
+                return probe.see(given, here, patch)
 
     def before(self, probe: "Probe", config: dict[str, Any]) -> Any:
         """What ``probe`` sees of ``config``; when it first looks, that it sees the same again."""
@@ -504,7 +498,7 @@ class Probe:
         share: whether the features of earlier observations are there already.
     """
 
-    see: Callable[[dict[str, Any], Path, pytest.MonkeyPatch], Any]
+    see: Callable[[Any, Path, pytest.MonkeyPatch], Any]
     context: Mapping[str, Any] = field(default_factory=dict)
     share: bool = False
 
@@ -526,7 +520,7 @@ def files(here: Path) -> list[str]:
     return sorted(HASH.sub("HASH", name) for name in names if "/store/" not in f"/{name}")
 
 
-def see_run(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) -> Any:
+def see_run(settings: Settings, here: Path, patch: pytest.MonkeyPatch) -> Any:
     """A training run: its jobs, its record, its files and its weights, and torch meanwhile."""
     seen: list[Any] = []
     fit = g5.runs.train._fit
@@ -556,7 +550,7 @@ def see_run(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) -> An
     patch.setattr(g5.tracking.mlflow_logger, "_system_monitor", lambda logger: monitor)
     patch.setattr(g5.tracking.record, "MLflowLogger", Record)
     patch.setattr(g5.runs.train, "_fit", spied_fit)
-    patch.setattr(g5.runs.train, "evaluate", lambda config, restored, *_: seen.append("test"))
+    patch.setattr(g5.runs.train, "evaluate", lambda *_: seen.append("test"))
     patch.setattr(
         g5.runs.train, "evaluate_checkpoint", lambda path, *_, **__: seen.append("only test")
     )
@@ -564,27 +558,25 @@ def see_run(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) -> An
     patch.setattr(g5.tracking.checkpoints, "git_revision", lambda: None)
     # Inductor would take a minute.
     patch.setattr(nn.Module, "compile", lambda self: seen.append("compiled"))
-    g5.runs.train.run(config)
+    g5.runs.train.run(settings)
     for checkpoint in sorted(here.rglob("last.ckpt")):
         content = torch.load(checkpoint, weights_only=True)
         seen.append(("weights", digest(*content["state_dict"].values()), content["global_step"]))
     return seen, files(here)
 
 
-def see_second_run(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) -> Any:
+def see_second_run(settings: Settings, here: Path, patch: pytest.MonkeyPatch) -> Any:
     """A run where there has been one of that name, shorter by an epoch."""
-    earlier = copy.deepcopy(config)
-    earlier["resume"], earlier["arch"]["training"]["max_epochs"] = False, 1
-    see_run(earlier, here, patch)
-    return see_run(config, here, patch)
+    see_run(settings.but({"resume": False, "arch.training.max_epochs": 1}), here, patch)
+    return see_run(settings, here, patch)
 
 
 NO_VALIDATION: Any = SimpleNamespace(val_labels=[], train_counts=[])
 
 
-def see_encoder(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) -> Any:
+def see_encoder(settings: Settings, here: Path, patch: pytest.MonkeyPatch) -> Any:
     """Two training steps: what the encoder is given, what comes out of it, and the losses."""
-    module = g5.runs.train.Training(config, job=None)._module(NO_VALIDATION)
+    module = g5.runs.train.Training(settings, job=None)._module(NO_VALIDATION)
     seen: list[Any] = []
     module.model.register_forward_hook(lambda _, args, z: seen.append((digest(args[0]), digest(z))))
     module.train()
@@ -604,15 +596,15 @@ def see_encoder(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) -
     return seen
 
 
-def feature_set(config: dict[str, Any]) -> FeatureSet:
-    return feature_set_of(config, data_of(config).load(), front_end_of(config))
+def feature_set(settings: Settings) -> FeatureSet:
+    return feature_set_of(settings, data_of(settings).load(), front_end_of(settings))
 
 
-def see_episodes(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) -> Any:
+def see_episodes(settings: Settings, here: Path, patch: pytest.MonkeyPatch) -> Any:
     """The training episodes of two epochs, and the validation episodes."""
     loaders = EpisodeLoaders(
-        feature_set(config), config["arch"]["episodes"],
-        training=config["arch"]["training"], seed=config["seed"],
+        feature_set(settings), settings.arch.episodes,
+        training=settings.arch.training, seed=settings.seed,
     )  # fmt: skip
     train = loaders.train_dataloader()
     seen = []
@@ -623,15 +615,17 @@ def see_episodes(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) 
     return seen, [digest(e.support, e.query) for e in episodes]
 
 
-def see_test(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) -> Any:
+def see_test(settings: Settings, here: Path, patch: pytest.MonkeyPatch) -> Any:
     """The test of a checkpoint, without its figures."""
-    restored = restore(config["arch"]["training"]["load_weight_from"])
+    restored = restore(Path(str(settings.arch.training.load_weight_from)))
     patch.setattr(g5.runs.test, "_write", lambda *_: {})
-    result = g5.runs.test.evaluate(config, restored, feature_set(config), RunFolder(here), None)
+    result = g5.runs.test.evaluate(
+        Tested(settings, restored, feature_set(settings), RunFolder(here), None)
+    )
     return len(result.scores.accuracy_E), result.interval, digest(result.scores.logits_AN.tobytes())
 
 
-def see_clips(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) -> Any:
+def see_clips(settings: Settings, here: Path, patch: pytest.MonkeyPatch) -> Any:
     """The clips of the training calls as an encoder gets them, and how they were extracted."""
     pools, pushed = [], []
     push, executor = FrontEndStream.push, preprocessing.features.ThreadPoolExecutor
@@ -646,25 +640,25 @@ def see_clips(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) -> 
 
     patch.setattr(FrontEndStream, "push", spied_push)
     patch.setattr(preprocessing.features, "ThreadPoolExecutor", spied_executor)
-    seen = feature_set(config)
-    reader, normalize = seen.reader("train"), normalize_of(config)
-    if config["features"]["normalize"] == "train":
+    seen = feature_set(settings)
+    reader, normalize = seen.reader("train"), normalize_of(settings)
+    if settings.features.normalize == "train":
         normalize.fit(*seen.training_bands())
     rows = np.arange(len(reader))
     x_B1MT, stats_B2 = reader.gather(rows, reader.episode_frames(rows))
     return digest(normalize(x_B1MT, stats_B2)), pools, sorted(pushed)
 
 
-def see_corpus(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) -> Any:
+def see_corpus(settings: Settings, here: Path, patch: pytest.MonkeyPatch) -> Any:
     """What is read: events, recordings, splits and problems, and what is written on the way."""
-    corpus: Corpus = data_of(config).load()
+    corpus: Corpus = data_of(settings).load()
     events = corpus.events.drop(columns=["file", "source"]).to_csv()
     audio = corpus.recordings.drop(columns=["file", "source"]).to_csv()
     splits = {name: len(corpus.split(name)) for name in SPLITS}
     return events, audio, splits, [problem.kind for problem in corpus.problems], files(here)
 
 
-def see_procedural(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) -> Any:
+def see_procedural(settings: Settings, here: Path, patch: pytest.MonkeyPatch) -> Any:
     """The recordings and their tables as they are made, where they go, and by how many workers."""
     workers: list[int] = []
     made = preprocessing.synthetic.procedural._made
@@ -674,14 +668,14 @@ def see_procedural(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch
         return made(todo, 1)
 
     patch.setattr(preprocessing.synthetic.procedural, "_made", spied_made)
-    data_of(config).make()  # type: ignore[attr-defined]
+    data_of(settings).make()  # type: ignore[attr-defined]
     sounds = [path for path in here.rglob("*") if path.suffix in (".wav", ".csv")]
     return {
         HASH.sub("HASH", str(p.relative_to(here))): digest(p.read_bytes()) for p in sounds
     }, workers
 
 
-def see_detection(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) -> Any:
+def see_detection(settings: Settings, here: Path, patch: pytest.MonkeyPatch) -> Any:
     """What is found by a hardly trained encoder, how it came about, and what is written."""
     seen: list[Any] = []
     detect, page_write = g5.detection.detector.Detector.detect, DetectionPage.write
@@ -707,17 +701,17 @@ def see_detection(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch)
     (here / "calls.txt").write_text("".join(f"{a}\t{b}\tx\n" for a, b in marks))
     patch.setattr(g5.detection.detector.Detector, "detect", spied_detect)
     patch.setattr(DetectionPage, "write", spied_report)
-    trained = Path(config["arch"]["training"]["load_weight_from"])
+    trained = Path(str(settings.arch.training.load_weight_from))
     request = DetectionRequest(trained, here / "night.wav", here / "calls.txt", here / "out")
-    g5.detection.job.run.detect(request, Settings.from_plain(config, known=None))
+    g5.detection.job.run.detect(request, settings)
     return seen, sorted(path.suffix for path in here.rglob("*") if path.is_file())
 
 
-def see_trainer(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) -> Any:
+def see_trainer(settings: Settings, here: Path, patch: pytest.MonkeyPatch) -> Any:
     """What Lightning is asked for; this machine need not have it."""
     asked: dict[str, Any] = {}
     patch.setattr(g5.runs.train.pl, "Trainer", lambda **keywords: asked.update(keywords))
-    g5.runs.train.Training(config, job=None)._trainer(RunFolder(here), None)
+    g5.runs.train.Training(settings, job=None)._trainer(RunFolder(here), None)
     return {key: value for key, value in asked.items() if isinstance(value, str | int)}
 
 
@@ -742,11 +736,11 @@ class Scripted(pl.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
-def see_callbacks(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) -> Any:
+def see_callbacks(settings: Settings, here: Path, patch: pytest.MonkeyPatch) -> Any:
     """A scripted run: which epochs it has, keeps, calls the best, and tells the user of."""
     folder = RunFolder(here)
     folder.checkpoints.mkdir()
-    trainer = g5.runs.train.Training(config, job=None)._trainer(folder, None)
+    trainer = g5.runs.train.Training(settings, job=None)._trainer(folder, None)
     loader = DataLoader(TensorDataset(torch.zeros(1, 1)))
     with contextlib.redirect_stdout(io.StringIO()) as told:
         trainer.fit(Scripted(), loader, loader)
@@ -754,15 +748,15 @@ def see_callbacks(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch)
     return trainer.current_epoch, best, files(here), told.getvalue().count("\nepoch")
 
 
-def see_target(config: dict[str, Any], here: Path, patch: pytest.MonkeyPatch) -> Any:
+def see_target(settings: Settings, here: Path, patch: pytest.MonkeyPatch) -> Any:
     """The classes of what is built from `_target_` nodes."""
-    augmentation = config["arch"]["augmentation"]
+    augmentation = settings.arch.augmentation
     return (
-        type(data_of(config)).__name__,
-        type(front_end_of(config)).__name__,
-        locate(config["detection"]["_target_"], "detection").__name__,
-        type(build(Node.of(config["arch"]["model"]), expect=ProtoNet, where="arch.model")).__name__,
-        augmentation and type(build(Node.of(augmentation), expect=nn.Module, where="")).__name__,
+        type(data_of(settings)).__name__,
+        type(front_end_of(settings)).__name__,
+        locate(settings.detection.scorer.target, "detection").__name__,
+        type(build(settings.arch.model, expect=ProtoNet, where="arch.model")).__name__,
+        augmentation and type(build(augmentation, expect=nn.Module, where="")).__name__,
     )
 
 
@@ -789,7 +783,7 @@ PROBES: dict[str, Probe] = {
     "arch.episodes.": Probe(see_episodes, share=True),
     "arch.episodes.episodes_per_batch": RUN,
     **dict.fromkeys(
-        ("arch.episodes.test_episodes", "arch.episodes.test_views", "arch.episodes.test_refine"),
+        ("arch.episodes.test_episodes", "arch.episodes.test_refine"),
         Probe(see_test, {"arch.training.load_weight_from": "{world}/trained.ckpt"}, share=True),
     ),
     "arch.training.": RUN,

@@ -12,10 +12,10 @@ from torch import nn
 from archs.protonet import Encoder, ProtoNet
 from g5.common.errors import UserError
 from g5.evaluation.episodes.checks import ProtocolError, check_disjoint, check_model, check_sources
-from g5.evaluation.episodes.protocol import run_test
+from g5.evaluation.episodes.protocol import TestedModel, TestedSplit, TestProtocol, run_test
 from g5.evaluation.episodes.raw_features import training_statistics
 from g5.evaluation.episodes.refinement import Refined
-from g5.evaluation.episodes.scoring import embed_plan, episode_logits, evaluate_episodes
+from g5.evaluation.episodes.scoring import embed_plan, evaluate_episodes
 from g5.evaluation.report.summary import printable, summary_text
 from preprocessing.episodes.clips import ClipReader
 from preprocessing.episodes.plans import plan_clips
@@ -91,17 +91,29 @@ class World:
             return None
         return training_statistics(self.reader_for("train"), batch_size=16)
 
+    def tested(self, model, **changes):
+        """What a test is given: the model, the split, the rules."""
+        parts = [
+            TestedModel(
+                model=model, normalize=Normalize(mode="recording", n_mels=N_MELS),
+                trained_labels=self.corpus.labels("train"),
+                trained_recordings=self.corpus.recordings_of("train"),
+                raw_statistics=self.raw_statistics(), temperature=2.0,
+            ),
+            TestedSplit(self.corpus, "test", self.reader_for, self.reader_for),
+            TestProtocol(
+                n_way=4, k_shot=3, n_query=2, episodes=30, cross_source=True, seed=1, refine=0,
+                batch_size=16,
+            ),
+        ]  # fmt: skip
+        for index, part in enumerate(parts):
+            own = {key: changes.pop(key) for key in vars(part) if key in changes}
+            parts[index] = replace(part, **own)
+        assert not changes
+        return parts
+
     def test(self, model, **changes):
-        settings = {
-            "model": model, "normalize": Normalize(mode="recording", n_mels=N_MELS),
-            "corpus": self.corpus, "reader_for": self.reader_for, "raw_reader_for": self.reader_for,
-            "raw_statistics": self.raw_statistics(),
-            "trained_labels": self.corpus.labels("train"),
-            "trained_recordings": self.corpus.recordings_of("train"), "split": "test",
-            "n_way": 4, "k_shot": 3, "n_query": 2, "episodes": 30, "cross_source": True, "seed": 1,
-            "batch_size": 16, "device": CPU, "temperature": 2.0, "views": 1, "refine": 0,
-        }  # fmt: skip
-        return run_test(**(settings | changes))
+        return run_test(*self.tested(model, **changes), device=CPU)
 
 
 class MeanEncoder(Encoder):
@@ -156,20 +168,6 @@ def test_each_clip_is_embedded_once_and_in_its_place(clip):
     for position, (row, n_frames) in enumerate(zip(plan.rows, plan.n_frames, strict=True)):
         x_11MT, _ = reader.gather(row[None], int(n_frames))
         torch.testing.assert_close(z_PD[position], x_11MT[0, 0].mean(1))
-
-
-def test_a_shot_of_several_views_is_their_mean(world):
-    plan, reader = world.plan(3)
-    model = make_model()
-    model.encoder.forward = lambda x_B1MT: x_B1MT[:, 0, :, 0]  # the first frame alone
-    z_PD = embed_plan(model, NONE, plan, reader, batch_size=5, device=CPU, views=2)
-    x_11MT, _ = reader.gather(plan.rows[:1], int(plan.n_frames[0]))
-    frames = x_11MT.shape[3]
-    expected = (x_11MT[0, 0, :, 0] + x_11MT[0, 0, :, frames - frames // 2]) / 2
-    torch.testing.assert_close(z_PD[0], expected)
-    one_D = torch.ones(N_MELS)
-    logits = episode_logits(model, torch.zeros_like(z_PD), plan.episodes[0], one_D.expand_as(z_PD))
-    torch.testing.assert_close(logits, torch.full_like(logits, -float(N_MELS)))
 
 
 def test_eval_mode_inside_and_the_old_mode_outside(world):

@@ -11,6 +11,7 @@ import torch
 import yaml
 from torch import nn
 
+from g5.config.settings import load
 from g5.evaluation.episodes.mistakes import OF_A_PAIR, confident_mistakes
 from g5.evaluation.episodes.scoring import embed_plan, evaluate_episodes
 from g5.evaluation.report.about import About, class_table
@@ -43,17 +44,16 @@ def named(world, root):
 
 def about_of(world, model, root, **changes):
     """What `g5.runs.test` says of a checkpoint."""
-    config = {
-        "arch": {
-            "name": "v9",
-            "training": {"max_epochs": 5, "optimizer": "adam", "learning_rate": 1e-3},
-            "episodes": {"episodes_per_epoch": 1000, "n_way": 4, "k_shot": 3},
-        },
-        "data": {"_target_": "preprocessing.datasets.folders.ClipsData"},
-        "path": {"train_dir": "/somewhere/clips.csv"},
-        "features": {"clip": "fixed", "clip_s": 1.0},
-        "seed": 1,
-    }
+    settings = load(["data=clips", "path.train_dir=/somewhere/clips.csv", "seed=1"]).but(
+        {
+            "arch.name": "v9",
+            "arch.training.max_epochs": 5,
+            "arch.training.optimizer": "adam",
+            "arch.episodes.episodes_per_epoch": 1000,
+            "arch.episodes.n_way": 4,
+            "arch.episodes.k_shot": 3,
+        }
+    )
     header = {
         "front_end": {"_target_": "preprocessing.frontend.LogMel", "n_mels": N_MELS, "fmin": 50,
                       "fmax": 8000, "sr": 16_000},
@@ -63,9 +63,9 @@ def about_of(world, model, root, **changes):
     front_end = nn.Module()
     front_end.sr = 16_000  # type: ignore[assignment]
     restored = Restored(
-        model, front_end, NONE, config, labels, header | changes, root / "best.ckpt"  # type: ignore[arg-type]
+        model, front_end, NONE, settings.plain(), labels, header | changes, root / "best.ckpt"  # type: ignore[arg-type]
     )  # fmt: skip
-    return About("v9_run", restored, config, world.corpus, "g5 test best.ckpt")
+    return About("v9_run", restored, settings, world.corpus, "g5 test best.ckpt")
 
 
 @pytest.fixture(scope="module")

@@ -11,15 +11,10 @@ from tests.conftest import run_g5, run_train
 from tests.evaluation.test_protocol import N_MELS, World, make_model
 
 
-def curve(world, model, **changes):
-    settings = {
-        "model": model, "normalize": Normalize(mode="none", n_mels=N_MELS), "name": "ours",
-        "corpus": world.corpus, "reader": world.reader_for("test"),
-        "raw_reader": world.reader_for("test"), "raw_statistics": world.raw_statistics(),
-        "n_way": 4, "n_query": 2, "episodes": 40, "cross_source": True, "seed": 1,
-        "batch_size": 16, "device": torch.device("cpu"),
-    }  # fmt: skip
-    return shot_accuracies(**(settings | changes))
+def curve(world, model):
+    normalize = Normalize(mode="none", n_mels=N_MELS)
+    parts = world.tested(model, normalize=normalize, episodes=40)
+    return shot_accuracies("ours", *parts, device=torch.device("cpu"))
 
 
 def test_more_shots_help_and_each_clip_is_embedded_once():

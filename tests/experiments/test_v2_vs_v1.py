@@ -108,12 +108,12 @@ def test_looks_at_real_sets_are_counted(tmp_path):
 
 def test_a_recipe_is_a_valid_configuration():
     from experiments.v2_vs_v1.ablation import ABLATION, CANDIDATES, FULL, LONGER, SIZES
-    from g5.config.validate import validate
+    from g5.config.settings import check_settings
 
     recipes = (runs.V1, runs.V1_LONG, runs.V2, FULL, *ABLATION, *CANDIDATES, *LONGER)
     recipes = (*recipes, *chain(*SIZES.values()))
     for recipe in recipes:
-        validate(runs.config_of(recipe, 1, ()))
+        check_settings(runs.config_of(recipe, 1, ()))
     assert len({recipe.name for recipe in recipes}) == len(recipes)
 
 

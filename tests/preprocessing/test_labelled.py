@@ -56,22 +56,6 @@ def test_more_clips_than_classes_repeat_classes_evenly():
     assert set(counts.values()) == {2, 3}
 
 
-def test_several_calls_of_a_class_come_together():
-    batch = dataset(calls=2, batch_size=5)[0, 0].class_ids.tolist()
-    assert batch[0] == batch[1] != batch[2] == batch[3] != batch[4]
-
-
-def test_individuals_are_the_recordings_of_a_class():
-    events = table([2, 3], [3, 1], [2, 2])
-    settings = {"batch_size": 30, "seed": 0, "split": "train", "shift": 0.0, "sampling": "over"}
-    part = LabelledDataset(events, reader(events), individuals=True, **settings)
-    pairs = sorted(set(zip(events.class_id, events.source, strict=True)))
-    assert len(part.counts) == len(pairs) == 6
-    batch = part[0, 0]
-    for x_1MT, class_id in zip(batch.x, batch.class_ids.tolist(), strict=True):
-        assert f"r{int(x_1MT[0, 0, 0])}" == str(pairs[class_id][1])
-
-
 def test_a_batch_depends_on_seed_epoch_and_index_alone():
     def drawn(seed: int, epoch: int, index: int) -> tuple:
         batch = dataset(seed=seed, shift=0.5)[epoch, index]

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from g5.common.errors import UserError
+from g5.config.settings import load as load_settings
 from g5.tracking.callbacks import (
     AtomicCheckpointIO,
     EpochCheckpoints,
@@ -490,17 +491,11 @@ def test_epoch_lines_are_for_logs(tmp_path: Path, capsys) -> None:
 
 
 def test_the_group_decides_which_callbacks_there_are(tmp_path: Path) -> None:
-    settings: dict[str, Any] = {
-        "checkpoint": {"monitor": "val/acc", "mode": "max", "save_top_k": 3},
-        "early_stopping": {
-            "enabled": False, "monitor": "val/acc", "mode": "max", "patience": 3, "min_delta": 0.0,
-        },
-        "progress_bar": False,
-    }  # fmt: skip
-    kinds = [type(c) for c in training_callbacks(settings, checkpoints=tmp_path, ema_decay=0.0)]
+    settings = load_settings(["callbacks.progress_bar=false"]).callbacks
+    kinds = [type(c) for c in training_callbacks(settings, checkpoints=tmp_path)]
     assert kinds == [TrainingMonitor, EpochCheckpoints]
-    settings["early_stopping"]["enabled"] = settings["progress_bar"] = True
-    kinds = [type(c) for c in training_callbacks(settings, checkpoints=tmp_path, ema_decay=0.0)]
+    settings = load_settings(["callbacks.early_stopping.enabled=true"]).callbacks
+    kinds = [type(c) for c in training_callbacks(settings, checkpoints=tmp_path)]
     assert kinds == [TrainingMonitor, StopEarly, EpochLines, EpochCheckpoints]
 
 

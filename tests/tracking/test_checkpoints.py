@@ -10,6 +10,8 @@ import torch
 
 from archs.v1.arch import ProtoNetV1
 from g5.common.errors import UserError
+from g5.config.node import Node
+from g5.config.settings import load as load_settings
 from g5.tracking import checkpoints
 from g5.tracking.callbacks import AtomicCheckpointIO
 from g5.tracking.checkpoints import (
@@ -280,7 +282,8 @@ def test_what_does_not_fit_its_own_configuration(tmp_path: Path) -> None:
         restore(path)
     for target, complaint in [
         ("archs.v9.arch.Net", "there is no module archs.v9"),
-        ("collections.OrderedDict", "is not a ProtoNet"),
+        ("preprocessing.normalize.Normalize", "is not a ProtoNet"),
+        ("collections.OrderedDict", "which is not g5's, and nothing of it is imported"),
     ]:
         config = {**CONFIG, "arch": {"model": {"_target_": target}}}
         save(checkpoint(config=config), path)
@@ -289,18 +292,46 @@ def test_what_does_not_fit_its_own_configuration(tmp_path: Path) -> None:
 
 
 def test_weights_of_another_model_are_refused(file: Path) -> None:
-    check_same(header(), CONFIG, file)
-    loose = {**CONFIG["features"], "clip_s": 4.0, "fmin": 50.0}
-    check_same(header(), {**CONFIG, "features": loose}, file)
-    model = {**CONFIG["arch"]["model"], "channels": [4, 9]}
+    mel = {key: value for key, value in CONFIG["features"].items() if key in {*MEL, "floor_db"}}
+    here = load_settings(["arch=v1", "features.normalize=train"]).but(
+        {"arch.model": Node("archs.v1.arch.ProtoNetV1", MODEL)}
+    )
+    here = here.but({"features.front_end": Node("preprocessing.frontend.LogMel", mel)})
+    check_same(header(), here, file)
+    loose = here.but({"features.clip_s": 4.0, "features.front_end.fmin": 50.0})
+    check_same(header(), loose, file)
     with pytest.raises(UserError, match=r"channels is \[4, 8\] there and \[4, 9\] here"):
-        check_same(header(), {**CONFIG, "arch": {"model": model}}, file)
-    mel = {**CONFIG["features"], "n_mels": 32, "normalize": "none"}
+        check_same(header(), here.but({"arch.model.channels": [4, 9]}), file)
+    other = here.but({"features.front_end.n_mels": 32, "features.normalize": "none"})
     with pytest.raises(UserError, match=r"features\.n_mels is 16 .*features\.normalize"):
-        check_same(header(), {**CONFIG, "features": mel}, file)
-    v2 = {"_target_": "archs.v2.arch.ProtoNetV2", **dict.fromkeys("abcdef", 1)}
+        check_same(header(), other, file)
+    v2 = Node("archs.v2.arch.ProtoNetV2", dict.fromkeys("abcdef", 1))
     with pytest.raises(UserError, match=r"model\._target_.*and \d+ more"):
-        check_same(header(), {**CONFIG, "arch": {"model": v2}}, file)
+        check_same(header(), here.but({"arch.model": v2}), file)
+
+
+@pytest.mark.parametrize(
+    ("key", "off", "on"),
+    [
+        ("arch.training.ema_decay", 0.0, 0.98),
+        ("arch.training.batch_norm", "together", "apart"),
+        ("arch.training.pretrain_labels", "classes", "individuals"),
+        ("arch.training.pretrain_mixup", 0, 0.4),
+        ("arch.training.pretrain_loss", "classes", "supcon"),
+        ("arch.episodes.test_views", 1, 4),
+    ],
+)
+def test_a_setting_that_is_gone_loads_where_it_was_off(tmp_path: Path, key, off, on) -> None:
+    path = tmp_path / "x.ckpt"
+    _, group, name = key.split(".")
+    for value in (off, on):
+        config = {**CONFIG, "arch": {**CONFIG["arch"], group: {name: value, "kept": 1}}}
+        save(checkpoint(config=config), path)
+        if value == off:
+            assert load(path)["g5"]["config"]["arch"][group] == {"kept": 1}
+        else:
+            with pytest.raises(UserError, match=rf"{key}={value}: this g5 has no such setting"):
+                load(path)
 
 
 def test_names_of_epochs() -> None:

@@ -1,26 +1,22 @@
 """The LightningModule's episode: what augmentation may mix, and what a step depends on."""
 
-import math
 from dataclasses import replace
-from typing import Any
 
-import pytest
 import torch
 from torch import nn
 
-from archs.classifier import CosineClassifier, SupervisedContrast
+from archs.classifier import CosineClassifier
 from archs.v1.arch import ProtoNetV1
+from g5.config.settings import load
 from g5.training.module import FewShotModule, make_scheduler, step_seed
 from preprocessing.episodes.episode import EpisodeBatch
 from preprocessing.episodes.labelled import LabelledBatch
 from preprocessing.normalize import Normalize
 
-TRAINING = {
-    "learning_rate": 1e-3, "weight_decay": 0.0, "max_epochs": 4, "optimizer": "adam",
-    "momentum": 0.9, "scheduler": "none", "scheduler_gamma": 0.5, "scheduler_step_size": 1,
-    "warmup_epochs": 1, "label_smoothing": 0.0, "pretrain_loss": "classes", "pretrain_mixup": 0.0,
-    "pretrain_weights": "none", "pretrain_beta": 0.9, "batch_norm": "together",
-}  # fmt: skip
+TRAINING = replace(
+    load(["arch=v1"]).arch.training, weight_decay=0.0, max_epochs=4, scheduler="none",
+    scheduler_step_size=1, warmup_epochs=1, pretrain_beta=0.9,
+)  # fmt: skip
 
 
 class Spy(nn.Module):
@@ -39,7 +35,7 @@ def module(augmentation=None, counts=(), **changes):
             normalize="none",
         ),
         normalize=Normalize(mode="none", n_mels=8), augmentation=augmentation,
-        training=TRAINING | changes,
+        training=replace(TRAINING, **changes),
         seed=0, train_counts=counts, val_classes=0, payload=dict, compile_model=False,
     )  # fmt: skip
 
@@ -96,61 +92,6 @@ def test_class_weights_are_those_of_the_training_calls():
     torch.testing.assert_close(part.class_loss(batch)[0], weighted)
 
 
-def test_supervised_contrast_by_hand():
-    z_BD = torch.tensor([[2.0, 0.0], [0.0, 1.0], [3.0, 0.0], [0.0, -1.0]])
-    loss, right = SupervisedContrast().loss(z_BD, torch.tensor([0, 0, 0, 1]), 0.0)
-    e = 10.0  # the logit of equal directions; those at right angles have 0, opposite ones -10
-    first = math.log(2 + math.exp(e))  # of clip 0, to clips 1, 2, 3; clip 2 is like it
-    second = math.log(2 + math.exp(-e))  # of clip 1
-    # Clips of class 0 have two companions each; clip 3 has none and asks nothing.
-    assert loss.item() == pytest.approx((2 * (first - e / 2) + second) / 3)
-    assert right.item() == 1.0
-    smooth, _ = SupervisedContrast().loss(z_BD, torch.tensor([0, 0, 0, 1]), 0.5)
-    assert smooth > loss
-
-
-def test_contrast_has_no_classes_and_teaches_the_encoder():
-    part = module(counts=[4] * 5, pretrain_loss="supcon")
-    loss, _, _ = part.loss(labelled(0, 0, 3, 3, 4, 4))
-    loss.backward()
-    assert part.classifier is not None
-    assert [p.numel() for p in part.classifier.parameters()] == [1]
-    assert all(p.grad is not None for p in part.model.encoder.parameters())
-
-
-def test_mixup_of_pretraining_mixes_clips_and_losses_alike():
-    batch = labelled(0, 1, 2, 3)
-    part, plain = module(counts=[4] * 5, pretrain_mixup=0.4), module(counts=[4] * 5)
-    seen: list[Any] = []
-    part.model.register_forward_hook(lambda _, args, z: seen.extend([*args, z]))
-    torch.manual_seed(7)
-    share = float(torch.distributions.Beta(0.4, 0.4).sample())
-    share, other = max(share, 1 - share), torch.randperm(4)
-    torch.manual_seed(7)
-    loss, _ = part.class_loss(batch)
-    torch.testing.assert_close(seen[0], share * batch.x + (1 - share) * batch.x[other])
-    assert plain.classifier is not None
-    own, _ = plain.classifier.loss(seen[1], batch.class_ids, 0.0)
-    others, _ = plain.classifier.loss(seen[1], batch.class_ids[other], 0.0)
-    torch.testing.assert_close(loss, share * own + (1 - share) * others)
-
-
-def test_batch_norm_sees_an_episode_as_it_is_told():
-    episode = batch()
-    whole, apart, running = (module(batch_norm=h) for h in ("together", "apart", "running"))
-    changed = batch()
-    episodes = [episode, replace(episode, x=torch.cat([episode.x[:6], changed.x[6:]]))]
-    # Does a support clip's embedding depend on which queries there are?
-    for part, depends in ((whole, True), (apart, False), (running, False)):
-        first, second = (part._embed_episode(e.x, 6)[0] for e in episodes)
-        assert torch.equal(first, second) != depends
-    # Only `running` leaves the averages, and all are in training as before.
-    name = "encoder.blocks.1.running_mean"
-    moved = [bool(m.model.state_dict()[name].any()) for m in (whole, apart, running)]
-    assert moved == [True, True, False]
-    assert all(m.training for m in running.model.modules())
-
-
 def test_the_loss_is_that_of_queries_against_prototypes():
     part, episode = module().eval(), batch()
     loss, accuracy = part.episode_loss(episode)
@@ -177,7 +118,7 @@ def test_schedules_in_epochs():
     }
     for name, rates in expected.items():
         optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
-        scheduler = make_scheduler(optimizer, TRAINING | {"scheduler": name})
+        scheduler = make_scheduler(optimizer, replace(TRAINING, scheduler=name))
         seen = []
         for _ in range(4):
             seen.append(round(optimizer.param_groups[0]["lr"], 4))

@@ -20,12 +20,12 @@ def detect(request: DetectionRequest, settings: Settings) -> int:
     path, message = find(request.checkpoint)
     if message:
         print(message)
-    formats, detection, config = request.format_names(), settings.detection, settings.plain()
-    prepare_torch(config)
-    set_matmul_precision(config)
+    formats, detection = request.format_names(), settings.detection
+    prepare_torch(settings)
+    set_matmul_precision(settings)
     restored = restore(path, known=request.known)
     detector, sounds = detector_of(
-        restored, detection, settings.path.store, device=device_of(config),
+        restored, detection, settings.path.store, device=device_of(settings),
         block_s=restored.settings.features.block_s,
     )  # fmt: skip
     files, manifest, notes = request.files(), Manifest(request.out), Notes()

@@ -10,7 +10,8 @@ import pandas as pd
 from g5.common.atomic import disk_errors
 from g5.common.errors import DiskError, UserError
 from g5.common.progress import track
-from g5.config.settings import plain_of
+from g5.config.schema import DetectionSettings
+from g5.config.settings import marked, plain_of
 from g5.config.stored import first_name
 from g5.detection.detector import Detections, Detector, without_rivals
 from g5.detection.embedding.sound import SilentRecording, Sound
@@ -24,9 +25,6 @@ from g5.detection.job.results import picture_of, pictures_of, rows_of, write_res
 from g5.detection.support import Target
 from g5.evaluation.events.ground_truth import CALL
 from preprocessing.audio import content_hash
-
-# Settings that no event depends on.
-NOT_OF_EVENTS = ("workers", "pictures", "snippets")
 
 
 class RecordingSearch:
@@ -130,7 +128,8 @@ def _job_key(request: DetectionRequest, detector: Detector, targets: Sequence[Ta
     The truth, too: pictures show it beside what is found.
     """
     embedder = detector.embedder
-    settings = {k: v for k, v in plain_of(detector.settings).items() if k not in NOT_OF_EVENTS}
+    shown = marked(DetectionSettings, "no_event")
+    settings = {k: v for k, v in plain_of(detector.settings).items() if k not in shown}
     settings["_target_"] = first_name(settings["_target_"])
     recordings = sorted({shot.sound.key for target in targets for shot in target.shots})
     support = hashlib.sha256(request.support.read_bytes()).hexdigest()

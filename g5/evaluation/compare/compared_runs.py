@@ -17,6 +17,7 @@ import pandas as pd
 import yaml
 
 from g5.common.errors import UserError
+from g5.config.stored import updated
 from g5.tracking.history import read_history
 from g5.tracking.mlflow_places import check_answers, local_uri, quiet_mlflow, redacted, short
 
@@ -114,7 +115,7 @@ def _read(folder: Path, name: str) -> ComparedRun:
         protocol = json.loads((folder / SCORES).read_text(encoding="utf-8"))["protocol"]
         accuracy_E = pd.read_parquet(folder / EPISODES)["accuracy"].to_numpy()
         answers = pd.read_parquet(folder / ANSWERS)
-        config = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
+        config = updated(yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8")))
     except (ValueError, KeyError, OSError, yaml.YAMLError) as error:
         raise UserError(
             f"{name}: its test in {folder} cannot be read ({short(error)}); test it again"

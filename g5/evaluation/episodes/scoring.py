@@ -152,15 +152,13 @@ def embed_plan(
     *,
     batch_size: int,
     device: torch.device,
-    views: int = 1,
 ) -> Tensor:
-    """Embed each clip of a plan once, or as the mean of several views of it.
+    """Embed each clip of a plan once.
 
     Args:
         model: embeds ``(B, 1, M, T) -> (B, D)``; it and ``normalize`` are moved to ``device``.
         normalize: ``(x_B1MT, stats_B2) -> x_B1MT``.
         batch_size: clips that go through the encoder together.
-        views: of each clip, turned in time by equal parts of its length; 1: the clip itself.
     Returns:
         (P, D) float32 on ``device``, row p for the plan's clip p.
     Raises:
@@ -172,17 +170,7 @@ def embed_plan(
     with evaluation_mode(model, normalize):
         for position_B, x_B1MT, stats_B2 in tracked_batches(plan, reader, batch_size, "embed"):
             x_B1MT = normalize(_to(x_B1MT, device), _to(stats_B2, device))
-            turns = [view * x_B1MT.shape[3] // views for view in range(views)]
-            z_PD[_to(position_B, device)] = (
-                sum(
-                    (
-                        model(x_B1MT.roll(turn, dims=3) if turn else x_B1MT).float()
-                        for turn in turns
-                    ),
-                    start=torch.zeros((), device=device),
-                )
-                / views
-            )
+            z_PD[_to(position_B, device)] = model(x_B1MT).float()
     finite_P = torch.isfinite(z_PD).all(1)
     if not finite_P.all():
         row = int(plan.rows[int((~finite_P).nonzero()[0])])
@@ -202,7 +190,6 @@ def evaluate_episodes(
     *,
     temperature: float = 1.0,
     open_set: bool = False,
-    support: Tensor | None = None,
 ) -> EpisodeScores:
     """Classify every query of every episode of a plan by the model's own distance.
 
@@ -212,7 +199,6 @@ def evaluate_episodes(
         labels: the split's labels; an episode's ``class_ids`` index them.
         temperature: of the probabilities.
         open_set: score queries of classes that are not in the episode, too.
-        support: (P, D), where support clips are embedded in another way than queries.
     Raises:
         UserError: a logit is NaN, or the plan has no episodes.
     """
@@ -227,7 +213,7 @@ def evaluate_episodes(
         tracked = track(plan.episodes, total=len(plan.episodes), label="test", unit="episodes")
         for number, episode in enumerate(tracked):
             others = None if strangers is None else strangers[number]
-            known_AN, unknown_UN = _logits(model, embeddings, episode, others, support)
+            known_AN, unknown_UN = _logits(model, embeddings, episode, others)
             # They stay on the device: one transfer at the end, not one wait per episode.
             logits_EAN.append(known_AN)
             if unknown_UN is not None:
@@ -252,19 +238,14 @@ def _refuse_nan(logits_EAN: Tensor, plan: ClipPlan) -> None:
 
 
 def _logits(
-    model: Scorer,
-    embeddings: Tensor,
-    episode: Episode,
-    others_U: Tensor | None,
-    support: Tensor | None,
+    model: Scorer, embeddings: Tensor, episode: Episode, others_U: Tensor | None
 ) -> tuple[Tensor, Tensor | None]:
     """Logits of an episode's queries, and of queries of other classes where there are any."""
     if others_U is None:
-        return episode_logits(model, embeddings, episode, support), None
+        return episode_logits(model, embeddings, episode), None
     support_NK = episode.support.to(embeddings.device)
     query_A = torch.cat([episode.query.flatten(), others_U]).to(embeddings.device)
-    support = embeddings if support is None else support
-    logits = model.logits(support[support_NK], embeddings[query_A])
+    logits = model.logits(embeddings[support_NK], embeddings[query_A])
     return logits[: -len(others_U)], logits[-len(others_U) :]
 
 
@@ -295,14 +276,11 @@ def _strangers(plan: ClipPlan) -> list[Tensor] | None:
     ]
 
 
-def episode_logits(
-    model: Scorer, embeddings: Tensor, episode: Episode, support: Tensor | None = None
-) -> Tensor:
+def episode_logits(model: Scorer, embeddings: Tensor, episode: Episode) -> Tensor:
     """Logits (N*Q, N) of an episode's queries, class-major, from embeddings (P, D)."""
     support_NK = episode.support.to(embeddings.device)
     query_A = episode.query.flatten().to(embeddings.device)
-    support = embeddings if support is None else support
-    return model.logits(support[support_NK], embeddings[query_A])
+    return model.logits(embeddings[support_NK], embeddings[query_A])
 
 
 def _scores(

@@ -9,18 +9,16 @@ Shapes: P clips of a plan, F features.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import pandas as pd
 import torch
 from torch import Tensor
 
-from archs.protonet import ProtoNet
 from g5.common.errors import UserError
 from g5.evaluation.episodes.checks import check_disjoint, check_leaks, check_model
+from g5.evaluation.episodes.protocol import RESAMPLES, TestedModel, TestedSplit, TestProtocol
 from g5.evaluation.episodes.raw_features import (
     NearestPrototype,
-    RawStatistics,
     raw_features,
     z_scored,
 )
@@ -29,11 +27,8 @@ from g5.evaluation.intervals import resampled_interval
 from preprocessing.episodes.clips import ClipReader
 from preprocessing.episodes.plans import ClipPlan, plan_clips
 from preprocessing.episodes.sampling import EpisodeSampler
-from preprocessing.events import Corpus
-from preprocessing.normalize import Normalize
 
 SHOTS = (1, 2, 5, 10, 20)
-RESAMPLES = 2000
 RAW = "raw features, z-scored + L2"
 
 
@@ -60,51 +55,41 @@ class ShotCurve:
 
 
 def shot_accuracies(
-    *,
-    model: ProtoNet,
-    normalize: Normalize,
-    name: str,
-    corpus: Corpus,
-    reader: ClipReader,
-    raw_reader: ClipReader,
-    raw_statistics: RawStatistics,
-    n_way: int,
-    n_query: int,
-    episodes: int,
-    cross_source: bool,
-    seed: int,
-    batch_size: int,
-    device: torch.device,
+    name: str, tested: TestedModel, on: TestedSplit, protocol: TestProtocol, *, device: torch.device
 ) -> ShotCurve:
     """Test a model at each of `SHOTS` that the test classes allow, beside raw features.
 
     Args:
         name: of the model.
-        reader, raw_reader: of the test split's clips, in the model's front end and in log-mel.
-        raw_statistics: of the training clips.
+        tested: its training clips' statistics are needed.
+        on: what it is tested on.
+        protocol: all but its shots, and its refinement.
+
     Raises:
         UserError: not even one shot is possible; a check or an embedding failed.
     """
-    events, labels = corpus.split("test"), corpus.labels("test")
-    size: dict[str, Any] = {"n_way": n_way, "n_query": n_query, "cross_source": cross_source}
-    sampler, notes = _sampler(events, reader, seed, size)
-    plan = plan_clips(sampler.episodes(0, episodes))
-    checks = [*check_leaks(corpus, "test"), check_disjoint(plan)]
+    events, labels, batch_size = on.events, on.labels, protocol.batch_size
+    model, normalize, reader = tested.model, tested.normalize, on.reader_for(on.split)
+    sampler, notes = _sampler(on, reader, protocol)
+    plan = plan_clips(sampler.episodes(0, protocol.episodes))
+    checks = [*check_leaks(on.corpus, on.split), check_disjoint(plan)]
     checks += check_model(model, normalize, plan, reader, device=device)
     z_PD = embed_plan(model, normalize, plan, reader, batch_size=batch_size, device=device)
-    raw_PF, _ = raw_features(plan, raw_reader, batch_size=batch_size)
+    raw_PF, _ = raw_features(plan, on.raw_reader_for(on.split), batch_size=batch_size)
+    assert tested.raw_statistics is not None
     source_R = events["source"].to_numpy()
     rows = []
     sides: tuple[tuple[str, Scorer, Tensor], ...] = (
         (name, model, z_PD),
-        (RAW, NearestPrototype(), z_scored(raw_PF, raw_statistics)),
+        (RAW, NearestPrototype(), z_scored(raw_PF, tested.raw_statistics)),
     )
     for side, scorer, features in sides:
         for k in [k for k in SHOTS if k <= sampler.k_shot]:
             scores = evaluate_episodes(scorer, features, _first_shots(plan, k), labels)
             wide = resampled_interval(
-                scores.hit_A, scores.true_A, source_R[scores.row_A], seed=seed, resamples=RESAMPLES
-            )
+                scores.hit_A, scores.true_A, source_R[scores.row_A], seed=protocol.seed,
+                resamples=RESAMPLES,
+            )  # fmt: skip
             span = scores.interval
             rows.append((side, k, span.mean, span.low, span.high, wide.low, wide.high))
     columns = ["name", "k_shot", "accuracy", "low", "high", "low_resampled", "high_resampled"]
@@ -114,14 +99,14 @@ def shot_accuracies(
         notes=tuple(notes),
         n_classes=len({c for e in plan.episodes for c in e.class_ids.tolist()}),
         n_clips=len(plan.rows),
-        episodes=episodes,
-        n_way=n_way,
-        n_query=n_query,
+        episodes=protocol.episodes,
+        n_way=protocol.n_way,
+        n_query=protocol.n_query,
     )
 
 
 def _sampler(
-    events: pd.DataFrame, reader: ClipReader, seed: int, size: dict[str, Any]
+    on: TestedSplit, reader: ClipReader, protocol: TestProtocol
 ) -> tuple[EpisodeSampler, list[str]]:
     """The sampler of the most shots that the test allows, and a note on those it does not.
 
@@ -129,16 +114,15 @@ def _sampler(
     classes into one recording than a single shot does: more shots would look better than they are.
     """
     fewest = min(SHOTS)
-    chosen = EpisodeSampler(events, k_shot=fewest, seed=seed, split="test", clips=reader, **size)
+    chosen = replace(protocol, k_shot=fewest).sampler(on.events, on.split, reader)
     shared = set(chosen.shared_source)
     notes = []
     for k in SHOTS[1:]:
         try:
-            sampler = EpisodeSampler(
-                events, k_shot=k, seed=seed, split="test", clips=reader, **size
-            )
+            sampler = replace(protocol, k_shot=k).sampler(on.events, on.split, reader)
         except UserError:
-            why = f"fewer than {size['n_way']} test classes have {k + size['n_query']} calls"
+            calls = k + protocol.n_query
+            why = f"fewer than {protocol.n_way} {on.split} classes have {calls} calls"
         else:
             if set(sampler.shared_source) <= shared:
                 chosen = sampler

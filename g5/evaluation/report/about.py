@@ -4,13 +4,13 @@ The report and the model card show the same rows.
 """
 
 import platform
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
+from g5.config.schema import FeatureSettings
+from g5.config.settings import Settings
 from g5.evaluation.episodes.result import TestResult
 from g5.evaluation.intervals import ends_text
 from g5.tracking.restore import Restored
@@ -24,21 +24,21 @@ class About:
     Attributes:
         run: the run's name.
         restored: the checkpoint.
-        config: of the test, resolved.
+        settings: of the test.
         corpus: the data it was tested on.
         command: that repeats the test.
     """
 
     run: str
     restored: Restored
-    config: Mapping[str, Any]
+    settings: Settings
     corpus: Corpus
     command: str
 
     @property
     def arch(self) -> str:
         """Name of the architecture."""
-        return str(self.config["arch"]["name"])
+        return self.settings.arch.name
 
     @property
     def own_data(self) -> bool:
@@ -52,22 +52,22 @@ class About:
 
 def trained_rows(about: About) -> list[tuple[str, str]]:
     """What was trained on what."""
-    header, config = about.restored.header, about.restored.config
+    header, settings = about.restored.header, about.restored.settings
     parameters = sum(p.numel() for p in about.restored.model.parameters())
     front = header["front_end"]
-    training, episodes = config["arch"]["training"], config["arch"]["episodes"]
+    training, episodes = settings.arch.training, settings.arch.episodes
     rows = [
-        ("architecture", f"{config['arch']['name']}, {parameters:,} parameters, embeddings of "
+        ("architecture", f"{settings.arch.name}, {parameters:,} parameters, embeddings of "
                          f"{about.restored.model.embedding_dim} numbers"),
         ("front end", f"{front['_target_'].rsplit('.', 1)[-1]}: {front['n_mels']} bands, "
                       f"{front['fmin']:g}–{front['fmax']:g} Hz, {front['sr']:,} Hz, clips of "
-                      f"{_clip_length(config['features'])}"),
-        ("data", _data_told(config)),
+                      f"{_clip_length(settings.features)}"),
+        ("data", _data_told(settings)),
         *[(f"{split} classes", _split_told(about, split)) for split in SPLITS],
-        ("training", f"up to {training['max_epochs']} epochs of {episodes['episodes_per_epoch']:,} "
-                     f"episodes, {episodes['n_way']}-way {episodes['k_shot']}-shot, "
-                     f"{training['optimizer']}, learning rate {training['learning_rate']:g}, seed "
-                     f"{config['seed']}"),
+        ("training", f"up to {training.max_epochs} epochs of {episodes.episodes_per_epoch:,} "
+                     f"episodes, {episodes.n_way}-way {episodes.k_shot}-shot, "
+                     f"{training.optimizer}, learning rate {training.learning_rate:g}, seed "
+                     f"{settings.seed}"),
     ]  # fmt: skip
     if not about.own_data:
         here = about.corpus
@@ -76,16 +76,16 @@ def trained_rows(about: About) -> list[tuple[str, str]]:
     return rows
 
 
-def _data_told(config: Mapping[str, Any]) -> str:
-    kind = str(config["data"]["_target_"]).rsplit(".", 1)[-1]
-    folder = config["path"]["train_dir"]
+def _data_told(settings: Settings) -> str:
+    kind = settings.data.target.rsplit(".", 1)[-1]
+    folder = settings.path.train_dir
     return f"{Path(folder).name} ({kind})" if folder else f"invented recordings ({kind})"
 
 
-def _clip_length(features: Mapping[str, Any]) -> str:
-    if features["clip"] == "adaptive":
-        return f"{features['min_clip_s']:g}–{features['max_clip_s']:g} s"
-    return f"{features['clip_s']:g} s"
+def _clip_length(features: FeatureSettings) -> str:
+    if features.clip == "adaptive":
+        return f"{features.min_clip_s:g}–{features.max_clip_s:g} s"
+    return f"{features.clip_s:g} s"
 
 
 def _split_told(about: About, split: str) -> str:

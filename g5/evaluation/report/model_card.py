@@ -47,7 +47,7 @@ def _front_matter(result: TestResult, about: About) -> dict[str, Any]:
                             "name": f"{facts.n_way}-way {facts.k_shot}-shot",
                         },
                         "dataset": {
-                            "name": str(about.config["data"]["_target_"]).rsplit(".", 1)[-1],
+                            "name": about.settings.data.target.rsplit(".", 1)[-1],
                             "type": "audio",
                             "split": facts.split,
                             "revision": facts.data_hash,
@@ -112,7 +112,7 @@ def _limits(result: TestResult, about: About) -> list[str]:
         f"Its probabilities are meant for {facts.n_way} classes with {facts.k_shot} support calls.",
         f"Its worst classes here: {told}.",
     ]
-    if "procedural" in str(about.restored.config["data"]["_target_"]).lower():
+    if "procedural" in about.restored.settings.data.target.lower():
         limits.append("It was trained on invented species; test it on recordings of yours first.")
     return limits + list(result.notes)
 

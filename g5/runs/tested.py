@@ -1,0 +1,153 @@
+"""A checkpoint on its way to a test: settings, data, the folder of the results, the MLflow run."""
+
+import filecmp
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from g5.common.errors import UserError
+from g5.config.changes import deciding, differences
+from g5.config.parts import data_of, feature_set_of, log_mel_set_of
+from g5.config.settings import Settings, check_settings
+from g5.config.stored import classes_named, on_checkpoint
+from g5.evaluation.episodes.protocol import TestedModel, TestedSplit
+from g5.tracking.checkpoints import BEST, find
+from g5.tracking.folders import RunFolder, claim
+from g5.tracking.mlflow_logger import MLflowLogger
+from g5.tracking.record import recording
+from g5.tracking.restore import Restored, restore
+from g5.training.setup import prepare_torch
+from preprocessing.events import Corpus
+from preprocessing.feature_set import FeatureSet
+
+
+@dataclass(frozen=True)
+class Tested:
+    """What is tested on what, and where the results go.
+
+    Attributes:
+        settings: of the test.
+        restored: the checkpoint.
+        feature_set: the corpus in its front end.
+        folder: for numbers and figures.
+        logger: the open MLflow run, or None.
+    """
+
+    settings: Settings
+    restored: Restored
+    feature_set: FeatureSet
+    folder: RunFolder
+    logger: MLflowLogger | None
+
+    @property
+    def corpus(self) -> Corpus:
+        """Recordings and calls."""
+        return self.feature_set.corpus
+
+    @property
+    def model(self) -> TestedModel:
+        """The model and what it knows from its training."""
+        return TestedModel.of(self.restored)
+
+    @property
+    def split(self) -> TestedSplit:
+        """The test split, in the model's front end and in log-mel."""
+        log_mel = log_mel_set_of(self.settings, self.feature_set)
+        return TestedSplit(self.corpus, "test", self.feature_set.reader, log_mel.reader)
+
+
+@contextmanager
+def opened(
+    path: str | Path,
+    overrides: Sequence[str],
+    *,
+    arch: str | None = None,
+    values: Mapping[str, Any] | None = None,
+    job: int | None = None,
+) -> Iterator[Tested]:
+    """What a test of a checkpoint needs, its MLflow run open.
+
+    Args:
+        path: a checkpoint, or its name without the accuracy.
+        overrides: of data, protocol, trainer and logger.
+        arch: what the user takes it for; another architecture's checkpoint is refused.
+        values: keys set as they are: a path may hold what the overrides' grammar refuses.
+        job: number of a multirun job.
+
+    Raises:
+        UserError: for a checkpoint that cannot be used, an override of what it fixes, or data
+            that cannot be tested on.
+    """
+    path, message = find(path)
+    if message:
+        print(message)
+    restored = restore(path, known=classes_named(overrides))
+    trained = restored.settings.arch.name
+    if arch is not None and arch != trained:
+        raise UserError(f"{path}: a checkpoint of {trained}, not of {arch}; say arch={trained}")
+    settings = _settings_of(restored, overrides, values or {})
+    prepare_torch(settings)
+    corpus = data_of(settings).load()
+    corpus.raise_if_fatal()
+    feature_set = feature_set_of(settings, corpus, restored.front_end)
+    name, exp_name = settings.name, settings.exp_name
+    if job is None:
+        job = _job_of(path, settings.path.root / "outputs" / name / exp_name)
+    with claim(settings.path.root, name, exp_name, training=False, resume=False, job=job) as folder:
+        key = _key(settings, restored, corpus, folder)
+        home = folder if key is None else RunFolder(folder.path / f"test-{key}")
+        home.path.mkdir(exist_ok=True)
+        parts = [exp_name, None if job is None else str(job), key and home.path.name]
+        shown = "/".join(part for part in parts if part)
+        with recording(settings, home, corpus, name=shown, resume=True) as logger:
+            yield Tested(settings, restored, feature_set, home, logger)
+
+
+def _settings_of(
+    restored: Restored, overrides: Sequence[str], values: Mapping[str, Any]
+) -> Settings:
+    """The checkpoint's settings with what the user says on top, as those of a test."""
+    settings = on_checkpoint(restored.config, overrides, values).but(
+        {
+            "train": False,
+            "test": True,
+            "resume": False,
+            "arch.training.load_weight_from": str(restored.path),
+        }
+    )
+    check_settings(settings)
+    return settings
+
+
+def _job_of(path: Path, folder: Path) -> int | None:
+    """The number of the multirun's job under ``folder`` that a checkpoint lies in."""
+    run = path.resolve().parent.parent
+    return int(run.name) if run.parent == folder and run.name.isdigit() else None
+
+
+def _key(settings: Settings, restored: Restored, corpus: Corpus, folder: RunFolder) -> str | None:
+    """Eight hex digits for what makes a test another one than the run's own; None for that.
+
+    Another test has a folder and an MLflow run of its own.
+    """
+    other = corpus.data_hash != restored.header["data_hash"]
+    other = other or bool(differences(restored.settings, settings, "test"))
+    decides = deciding(settings, "test").items()
+    facts = [[key, value] for key, value in decides if not key.startswith("data.")]
+    facts.append(["data_hash", corpus.data_hash])
+    if not _is_best(restored.path, folder):
+        with restored.path.open("rb") as file:
+            facts.append(["weights", hashlib.file_digest(file, "sha256").hexdigest()])
+        other = True
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    return digest[:8] if other else None
+
+
+def _is_best(path: Path, folder: RunFolder) -> bool:
+    """Whether a checkpoint is the run's best, whose test is the run's; or there is no other."""
+    best = folder.checkpoints / BEST
+    return not best.exists() or filecmp.cmp(path, best, shallow=False)
