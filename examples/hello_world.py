@@ -93,5 +93,7 @@ if __name__ == "__main__":
     g5("embed", "hello_world.MyEncoder", "clips", "-o", "clips.store")
     heads = "classify.heads=[linear,hello_world.MyHead]"
     g5("classify", "clips.store", "--labels", "ratings.csv", "classify.task=rating", heads)
-    g5("predict", "clips.head", "clips.store", "-o", "busiest.csv", "--top", "5")
+    # What a file names is imported by your word alone.
+    named = "head._target_=hello_world.MyHead"
+    g5("predict", "clips.head", "clips.store", "-o", "busiest.csv", "--top", "5", named)
     print(Path("busiest.csv").read_text(encoding="utf-8"))

@@ -189,7 +189,7 @@ def _model(path: Path, content: Mapping[str, Any], known: Collection[str]) -> An
         network = str(content["network"]["params"]["network"])
         if is_own(network):
             named = frozenset(name.replace(":", ".") for name in known)
-            refuse_unknown(Node(network.replace(":", "."), {}, named), f"{path}: head")
+            refuse_unknown(Node(network.replace(":", "."), {}, named), "head")
         return EmbeddingHead.from_state(content["network"])
     if "prototype" in content:
         state = content["prototype"]
