@@ -27,7 +27,7 @@ from g5.transfer.labels import Examples, examples, read_labels
 PLAIN = ("raw", "handcrafted")
 
 
-class BandStatistics(nn.Module):
+class TimeStatistics(nn.Module):
     """Mean and standard deviation over time of the log-mel bands: no learning at all."""
 
     def __init__(self, n_mels: int) -> None:
@@ -94,7 +94,7 @@ def untrained_encoder(encoder: LoadedEncoder) -> LoadedEncoder:
 def raw_statistics(encoder: LoadedEncoder) -> LoadedEncoder:
     """Statistics of its front end's bands."""
     assert encoder.front_end is not None
-    raw = BandStatistics(encoder.front_end.n_mels)
+    raw = TimeStatistics(encoder.front_end.n_mels)
     width = raw.embedding_dim
     return replace(encoder, name="raw", module=raw, embedding_dim=width, normalize=None)
 
