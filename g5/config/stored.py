@@ -17,65 +17,6 @@ from g5.config.settings import Settings, hints_of, marked
 
 # Groups of `conf/` that are for training runs, beside the keys that are marked so.
 TRAINING_GROUPS = ("debug", "experiment")
-# Where classes that a stored `_target_` may name have moved to.
-MOVED = {
-    "preprocessing.procedural.ProceduralData": (
-        "preprocessing.synthetic.procedural.ProceduralData"
-    ),
-    "transfer.onnx_encoder.OnnxEncoder": "g5.embeddings.onnx_encoder.OnnxEncoder",
-    "detection.score.PrototypeScorer": "g5.detection.scoring.prototype_scorer.PrototypeScorer",
-    "detection.template.TemplateScorer": "g5.detection.scoring.template_scorer.TemplateScorer",
-    "detection.energy.EnergyScorer": "g5.detection.scoring.energy_scorer.EnergyScorer",
-}
-
-
-# Settings that are no more, and the value that was off.
-GONE = {
-    "arch.training": {
-        "pretrain_loss": "classes", "pretrain_labels": "classes", "pretrain_mixup": 0.0,
-        "batch_norm": "together", "ema_decay": 0.0,
-    },
-    "arch.episodes": {"test_views": 1},
-}  # fmt: skip
-
-
-def first_name(target: str) -> str:
-    """The name that a class was first stored under: keys of finished work are made of it."""
-    return next((old for old, new in MOVED.items() if new == target), target)
-
-
-def updated(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A stored configuration with the classes' names of today, without what is gone and was off."""
-    config = dict(_renamed(config))
-    for where, off in GONE.items():
-        _, _, name = where.rpartition(".")
-        group = config.get("arch", {}).get(name)
-        if isinstance(group, dict):
-            config["arch"][name] = {
-                key: value for key, value in group.items() if key not in off or value != off[key]
-            }
-    return config
-
-
-def _renamed(node: Any) -> Any:
-    if isinstance(node, Mapping):
-        return {
-            key: MOVED.get(value, value) if key == "_target_" else _renamed(value)
-            for key, value in node.items()
-        }
-    return [_renamed(item) for item in node] if isinstance(node, list) else node
-
-
-def refuse_gone(config: Mapping[str, Any]) -> None:
-    """Raise `UserError` where an updated configuration has a setting on that is no more."""
-    for where, off in GONE.items():
-        group = config.get("arch", {}).get(where.rpartition(".")[2], {})
-        for key in off:
-            if key in group:
-                raise UserError(
-                    f"{where}.{key}={group[key]}: this g5 has no such setting any more; use the "
-                    "g5 that trained it, or train anew"
-                )
 
 
 def completed(stored: Mapping[str, Any]) -> dict[str, Any]:

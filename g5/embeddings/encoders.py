@@ -17,9 +17,10 @@ from g5.common.errors import UserError, brief
 from g5.config.build import build, locate, refuse_unknown, signature_hints
 from g5.config.check import unknown_key
 from g5.config.choices import choices
+from g5.config.earlier import first_name
 from g5.config.node import Node
 from g5.config.settings import load_node
-from g5.config.stored import classes_named, first_name
+from g5.config.stored import classes_named
 from g5.embeddings.identity import encoder_hash
 from g5.embeddings.user_classes import import_class
 from g5.embeddings.vectors import EncoderFacts

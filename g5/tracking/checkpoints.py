@@ -24,8 +24,8 @@ from g5 import __version__
 from g5.common.atomic import atomic_path
 from g5.common.errors import UserError
 from g5.common.revision import git_revision
+from g5.config.earlier import refuse_gone, updated
 from g5.config.settings import Settings
-from g5.config.stored import refuse_gone, updated
 
 FORMAT = 1
 SUFFIX = ".ckpt"

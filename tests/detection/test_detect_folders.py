@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 import soundfile
 
+from g5.config.earlier import first_name, updated
 from g5.config.node import Node
 from g5.config.settings import load
-from g5.config.stored import first_name, updated
 from g5.detection.detector import Detector
 from g5.detection.job.results import picture_of
 from tests.conftest import ROOT

@@ -10,9 +10,9 @@ import pandas as pd
 from g5.common.atomic import disk_errors
 from g5.common.errors import DiskError, UserError
 from g5.common.progress import track
+from g5.config.earlier import first_name
 from g5.config.schema import DetectionSettings
 from g5.config.settings import marked, plain_of
-from g5.config.stored import first_name
 from g5.detection.detector import Detections, Detector, without_rivals
 from g5.detection.embedding.sound import SilentRecording, Sound
 from g5.detection.job.diagnose import Diagnoses

@@ -17,7 +17,7 @@ import pandas as pd
 import yaml
 
 from g5.common.errors import UserError
-from g5.config.stored import updated
+from g5.config.earlier import updated
 from g5.tracking.history import read_history
 from g5.tracking.mlflow_places import check_answers, local_uri, quiet_mlflow, redacted, short
 
