@@ -10,10 +10,10 @@ from tests.conftest import run_g5
 FAST = ["debug=fast", "logger=none", "arch.training.max_epochs=1"]
 
 
-def fake(factor, config):
+def fake(factor, settings):
     return {
         "width": factor,
-        "channels": " ".join(map(str, config["arch"]["model"]["channels"])),
+        "channels": " ".join(map(str, settings.arch.model.values["channels"])),
         "parameters": int(1000 * factor**2),
         "train_error": 0.3, "train_low": 0.28, "train_high": 0.32,
         "test_error": 0.5, "test_low": 0.48, "test_high": 0.52,
