@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from g5.common.atomic import disk_errors
-from g5.common.errors import UserError
+from g5.common.errors import UserError, our_fault
 from g5.config.choices import CONF
 from g5.config.compose import override_errors, resolve
 from g5.config.overrides import readable
@@ -100,11 +100,12 @@ def _parents_job() -> int | None:
 
 
 def main() -> None:
-    """`python archs/train.py`: errors the user can put right are one line, exit code 1."""
+    """`python archs/train.py`: any error is one line, exit code 1."""
     try:
         launch(sys.argv[1:])
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except Exception as error:
+        line = str(error) if isinstance(error, UserError) else our_fault(error)
+        print(f"error: {line}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         print("stopped; go on with resume=true", file=sys.stderr)

@@ -43,16 +43,16 @@ class PackageGroup(click.Group):
                 )
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; an error that the user can put right is one line, and exit code 1."""
+        """Run a command; any error is one line, and exit code 1.
+
+        What the user can put right says how; of all else the traceback is kept in a file.
+        """
         try:
             return super().invoke(ctx)
-        except ValueError as error:
-            # Imported only once something went wrong.
-            from g5.common.errors import UserError
-
-            if not isinstance(error, UserError):
-                raise
-            click.echo(f"error: {error}", err=True)
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise
+        except Exception as error:
+            click.echo(f"error: {_line_of(error)}", err=True)
             sys.exit(1)
         except KeyboardInterrupt:
             click.echo(
@@ -61,6 +61,13 @@ class PackageGroup(click.Group):
                 err=True,
             )
             sys.exit(130)
+
+
+def _line_of(error: Exception) -> str:
+    # Imported only once something went wrong.
+    from g5.common.errors import UserError, our_fault
+
+    return str(error) if isinstance(error, UserError) else our_fault(error)
 
 
 def _modules_of(package: str) -> dict[str, str]:

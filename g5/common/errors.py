@@ -1,4 +1,9 @@
-"""The one exception that means "the user can put this right"."""
+"""The one exception that means "the user can put this right", and what is said of all others."""
+
+import re
+import sys
+import tempfile
+import traceback
 
 
 class UserError(ValueError):
@@ -15,3 +20,20 @@ class DiskError(UserError):
 def brief(error: BaseException, most: int = 200) -> str:
     """What an error of somebody else's code says, as one line of at most so many characters."""
     return (" ".join(str(error).split()) or type(error).__name__)[:most]
+
+
+def our_fault(error: BaseException) -> str:
+    """A line on an error that is no `UserError`; its traceback is kept in a file that it names."""
+    words = re.sub(r"//[^/@\s]*@", "//", " ".join(sys.argv))  # no password of an address
+    text = "".join([f"{words}\n\n", *traceback.format_exception(error)])
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="g5-", suffix=".traceback.txt", delete=False, encoding="utf-8"
+        ) as handle:
+            handle.write(text)
+        kept = f"the traceback is in {handle.name}; please report it with that file"
+    except OSError:
+        print(text, file=sys.stderr)
+        kept = "the traceback is above; please report it"
+    said = f"{type(error).__name__}: {brief(error)}"
+    return f"this is a fault of g5, not yours ({said}); {kept}"

@@ -9,7 +9,7 @@ Shapes: N windows, L labels, S samples, D embedding width, C classes.
 """
 
 import copy
-import warnings
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold
+from sklearn.model_selection import GroupShuffleSplit
 from torch import Tensor
 
 from archs.blocks import blocks_of
@@ -33,6 +33,7 @@ from g5.training.fit import fit
 from g5.transfer.contracts import checkpointed
 from g5.transfer.heads.compare import score
 from g5.transfer.heads.estimator import EmbeddingHead, check_settings
+from g5.transfer.heads.folds import folds_by_source
 from g5.transfer.heads.saved import make_head
 from g5.transfer.labels import label_targets, named_by_class
 from preprocessing import audio
@@ -114,27 +115,18 @@ def held_back(clips: LabelledWindows, settings: FinetuneSettings) -> tuple[np.nd
     """Numbers of the labels to train on and of those that choose the epoch, by source.
 
     Raises:
-        UserError: all labels come from one source.
+        UserError: nothing can be validated on another source.
     """
-    if len(np.unique(clips.groups)) < 2:
-        raise UserError(
-            "all labels come from one source, so no other is left to choose the best epoch on; "
-            "label a second recording, or give the labels a `source` column"
-        )
-    nothing = np.zeros(len(clips.groups))
-    if settings.task == "single":
-        n_splits = max(2, round(1 / max(settings.validation_share, 1e-3)))
-        n_splits = min(n_splits, len(np.unique(clips.groups)))
-        splitter = StratifiedGroupKFold(n_splits, shuffle=True, random_state=settings.seed)
-        with warnings.catch_warnings():
-            # Of classes with few labels: the job says what their few labels are worth.
-            warnings.simplefilter("ignore", UserWarning)
-            train, val = next(iter(splitter.split(nothing, clips.y, clips.groups)))
+    sources = len(np.unique(clips.groups))
+    if settings.task == "single" or sources < 2:
+        most = max(2, round(1 / max(settings.validation_share, 1e-3)))
+        train, val = folds_by_source(
+            clips.y, clips.groups, most, by_class=settings.task == "single", seed=settings.seed
+        )[0]
     else:
-        splitter = GroupShuffleSplit(
-            1, test_size=settings.validation_share, random_state=settings.seed
-        )
-        train, val = next(iter(splitter.split(nothing, groups=clips.groups)))
+        held = min(max(1, math.ceil(sources * settings.validation_share)), sources - 1)
+        splitter = GroupShuffleSplit(1, test_size=held, random_state=settings.seed)
+        train, val = next(iter(splitter.split(clips.y, groups=clips.groups)))
     if settings.task == "single" and len(np.unique(clips.y[train])) < 2:
         raise UserError("the training part has a single class; label more recordings")
     return train, val

@@ -133,3 +133,19 @@ def test_the_version_says_the_revision(monkeypatch):
         monkeypatch.setattr("g5.common.revision.git_revision", lambda revision=revision: revision)
         said = CliRunner().invoke(main, ["--version"]).output
         assert said == f"g5, version {__version__}{told}\n"
+
+
+def test_an_error_of_ours_is_a_line_that_names_the_file_of_its_traceback(monkeypatch, capsys):
+    def broken(*_, **__):
+        raise KeyError("no\nsuch")
+
+    monkeypatch.setattr("g5.evaluation.events.evaluate.evaluate_files", broken)
+    monkeypatch.setattr("sys.argv", ["g5", "logger.tracking_uri=http://bob:secret@host/"])
+    assert run_g5(["evaluate", "truth.csv", "found.csv"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: this is a fault of g5, not yours (KeyError: ")
+    file = Path(line.split("the traceback is in ")[1].split(";")[0])
+    text = file.read_text()
+    file.unlink()
+    assert "in broken" in text
+    assert "secret" not in text

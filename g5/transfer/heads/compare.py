@@ -3,19 +3,18 @@
 Shapes: N examples, D embedding width, C classes.
 """
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from sklearn.metrics import accuracy_score, f1_score, r2_score
-from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 
 from g5.common.errors import UserError
 from g5.common.progress import track
 from g5.config.schema import ClassifySettings
 from g5.transfer.heads.estimator import NETWORKS, ZERO
+from g5.transfer.heads.folds import Fold, folds_by_source
 from g5.transfer.heads.saved import fit_head, is_own, make_head
 from g5.transfer.labels import Examples
 
@@ -38,36 +37,21 @@ class HeadScore:
     verdict: Verdict
 
 
-def folds_of(examples: Examples, settings: ClassifySettings) -> list[tuple[np.ndarray, np.ndarray]]:
+def folds_of(examples: Examples, settings: ClassifySettings) -> list[Fold]:
     """Training and validation rows of each fold; a source is never in both.
 
-    Where there are fewer sources than folds, or some class is all in one source, folds cannot keep
-    sources apart for every class; then there are as many folds as sources.
-
     Raises:
-        UserError: all labels come from one source.
+        UserError: nothing can be validated on another source.
     """
-    groups = np.unique(examples.groups)
-    n_folds = min(settings.folds, len(groups))
-    if n_folds < 2:
-        raise UserError(
-            f"all labels come from one source ({groups[0]}), so nothing can be validated on "
-            "another; label a second recording, or give the labels a `source` column"
-        )
-    nothing = np.zeros(len(examples.groups))
-    if settings.task == "single":
-        splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=settings.seed)
-        with warnings.catch_warnings():
-            # Of classes with few labels, which `notes` says in other words.
-            warnings.simplefilter("ignore", UserWarning)
-            return list(splitter.split(nothing, examples.y, examples.groups))
-    splitter = GroupKFold(n_folds, shuffle=True, random_state=settings.seed)
-    return list(splitter.split(nothing, groups=examples.groups))
+    return folds_by_source(
+        examples.y, examples.groups, settings.folds,
+        by_class=settings.task == "single", seed=settings.seed,
+    )  # fmt: skip
 
 
 def compare(
     sets: Sequence[tuple[str, Examples]],
-    folds: Sequence[tuple[np.ndarray, np.ndarray]],
+    folds: Sequence[Fold],
     settings: ClassifySettings,
     overrides: Sequence[str] = (),
 ) -> list[HeadScore]:
@@ -88,7 +72,7 @@ def _row(
     head: str,
     model: Any,
     one: Examples,
-    folds: Sequence[tuple[np.ndarray, np.ndarray]],
+    folds: Sequence[Fold],
     settings: ClassifySettings,
 ) -> HeadScore:
     train_scores, val_scores = [], []
@@ -101,7 +85,8 @@ def _row(
         train_scores.append(score(fitted, one.x_ND[train], one.y[train], settings.task))
         val_scores.append(score(fitted, one.x_ND[val], one.y[val], settings.task))
     train_mean, val_mean = float(np.mean(train_scores)), float(np.mean(val_scores))
-    half = 1.96 * float(np.std(val_scores, ddof=1)) / np.sqrt(len(val_scores))
+    spread = float(np.std(val_scores, ddof=1)) if len(val_scores) > 1 else np.nan
+    half = 1.96 * spread / np.sqrt(len(val_scores))
     chance = 1 / max(len(one.classes), 1) if settings.task == "single" else 0.0
     verdict = judged(train_mean, val_mean, chance, settings)
     return HeadScore(store, head, train_mean, val_mean, float(half), verdict)
