@@ -6,7 +6,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -34,18 +34,6 @@ def run_as_command(main: Callable[[Sequence[str]], object]) -> None:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
-
-
-def print_table(
-    tables: Mapping[str, Callable[[Sequence[str]], str]], arguments: Sequence[str]
-) -> None:
-    """Print the table that the first argument names, the first table where it names none."""
-    choice, rest = next(iter(tables)), list(arguments)
-    if rest and "=" not in rest[0]:
-        choice = rest.pop(0)
-    if choice not in tables:
-        raise UserError(f"{choice}: there is no such table; choose one of {', '.join(tables)}")
-    print(f"\n{tables[choice](rest)}")
 
 
 def real_dir(settings: Settings) -> Path:
@@ -81,11 +69,6 @@ class FinishedTraining:
     def best(self) -> Path:
         """The checkpoint of the epoch that procedural validation liked best."""
         return self.folder / "checkpoints" / BEST
-
-    def epoch(self, number: int) -> Path:
-        """The checkpoint of an epoch, from 1."""
-        (path,) = (self.folder / "checkpoints").glob(f"epoch_{number:03d}_*.ckpt")
-        return path
 
 
 def finished(settings: Settings) -> FinishedTraining:

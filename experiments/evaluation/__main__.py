@@ -2,8 +2,7 @@
 
     python -m experiments.evaluation path.real_dir=DIR [esc10|fsdd] [CKPT] [key=value ...]
 
-See README.md beside this file for what DIR holds and which checkpoint. Prints a table a set and
-writes a report.
+See README.md beside this file for what DIR holds and which checkpoint. Prints a table a set.
 
 Shapes: R clips, F features.
 """
@@ -29,12 +28,9 @@ from g5.config.settings import Settings, load
 from g5.config.stored import on_checkpoint
 from g5.evaluation.episodes.raw_features import raw_features
 from g5.evaluation.episodes.scoring import embed_plan
-from g5.evaluation.figures import BLUE, GREEN, ORANGE, drawing, percent_axis
 from g5.evaluation.intervals import Interval, points_text, resampled_interval
 from g5.tracking.checkpoints import find
-from g5.tracking.mlflow_files import record_files
 from g5.tracking.restore import Restored, restore
-from g5.web import page
 from preprocessing.datasets.splits import fold_numbers
 from preprocessing.episodes.clips import ClipReader
 from preprocessing.episodes.plans import ClipPlan
@@ -80,7 +76,7 @@ SETS = {
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Evaluate, print and report."""
+    """Evaluate and print."""
     names = [word for word in arguments if word in SETS] or list(SETS)
     trained = [restore(find(word)[0]) for word in arguments if word.endswith(".ckpt")]
     overrides = [word for word in arguments if word not in SETS and not word.endswith(".ckpt")]
@@ -92,23 +88,6 @@ def main(arguments: Sequence[str]) -> None:
         rows = words.itertuples(index=False, name=None)
         print(f"\n{name}\n\n{markdown(list(words), rows, text_columns=len(words.columns))}")
     print(f"\n{hardware()}")
-    folder = settings.path.root / "outputs" / "evaluation"
-    command = "python -m experiments.evaluation path.real_dir=DIR " + " ".join(
-        [*names, *("CKPT" for _ in trained), *(o for o in overrides if not o.startswith("path."))]
-    )
-    made = write_report(tables, folder, trained, command)
-    print(f"report  {made}")
-    files = [made, *sorted(folder.glob("*.png"))]
-    metrics = {
-        f"flattered/{name}": max(interval.mean for interval in table["flattered"].tolist())
-        for name, table in tables.items()
-    }
-    place = record_files(
-        files, root=settings.path.root, job="evaluation", name=", ".join(tables), tags={},
-        metrics=metrics,
-    )  # fmt: skip
-    if place:
-        print(f"MLflow  {place}")
 
 
 def evaluated(
@@ -250,62 +229,6 @@ def shown(table: pd.DataFrame) -> pd.DataFrame:
     }  # fmt: skip
     words: Any = pd.DataFrame(columns)
     return words.loc[:, (words != "").any()]
-
-
-def write_report(
-    tables: dict[str, pd.DataFrame], folder: Path, trained: Sequence[Restored], command: str
-) -> Path:
-    """One HTML file with the tables and a figure for each set."""
-    parts: list[str] = [
-        "The same classifier, the same clips: only what the split keeps apart differs. Intervals "
-        "(95 %) are over resampled classes and groups; drawn splits are repeated "
-        f"{SEEDS} times.",
-    ]
-    for one in trained:
-        parts.append(
-            f"Trained {one.settings.arch.name}: data={one.settings.data.target}, "
-            f"{one.settings.arch.training.max_epochs} epochs, seed {one.settings.seed}."
-        )
-    for name, table in tables.items():
-        picture = flattery(table, folder / f"{name.lower()}.png", name)
-        most = max(table["flattered"], key=lambda interval: interval.mean)
-        parts += [
-            page.heading(name),
-            page.table(shown(table)),
-            page.figure(
-                picture,
-                f"The random split flatters most by {_points_and_ends(most)} points. It asks about "
-                "groups that the classifier was trained on; the other one does not.",
-            ),
-        ]
-    parts += [page.heading("How it was made"), hardware(), command]
-    return page.write_page(folder / "report.html", page.page("How much a split flatters", *parts))
-
-
-def flattery(table: pd.DataFrame, path: Path, name: str) -> Path:
-    """Accuracy under each split, a row for every task, kind of features and classifier."""
-    records = table.to_dict("records")
-    labels = [f"{row['task']}\n{row['features']}, {row['classifier']}" for row in records]
-    place = np.arange(len(table))
-    kinds = [("random", BLUE, "o"), ("grouped", ORANGE, "s")]
-    if not any(row["given"] is None for row in records):
-        kinds.append(("given", GREEN, "^"))
-    with drawing(path, 8.5, 1.5 + 0.62 * len(table)) as figure:
-        axes = figure.subplots()
-        for number, (kind, colour, marker) in enumerate(kinds):
-            means = np.array([i.mean for i in table[kind]])
-            ends = np.array([[i.mean - i.low, i.high - i.mean] for i in table[kind]]).T
-            said = {"grouped": "kept apart", "given": "given folds"}.get(kind, "random split")
-            axes.errorbar(means, place + 0.2 * (number - 1), xerr=ends, fmt=marker, color=colour,
-                          label=said, linewidth=1.5, markersize=7)  # fmt: skip
-        axes.set_yticks(place, labels, fontsize=9)
-        axes.invert_yaxis()
-        percent_axis(axes.xaxis)
-        axes.set_xlabel("accuracy, 95 % interval over classes and groups")
-        figure.suptitle(f"{name}: one classifier, several splits", x=0.01, ha="left",
-                        weight="bold", fontsize=12)  # fmt: skip
-        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
-    return path
 
 
 def _points_and_ends(interval: Interval) -> str:

@@ -7,7 +7,7 @@ Trainings are resumed: a second call only detects.
 
 from collections.abc import Callable, Sequence
 
-from experiments.common import print_table, run_as_command
+from experiments.common import run_as_command
 from experiments.procedural_detection.detectors import (
     SEEDS,
     DetectionSetup,
@@ -85,8 +85,13 @@ TABLES: dict[str, Callable[[Sequence[str]], str]] = {
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Print the table that the first argument names."""
-    print_table(TABLES, arguments)
+    """Print the table that the first argument names, the main one where it names none."""
+    choice, rest = "main", list(arguments)
+    if rest and "=" not in rest[0]:
+        choice = rest.pop(0)
+    if choice not in TABLES:
+        raise UserError(f"{choice}: there is no such table; choose one of {', '.join(TABLES)}")
+    print(f"\n{TABLES[choice](rest)}")
 
 
 if __name__ == "__main__":

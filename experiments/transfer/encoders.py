@@ -4,7 +4,7 @@ Shapes: B clips, M mel bands, T frames, N clips of a set, D embedding width.
 """
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,10 +21,7 @@ from g5.config.settings import load_transfer
 from g5.embeddings.embedding import embed_recordings
 from g5.embeddings.encoders import LoadedEncoder, load_encoder
 from g5.embeddings.vectors import VectorStore
-from g5.embeddings.whitening import Whitening
 from g5.transfer.labels import Examples, examples, read_labels
-
-PLAIN = ("raw", "handcrafted")
 
 
 class TimeStatistics(nn.Module):
@@ -113,14 +110,3 @@ def embedded_set(encoder: LoadedEncoder, folder: Path, place: Path) -> EmbeddedS
     table = table.iloc[found.rows - 2].reset_index(drop=True)
     fold_N = table["fold"].to_numpy() if "fold" in table else np.zeros(len(table))
     return EmbeddedSet(found, table, fold_N)
-
-
-def side_by_side(
-    sets: Mapping[str, EmbeddedSet], names: Sequence[str], components: int
-) -> np.ndarray:
-    """Embeddings of several encoders side by side, each whitened, whitened again, (N, D)."""
-    parts = [sets[name].examples.x_ND for name in names]
-    if len(parts) == 1:
-        return Whitening(parts[0], components)(parts[0])
-    x_ND = np.concatenate([Whitening(part, components)(part) for part in parts], axis=1)
-    return Whitening(x_ND, components)(x_ND)

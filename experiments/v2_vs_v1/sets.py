@@ -31,9 +31,7 @@ class TestSet:
     Attributes:
         key: of its files.
         name: in a table.
-        table: the CSV, under ``path.real_dir`` or among the procedural worlds.
-        real: whether looking at it has to be counted.
-        refine: rounds of refinement (the protocol).
+        table: the CSV, under ``path.real_dir``.
     """
 
     __test__ = False  # not a test case
@@ -41,35 +39,19 @@ class TestSet:
     key: str
     name: str
     table: str
-    real: bool
     clip_s: float
     n_way: int
     k_shot: int
     n_query: int
-    refine: int = 0
 
 
 # ESC-10's sounds may be anywhere in their five seconds; half a second is FSDD's median length.
 REAL = (
-    TestSet("esc5", "ESC-10 5-way 5-shot", "esc10/clips.csv", True, 5.0, 5, 5, 5),
-    TestSet("esc1", "ESC-10 5-way 1-shot", "esc10/clips.csv", True, 5.0, 5, 1, 5),
-    TestSet("fsdd1", "FSDD 60-way 1-shot", "fsdd/clips.csv", True, 0.5, 60, 1, 2),
-    TestSet("fsdd5", "FSDD 20-way 5-shot", "fsdd/clips.csv", True, 0.5, 20, 5, 2),
+    TestSet("esc5", "ESC-10 5-way 5-shot", "esc10/clips.csv", 5.0, 5, 5, 5),
+    TestSet("esc1", "ESC-10 5-way 1-shot", "esc10/clips.csv", 5.0, 5, 1, 5),
+    TestSet("fsdd1", "FSDD 60-way 1-shot", "fsdd/clips.csv", 0.5, 60, 1, 2),
+    TestSet("fsdd5", "FSDD 20-way 5-shot", "fsdd/clips.csv", 0.5, 20, 5, 2),
 )
-PROCEDURAL = (
-    TestSet("field5", "field 5-way 5-shot", "field/clips.csv", False, 5.0, 5, 5, 5),
-    TestSet("field1", "field 5-way 1-shot", "field/clips.csv", False, 5.0, 5, 1, 5),
-    TestSet("voices1", "voices 60-way 1-shot", "voices/clips.csv", False, 0.5, 60, 1, 2),
-)
-# As voices, for many rows: with a third of the ways an episode costs a ninth.
-ABLATION_SETS = (
-    *PROCEDURAL[:2],
-    TestSet("voices20", "voices 20-way 1-shot", "voices/clips.csv", False, 0.5, 20, 1, 2),
-)
-# What a test may do beside, by name.
-AT_TEST = {
-    "at test: three rounds of transductive refinement": {"refine": 3},
-}
 
 
 @dataclass(frozen=True)
@@ -109,40 +91,35 @@ class AnswerStore:
 
     Args:
         folder: ``outputs/v2_vs_v1``.
-        homes: where the real sets and the procedural ones lie.
+        home: where the real sets lie.
     """
 
-    def __init__(self, folder: Path, homes: Mapping[bool, Path | None]) -> None:
-        self.folder, self.homes = folder, homes
+    def __init__(self, folder: Path, home: Path) -> None:
+        self.folder, self.home = folder, home
 
     def of(self, name: str, restored: Restored, test_set: TestSet) -> Answers:
         """The answers of a model, from an earlier call where there was one of the same weights."""
-        beside = f"-1-{test_set.refine}" * (test_set.refine > 0)
-        path = self.folder / "answers" / f"{name}-{test_set.key}{beside}.npz"
+        path = self.folder / "answers" / f"{name}-{test_set.key}.npz"
         weights = fingerprint(restored)
         if path.is_file():
             with np.load(path) as kept:
                 if str(kept["weights"]) == weights:
                     return _answers(dict(kept))
-        if test_set.real:
-            note_look(self.folder / "looks.csv", model=name, set=test_set.name)
+        note_look(self.folder / "looks.csv", model=name, set=test_set.name)
         content = _content(self._test(restored, test_set), weights)
         with atomic_path(path) as temporary, open(temporary, "wb") as handle:
             np.savez_compressed(handle, **content)
         return _answers(content)
 
     def _test(self, restored: Restored, test_set: TestSet) -> TestResult:
-        home = self.homes[test_set.real]
-        assert home is not None, "asked for before anything was trained"
         overrides = ["data=clips", "data.split=test", f"features.clip_s={test_set.clip_s}"]
-        values = {"data.root": str(home / test_set.table)}
+        values = {"data.root": str(self.home / test_set.table)}
         settings = on_checkpoint(restored.config, overrides, values)
         corpus = data_of(settings).load()
         feature_set = feature_set_of(settings, corpus, restored.front_end)
         protocol = TestProtocol(
             n_way=test_set.n_way, k_shot=test_set.k_shot, n_query=test_set.n_query,
-            episodes=EPISODES, cross_source=True, seed=TEST_SEED, refine=test_set.refine,
-            batch_size=50,
+            episodes=EPISODES, cross_source=True, seed=TEST_SEED, refine=0, batch_size=50,
         )  # fmt: skip
         on = TestedSplit(corpus, "test", feature_set.reader, feature_set.reader)
         return run_test(TestedModel.of(restored), on, protocol, device=torch.device("cpu"))

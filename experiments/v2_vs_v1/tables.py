@@ -118,33 +118,3 @@ def paired_gap_table(pairs: Mapping[str, Mapping[str, PairedGap]], sets: Sequenc
             seeds = ", ".join(f"{x:+.1f}" for x in found.seeds)
             lines.append([name, test_set.name, f"{found.mean:+.1f}", *ends, seeds])
     return markdown(head, lines, text_columns=2)
-
-
-def ablation_gap_table(rows: Rows, first: str, sets: Sequence[TestSet]) -> str:
-    """One line per model: its accuracy, and in points how far it is from the row ``first``.
-
-    Gaps are paired, with 95 % intervals over episodes. ``first`` is the mean of its seeds, and
-    has a line for each of them.
-    """
-    full = rows[first]
-    seeds = range(len(full[sets[0].key].answers))
-    lines = [
-        [f"{first}, mean of {len(seeds)} seeds"]
-        + [cell for s in sets for cell in (percent_cell(full[s.key].interval), "")],
-        [BEST_RAW]
-        + [cell for s in sets for cell in (percent_cell(full[s.key].raw_interval()), "")],
-    ]
-    singles = {
-        f"{first}, seed {i + 1}": {s.key: SeedAnswers([full[s.key].answers[i]]) for s in sets}
-        for i in seeds
-    }
-    for name, row in {**singles, **{k: v for k, v in rows.items() if k != first}}.items():
-        cells = [(f"{100 * row[s.key].interval.mean:.1f}", _gap(row[s.key], full[s.key]))
-                 for s in sets]  # fmt: skip
-        lines.append([name, *(cell for pair in cells for cell in pair)])
-    return markdown(["", *(name for s in sets for name in (s.name, "gap"))], lines)
-
-
-def _gap(row: SeedAnswers, full: SeedAnswers) -> str:
-    gap = mean_interval(per_episode(row.hit_A - full.hit_A), bounds=(-1.0, 1.0))
-    return f"{100 * gap.mean:+.1f} ± {100 * gap.half_width:.1f}"
