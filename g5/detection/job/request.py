@@ -8,12 +8,12 @@ import pandas as pd
 
 from g5.common.errors import UserError
 from g5.common.files import is_audio, is_table, walk
-from g5.config.settings import Settings, load
+from g5.config.settings import Settings, load, marked
 from g5.evaluation.events.ground_truth import recording_name
 from preprocessing.annotations import SUFFIXES, format_of, read_events
 
-# What may be set beside `detection`; the checkpoint says the rest.
-FREE = ("detection", "trainer", "path.root_dir", "seed", "deterministic")
+# What may be set; the checkpoint says the rest.
+FREE = marked(Settings, "detection")
 # Written by their reader's name, but not by ours.
 LIKE = {"birdnet": "csv"}
 
