@@ -17,6 +17,9 @@ from archs.geometry import MODES, Geometry
 from archs.prototypes import cosine_logits, euclidean_logits, prototypes
 from g5.common.errors import UserError
 
+# Maps of fewer bands or frames than this are convolved in fp32 (`Conv2d`).
+NARROW = 3
+
 
 class Encoder(nn.Module):
     """Turns clips ``(B, 1, M, T)`` into embeddings ``(B, embedding_dim)``; any M and T from 1.
@@ -89,6 +92,21 @@ class ProtoNet(nn.Module):
         if self.distance == "cosine":
             return cosine_logits(query_QD, proto_ND, self.cosine_scale)
         return euclidean_logits(query_QD, proto_ND)
+
+
+class Conv2d(nn.Conv2d):
+    """A convolution that works in fp32 where its map is narrow, whatever autocast says.
+
+    oneDNN's bf16 convolutions on CPUs with AMX read memory that nobody wrote where the map is one
+    or two columns wide (torch 2.11; stride 2, 3x3). Such maps are so small that fp32 costs nothing.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """``(B, in, M, T) -> (B, out, M', T')``; in fp32 where M or T is below `NARROW`."""
+        if min(input.shape[-2:]) >= NARROW:
+            return super().forward(input)
+        with torch.autocast(input.device.type, enabled=False):
+            return super().forward(input.to(self.weight.dtype))
 
 
 def prepare_convolutions(module: nn.Module) -> None:

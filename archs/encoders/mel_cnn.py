@@ -8,7 +8,7 @@ Shapes: B clips, 1 channel, M mel bands, T frames, C channels, D embedding width
 
 from torch import Tensor, nn
 
-from archs.protonet import Encoder, channels_last, prepare_convolutions
+from archs.protonet import Conv2d, Encoder, channels_last, prepare_convolutions
 from g5.common.errors import UserError
 
 
@@ -28,7 +28,7 @@ class MelCNN(Encoder):
         layers: list[nn.Module] = []
         for before, after in zip([1, *channels], channels, strict=False):
             layers += [
-                nn.Conv2d(before, after, 3, padding=1, bias=False),
+                Conv2d(before, after, 3, padding=1, bias=False),
                 nn.BatchNorm2d(after),
                 nn.ReLU(inplace=True),
                 nn.MaxPool2d(2, ceil_mode=True),  # ceil: one frame remains one

@@ -13,7 +13,7 @@ Shapes: B clips, 1 channel, M mel bands, T frames, C channels, D embedding width
 
 from torch import Tensor, nn
 
-from archs.protonet import Encoder, ProtoNet, channels_last, check, prepare_convolutions
+from archs.protonet import Conv2d, Encoder, ProtoNet, channels_last, check, prepare_convolutions
 
 START_GAIN = 0.25  # of the last batch norm
 
@@ -33,12 +33,12 @@ class ConvEncoder(Encoder):
         self.embedding_dim = last
         last_norm = nn.BatchNorm2d(last)
         self.blocks = nn.Sequential(
-            nn.Conv2d(1, first, kernel_size=3, stride=2, padding=1, bias=False),
+            Conv2d(1, first, kernel_size=3, stride=2, padding=1, bias=False),
             nn.BatchNorm2d(first),
             nn.ReLU(inplace=True),
             nn.MaxPool2d(2, ceil_mode=True),  # ceil: one frame remains one
             nn.Dropout2d(dropout),
-            nn.Conv2d(first, last, kernel_size=3, stride=2, padding=1, bias=False),
+            Conv2d(first, last, kernel_size=3, stride=2, padding=1, bias=False),
             last_norm,
             nn.ReLU(inplace=True),
             nn.Dropout2d(dropout),

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from archs.protonet import Encoder, ProtoNet, channels_last, check, prepare_convolutions
+from archs.protonet import Conv2d, Encoder, ProtoNet, channels_last, check, prepare_convolutions
 from archs.prototypes import pairwise, squared_euclidean, unit
 
 # Length of an embedding before training: squared distances are then of the size softmax wants.
@@ -60,10 +60,10 @@ class ResNetBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.residual = nn.Sequential(
-            nn.Conv2d(in_channels, out_channels, 3, stride=2, padding=1, bias=False),
+            Conv2d(in_channels, out_channels, 3, stride=2, padding=1, bias=False),
             nn.BatchNorm2d(out_channels),
             nn.ReLU(inplace=True),
-            nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False),
+            Conv2d(out_channels, out_channels, 3, padding=1, bias=False),
             nn.BatchNorm2d(out_channels),
             ChannelAttention(out_channels, se_reduction) if se_reduction else nn.Identity(),
             nn.Dropout(dropout),
@@ -71,7 +71,7 @@ class ResNetBlock(nn.Module):
         # ceil_mode: an odd axis keeps its last row, and one frame remains one.
         self.skip = nn.Sequential(
             nn.AvgPool2d(2, ceil_mode=True, count_include_pad=False),
-            nn.Conv2d(in_channels, out_channels, 1, bias=False),
+            Conv2d(in_channels, out_channels, 1, bias=False),
             nn.BatchNorm2d(out_channels),
         )
 
