@@ -32,6 +32,7 @@ from g5.tracking.checkpoints import (
     BEST,
     LAST,
     add_calibration,
+    check_finite,
     check_same,
     epochs_done,
     find,
@@ -46,6 +47,7 @@ from g5.tracking.mlflow_logger import MLflowLogger
 from g5.tracking.mlflow_places import redacted
 from g5.tracking.record import recording
 from g5.tracking.restore import restore
+from g5.training.arithmetic import trusted_precision
 from g5.training.checks import (
     check_episodes,
     check_epochs,
@@ -55,6 +57,7 @@ from g5.training.checks import (
     trainer_error,
 )
 from g5.training.estimate import estimate
+from g5.training.finite import StopAtNaN
 from g5.training.loaders import EpisodeLoaders
 from g5.training.module import FewShotModule
 from g5.training.setup import device_of, precision_of, prepare_torch, set_matmul_precision
@@ -261,7 +264,7 @@ class Training:
                 devices=settings.devices,
                 num_nodes=settings.num_nodes,
                 strategy=self._strategy(),
-                precision=precision_of(self.settings),  # type: ignore[arg-type]
+                precision=trusted_precision(precision_of(self.settings), self.device),  # type: ignore[arg-type]
                 max_epochs=arch.training.max_epochs,
                 accumulate_grad_batches=arch.episodes.episodes_per_batch,
                 gradient_clip_val=arch.training.gradient_clip_val or None,
@@ -273,7 +276,11 @@ class Training:
                 enable_model_summary=False,
                 enable_progress_bar=any(isinstance(c, ProgressBar) for c in callbacks),
                 logger=logger or False,
-                callbacks=[History(folder.path / "history.csv"), *callbacks],
+                callbacks=[
+                    History(folder.path / "history.csv"),
+                    StopAtNaN(checkpoints=folder.checkpoints),
+                    *callbacks,
+                ],
                 plugins=[AtomicCheckpointIO()],
                 default_root_dir=folder.path,
             )
@@ -312,7 +319,9 @@ class Training:
             path = latest(folder.checkpoints)
             if path is None:
                 return None
-            header = load(path)["g5"]
+            content = load(path)
+            check_finite(content["state_dict"], "model.", path)
+            header = content["g5"]
         except UserError as error:
             raise UserError(f"{error}; remove it, and resume=true goes on from another") from error
         changed = differences(

@@ -16,7 +16,16 @@ from pytorch_lightning.trainer.states import TrainerFn
 
 from g5.common.errors import UserError
 from g5.config.schema import CallbackSettings
-from g5.tracking.checkpoints import BEST, EPOCH_FILE, LAST, epoch_file, link, load, save
+from g5.tracking.checkpoints import (
+    BEST,
+    EPOCH_FILE,
+    LAST,
+    check_finite,
+    epoch_file,
+    link,
+    load,
+    save,
+)
 
 ACCURACY = "val/acc"
 
@@ -346,8 +355,9 @@ class AtomicCheckpointIO(CheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
     ) -> None:
-        """Write atomically; ``storage_options`` must be None."""
+        """Write atomically, and nothing that is not finite; ``storage_options`` must be None."""
         assert storage_options is None
+        check_finite(checkpoint["state_dict"], "model.", Path(path))
         save(checkpoint, path)
 
     def load_checkpoint(

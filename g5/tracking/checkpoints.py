@@ -193,8 +193,10 @@ def load_weights(module: nn.Module, state: Mapping[str, Any], prefix: str, path:
     """Load the entries of a state dict that start with ``prefix`` into ``module``, strictly.
 
     Raises:
-        UserError: if names or shapes differ, naming the checkpoint ``path``.
+        UserError: if names or shapes differ, or a weight is not finite, naming the checkpoint
+            ``path``.
     """
+    check_finite(state, prefix, path)
     own = {
         key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)
     }
@@ -203,6 +205,16 @@ def load_weights(module: nn.Module, state: Mapping[str, Any], prefix: str, path:
     except RuntimeError as error:
         detail = " ".join(str(error).split())[:300]
         raise UserError(f"{path}: its weights do not fit this model: {detail}") from error
+
+
+def check_finite(state: Mapping[str, Any], prefix: str, path: Path) -> None:
+    """Refuse weights that are NaN or infinite: of the entries that start with ``prefix``."""
+    for key, value in state.items():
+        if key.startswith(prefix) and not torch.isfinite(value).all():
+            raise UserError(
+                f"{path}: its weights are not finite ({key}): the training went astray; start "
+                "another with a lower arch.training.learning_rate or trainer.precision=32-true"
+            )
 
 
 def weights_only(source: Path, target: Path) -> None:
