@@ -12,7 +12,7 @@ from g5.common.errors import UserError
 from g5.training import arithmetic
 from g5.training.arithmetic import faults, trusted_precision
 from g5.training.module import FewShotModule
-from preprocessing.episodes.sampling import EpisodeBatch
+from preprocessing.episodes.episode import EpisodeBatch
 from tests.conftest import run_train
 
 FAST = ("arch=v1", "debug=fast", "trainer.precision=32-true", "test=false")
