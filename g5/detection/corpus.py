@@ -58,13 +58,8 @@ def detector_of(
     """The detector of a checkpoint, and what opens recordings for it.
 
     Raises:
-        UserError: a setting fits nothing, or the weights are no numbers.
+        UserError: a setting fits nothing.
     """
-    for name, weight in restored.model.state_dict().items():
-        if weight.is_floating_point() and not bool(weight.isfinite().all()):
-            raise UserError(
-                f"{restored.path}: its weights hold NaN or infinity ({name}); train anew"
-            )
     scorer = build(settings.scorer, expect=CurveScorer, where="detection")
     embedder = WindowEmbedder(
         restored, store_dir, device=device, batch=settings.batch,

@@ -194,7 +194,7 @@ def test_a_checkpoint_of_no_numbers_is_one_clear_line(checkpoints, job, tmp_path
     del content["g5"]["format"]
     torch.save(content, tmp_path / "odd.ckpt")
     audacity(tmp_path / "calls.txt", {"up": CALLS_S[:5]})
-    for name, expected in (("nan", "hold NaN or infinity"), ("odd", "but not of g5")):
+    for name, expected in (("nan", "its weights are not finite"), ("odd", "but not of g5")):
         assert run_g5(["detect", f"{name}.ckpt", "night.wav", "--support", "calls.txt"]) == 1
         error = capsys.readouterr().err
         assert expected in error
