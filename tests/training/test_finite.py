@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -31,7 +32,7 @@ def test_right_arithmetic_is_trusted(capsys):
 def test_wrong_arithmetic_is_named_and_fp32_taken(monkeypatch, capsys, wrong: float):
     right = torch.nn.functional.conv2d
 
-    def conv2d(x: torch.Tensor, w: torch.Tensor, **keywords: int) -> torch.Tensor:
+    def conv2d(x: torch.Tensor, w: torch.Tensor, **keywords: Any) -> torch.Tensor:
         y = right(x, w, **keywords)
         bad = x.dtype == torch.bfloat16 and x.shape[-1] == 5 and keywords["stride"] == 2
         return y * wrong if bad else y
@@ -41,6 +42,10 @@ def test_wrong_arithmetic_is_named_and_fp32_taken(monkeypatch, capsys, wrong: fl
     said = capsys.readouterr().out
     assert "convolution of 5 frames, stride 2, is wrong" in said
     assert said.count("\n") == 1
+
+
+def _nan(_part: nn.Module, _given: Any, output: torch.Tensor) -> torch.Tensor:
+    return output * math.nan
 
 
 def ruin(monkeypatch, step: int, what: str) -> None:
@@ -54,11 +59,10 @@ def ruin(monkeypatch, step: int, what: str) -> None:
             return
         encoder = self.model.encoder
         assert isinstance(encoder, ConvEncoder)
-        layer = encoder.blocks[4]
         if what == "output":
-            layer.register_forward_hook(lambda _part, _x, y: y * math.nan)
+            encoder.blocks[4].register_forward_hook(_nan)
         else:
-            nn.init.constant_(encoder.blocks[5].weight, math.nan)
+            encoder.blocks[5].get_parameter("weight").data.fill_(math.nan)
 
     monkeypatch.setattr(FewShotModule, "on_train_batch_start", started)
 
