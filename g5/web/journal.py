@@ -6,6 +6,7 @@ is passed over; what was written before it is whole.
 
 import contextlib
 import json
+import math
 import os
 import threading
 from collections.abc import Iterator
@@ -100,9 +101,10 @@ class Journal:
         if said["kind"] == UNDO:
             self.entries.pop(clip, None)
         elif said["kind"] in KINDS:
-            entry = JournalEntry(
-                str(said["id"]), clip, said["kind"], str(said["label"]), float(said["seconds"])
-            )
+            seconds = float(said["seconds"])
+            # An earlier version wrote NaN, which no JSON holds.
+            seconds = seconds if math.isfinite(seconds) else 0.0
+            entry = JournalEntry(str(said["id"]), clip, said["kind"], str(said["label"]), seconds)
             self.entries.pop(clip, None)
             self.entries[clip] = entry
             self._ids.add(entry.id)

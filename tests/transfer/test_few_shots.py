@@ -22,7 +22,7 @@ def birds(tmp_path, monkeypatch) -> pd.DataFrame:
 
 def few(table: pd.DataFrame, *counts: int) -> pd.DataFrame:
     """So many labels of each class."""
-    parts = [table[table["label"] == c][:n] for c, n in zip(CLASSES, counts, strict=True)]
+    parts = [table.query("label == @c").head(n) for c, n in zip(CLASSES, counts, strict=True)]
     return pd.concat(parts)
 
 

@@ -159,6 +159,31 @@ def test_two_tabs_do_not_clobber_each_other(folder, browser):
         server.kill()
 
 
+def test_a_held_key_and_the_enter_of_a_composition_label_nothing_unseen(folder, browser):
+    server = Server(folder)
+    try:
+        page = browser.new_page()
+        page.goto(server.url)
+        page.wait_for_selector("body[data-done='0']", timeout=20_000)
+        page.click("#find")
+        page.evaluate(
+            "() => { const box = document.getElementById('find'); box.value = 'フク';"
+            " for (const said of [{isComposing: true}, {keyCode: 229}]) box.dispatchEvent("
+            " new KeyboardEvent('keydown', {key: 'Enter', bubbles: true, ...said})); box.blur(); }"
+        )
+        for number in (1, 2):
+            for _ in range(10):  # the first press, then the browser's repeats
+                page.keyboard.down(str(number))
+                page.wait_for_timeout(40)
+            page.keyboard.up(str(number))
+            page.wait_for_selector(f"body[data-done='{number}']", timeout=20_000)
+        page.wait_for_timeout(300)
+        assert [entry.label for entry in entries(folder).values()] == list(CLASSES[:2])
+        assert Journal(folder / "birds.store").classes == []
+    finally:
+        server.kill()
+
+
 def until(page, expression: str) -> None:
     """`wait_for_function`, which the page's content policy forbids."""
     for _ in range(200):

@@ -1,5 +1,6 @@
 """The labelling server without a browser: who may speak, and a browser that vanishes mid-save."""
 
+import contextlib
 import http.client
 import json
 import socket
@@ -88,3 +89,43 @@ def test_a_browser_that_vanishes_mid_save_loses_at_most_what_it_did_not_say(serv
     assert labels(server) == ["low"]
     assert request(server, "POST", "/api/undo", {"tab": "t"})[1]["clip"]["row"] == row
     assert labels(server) == []
+
+
+def test_the_body_of_a_refused_request_is_no_request(server):
+    port = server.server_address[1]
+    inner = f"GET /api/state?token={server.token} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n"
+    for line in ("POST /api/nowhere", "POST /api/answer", "GET /api/state"):
+        head = f"{line} HTTP/1.1\r\nHost: evil\r\nContent-Length: {len(inner)}\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
+            connection.sendall((head + inner).encode())
+            received = b""
+            with contextlib.suppress(TimeoutError):
+                while part := connection.recv(65536):
+                    received += part
+        assert received.count(b"HTTP/1.1 ") == 1
+        assert b" 200 " not in received
+
+
+def test_seconds_that_are_no_number_are_refused_and_forgotten(server):
+    for seconds in ("nan", "inf", float("nan")):
+        status, _ = request(server, "POST", "/api/answer", {**answer(0), "seconds": seconds})
+        assert status == 422
+    assert request(server, "POST", "/api/answer", {**answer(0), "row": float("inf")})[0] == 400
+    assert labels(server) == []
+    assert request(server, "POST", "/api/answer", answer(0))[0] == 200
+    path = Journal(server.session.store.path).path
+    path.write_text(path.read_text().replace('"seconds": 2.0', '"seconds": NaN'))
+    (entry,) = Journal(server.session.store.path).entries.values()
+    assert entry.seconds == 0.0
+
+
+def test_classes_are_listed_while_others_answer(server):
+    """Listing waits for the lock under which answers are written."""
+    session, listed = server.session, []
+    with session._lock:
+        thread = threading.Thread(target=lambda: listed.append(session.classes))
+        thread.start()
+        thread.join(timeout=0.2)
+        assert listed == []
+    thread.join()
+    assert listed == [list(CLASSES)]

@@ -241,22 +241,28 @@ $('band').onclick = lower; $('undo').onclick = undo;
 $('unsure').onclick = () => say('unsure', ''); $('nocall').onclick = () => say('not a call', '');
 const findBox = fresh => { naming = fresh; $('find').value = ''; $('find').focus(); };
 $('newclass').onclick = () => findBox(true);
+// The Enter that ends an input method's composition chooses characters, and says nothing else.
+const composing = event => event.isComposing || event.keyCode === 229;
 $('find').onkeydown = event => {
   event.stopPropagation();
+  if (composing(event) || event.key === 'Enter' && event.repeat) return;
   if (event.key === 'Escape') $('find').blur();
   if (event.key === 'Enter') { const text = $('find').value; $('find').value = '';
     $('find').blur(); name(text); }
 };
 document.onkeydown = event => {
-  if (event.ctrlKey || event.metaKey || event.altKey || !state) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || composing(event) || !state) return;
   const key = event.key.toLowerCase();
   const acts = {' ': play, '-': () => zoomBy(2), '+': () => zoomBy(.5), '=': () => zoomBy(.5),
     f: lower, z: undo, u: $('unsure').onclick, n: $('nocall').onclick, c: () => findBox(true),
     '/': () => findBox(false),
     enter: () => { const s = clip && clip.suggestions[0]; if (s) take(s.name); }};
   const number = /^[1-9]$/.test(key) ? state.classes[+key - 1] : null;
-  if (number) say('label', number.name); else if (acts[key]) acts[key](); else return;
+  if (!number && !acts[key]) return;
   event.preventDefault();
+  // A key that is held down would label clips that nobody has seen.
+  if (event.repeat && !'-+='.includes(key)) return;
+  if (number) say('label', number.name); else acts[key]();
 };
 setInterval(async () => {
   if (busy || !state) return;

@@ -78,14 +78,14 @@ class _Handler(BaseHTTPRequestHandler):
             "/": self._page, "/api/next": self._next, "/api/state": self._state,
             "/api/map": self._map, "/tile": self._tile, "/audio": self._audio,
         }  # fmt: skip
-        self._answer(routes, lambda: {})
+        self._answer(routes)
 
     def do_POST(self) -> None:
         """What a person says."""
         routes: dict[str, Callable[[dict[str, str]], tuple[str, bytes]]] = {
             "/api/answer": self._said, "/api/undo": self._undo, "/api/class": self._class,
         }  # fmt: skip
-        self._answer(routes, self._body)
+        self._answer(routes, speaks=True)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing of every request."""
@@ -93,21 +93,24 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(
         self,
         routes: dict[str, Callable[[dict[str, str]], tuple[str, bytes]]],
-        body: Callable[[], dict[str, Any]],
+        *,
+        speaks: bool = False,
     ) -> None:
         url = urlsplit(self.path)
         query = {name: values[-1] for name, values in parse_qs(url.query).items()}
         try:
+            # Read first, or the body of a refused request is taken for the next one.
+            content = self._content(speaks)
             self._check(query)
             if url.path not in routes:
                 raise _Refused(404, "there is no such page")
-            kind, content = routes[url.path]({**query, **body()})
-            self._send(200, kind, content)
+            said = _object(content) if speaks else {}
+            self._send(200, *routes[url.path]({**query, **said}))
         except _Refused as refusal:
             self._send_error(refusal.status, str(refusal))
         except UserError as error:
             self._send_error(422, str(error))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             self._send_error(400, f"the request is incomplete ({error})")
 
     def _check(self, query: dict[str, str]) -> None:
@@ -121,20 +124,20 @@ class _Handler(BaseHTTPRequestHandler):
                 403, "the token is not of this session; open the address that g5 label printed"
             )
 
-    def _body(self) -> dict[str, Any]:
-        length = int(self.headers.get("Content-Length") or 0)
-        if not 0 < length <= MOST_BYTES:
+    def _content(self, speaks: bool) -> bytes:
+        """The body; where it cannot be read whole, the connection ends with this answer."""
+        given = self.headers.get("Content-Length") or "0"
+        length = int(given) if given.isdecimal() else -1
+        fits = 0 < length <= MOST_BYTES if speaks else length == 0
+        if not fits or "Transfer-Encoding" in self.headers:
             self.close_connection = True
-            raise _Refused(413, "no answer is that long")
+            raise _Refused(413, "no answer is that long" if speaks else "a question has no body")
         content = self.rfile.read(length)
         if len(content) < length:
             # The browser went away while it was speaking: what it meant is not known.
             self.close_connection = True
             raise _Refused(400, "the request ends early; nothing was written")
-        said = json.loads(content)
-        if not isinstance(said, dict):
-            raise _Refused(400, "an answer is an object")
-        return said
+        return content
 
     def _send(self, status: int, kind: str, content: bytes) -> None:
         self.send_response(status)
@@ -151,6 +154,8 @@ class _Handler(BaseHTTPRequestHandler):
         }
         for name, value in headers.items():
             self.send_header(name, value)
+        if self.close_connection:
+            self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(content)
 
@@ -218,6 +223,8 @@ class _Handler(BaseHTTPRequestHandler):
 
         path, low_s, high_s, start_s, end_s = self._stretch(query)
         band = min(max(float(query.get("band", 1)), 0.03), 1.0)
+        if band != band:
+            raise _Refused(404, "there is no such band")
         top_hz = info(path).rate_hz / 2 * band
         marks = [Mark(start_s, end_s)] if high_s - low_s > 1.01 * (end_s - start_s) else []
         png = spectrogram_tile(
@@ -230,6 +237,13 @@ class _Handler(BaseHTTPRequestHandler):
 
         path, low_s, high_s, _, _ = self._stretch(query)
         return AUDIO_TYPE, audio_snippet(path, low_s, high_s)
+
+
+def _object(content: bytes) -> dict[str, Any]:
+    said = json.loads(content)
+    if not isinstance(said, dict):
+        raise _Refused(400, "an answer is an object")
+    return said
 
 
 def _json(content: Any) -> tuple[str, bytes]:

@@ -3,6 +3,7 @@
 Knows nothing of browsers. Shapes: N clips, D embedding width, C classes, L labelled clips.
 """
 
+import math
 import threading
 from collections import Counter
 from collections.abc import Sequence
@@ -75,7 +76,8 @@ class Session:
     @property
     def classes(self) -> list[str]:
         """Names of the classes: given ones first, then those added while labelling."""
-        said = [e.label for e in self.journal.entries.values() if e.kind == LABEL]
+        with self._lock:
+            said = [e.label for e in self.journal.entries.values() if e.kind == LABEL]
         return list(dict.fromkeys([*self._classes, *self.journal.classes, *said]))
 
     def start(self) -> None:
@@ -132,6 +134,8 @@ class Session:
         label = self.class_name(label) if kind == LABEL else ""
         if not id or len(id) > LONGEST_NAME:
             raise UserError("an answer needs an id")
+        if not math.isfinite(seconds):
+            raise UserError(f"seconds={seconds}: must be a finite number")
         seconds = float(min(max(seconds, 0.0), 3600.0))
         with self._lock:
             before = self.journal.add(JournalEntry(id, self.clips[row], kind, label, seconds))
