@@ -3,7 +3,6 @@
 Shapes: N vectors, D their width; F files and S segments of BirdNET's npz.
 """
 
-import csv
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,22 +11,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from g5.common.errors import UserError, brief
+from g5.common.errors import UserError
 from g5.embeddings.hoplite import read_hoplite
 from g5.embeddings.vectors import INDEX_COLUMNS, VectorStore, complete_index
 from g5.web.journal import clip_of
+from preprocessing.annotations import decode, ours, read_texts
+from preprocessing.annotations.columns import COLUMNS
+from preprocessing.annotations.numbers import settled
 
-# What others call our columns, casefolded.
-NAMES = {
-    "file": ("file", "filepath", "file_path", "filename", "file_name", "path", "audio", "input",
-             "recording", "source_id", "begin path", "begin file", "audiofilename"),
-    "start_s": ("start_s", "start", "start_time", "start (s)", "begin time (s)", "starttime",
-                "offset", "offset_s", "start_seconds"),
-    "end_s": ("end_s", "end", "end_time", "end (s)", "end time (s)", "endtime", "end_seconds"),
-    "label": ("label", "species", "class", "common name", "scientific name", "annotation"),
-    "source": ("source", "site", "deployment", "location"),
-    "date": ("date", "datetime", "timestamp"),
-}  # fmt: skip
+# Columns that an index may have.
+INDEX_NAMES = ("file", "start_s", "end_s", "label", "source", "date")
 VECTOR_NAMES = ("embedding", "embeddings", "vector", "vectors", "features", "emb")
 # A numbered column: e0, emb_12, 511, feature-3.
 NUMBERED = re.compile(r"^(?P<stem>.*?)[ _.-]?(?P<number>\d+)$")
@@ -156,27 +149,29 @@ def _checked(path: Path, found: Imported) -> Imported:
 
 
 def _text(path: Path) -> Imported:
-    try:
-        with path.open(encoding="utf-8-sig") as handle:
-            head = handle.readline()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as text ({error})") from error
-    if not head.strip():
+    text = decode(path)
+    head = next((line for line in text.splitlines() if line.strip()), "")
+    if not head:
         raise UserError(f"{path}: is empty")
     first = SEPARATORS.split(head.strip())[0]
     if _number(first) is not None:
-        return _birdnet_text(path)
-    try:
-        frame = pd.read_csv(path, sep=None, engine="python", encoding="utf-8-sig")
-    except (ValueError, csv.Error, pd.errors.ParserError) as error:
-        raise UserError(f"{path}: is no table ({brief(error)})") from error
-    return _from_frame(path, frame)
+        return _birdnet_text(path, text)
+    return _from_frame(path, _frame(path))
 
 
-def _birdnet_text(path: Path) -> Imported:
+def _frame(path: Path) -> pd.DataFrame:
+    """A table, all of whose cells are text: names, labels and dates stay what they are."""
+    cells = read_texts(path)
+    for problem in cells.problems:
+        if problem.fatal:
+            raise UserError(str(problem))
+    return pd.DataFrame({name: cells.text(name) for name in cells.names}, dtype="str")
+
+
+def _birdnet_text(path: Path, text: str) -> Imported:
     """Start, end, values: one file per recording, whose name the table's begins with."""
     rows, times = [], []
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
+    for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
             continue
         values = [_number(cell) for cell in SEPARATORS.split(line.strip())]
@@ -209,7 +204,7 @@ def _from_frame(path: Path, frame: pd.DataFrame) -> Imported:
     index = _index(path, frame)
     names = {str(name).casefold().strip(): name for name in frame.columns}
     whole = next((names[name] for name in VECTOR_NAMES if name in names), None)
-    if whole is not None and not pd.api.types.is_numeric_dtype(frame[whole]):
+    if whole is not None and not _is_numeric(frame[whole]):
         return Imported(_lists(path, frame[whole].tolist()), index)
     columns = _numbered(frame)
     if not columns:
@@ -217,7 +212,32 @@ def _from_frame(path: Path, frame: pd.DataFrame) -> Imported:
             f"{path}: no column holds the embedding: one of {', '.join(VECTOR_NAMES[:4])}, or "
             f"numbered ones like e0, e1, ... (it has {_some(frame.columns)})"
         )
-    return Imported(frame[columns].to_numpy(np.float32), index)
+    x_ND = np.stack([_floats(frame[name]) for name in columns], axis=1)
+    return Imported(x_ND.astype(np.float32), index)
+
+
+def _floats(column: Any) -> np.ndarray:
+    """A column as numbers, NaN where a cell holds none; of texts with their decimal sign."""
+    if pd.api.types.is_numeric_dtype(column):
+        return column.to_numpy(np.float64, na_value=np.nan)
+    cells = [str(cell).strip() for cell in column]
+    try:
+        return np.array(cells, np.float64)  # all are as computers write them
+    except ValueError:
+        pass
+    number = settled(cells, ",").number
+    return np.array([number(cell) for cell in cells], np.float64)
+
+
+def _is_numeric(column: Any) -> bool:
+    """Whether a column holds numbers, or texts of them, and no missing cell but as nan."""
+    if pd.api.types.is_numeric_dtype(column):
+        return True
+    if not pd.api.types.is_string_dtype(column):
+        return False
+    cells = column.astype(str).str.strip()
+    known = np.isfinite(_floats(cells)) | cells.str.casefold().isin(["", "nan", "inf", "-inf"])
+    return bool(known.all())
 
 
 def _numbered(frame: pd.DataFrame) -> list[Any]:
@@ -225,7 +245,7 @@ def _numbered(frame: pd.DataFrame) -> list[Any]:
     runs: dict[str, list[tuple[int, Any]]] = {}
     for name in frame.columns:
         found = NUMBERED.match(str(name).strip())
-        if found and pd.api.types.is_numeric_dtype(frame[name]):
+        if found and _is_numeric(frame[name]):
             runs.setdefault(found["stem"].casefold(), []).append((int(found["number"]), name))
     best = max(runs.values(), key=len, default=[])
     return [name for _, name in sorted(best, key=lambda pair: pair[0])] if len(best) > 1 else []
@@ -262,22 +282,19 @@ def _row(cell: Any) -> np.ndarray:
 
 def _index(path: Path, frame: Any) -> pd.DataFrame:
     """Our columns of a table, by any of their names."""
-    names = {str(name).casefold().strip(): name for name in frame}
-    found = {
-        ours: names[theirs[0]]
-        for ours, options in NAMES.items()
-        if (theirs := [option for option in options if option in names])
-    }
+    names = {str(name): name for name in frame}
+    found = {name: names[theirs] for name, theirs in ours(names, INDEX_NAMES).items()}
     if "file" not in found:
         raise UserError(
-            f"{path}: no column names the recording: one of {', '.join(NAMES['file'][:6])} "
+            f"{path}: no column names the recording: one of {', '.join(COLUMNS['file'][:6])} "
             f"(it has {_some(names.values())})"
         )
     index = pd.DataFrame({ours: np.asarray(frame[name]) for ours, name in found.items()})
     for name in ("start_s", "end_s"):
         if name in index:
-            numbers: Any = pd.to_numeric(index[name], errors="coerce")
-            bad = np.asarray(numbers.isna()) & np.asarray(index[name].notna())
+            numbers = _floats(index[name])
+            given = index[name].notna() & ~index[name].astype(str).str.strip().isin(["", "nan"])
+            bad = np.isnan(numbers) & given.to_numpy()
             if bad.any():
                 row = int(bad.argmax())
                 raise UserError(
@@ -286,7 +303,7 @@ def _index(path: Path, frame: Any) -> pd.DataFrame:
                 )
             index[name] = numbers
     for name in set(index) - {"start_s", "end_s"}:
-        index[name] = index[name].fillna("").astype(str)
+        index[name] = index[name].fillna("").astype(str).str.strip()
     return pd.DataFrame({name: index[name] for name in INDEX_COLUMNS if name in index})
 
 
@@ -303,13 +320,7 @@ def _npy(path: Path, table: Path | None) -> Imported:
             f"{path}: says nothing of the recordings; give --index TABLE, or put "
             f"{path.with_suffix('.csv').name} beside it, with a row for each vector"
         )
-    if table.suffix == ".parquet":
-        frame = _parquet(table)
-    else:
-        try:
-            frame = pd.read_csv(table, sep=None, engine="python", encoding="utf-8-sig")
-        except (OSError, ValueError, csv.Error, pd.errors.ParserError) as error:
-            raise UserError(f"{table}: is no table ({brief(error)})") from error
+    frame = _parquet(table) if table.suffix == ".parquet" else _frame(table)
     return Imported(x, _index(table, frame))
 
 

@@ -3,9 +3,7 @@
 Shapes: N examples, D embedding width.
 """
 
-import csv
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +12,12 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from g5.common.errors import UserError, brief
+from g5.common.errors import UserError
 from g5.common.files import is_audio
 from g5.embeddings.vectors import VectorStore
 from g5.transfer.heads.estimator import Task
-from preprocessing.annotations import format_of, read_events
+from preprocessing.annotations import format_of, odd_labels, ours, read_events, read_texts
+from preprocessing.annotations.numbers import settled
 
 SEPARATOR = ";"
 # What is read from a table, by what for: the first of these columns that it has.
@@ -30,9 +29,6 @@ COLUMNS: dict[Purpose, tuple[str, ...]] = {
     "individual": ("individual", "label"),
     "anything": ("label", "rating"),
 }
-STARTS, ENDS = ("start_s", "start"), ("end_s", "end")
-# All columns that are looked at.
-READ = ("file", "label", "rating", "individual", "source", *STARTS, *ENDS)
 NAMED = 3
 ROW = "row of the table"
 
@@ -86,35 +82,27 @@ def read_labels(path: str | os.PathLike[str], purpose: Purpose = "anything") -> 
     out["source"] = table["source"].str.strip() if "source" in table else ""
     own = label == "individual" and "label" in table
     out["kind"] = table["label"].str.strip() if own else ""
-    rows = table[ROW].to_numpy(np.int64) if ROW in table else np.arange(2, len(out) + 2)
-    out.index = pd.Index(rows)  # as a spreadsheet counts
+    out.index = pd.Index(table[ROW].to_numpy(np.int64))  # as a spreadsheet counts
     if not len(out):
         raise UserError(f"{path}: has no rows")
     return out
 
 
 def _read_table(path: Path) -> pd.DataFrame:
-    """The cells of a table as text, its columns in lower case."""
+    """The cells of a table as text, under our names, and all others in lower case."""
     if _is_annotation(path):
         return _calls(path)
-    try:
-        table = pd.read_csv(
-            path, sep=None, engine="python", dtype=str, keep_default_na=False, encoding="utf-8-sig"
-        )
-    except (OSError, ValueError, csv.Error, pd.errors.ParserError) as error:
-        raise UserError(f"{path}: cannot be read as a table of labels ({brief(error)})") from error
-    table = table.fillna("")  # rows that are cut short
-    if len(table) and not isinstance(table.index, pd.RangeIndex):
-        # pandas takes the first cells of such a row as its name, and all others move.
-        raise UserError(f"{path}, row 2: has more cells than the header has columns")
-    table.columns = [str(name).strip().lower() for name in table.columns]
-    plain = [re.sub(r"\.\d+$", "", name) for name in table.columns]  # pandas numbers doubled names
-    doubled = [name for name in READ if plain.count(name) > 1]
-    if doubled:
-        raise UserError(
-            f"{path}: has several columns called {', '.join(doubled)}; keep one of each"
-        )
-    return table
+    if not path.exists():
+        raise UserError(f"{path}: cannot be read as a table of labels (there is no such file)")
+    cells = read_texts(path, short=True)
+    for problem in cells.problems:
+        if problem.fatal:
+            raise UserError(str(problem))
+    # A table's own `label` and `rating` are what they say, whatever else it has.
+    found = ours(cells.names, ("file", "start_s", "end_s", "label", "source"))
+    names = {theirs: name for name, theirs in found.items()}
+    columns = {names.get(name, name.lower()): cells.text(name) for name in cells.names}
+    return pd.DataFrame({**columns, ROW: cells.rows}).astype(dict.fromkeys(columns, "str"))
 
 
 def _is_annotation(path: Path) -> bool:
@@ -141,29 +129,29 @@ def _calls(path: Path) -> pd.DataFrame:
 
 def _times(path: Path, table: pd.DataFrame) -> tuple[Any, Any]:
     """Starts and ends, s; NaN where there are none."""
-    starts, ends = (_seconds(path, table, names) for names in (STARTS, ENDS))
+    starts, ends = (_seconds(path, table, name) for name in ("start_s", "end_s"))
     backwards = (ends < starts).to_numpy()
     if backwards.any():
-        row = int(backwards.argmax())
+        at = int(backwards.argmax())
         raise UserError(
-            f"{path}, row {row + 2}: ends at {ends.iloc[row]:g} s, before it starts at "
-            f"{starts.iloc[row]:g} s"
+            f"{path}, row {table[ROW].iloc[at]}: ends at {ends.iloc[at]:g} s, before it starts at "
+            f"{starts.iloc[at]:g} s"
         )
     return starts, ends
 
 
-def _seconds(path: Path, table: pd.DataFrame, names: Sequence[str]) -> Any:
-    """The first column of one of these names as numbers; empty cells are NaN."""
-    column = next((name for name in names if name in table), None)
-    if column is None:
+def _seconds(path: Path, table: pd.DataFrame, column: str) -> Any:
+    """A column of numbers; empty cells are NaN."""
+    if column not in table:
         return pd.Series(np.nan, index=table.index)
-    numbers: Any = pd.to_numeric(table[column], errors="coerce")
-    empty = table[column].str.strip().str.casefold().isin(["", "nan"])
-    bad = ~np.isfinite(numbers) & ~empty
+    cells = table[column].str.strip()
+    decimals = settled(cells, ",")
+    numbers: Any = cells.map(decimals.number).astype(np.float64)
+    bad = ~np.isfinite(numbers) & ~cells.str.casefold().isin(["", "nan"])
     if bad.any():
-        row = int(bad.to_numpy().argmax())
+        at = int(bad.to_numpy().argmax())
         raise UserError(
-            f"{path}, row {row + 2}: {column} is {table[column].iloc[row]!r}, where a number "
+            f"{path}, row {table[ROW].iloc[at]}: {column} is {cells.iloc[at]!r}, where a number "
             "of seconds should be"
         )
     return numbers
@@ -222,11 +210,30 @@ def examples(
         raise UserError(f"{where}: no label has an embedding in {store.path}; {'; '.join(notes)}")
     x_ND = _means(store, [match.rows for match in matches])
     labels = table.loc[kept, "label"].tolist()
+    if task != "rating":
+        notes += _odd(where, table.loc[kept], files, several=task == "multi")
     y, classes = label_targets(labels, kept, task, where)
     if task == "single" and not any(table["source"]) and named_by_class(groups, labels):
         # Folders named by class say nothing of where a sound comes from.
         groups = files
     return Examples(x_ND, y, classes, np.array(groups), np.array(files), np.array(kept), notes)
+
+
+def _odd(where: str, table: pd.DataFrame, files: Sequence[str], *, several: bool) -> list[str]:
+    """What is odd about labels that are used, a line each."""
+    parts = [part.strip() for text in table["label"] for part in text.split(SEPARATOR)]
+    notes = [f"{where}: {line}" for line in odd_labels(parts if several else table["label"])]
+    clips: Any = table.assign(file=files).groupby(["file", "start_s", "end_s"], dropna=False)
+    both = [] if several else [rows for _, rows in clips if rows["label"].nunique() > 1]
+    if both:
+        first = both[0].drop_duplicates("label")
+        at = " and ".join(f"{label!r} (row {row})" for row, label in first["label"].items())
+        more = f"; so are {len(both) - 1} more" if len(both) > 1 else ""
+        notes.append(
+            f"{where}: {first['file'].iloc[0]} has several labels that contradict each other, "
+            f"{at}; all are used{more}"
+        )
+    return notes
 
 
 def named_by_class(groups: Sequence[str], labels: Sequence[str]) -> bool:
@@ -338,6 +345,8 @@ def rows_of_labels(
     found: dict[int, str] = {}
     labels: Any = table[table["label"] != ""]
     matches, notes = _matched(store, labels, where)
+    kept = [match.number for match in matches]
+    notes += _odd(where, labels.loc[kept], [match.file for match in matches], several=False)
     for match in matches:
         found.update(dict.fromkeys(match.rows.tolist(), str(table.at[match.number, "label"])))
     if not found:

@@ -10,11 +10,13 @@ What cannot be made sense of as a whole is a `UserError` that names the file; ba
 problems, and the other rows are kept.
 """
 
+from preprocessing.annotations.columns import ours, plain
 from preprocessing.annotations.dcase import RECORDING, SUBSET
 from preprocessing.annotations.dialects import EVENTS
 from preprocessing.annotations.raven import recording_of
-from preprocessing.annotations.reading import format_of, read_events, read_table
-from preprocessing.annotations.table import Reading, Rows, UnknownFormat
+from preprocessing.annotations.reading import format_of, read_events, read_table, read_texts
+from preprocessing.annotations.spelling import odd_labels
+from preprocessing.annotations.table import Reading, Rows, Table, UnknownFormat, decode
 from preprocessing.annotations.writing import SUFFIXES, write_events
 
 __all__ = [
@@ -24,10 +26,16 @@ __all__ = [
     "SUFFIXES",
     "Reading",
     "Rows",
+    "Table",
     "UnknownFormat",
+    "decode",
     "format_of",
+    "odd_labels",
+    "ours",
+    "plain",
     "read_events",
     "read_table",
+    "read_texts",
     "recording_of",
     "write_events",
 ]

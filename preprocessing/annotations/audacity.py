@@ -4,10 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
-from preprocessing.annotations.table import Reading, Rows, Table, as_float, band, chosen
+from preprocessing.annotations.numbers import as_float
+from preprocessing.annotations.table import Reading, Rows, Table, band, chosen, lines_of
 from preprocessing.events import Problem
 
-_COLUMNS = ("start", "end", "label", "low", "high")
+_COLUMNS = ("start", "end", "label", "low_hz", "high_hz", "score")
 
 
 def is_audacity(line: str) -> bool:
@@ -28,9 +29,7 @@ def audacity_table(path: Path, text: str) -> Table:
     lines: list[list[str]] = []
     numbers: list[int] = []
     loose: list[int] = []
-    # Not splitlines(): a label may hold characters that Python takes for ends of lines.
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    for number, line in enumerate(text.split("\n"), start=1):
+    for number, line in enumerate(lines_of(text), start=1):
         fields = line.split("\t")
         if not line.strip():
             continue
@@ -38,11 +37,15 @@ def audacity_table(path: Path, text: str) -> Table:
             if not lines:
                 loose.append(number)
             else:
-                lines[-1][3:] = [*fields[1:3], "", ""][:2]
+                lines[-1][3:5] = [*fields[1:3], "", ""][:2]
             continue
-        # A label may hold a tab.
-        lines.append([*[*fields, "", ""][:2], " ".join(fields[2:]), "", ""])
+        # A label may hold a tab; BirdNET writes its confidence behind one.
+        score = fields.pop() if len(fields) == 4 and 0 <= _number(fields[3]) <= 1 else ""
+        lines.append([*[*fields, "", ""][:2], " ".join(fields[2:]), "", "", score])
         numbers.append(number)
+    if not all(line[-1] for line in lines):  # then it is part of a label
+        for line in lines:
+            line[2], line[-1] = f"{line[2]} {line[-1]}".strip(), ""
     cells = list(zip(*lines, strict=True)) or [()] * len(_COLUMNS)
     table = Table(
         path=path,
@@ -68,8 +71,10 @@ def audacity_rows(table: Table, _: Reading) -> Rows:
         "label": table.text("label"),
         "status": np.full(size, "POS", dtype=object),
         "row": table.rows,
-        **band(table, "low", "high"),
+        **band(table, "low_hz", "high_hz"),
     }
+    if any(table.columns["score"]):
+        rows["score"] = table.numbers("score")
     if np.isnan(rows["low_hz"]).all():
         del rows["low_hz"], rows["high_hz"]
     return chosen(rows, table.good)

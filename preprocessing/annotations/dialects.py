@@ -1,7 +1,7 @@
 """The dialects of annotation tables: how each is recognised, and what its columns mean.
 
 A new dialect with a header is one entry of `DIALECTS`: a name, an example, whether a header is
-its own, and a function from a `Table` to `Rows` (`mapped` where columns need only new names).
+its own, and a function from a `Table` to `Rows` (`mapped_rows` where its columns are in `COLUMNS`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +11,9 @@ import numpy as np
 
 from preprocessing.annotations.audacity import audacity_rows
 from preprocessing.annotations.clips import CLIPS_COLUMNS, clips_rows
+from preprocessing.annotations.columns import ASIDE, COLUMNS, SYNONYMS, ours, plain
 from preprocessing.annotations.dcase import DCASE_COLUMNS, dcase_rows
+from preprocessing.annotations.numbers import as_float
 from preprocessing.annotations.raven import RAVEN_COLUMNS, raven_rows
 from preprocessing.annotations.table import (
     Reading,
@@ -23,28 +25,15 @@ from preprocessing.annotations.table import (
     chosen,
     label_column,
 )
-from preprocessing.events import STATUSES
+from preprocessing.events import STATUSES, Problem
 
-# Our names, and others that are understood; the first that a table has is taken.
-PLAIN = {
-    "file": ("file", "filename", "recording", "audio", "path"),
-    "start_s": ("start_s", "start", "onset_s", "onset", "begin", "start_time"),
-    "end_s": ("end_s", "end", "offset_s", "offset", "end_time"),
-    "label": ("label", "species", "class", "annotation"),
-    "status": ("status",),
-    "low_hz": ("low_hz", "low_freq", "freq_low"),
-    "high_hz": ("high_hz", "high_freq", "freq_high"),
-    "score": ("score", "confidence"),
-    "distance": ("distance",),
-    "nearest": ("nearest",),
-}
-BIRDNET = {
-    "file": ("File",),
-    "start_s": ("Start (s)",),
-    "end_s": ("End (s)",),
-    "label": ("Common name", "Scientific name"),
-    "score": ("Confidence",),
-}
+# Those of `COLUMNS` that an event has.
+EVENT_NAMES = tuple(name for name in COLUMNS if name not in ("source", "date"))
+COLUMN_NAMES = {option for options in COLUMNS.values() for option in options}
+_PRESENT, _ABSENT = ("1", "1.0", "true"), ("0", "0.0", "false", "")
+_R_BIRDNET = ("filepath", "start", "end", "scientific_name", "common_name", "confidence")
+_WARBLER = ("sound.files", "selec", "start", "end")
+_KALEIDOSCOPE = ("IN FILE", "OFFSET", "DURATION")
 
 
 @dataclass(frozen=True)
@@ -69,46 +58,43 @@ def _all_of(*wanted: str) -> Callable[[Sequence[str]], bool]:
     return lambda columns: need <= {name.casefold() for name in columns}
 
 
-def mapped(names: Mapping[str, Sequence[str]]) -> Callable[[Table, Reading], Rows]:
-    """A reader of tables whose columns are ours under other names."""
-    return lambda table, how: _mapped_rows(table, how, _found(table.names, names))
-
-
-def _found(columns: Sequence[str], names: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    """Which of a table's columns is which of ours: ``{"start_s": "Onset", ...}``."""
-    folded = {name.casefold(): name for name in reversed(columns)}
-    return {
-        ours: next(folded[name.casefold()] for name in theirs if name.casefold() in folded)
-        for ours, theirs in names.items()
-        if any(name.casefold() in folded for name in theirs)
-    }
+def _any_of(*tests: Callable[[Sequence[str]], bool]) -> Callable[[Sequence[str]], bool]:
+    return lambda columns: any(test(columns) for test in tests)
 
 
 def _is_plain(columns: Sequence[str]) -> bool:
-    return {"start_s", "end_s"} <= set(_found(columns, PLAIN))
+    found = ours(columns)
+    return "start_s" in found and ("end_s" in found or "duration_s" in found)
 
 
-def _mapped_rows(table: Table, how: Reading, found: dict[str, str]) -> Rows:
-    if not {"start_s", "end_s"} <= set(found):
+def mapped_rows(table: Table, how: Reading) -> Rows:
+    """The events of a table whose columns are ours under one of their names in `COLUMNS`.
+
+    Raises:
+        UnknownFormat: no times, or no column is a class and several might be.
+    """
+    found = ours(table.names, EVENT_NAMES)
+    if not _is_plain(table.names):
         raise UnknownFormat(
             f"{table.path}: has no columns start_s and end_s (it has {', '.join(table.names)})"
         )
+    if "end_s" in found:
+        found.pop("duration_s", None)
     if how.label_column != "auto":
         found["label"] = label_column(table, (how.label_column,))
-    rows: Rows = {
-        "audio": table.text(found.get("file", "")),
-        "start_s": table.seconds(found["start_s"]),
-        "end_s": table.seconds(found["end_s"]),
-        "label": table.text(found.get("label", "")),
-        "status": np.full(len(table.rows), "POS", dtype=object),
-        "row": table.rows,
-    }
+    elif "label" not in found:
+        classes = _one_hot(table, found)
+        if classes:
+            return _one_hot_rows(table, found, classes)
+        _refuse_unknown(table, found)
+    else:
+        _tell_other_labels(table, found["label"])
+    rows = _basic(table, found)
     if "status" in found:
         rows["status"] = table.text(found["status"], str.upper)
         table.refuse(~among(rows["status"], STATUSES), found["status"], rows["status"],
                      "POS, NEG or UNK")  # fmt: skip
-    if {"low_hz", "high_hz"} <= set(found):
-        rows |= band(table, found["low_hz"], found["high_hz"])
+    rows |= _band(table, found)
     for name in ("score", "distance"):
         if name in found:
             rows[name] = table.numbers(found[name])
@@ -118,13 +104,110 @@ def _mapped_rows(table: Table, how: Reading, found: dict[str, str]) -> Rows:
     return chosen(rows, table.good)
 
 
+def _basic(table: Table, found: Mapping[str, str]) -> Rows:
+    """Recording, times and label; "" where the table does not say."""
+    start_s = table.seconds(found["start_s"])
+    last_s = table.seconds(found.get("end_s", found.get("duration_s", "")))
+    return {
+        "audio": table.text(found.get("file", "")),
+        "start_s": start_s,
+        "end_s": last_s if "end_s" in found else start_s + last_s,
+        "label": table.text(found.get("label", "")),
+        "status": np.full(len(table.rows), "POS", dtype=object),
+        "row": table.rows,
+    }
+
+
+def _band(table: Table, found: Mapping[str, str]) -> Rows:
+    """The band in Hz, whichever unit the table has."""
+    for unit, times in (("hz", 1.0), ("khz", 1000.0)):
+        if {f"low_{unit}", f"high_{unit}"} <= set(found):
+            limits = band(table, found[f"low_{unit}"], found[f"high_{unit}"])
+            return {name: values * times for name, values in limits.items()}
+    return {}
+
+
+def _unknown(table: Table, found: Mapping[str, str]) -> list[str]:
+    """Columns that are neither ours nor what programs write beside an event."""
+    known = {name.casefold() for name in found.values()}
+    return [
+        name for name in table.names
+        if name.casefold() not in known and plain(name) not in ASIDE
+        and plain(name) not in COLUMN_NAMES
+    ]  # fmt: skip
+
+
+def _refuse_unknown(table: Table, found: Mapping[str, str]) -> None:
+    unknown = _unknown(table, found)
+    if unknown:
+        raise UnknownFormat(
+            f"{table.path}: has no column label for the class (it has {', '.join(table.names)}); "
+            f"rename the one that is (data.label_column says it for training), or remove "
+            f"{', '.join(unknown)}"
+        )
+
+
+def _tell_other_labels(table: Table, taken: str) -> None:
+    others = [
+        name for name in table.names
+        if plain(name) in COLUMNS["label"] and name != taken
+        and not {plain(name), plain(taken)} <= SYNONYMS
+    ]  # fmt: skip
+    if others:
+        message = f"has the columns {' and '.join([taken, *others])}; {taken} is taken as the class"
+        table.problems.append(Problem("label-column", str(table.path), message, False))
+
+
+def _one_hot(table: Table, found: Mapping[str, str]) -> list[str]:
+    """The classes of OpenSoundscape's tables, a column each with 0 or 1; else none.
+
+    Raises:
+        UnknownFormat: the columns hold scores.
+    """
+    classes = _unknown(table, found)
+    cells = {cell for name in classes for cell in table.text(name, str.casefold)}
+    if not classes or not cells or not {"file", "end_s"} <= set(found):
+        return []
+    if cells <= {*_PRESENT, *_ABSENT}:
+        return classes
+    if all(np.isfinite(as_float(cell)) for cell in cells - {"", "nan"}):
+        raise UnknownFormat(
+            f"{table.path}: has numbers in {', '.join(classes)} and no column for the class; if "
+            "they are scores, keep those above a threshold as rows of file, start_s, end_s, label "
+            "and score"
+        )
+    return []
+
+
+def _one_hot_rows(table: Table, found: Mapping[str, str], classes: Sequence[str]) -> Rows:
+    rows = _basic(table, found)
+    present = np.stack(
+        [among(table.text(name, str.casefold), _PRESENT) for name in classes], axis=1
+    )
+    present &= table.good[:, None]
+    at, which = np.nonzero(present)
+    labels = np.array(classes, dtype=object)[which]
+    return {name: column[at] for name, column in rows.items()} | {"label": labels}
+
+
+def _kaleidoscope_rows(table: Table, how: Reading) -> Rows:
+    """`mapped_rows`, with the folder before the name."""
+    rows = mapped_rows(table, how)
+    folders = rows.get("FOLDER")
+    if folders is not None:
+        rows["audio"] = np.array(
+            [f"{a}/{b}" if a else b for a, b in zip(folders, rows["audio"], strict=True)], object
+        )
+    return rows
+
+
 def _without_header(_: Sequence[str]) -> bool:
     return False
 
 
 # Recognised by the file, not by a header.
 AUDACITY = Dialect("audacity", "Audacity label track", _without_header, audacity_rows)
-PARQUET = Dialect("parquet", "Parquet table", _without_header, mapped(PLAIN))
+PARQUET = Dialect("parquet", "Parquet table", _without_header, mapped_rows)
 # A header is of the first that it fits.
 DIALECTS = {
     dialect.name: dialect
@@ -139,9 +222,18 @@ DIALECTS = {
         ),
         Dialect(
             "birdnet", "BirdNET CSV (Start (s), End (s), Confidence)",
-            _all_of("Start (s)", "End (s)", "Confidence"), mapped(BIRDNET),
+            _any_of(_all_of("Start (s)", "End (s)", "Confidence"), _all_of(*_R_BIRDNET)),
+            mapped_rows,
         ),
-        Dialect("csv", "plain CSV (file, start_s, end_s, label)", _is_plain, mapped(PLAIN)),
+        Dialect(
+            "warbler", "warbleR table (sound.files, selec, start, end)",
+            _all_of(*_WARBLER), mapped_rows,
+        ),
+        Dialect(
+            "kaleidoscope", "Kaleidoscope CSV (IN FILE, OFFSET, DURATION)",
+            _all_of(*_KALEIDOSCOPE), _kaleidoscope_rows,
+        ),
+        Dialect("csv", "plain CSV (file, start_s, end_s, label)", _is_plain, mapped_rows),
         AUDACITY,
         PARQUET,
         Dialect("clips", "list of clips (file, label)", _all_of(*CLIPS_COLUMNS), clips_rows),

@@ -12,6 +12,7 @@ from preprocessing import check
 from preprocessing.annotations.audacity import audacity_table, is_audacity
 from preprocessing.annotations.dialects import AUDACITY, DIALECTS, EVENTS, PARQUET, Dialect
 from preprocessing.annotations.raven import recording_of
+from preprocessing.annotations.spelling import NO_CALL, folded, odd_labels
 from preprocessing.annotations.table import (
     OPTIONAL_COLUMNS,
     OUR_COLUMNS,
@@ -19,11 +20,12 @@ from preprocessing.annotations.table import (
     Rows,
     Table,
     UnknownFormat,
+    chosen,
     decode,
     first_line,
     header,
 )
-from preprocessing.events import EVENT_COLUMNS, Problem
+from preprocessing.events import EVENT_COLUMNS, Problem, at_rows
 
 # What calls are called where nothing in the table says.
 CALL = "call"
@@ -49,7 +51,40 @@ def read_table(
         UserError: a folder, binary data, no such file, no table.
     """
     dialect, table = _opened(path, among)
-    return dialect.rows(table, how), table.problems
+    rows = dialect.rows(table, how)
+    problems = table.problems
+    if dialect.name in EVENTS:
+        rows, found = _without_no_calls(rows, path)
+        problems = [*problems, *found, *_nameless(dialect, rows, path)]
+    lines = odd_labels(rows["label"])
+    return rows, [*problems, *(Problem("label", str(path), line, False) for line in lines)]
+
+
+def _without_no_calls(rows: Rows, path: Path) -> tuple[Rows, list[Problem]]:
+    """BirdNET writes a row where it found nothing."""
+    silent = np.array([folded(label) in NO_CALL for label in rows["label"]], dtype=bool)
+    if not silent.any():
+        return rows, []
+    where = at_rows(str(path), rows["row"][silent])
+    message = f"{rows['label'][silent][0]!r} says that nothing called; it is left out"
+    return chosen(rows, ~silent), [Problem("no-call", where, message, False)]
+
+
+def _nameless(dialect: Dialect, rows: Rows, path: Path) -> list[Problem]:
+    """Rows of a table with several recordings or classes that say none."""
+    problems = []
+    for column, what, instead in (
+        ("audio", "recording", f"is taken as of {recording_of(path)!r}"),
+        ("label", "class", f"is called {CALL!r}"),
+    ):
+        empty = rows[column] == ""
+        if empty.any() and (dialect is not AUDACITY or not empty.all()):
+            if dialect.name == "raven" and empty.all():
+                continue  # one file's, which it is named after
+            where = path if empty.all() else at_rows(str(path), rows["row"][empty])
+            message = f"names no {what}; it {instead}"
+            problems.append(Problem(f"no-{what}", str(where), message, False))
+    return problems
 
 
 def read_events(path: str | Path, *, boxes: bool = True) -> tuple[pd.DataFrame, list[Problem]]:
@@ -99,7 +134,31 @@ def _opened(path: Path, among: Sequence[str]) -> tuple[Dialect, Table]:
         return dialect, _parquet_table(path)
     if dialect is AUDACITY:
         return dialect, audacity_table(path, text)
-    return dialect, Table.of_text(path, text, separator)
+    # Raven parts cells by tabs and writes what was typed, quotation marks and all.
+    quoted = dialect.name != "raven" or separator != "\t"
+    return dialect, Table.of_text(path, text, separator, quoted=quoted)
+
+
+def read_texts(path: Path, *, short: bool = False) -> Table:
+    """Any table with a header, whatever its columns: all cells are text.
+
+    Args:
+        path: the table.
+        short: rows that are cut short are filled up.
+
+    Raises:
+        UserError: a folder, binary data, no such file, no table, or empty.
+    """
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder, where a table should be")
+    if path.suffix.lower() == ".parquet":
+        return _parquet_table(path)
+    text = decode(path)
+    head = first_line(text)
+    if not head:
+        raise UserError(f"{path}: cannot be read as a CSV or another table: it is empty")
+    separator = max(f"{SEPARATORS}|", key=lambda sign: len(header(head, sign)))
+    return Table.of_text(path, text, separator if separator in head else ",", short=short)
 
 
 def _recognised(path: Path, among: Sequence[str]) -> tuple[Dialect, str, str]:

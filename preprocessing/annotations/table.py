@@ -2,14 +2,17 @@
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from g5.common.errors import UserError
+from preprocessing.annotations.columns import NUMERIC, plain
+from preprocessing.annotations.numbers import Decimals, settled
 from preprocessing.events import EVENT_COLUMNS, Problem, at_rows
 
 Rows = dict[str, np.ndarray]
@@ -51,32 +54,39 @@ class Table:
     problems: list[Problem] = field(default_factory=list)
 
     @classmethod
-    def of_text(cls, path: Path, text: str, separator: str) -> "Table":
-        """The table that a text with a header is; raises `UserError` where it is none."""
+    def of_text(
+        cls, path: Path, text: str, separator: str, *, quoted: bool = True, short: bool = False
+    ) -> "Table":
+        """The table that a text with a header is; raises `UserError` where it is none.
+
+        Args:
+            path: of the file, for messages.
+            text: all of it.
+            separator: what parts columns.
+            quoted: cells may stand in quotation marks, as CSV has it; Raven's do not.
+            short: rows that are cut short are filled up.
+        """
         names = header(first_line(text), separator)
+        quoted = quoted or first_line(text).startswith('"')
         folded = [name.casefold() for name in names]
         twice = [name for name in names if name and folded.count(name.casefold()) > 1]
         if twice:
             raise UserError(f"{path}: has the column {twice[0]} twice; rename or remove one")
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
         lines, numbers, ragged = [], [], []
         width = len(names)
-        try:
-            for fields in reader:
-                if not any(fields):
+        records = _quoted(path, text, separator, width) if quoted else _bare(text, separator)
+        for number, fields in records:
+            if not any(fields):
+                continue
+            if short and len(fields) < width:
+                fields = [*fields, *[""] * (width - len(fields))]
+            if len(fields) != width:
+                if len(fields) < width or any(fields[width:]):
+                    ragged.append((number, len(fields)))
                     continue
-                if len(fields) != width:
-                    if len(fields) < width or any(fields[width:]):
-                        ragged.append((reader.line_num, len(fields)))
-                        continue
-                    del fields[width:]
-                lines.append(fields)
-                numbers.append(reader.line_num)
-        except csv.Error as error:
-            raise UserError(
-                f"{path}, row {reader.line_num}: is no row of a table ({error}); "
-                "look for a stray quotation mark"
-            ) from error
+                del fields[width:]
+            lines.append(fields)
+            numbers.append(number)
         del lines[:1], numbers[:1]  # the header
         cells = list(zip(*lines, strict=True)) or [()] * width
         columns = {name.casefold(): cell for name, cell in zip(names, cells, strict=True) if name}
@@ -87,7 +97,24 @@ class Table:
             where = at_rows(str(path), [row for row, _ in ragged])
             message = f"has {ragged[0][1]} fields, where the header has {width}; put it right"
             table.problems.append(Problem("bad-row", where, message, True))
+        if not quoted:
+            table._unquote()
         return table
+
+    def _unquote(self) -> None:
+        """Take off the quotation marks that a spreadsheet puts around some cells, and say so."""
+        wrapped = np.zeros(len(self.rows), dtype=bool)
+        columns = {}
+        for name, cells in self.columns.items():
+            bare = [unwrapped(cell) for cell in cells]
+            pairs = zip(cells, bare, strict=True)
+            wrapped |= np.array([a != b and '"' not in b for a, b in pairs], dtype=bool)
+            columns[name] = bare
+        self.columns = columns
+        if wrapped.any():
+            where = at_rows(str(self.path), self.rows[wrapped])
+            message = "quotation marks around a cell are left out"
+            self.problems.append(Problem("quotes", where, message, False))
 
     def has(self, name: str) -> bool:
         return name.casefold() in self.columns
@@ -125,10 +152,17 @@ class Table:
 
     def _floats(self, name: str) -> tuple[np.ndarray, list[str]]:
         cells = [cell.strip() for cell in self.columns[name.casefold()]]
-        # A comma can only be the decimal sign where it does not part the columns.
-        if self.separator != "," and not any("." in cell for cell in cells):
-            cells = [cell.replace(",", ".") for cell in cells]
-        return np.array([as_float(cell) for cell in cells], dtype=np.float64), cells
+        number = self._decimals.number
+        return np.array([number(cell) for cell in cells], dtype=np.float64), cells
+
+    @cached_property
+    def _decimals(self) -> Decimals:
+        """The decimal sign, from all columns that hold numbers; what is odd about it is noted."""
+        numeric = [cells for name, cells in self.columns.items() if plain(name) in NUMERIC]
+        found = settled((cell.strip() for cells in numeric for cell in cells), self.separator)
+        if found.note:
+            self.problems.append(Problem("decimal-sign", str(self.path), found.note, False))
+        return found
 
     def extras(self, used: Iterable[str]) -> Rows:
         """The columns that are none of ``used``, as text under the names that the file has.
@@ -198,7 +232,7 @@ def band(table: Table, low: str, high: str) -> Rows:
 
 def first_line(text: str) -> str:
     """The first line that is not empty, or ""."""
-    return text.lstrip("\r\n").splitlines()[0] if text.strip() else ""
+    return next((line for line in lines_of(text) if line.strip()), "")
 
 
 def header(line: str, separator: str) -> list[str]:
@@ -206,25 +240,81 @@ def header(line: str, separator: str) -> list[str]:
     return [name.strip() for name in next(csv.reader([line], delimiter=separator), [])]
 
 
-def as_float(cell: str) -> float:
-    """The number that a cell holds, to the last bit; NaN if it holds none."""
+def _quoted(path: Path, text: str, separator: str, width: int) -> Iterator[tuple[int, list[str]]]:
+    """The rows of a CSV with their numbers; raises `UserError` at a stray quotation mark."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    first = 1
     try:
-        return float(cell)
-    except ValueError:
-        return float("nan")
+        for fields in reader:
+            # A mark that stands alone swallows the rows up to the next.
+            swallowed = width > 1 and any(
+                line.count(separator) >= width - 1
+                for cell in fields if "\n" in cell or "\r" in cell
+                for line in cell.splitlines()
+            )  # fmt: skip
+            if swallowed:
+                raise csv.Error("a cell holds whole rows")
+            yield reader.line_num, fields
+            first = reader.line_num + 1
+    except csv.Error as error:
+        raise UserError(
+            f"{path}, row {first}: is no row of a table ({error}); look for a stray quotation mark"
+        ) from error
+
+
+def _bare(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
+    """The rows of a table without quoting, with their numbers."""
+    for number, line in enumerate(lines_of(text), start=1):
+        yield number, line.split(separator)
+
+
+def lines_of(text: str) -> list[str]:
+    """Not splitlines(): a cell may hold characters that Python takes for ends of lines."""
+    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+
+
+def unwrapped(cell: str) -> str:
+    """A cell without quotation marks around it, if those inside are all doubled."""
+    text = cell.strip()
+    inside = text[1:-1]
+    if len(text) < 3 or text[0] != '"' or text[-1] != '"' or '"' in inside.replace('""', ""):
+        return cell
+    return inside.replace('""', '"')
 
 
 def decode(path: Path) -> str:
-    """UTF-8 with or without a byte-order mark, UTF-16 with one, else Latin-1."""
+    """The text of a table: UTF-8 or UTF-16 with or without a byte-order mark, else Windows-1252.
+
+    Raises:
+        UserError: no such file, or no text.
+    """
     try:
         data = path.read_bytes()
     except OSError as error:
         raise UserError(f"{path}: cannot be opened ({error.strerror})") from error
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return data.decode("utf-16", errors="replace")
-    if b"\0" in data:
+    encoding = _encoding(data)
+    if b"\0" in data and encoding == "utf-8-sig":
         raise UserError(f"{path}: is no text but binary data; replace or remove it")
     try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
+        return data.decode(encoding)
+    except UnicodeDecodeError as error:
+        if encoding != "utf-8-sig":
+            raise UserError(f"{path}: is no whole {encoding} text; save it anew") from error
+    try:
+        return data.decode("cp1252")
+    except UnicodeDecodeError:  # it leaves five bytes without a meaning
         return data.decode("latin-1")
+
+
+def _encoding(data: bytes) -> str:
+    if data.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
+        return "utf-32"
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16"
+    # Without a mark, every other byte of a table's first row is zero.
+    head = data[:200] if len(data) % 2 == 0 else b""
+    for odd, encoding in ((1, "utf-16-le"), (0, "utf-16-be")):
+        zeros, others = head[odd::2], head[1 - odd :: 2]
+        if zeros and zeros.count(0) > 0.9 * len(zeros) and not others.count(0):
+            return encoding
+    return "utf-8-sig"

@@ -14,6 +14,7 @@ from g5.common.errors import UserError
 from g5.common.files import base_name
 from preprocessing.annotations.dcase import DCASE_COLUMNS
 from preprocessing.annotations.raven import RAVEN_COLUMNS
+from preprocessing.annotations.table import unwrapped
 from preprocessing.events import EVENT_COLUMNS
 
 SUFFIXES = {
@@ -69,7 +70,7 @@ def _write_raven(events: pd.DataFrame, path: Path) -> None:
     if set(events["status"]) - {"POS"}:
         columns["Status"] = events["status"]
     used = {*EVENT_COLUMNS, *_RAVEN_NAMES, *own}
-    _write_table(path, _with_extras(columns, events, used), "\t")
+    _write_table(path, _with_extras(columns, events, used), "\t", quoted=False)
 
 
 def _write_csv(events: pd.DataFrame, path: Path) -> None:
@@ -132,11 +133,19 @@ def _with_extras(columns: dict[str, Any], events: pd.DataFrame, used: set[str]) 
     return columns
 
 
-def _write_table(path: Path, columns: dict[str, Any], separator: str) -> None:
+def _write_table(
+    path: Path, columns: dict[str, Any], separator: str, *, quoted: bool = True
+) -> None:
     with _open(path) as out:
-        writer = csv.writer(out, delimiter=separator, lineterminator="\n")
+        how = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE  # cells hold no separator then
+        mark = '"' if quoted else None
+        writer = csv.writer(
+            out, delimiter=separator, lineterminator="\n", quoting=how, quotechar=mark
+        )
         writer.writerow(columns)
         cells = [[_cell(value) for value in column] for column in columns.values()]
+        if not quoted:
+            cells = [[_wrapped(cell) for cell in column] for column in cells]
         writer.writerows(zip(*cells, strict=True))
 
 
@@ -149,6 +158,11 @@ def _cell(value: object) -> str:
     if isinstance(value, (float, np.floating)):
         return "" if np.isnan(value) else np.format_float_positional(value, trim="-")
     return "" if value is None or value is pd.NA else _text(str(value))
+
+
+def _wrapped(cell: str) -> str:
+    """A cell that a reader would unwrap, such that it gets it back."""
+    return cell if unwrapped(cell) == cell else '"' + cell.replace('"', '""') + '"'
 
 
 def _text(text: str) -> str:

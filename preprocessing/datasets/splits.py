@@ -17,6 +17,7 @@ import pandas as pd
 
 from g5.common.atomic import atomic_path
 from g5.common.errors import UserError
+from preprocessing.annotations import odd_labels, read_texts
 from preprocessing.events import SPLITS
 
 LABEL, FILE, SPLIT, FOLD, HASH = "label", "file", "split", "fold", "split_hash"
@@ -92,24 +93,23 @@ def make_splits(
     digest = digest_of(table)
     table[HASH] = digest
     notes = [] if by_class else [*_missing_classes(table, group_R, by, val, test)]
-    notes += _spread_sources(table)
+    notes += [*_spread_sources(table), *odd_labels(table[LABEL])]
     return Splits(table, digest, tuple(notes))
 
 
 def read_list(path: Path) -> pd.DataFrame:
-    """A list of clips as text, every cell as it stands.
+    """A list of clips as text, without the blanks around cells.
 
     Raises:
         UserError: unreadable, no clips, no ``file`` or ``label`` column, or a cell of them empty.
     """
-    if path.is_dir():
-        raise UserError(f"{path}: a folder; give a CSV with columns file and label")
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise UserError(f"{path}: there is no such file") from None
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as a CSV ({error})") from None
+    if not path.exists():
+        raise UserError(f"{path}: there is no such file")
+    cells = read_texts(path)
+    for problem in cells.problems:
+        if problem.fatal:
+            raise UserError(str(problem))
+    table = pd.DataFrame({name: cells.text(name) for name in cells.names}, dtype="str")
     for column in (FILE, LABEL):
         if column not in table:
             raise UserError(f"{path}: no column {column}; it has {', '.join(map(str, table))}")

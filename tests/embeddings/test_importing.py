@@ -320,3 +320,15 @@ def test_tables_of_birdnet_find_their_recordings(tmp_path, monkeypatch):
     assert run_g5(["import", *tables, "-o", "b.store", "--audio-root", "rec"]) == 0
     files = VectorStore.open("b.store").index["file"].astype(str).tolist()
     assert files == ["gone", "north/one.wav", "two"]  # which of the two is not known
+
+
+def test_names_labels_and_dates_stay_text(tmp_path: Path):
+    path = tmp_path / "e.csv"
+    path.write_text(
+        "file,start,end,label,date,e0,e1\n0012,0,3,NA,20240105,.1,.2\n1e5,0,3,007,,.4,.5\n"
+    )
+    index = read_embeddings(path).index
+    assert index["file"].tolist() == ["0012", "1e5"]
+    assert index["label"].tolist() == ["NA", "007"]
+    assert index["date"].tolist() == ["20240105", ""]
+    assert index["start_s"].tolist() == [0, 0]

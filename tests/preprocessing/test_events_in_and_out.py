@@ -65,7 +65,9 @@ def test_audacity_with_bands_points_and_tabs(tmp_path: Path):
         tmp_path / "night.txt",
         "3,5\t4\ttit\ta\r\n1\t2\twren\n\\\t500.5\t2500\n5\t6\n\\\t-1\t-1\n7\t7\tpoint\n",
     )
-    rows, (problem,) = read(path)
+    rows, (signs, nameless, problem) = read(path)
+    assert "decimal comma and others with a point" in signs.message
+    assert nameless.message == "names no class; it is called 'call'"
     assert format_of(path) == "audacity"
     assert rows == [
         ("night", 1.0, 2.0, "wren"), ("night", 3.5, 4.0, "tit a"), ("night", 5.0, 6.0, "call"),
@@ -101,8 +103,9 @@ def test_birdnet_dcase_and_plain(tmp_path: Path):
     assert read_events(path)[0]["label"].tolist() == ["WREN", "TIT"]
 
     path = write(tmp_path / "c.csv", "Onset;Offset;Species;Low_Hz;high_hz\n1,5;2;wren;100;5\n")
-    events, (problem,) = read_events(path)
+    events, (problem, nameless) = read_events(path)
     assert read(path)[0] == [("c", 1.5, 2.0, "wren")]
+    assert nameless.message == "names no recording; it is taken as of 'c'"
     assert problem.message == "100 to 5 Hz is no band; the limits are left out"
     assert np.isnan(events["low_hz"]).all()
 
@@ -143,7 +146,7 @@ def test_every_writer_is_read_back(tmp_path_factory, format: str, data):
     table = data.draw(tables(files=1 if format == "audacity" else 3))
     path = write_events(table, folder / f"night{SUFFIXES[format]}", format)
     got, problems = read_events(path, boxes=False)
-    assert problems == []
+    assert {problem.kind for problem in problems} <= {"label"}  # odd names stay as they are
     want = table
     if format == "audacity":
         banded = not table["low_hz"].isna().all()

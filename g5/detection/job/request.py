@@ -15,7 +15,6 @@ from preprocessing.annotations import SUFFIXES, format_of, read_events
 # What may be set; the checkpoint says the rest.
 FREE = marked(Settings, "detection")
 # Written by their reader's name, but not by ours.
-LIKE = {"birdnet": "csv"}
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class DetectionRequest:
         """
         own = format_of(self.support)
         if self.formats is None:
-            names = [LIKE.get(own, own)]
+            names = [own if own in SUFFIXES else "csv"]
         else:
             names = [name.strip() for name in self.formats.split(",")]
         for name in names:

@@ -1,0 +1,194 @@
+"""Tables that the field's programs write, and what people's spreadsheets made of them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from g5.common.errors import UserError
+from g5.evaluation.events.ground_truth import read_truth
+from preprocessing.annotations import UnknownFormat, format_of, odd_labels, ours, read_events
+from preprocessing.annotations.numbers import settled
+
+
+def events_of(path: Path, text: str, encoding: str = "utf-8"):
+    path.write_bytes(text.encode(encoding))
+    events, problems = read_events(path)
+    rows = events[["file", "start_s", "end_s", "label"]].itertuples(index=False, name=None)
+    return list(rows), [problem.kind for problem in problems], events
+
+
+def test_birdnet_keeps_species_apart_in_all_of_its_tables(tmp_path: Path):
+    r = "filepath,start,end,scientific_name,common_name,confidence,lat,lon,week,model\n"
+    rows, kinds, events = events_of(
+        tmp_path / "a.BirdNET.results.csv",
+        r + "/d/a.wav,0,3,Strix aluco,Tawny Owl,0.9,-1,-1,-1,m\n"
+        "/d/a.wav,3,6,Turdus merula,Blackbird,0.8,-1,-1,-1,m\n"
+        "/d/a.wav,6,9,nocall,nocall,1,-1,-1,-1,m\n",
+    )
+    assert [row[3] for row in rows] == ["Tawny Owl", "Blackbird"]
+    assert kinds == ["no-call"]
+    assert events["score"].tolist() == [0.9, 0.8]
+    rows, kinds, events = events_of(
+        tmp_path / "a.BirdNET.results.txt", "0.0\t3.0\tTawny Owl\t0.91\n3.0\t6.0\tTawny Owl\t0.5\n"
+    )
+    assert rows == [("a", 0.0, 3.0, "Tawny Owl"), ("a", 3.0, 6.0, "Tawny Owl")]
+    assert events["score"].tolist() == [0.91, 0.5]
+    rows, kinds, events = events_of(
+        tmp_path / "b.csv", "input,start_time,end_time,species_name,confidence\na.wav,0,3,S_T,.5\n"
+    )
+    assert (rows, kinds) == ([("a.wav", 0.0, 3.0, "S_T")], [])
+
+
+def test_warbler_has_kilohertz_and_batdetect_two_probabilities(tmp_path: Path):
+    rows, kinds, events = events_of(
+        tmp_path / "sels.csv",
+        '"sound.files","selec","start","end","bottom.freq","top.freq","sound.type"\n'
+        '"n.wav",1,1,2,2.2,4.5,"owl"\n"n.wav",2,3,4,5.5,8,"tit"\n',
+    )
+    assert (rows, kinds) == ([("n.wav", 1.0, 2.0, "owl"), ("n.wav", 3.0, 4.0, "tit")], [])
+    assert events["low_hz"].tolist() == [2200, 5500]
+    assert events["high_hz"].tolist() == [4500, 8000]
+    rows, kinds, events = events_of(
+        tmp_path / "bat.wav.csv",
+        "id,det_prob,start_time,end_time,high_freq,low_freq,class,class_prob\n"
+        "0,0.7,0.1,0.2,60000,30000,Myotis,0.5\n",
+    )
+    assert rows == [("bat.wav", 0.1, 0.2, "Myotis")]
+    assert kinds == ["no-recording"]
+    assert events["score"].tolist() == [0.5]
+    rows, _, _ = events_of(
+        tmp_path / "k.csv",
+        "INDIR,FOLDER,IN FILE,OFFSET,DURATION,MANUAL ID\nx,s1,n.wav,1.5,2,owl\n",
+    )
+    assert rows == [("s1/n.wav", 1.5, 3.5, "owl")]
+
+
+def test_opensoundscape_scores_are_no_events_and_ones_are(tmp_path: Path):
+    head = "file,start_time,end_time,owl,wren\n"
+    rows, kinds, _ = events_of(tmp_path / "a.csv", head + "n.wav,0,3,1,0\nn.wav,3,6,1.0,True\n")
+    assert [(row[1], row[3]) for row in rows] == [(0, "owl"), (3, "owl"), (3, "wren")]
+    assert kinds == []
+    with pytest.raises(UnknownFormat, match="numbers in owl, wren"):
+        events_of(tmp_path / "a.csv", head + "n.wav,0,3,-9,-9\n")
+
+
+def test_an_unknown_class_column_is_refused_with_the_columns(tmp_path: Path):
+    with pytest.raises(UnknownFormat, match=r"it has file, start, end, Vogelart\)"):
+        events_of(tmp_path / "a.csv", "file,start,end,Vogelart\na.wav,1,2,Eule\n")
+    rows, kinds, _ = events_of(tmp_path / "a.csv", "start,end,comment\n1,2,Eule\n")
+    assert rows == [("a", 1.0, 2.0, "call")]
+    assert kinds == ["no-recording", "no-class"]
+
+
+RAVEN = "Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tLow Freq (Hz)\tHigh Freq (Hz)\t"
+
+
+def test_raven_is_not_quoted(tmp_path: Path):
+    lines = [f"{i}\tSpectrogram 1\t1\t{i}\t{i}.5\t100\t200\t" for i in range(1, 6)]
+    labels = ["owl", '"', '"', '5" wing', '"owl, tawny"']
+    body = "".join(f"{line}{label}\n" for line, label in zip(lines, labels, strict=True))
+    rows, kinds, _ = events_of(tmp_path / "a.txt", RAVEN + "Annotation\n" + body)
+    assert [row[3] for row in rows] == ["owl", '"', '"', '5" wing', "owl, tawny"]
+    assert kinds == ["quotes", "label"]
+    quoted = '"Begin Time (s)"\t"End Time (s)"\t"Annotation"\n1\t2\t"owl"\n'
+    assert events_of(tmp_path / "a.txt", quoted)[:2] == ([("a", 1.0, 2.0, "owl")], [])
+
+
+def test_a_stray_mark_does_not_swallow_rows(tmp_path: Path):
+    text = 'file,start,end,label\na.wav,1,2,"\na.wav,3,4,owl\na.wav,5,6,"\na.wav,7,8,owl\n'
+    with pytest.raises(UserError, match=r"a\.csv, row 2: .*stray quotation mark"):
+        events_of(tmp_path / "a.csv", text)
+
+
+def test_two_views_of_a_selection_are_merged(tmp_path: Path):
+    rows, kinds, events = events_of(
+        tmp_path / "a.txt",
+        RAVEN + "Annotation\tNotes\n1\tWaveform 1\t1\t1\t2\t0\t0\towl\t\n"
+        "1\tSpectrogram 1\t1\t1\t2\t100\t200\t\tfaint\n2\tWaveform 1\t1\t3\t4\t0\t0\ttit\t\n",
+    )
+    assert rows == [("a", 1.0, 2.0, "owl"), ("a", 3.0, 4.0, "tit")]
+    assert kinds == []
+    assert (events["low_hz"][0], events["high_hz"][0], events["Notes"][0]) == (100, 200, "faint")
+    assert np.isnan(events["low_hz"][1])
+
+
+def test_raven_paths_row_by_row_and_offsets_that_stand_still(tmp_path: Path):
+    head = "Begin Time (s)\tEnd Time (s)\tBegin Path\tBegin File\tFile Offset (s)\tAnnotation\n"
+    rows, _, _ = events_of(
+        tmp_path / "a.txt", head + "1\t2\tD:\\x\\a.wav\ta.wav\t1\towl\n61\t62\t\tb.wav\t1\towl\n"
+    )
+    assert [row[0] for row in rows] == ["D:\\x\\a.wav", "b.wav"]
+    one = "1\t2\t\ta.wav\t0\towl\n5\t6\t\ta.wav\t0\towl\n"
+    rows, kinds, _ = events_of(tmp_path / "a.txt", head + one)
+    assert [row[1:3] for row in rows] == [(1, 2), (5, 6)]
+    assert kinds == ["stale-offset"]
+    with pytest.raises(UserError, match=r"File Offset \(s\)` is 0 in every row of a\.wav"):
+        events_of(tmp_path / "a.txt", head + one + "7\t8\t\tb.wav\t0\towl\n")
+
+
+@pytest.mark.parametrize(
+    ("cells", "separator", "numbers", "told"),
+    [
+        (["1,5", "1.234,25"], ";", [1.5, 1234.25], False),
+        (["1,234.5", "12"], "\t", [1234.5, 12], False),
+        (["0,500", "1,234"], "\t", [0.5, 1.234], False),
+        (["1,5", "2.5"], "\t", [1.5, 2.5], True),
+        (["1,234", "2,345"], "\t", [1.234, 2.345], True),
+        (["1,234", "2345"], "\t", [1.234, 2345], False),
+        (["1,234", "2,345"], ",", [1234, 2345], True),
+        (["1.234", "2.345"], ",", [1.234, 2.345], False),
+        (["1.234.567", "2.345"], "\t", [1234567, 2345], True),
+        (["1 234,5", "1\u202f234,25", "1'234,5"], ";", [1234.5, 1234.25, 1234.5], False),
+        (["1_000", "1,2,3", "x", ""], ";", [np.nan] * 4, False),
+        (["1,5", "1,23,4"], ";", [1.5, np.nan], False),
+    ],
+)
+def test_decimal_signs_are_settled_by_the_table(cells, separator, numbers, told):
+    found = settled(cells, separator)
+    np.testing.assert_array_equal([found.number(cell) for cell in cells], numbers)
+    assert bool(found.note) == told
+
+
+def test_one_column_settles_the_sign_of_another(tmp_path: Path):
+    text = "file;start;end;label;score\na.wav;1,234;2,345;owl;0,5\n"
+    assert events_of(tmp_path / "a.csv", text)[0] == [("a.wav", 1.234, 2.345, "owl")]
+    text = "file\tstart\tend\tlabel\tlow_hz\thigh_hz\na.wav\t1.5\t2.5\towl\t1,000\t2,000\n"
+    assert events_of(tmp_path / "a.csv", text)[2]["high_hz"].tolist() == [2000]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "cp1252"])
+def test_every_encoding_of_a_spreadsheet(tmp_path: Path, encoding: str):
+    text = "file,start,end,label\nä.wav,1,2,Grünspecht – ♀\n".replace(
+        " ♀", "" if encoding == "cp1252" else " ♀"
+    )
+    rows, kinds, _ = events_of(tmp_path / "a.csv", text, encoding)
+    assert (rows[0][0], kinds) == ("ä.wav", [])
+    assert rows[0][3].startswith("Grünspecht –")
+
+
+def test_labels_that_differ_in_spelling_are_told(tmp_path: Path):
+    lines = odd_labels(["owl", "Owl", "owl", "NaN", "tit"])
+    assert len(lines) == 2
+    assert "'Owl' and 'owl' differ only in case" in lines[0]
+    assert "'NaN' may stand for an empty cell" in lines[1]
+    text = "file,start,end,label\na.wav,1,2,owl\na.wav,3,4,owl \na.wav,5,6,Owl\n"
+    rows, kinds, _ = events_of(tmp_path / "a.csv", text)
+    assert [row[3] for row in rows] == ["owl", "owl", "Owl"]
+    assert kinds == ["label"]
+
+
+def test_one_list_of_columns():
+    assert ours(["Start (s)", "END.S", "Filepath", "Common name"]) == {
+        "file": "Filepath", "start_s": "Start (s)", "end_s": "END.S", "label": "Common name",
+    }  # fmt: skip
+    assert ours(["onset", "offset"]) == {"start_s": "onset", "end_s": "offset"}
+    assert ours(["filename", "offset"]) == {"file": "filename", "start_s": "offset"}
+
+
+def test_format_names_and_truth_of_a_silent_night(tmp_path: Path):
+    path = tmp_path / "night.BirdNET.results.csv"
+    path.write_text("Start (s),End (s),Scientific name,Common name,Confidence,File\n"
+                    "0,3,nocall,nocall,1,night.wav\n")  # fmt: skip
+    assert format_of(path) == "birdnet"
+    assert list(read_truth(tmp_path)[0].subset_of) == ["night"]

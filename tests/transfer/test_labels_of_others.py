@@ -1,0 +1,41 @@
+"""Labels under the columns of other programs, and labels that contradict each other."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from g5.embeddings.vectors import EncoderFacts, VectorStore
+from g5.transfer.labels import examples, read_labels
+
+
+def a_store(path: Path, files: list[str]) -> VectorStore:
+    store = VectorStore.create(path, EncoderFacts("mine", "mine-2", 2, 0, 1.0), audio_root=None)
+    index = pd.DataFrame({"file": files, "start_s": 0.0, "end_s": 1.0})
+    store.ingest(np.arange(2 * len(files), dtype=np.float32).reshape(-1, 2), index)
+    return VectorStore.open(path)
+
+
+def test_times_have_any_of_their_names(tmp_path: Path):
+    path = tmp_path / "l.csv"
+    for head in ("file,label,start_s,end_s", "File,Species,start_time,end_time",
+                 "filename,class,Start (s),End (s)"):  # fmt: skip
+        path.write_text(f"{head}\n0012.wav,NA,0.5,2\n")
+        table = read_labels(path)
+        assert table[["file", "label", "start_s", "end_s"]].to_numpy().tolist() == [
+            ["0012.wav", "NA", 0.5, 2.0]
+        ]
+
+
+def test_contradictions_and_spellings_are_told(tmp_path: Path):
+    store = a_store(tmp_path / "s.store", ["a.wav", "b.wav", "c.wav"])
+    path = tmp_path / "l.csv"
+    path.write_text("file,label\na.wav,owl\nb.wav,wren\nc.wav,Wren \na.wav,wren\n")
+    notes = examples(store, read_labels(path), "single", where="l.csv").notes
+    assert any("'Wren' and 'wren' differ only in case" in note for note in notes)
+    assert any(
+        "a.wav has several labels that contradict each other, 'owl' (row 2) and 'wren' (row 5)"
+        in note for note in notes
+    )  # fmt: skip
+    assert not any("contradict" in note for note in examples(
+        store, read_labels(path), "multi", where="l.csv").notes)  # fmt: skip
