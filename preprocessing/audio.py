@@ -4,60 +4,71 @@ Shapes: x_T mono samples; x_TC samples of C channels as the file holds them.
 """
 
 import hashlib
-import io
 import math
 import os
-import struct
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import soundfile
 import soxr
 
 from g5.common.errors import UserError
+from g5.common.files import is_foreign
+from preprocessing.containers import WavLayout, ogg_is_cut, open_samples, wav_layout
 
 # What is decoded (and resampled) at once, whatever the caller's block: the samples that come out
 # can then not depend on it. 64 Ki samples stay in the cache.
 _CHUNK = 1 << 16
+# Read one by one where a chunk is damaged: what is whole of it is kept.
+_SMALL_CHUNK = 1 << 8
 # soxr's "HQ" filter is shorter than this on either side, at any of the two rates.
 _FILTER_REACH = 4096
+# Samples that come out of the resampler at once, at most: a header may say 4 Hz.
+_MOST_RESAMPLED = 1 << 22
+# An MP3 counts whole packets of up to 1152 frames and hides its encoder's delay.
+_MP3_SPARE = 4 * 1152
+
+
+class BrokenRecording(UserError):
+    """A recording that could be repaired, where `audio.broken` does not want it."""
 
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What a sound file's header says."""
+    """What a sound file's header says, as far as it is right.
+
+    Attributes:
+        note: what is wrong with the file, which is read as far as it goes; "" if nothing.
+        ends_early: it holds less than it promises.
+    """
 
     rate_hz: int
     channels: int
     frames: int
     duration_s: float
-    note: str = ""  # what is wrong with the header, where it was not believed
+    note: str = ""
+    ends_early: bool = False
 
 
-def info(path: str | os.PathLike[str], *, to_end: bool = False) -> AudioInfo:
-    """Read the header of a sound file.
-
-    Args:
-        path: the file.
-        to_end: a WAV whose header gives a wrong length (0, wrapped, too long) is no error, but
-            lasts to the end of the file; ``note`` says so.
+def info(path: str | os.PathLike[str]) -> AudioInfo:
+    """Read the header of a sound file; one that is wrong is put right.
 
     Raises:
-        UserError: the file is missing, a folder, no sound file, truncated (WAV) or empty.
+        UserError: the file is missing, no regular file, no sound file or empty.
     """
-    with _opened(path, to_end) as sound:
-        note = wrong_length(path) if to_end else ""
+    with _opened(path) as (sound, layout):
+        note, early, frames = _fault(Path(path), sound, layout)
         return AudioInfo(
-            sound.samplerate, sound.channels, sound.frames, sound.frames / sound.samplerate, note
+            sound.samplerate, sound.channels, frames, frames / sound.samplerate, note, early
         )
 
 
 def blocks(
-    path: str | os.PathLike[str], *, block_s: float, rate_hz: int | None, to_end: bool = False
+    path: str | os.PathLike[str], *, block_s: float, rate_hz: int | None
 ) -> Iterator[np.ndarray]:
     """Decode a file to mono blocks, contiguous in time, without holding more than one of them.
 
@@ -65,17 +76,17 @@ def blocks(
         path: wav, flac, ogg, mp3, ... of any width, rate and number of channels.
         block_s: length of a block, seconds.
         rate_hz: rate to resample to; None: the file's own.
-        to_end: as for `info`.
 
     Yields:
         ``(samples,)`` float32, the mean over the channels; every block but the last has
         ``round(block_s * rate)`` samples. The samples do not depend on ``block_s``.
 
+    A file that is damaged, or ends before its header says, is read as far as it goes.
+
     Raises:
-        UserError: as `info`, and for NaN or infinite samples or a file that ends early; it
-            names the file and the second.
+        UserError: as `info`, and for NaN or infinite samples; it names the file and the second.
     """
-    with _opened(path, to_end) as sound:
+    with _opened(path) as (sound, _):
         rate = rate_hz or sound.samplerate
         size = max(1, round(block_s * rate))
         yield from _reblock(_resampled(path, sound, rate), size)
@@ -87,7 +98,6 @@ def read(
     start_s: float = 0.0,
     end_s: float | None = None,
     rate_hz: int | None = None,
-    to_end: bool = False,
 ) -> np.ndarray:
     """Decode a stretch of a file to mono: ``(samples,)`` float32.
 
@@ -100,7 +110,7 @@ def read(
         UserError: as `blocks`.
     """
     assert 0 <= start_s <= (start_s if end_s is None else end_s), (start_s, end_s)
-    with _opened(path, to_end) as sound:
+    with _opened(path) as (sound, _):
         source_hz, rate = sound.samplerate, rate_hz or sound.samplerate
         first = round(start_s * rate)
         stop = None if end_s is None else round(end_s * rate)
@@ -124,165 +134,124 @@ def read(
 
 def content_hash(path: str | os.PathLike[str]) -> str:
     """SHA-256 of the file's bytes, in hex. `preprocessing.recordings` remembers it."""
+    _refuse_irregular(Path(path))
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 @contextmanager
-def _opened(path: str | os.PathLike[str], to_end: bool = False) -> Iterator[soundfile.SoundFile]:
+def _opened(
+    path: str | os.PathLike[str],
+) -> Iterator[tuple[soundfile.SoundFile, WavLayout | None]]:
     """Open a sound file, or say in one line why it cannot be used."""
     path = Path(path)
-    if path.is_dir():
-        raise UserError(f"{path}: is a folder; a sound file is needed here")
-    if not path.exists():
-        raise UserError(f"{path}: there is no such file")
-    try:
-        with open(path, "rb") as handle:
-            missing = 0 if to_end else _missing_bytes(handle)
-        sound = _to_end(path) if to_end and wrong_length(path) else soundfile.SoundFile(path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be opened ({error.strerror})") from error
-    except soundfile.LibsndfileError as error:
-        reason = error.error_string.rstrip(".")
-        empty = "it is empty" if path.stat().st_size == 0 else reason
-        raise UserError(
-            f"{path}: cannot be read as sound ({empty}); replace or remove it"
-        ) from error
-    with sound:
-        if missing:
-            raise UserError(
-                f"{path}: truncated, the header promises {missing:,} bytes more than there are; "
-                "copy it again, or remove it"
-            )
+    with ExitStack() as stack:
+        try:
+            _refuse_irregular(path)
+            layout = wav_layout(path)
+            sound = stack.enter_context(_sound(path, layout))
+        except OSError as error:
+            raise UserError(f"{path}: cannot be opened ({error.strerror})") from error
+        except soundfile.LibsndfileError as error:
+            raise UserError(f"{path}: {_why(path, error)}") from error
         if sound.frames == 0:
             raise UserError(f"{path}: has no samples; replace or remove it")
-        yield sound
+        yield sound, layout
 
 
-def _missing_bytes(handle: BinaryIO) -> int:
-    """How many bytes of sound a WAV's header promises that the file does not hold.
-
-    libsndfile reads a truncated WAV as if it were a shorter one. Sizes of 0 and 2^31-1 or more
-    are what programs write that do not know the length yet (pipes): they promise nothing.
-    """
-    magic = handle.read(12)
-    if magic[:4] not in (b"RIFF", b"RF64") or magic[8:] != b"WAVE":
-        return 0
-    end = os.fstat(handle.fileno()).st_size
-    long_size = None
-    while len(head := handle.read(8)) == 8:
-        name, size = struct.unpack("<4sI", head)
-        here = handle.tell()
-        if name == b"ds64" and len(sizes := handle.read(min(size, 16))) == 16:
-            long_size = struct.unpack("<QQ", sizes)[1]
-        if name == b"data":
-            if size == 0xFFFFFFFF and long_size is not None:
-                size = long_size
-            elif size >= 0x7FFFFFFF:
-                return 0
-            return max(0, size - (end - here))
-        handle.seek(here + size + size % 2)
-    return 0
-
-
-class _Tail(io.FileIO):
-    """A file from some byte on, as if it began there."""
-
-    def __init__(self, path: Path, first: int) -> None:
-        super().__init__(path, "rb")
-        self._first = first
-        super().seek(first)
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        if whence == os.SEEK_SET:
-            offset += self._first
-        return super().seek(offset, whence) - self._first
-
-    def tell(self) -> int:
-        return super().tell() - self._first
-
-
-@dataclass(frozen=True)
-class _Wav:
-    """Where the samples of a WAV lie and what they are."""
-
-    tag: int
-    channels: int
-    rate_hz: int
-    bits: int
-    first: int  # byte
-    size: int  # bytes, as the header says
-    there: int  # bytes, to the end of the file
-
-
-def _wav(path: str | os.PathLike[str]) -> _Wav | None:
-    """The layout of a WAV of plain samples; None for everything else."""
-    with open(path, "rb") as handle:
-        magic = handle.read(12)
-        if magic[:4] not in (b"RIFF", b"RF64") or magic[8:] != b"WAVE":
-            return None
-        end = os.fstat(handle.fileno()).st_size
-        kind, long_size = None, None
-        while len(head := handle.read(8)) == 8:
-            name, size = struct.unpack("<4sI", head)
-            here = handle.tell()
-            if name == b"ds64" and len(sizes := handle.read(min(size, 16))) == 16:
-                long_size = struct.unpack("<QQ", sizes)[1]
-            if name == b"fmt " and len(body := handle.read(min(size, 26))) >= 16:
-                tag, channels, rate_hz, _, _, bits = struct.unpack("<HHIIHH", body[:16])
-                if tag == 0xFFFE and len(body) == 26:
-                    # WAVE_FORMAT_EXTENSIBLE: the format is the head of a GUID.
-                    tag = struct.unpack("<H", body[24:])[0]
-                kind = tag, channels, rate_hz, bits
-            if name == b"data" and kind is not None:
-                if size == 0xFFFFFFFF and long_size is not None:
-                    size = long_size
-                return _Wav(*kind, here, size, end - here)
-            handle.seek(here + size + size % 2)
-    return None
-
-
-def wrong_length(path: str | os.PathLike[str]) -> str:
-    """What is wrong with the length in a WAV's header; "" if nothing.
-
-    It is wrong where the header promises more than there is, or where what follows the promised
-    samples is neither the end of the file nor another chunk (recorders that write more than
-    4 GiB, or were stopped, leave such headers).
-    """
-    wav = _wav(path)
-    if wav is None or wav.size == wav.there or wav.first + wav.there <= wav.first:
-        return ""
-    if wav.size > wav.there:
-        unknown = wav.size >= 0x7FFFFFFF
-        what = "no length" if unknown else f"{wav.size - wav.there:,} bytes more than there are"
-        return f"the header promises {what}; read to the end of the file"
-    with open(path, "rb") as handle:
-        handle.seek(wav.first + wav.size + wav.size % 2)
-        name = handle.read(4)
-    is_chunk = len(name) < 4 or all(32 <= byte < 127 for byte in name)
-    if wav.size and is_chunk:
-        return ""
-    what = "a length of 0" if not wav.size else f"{wav.there - wav.size:,} bytes too few"
-    return f"the header says {what}; read to the end of the file"
-
-
-_RAW = {
-    (1, 8): "PCM_U8", (1, 16): "PCM_16", (1, 24): "PCM_24", (1, 32): "PCM_32",
-    (3, 32): "FLOAT", (3, 64): "DOUBLE",
-}  # fmt: skip
-
-
-def _to_end(path: Path) -> soundfile.SoundFile:
-    """A WAV whose length is not believed: its samples to the end of the file."""
-    wav = _wav(path)
-    assert wav is not None
-    subtype = _RAW.get((wav.tag, wav.bits))
-    if subtype is None or not wav.channels or not wav.rate_hz:
+def _sound(path: Path, layout: WavLayout | None) -> soundfile.SoundFile:
+    """The file as libsndfile reads it, unless its layout says otherwise."""
+    if layout is None or not layout.raw:
         return soundfile.SoundFile(path)
-    return soundfile.SoundFile(
-        _Tail(path, wav.first), samplerate=wav.rate_hz, channels=wav.channels, format="RAW",
-        subtype=subtype, endian="LITTLE",
-    )  # fmt: skip
+    try:
+        sound = soundfile.SoundFile(path)
+    except soundfile.LibsndfileError:
+        return open_samples(path, layout)
+    if (sound.frames, sound.subtype) == (layout.frames, layout.subtype):
+        return sound
+    sound.close()
+    return open_samples(path, layout)
+
+
+def _refuse_irregular(path: Path) -> None:
+    """A pipe or a device would be waited for, or never end."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such file") from None
+    if stat.S_ISDIR(mode):
+        raise UserError(f"{path}: is a folder; a sound file is needed here")
+    if not stat.S_ISREG(mode):
+        raise UserError(f"{path}: is no regular file but a pipe or a device; remove it")
+
+
+def _why(path: Path, error: soundfile.LibsndfileError) -> str:
+    if path.stat().st_size == 0:
+        return "cannot be read as sound (it is empty); replace or remove it"
+    if is_foreign(path):
+        kind = path.suffix.lower()
+        return f"cannot be read as sound ({kind} is not supported); convert it to WAV or FLAC"
+    return f"cannot be read as sound ({error.error_string.rstrip('.')}); replace or remove it"
+
+
+def _fault(
+    path: Path, sound: soundfile.SoundFile, layout: WavLayout | None
+) -> tuple[str, bool, int]:
+    """What is wrong with a file, whether it ends early, and how many frames it has."""
+    frames = sound.frames
+    if layout is not None:
+        return layout.note, layout.ends_early, frames
+    if sound.format == "OGG":
+        cut = ogg_is_cut(path)
+        return ("its last page is missing; read to the end of the file" if cut else ""), cut, frames
+    if sound.format not in ("FLAC", "MP3") or _has_end(sound):
+        return "", False, frames
+    with soundfile.SoundFile(path) as again:
+        frames = sum(len(x_TC) for x_TC in _chunks(path, again, head=0))
+    if not frames:
+        raise UserError(f"{path}: damaged from its head on; copy it again, or remove it")
+    ends_s, promised_s = frames / sound.samplerate, sound.frames / sound.samplerate
+    note = f"it ends at {ends_s:.3f} s of {promised_s:.3f} s; read to there"
+    return note, True, frames
+
+
+def _has_end(sound: soundfile.SoundFile) -> bool:
+    """Whether the last samples that the header promises are there."""
+    spare = _MP3_SPARE if sound.format == "MP3" else 0
+    try:
+        sound.seek(max(0, sound.frames - 1 - spare))
+        return len(sound.read(1)) == 1
+    except soundfile.LibsndfileError:
+        return False
+
+
+def _chunks(
+    path: str | os.PathLike[str], sound: soundfile.SoundFile, *, head: int
+) -> Iterator[np.ndarray]:
+    """The file's samples (T, C) from frame ``head`` to its end, or to where it is damaged."""
+    position = head
+    try:
+        if head > 0:
+            sound.seek(head)
+        while len(x_TC := sound.read(_CHUNK, dtype="float32", always_2d=True)):
+            yield x_TC
+            position += len(x_TC)
+    except soundfile.LibsndfileError:
+        yield from _before_damage(path, position)
+
+
+def _before_damage(path: str | os.PathLike[str], position: int) -> Iterator[np.ndarray]:
+    """What can be decoded from a frame on, in small pieces, as one."""
+    parts = []
+    with soundfile.SoundFile(path) as sound:
+        try:
+            sound.seek(position)
+            while len(x_TC := sound.read(_SMALL_CHUNK, dtype="float32", always_2d=True)):
+                parts.append(x_TC)
+        except soundfile.LibsndfileError:
+            pass
+    if parts:
+        yield np.concatenate(parts)
 
 
 def _mono(
@@ -290,19 +259,7 @@ def _mono(
 ) -> Iterator[np.ndarray]:
     """The file's samples from frame ``head`` to its end, the mean of its channels."""
     position = head
-    while True:
-        try:
-            if position == head > 0:
-                sound.seek(head)
-            x_TC = sound.read(_CHUNK, dtype="float32", always_2d=True)
-        except soundfile.LibsndfileError as error:
-            second = position / sound.samplerate
-            raise UserError(
-                f"{path}: damaged at {second:.3f} s ({error.error_string.rstrip('.')}); "
-                "copy it again, or remove it"
-            ) from error
-        if not len(x_TC):
-            break
+    for x_TC in _chunks(path, sound, head=head):
         # One pass per channel is several times faster than a mean over a short last axis.
         x_T = x_TC[:, 0] if x_TC.shape[1] == 1 else np.add(x_TC[:, 0], x_TC[:, 1])
         for channel in range(2, x_TC.shape[1]):
@@ -316,13 +273,6 @@ def _mono(
             _refuse_nan(path, x_TC, position, sound.samplerate)
         yield x_T
         position += len(x_T)
-    # An MP3 counts whole packets of up to 1152 frames and hides its encoder's delay.
-    spare = 4 * 1152 if sound.format == "MP3" else 0
-    if position + spare < sound.frames:
-        raise UserError(
-            f"{path}: truncated, it ends at {position / sound.samplerate:.3f} s of "
-            f"{sound.frames / sound.samplerate:.3f} s; copy it again, or remove it"
-        )
 
 
 def _refuse_nan(
@@ -344,8 +294,10 @@ def _resampled(
         yield from _mono(path, sound, head=head)
         return
     stream = soxr.ResampleStream(sound.samplerate, rate, 1, dtype="float32", quality="HQ")
+    most = max(1, _MOST_RESAMPLED * sound.samplerate // rate)
     for x_T in _mono(path, sound, head=head):
-        yield stream.resample_chunk(x_T)
+        for first in range(0, len(x_T), most):
+            yield stream.resample_chunk(x_T[first : first + most])
     yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
 
 

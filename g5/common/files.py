@@ -3,15 +3,25 @@
 import os
 from pathlib import Path, PureWindowsPath
 
-AUDIO_SUFFIXES = frozenset(
-    (".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff")
-)
+# Sound that no decoder here reads: it is told of, and left out.
+FOREIGN_SUFFIXES = frozenset((
+    ".m4a", ".wma", ".aac", ".mp4", ".m4b", ".amr", ".3gp", ".ape", ".wv", ".mka", ".webm", ".ra",
+))  # fmt: skip
+AUDIO_SUFFIXES = FOREIGN_SUFFIXES | frozenset((
+    ".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".w64",
+    ".rf64", ".bw64", ".caf", ".au", ".snd",
+))  # fmt: skip
 TABLE_SUFFIXES = (".csv", ".txt", ".tsv", ".parquet")
 
 
 def is_audio(name: str | os.PathLike[str]) -> bool:
     """Whether the name ends like a sound file's."""
     return Path(name).suffix.lower() in AUDIO_SUFFIXES
+
+
+def is_foreign(name: str | os.PathLike[str]) -> bool:
+    """Whether the name ends like that of a sound file that cannot be read here."""
+    return Path(name).suffix.lower() in FOREIGN_SUFFIXES
 
 
 def is_table(name: str | os.PathLike[str]) -> bool:

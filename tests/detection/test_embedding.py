@@ -128,14 +128,14 @@ def test_a_wav_with_a_wrong_length_is_read_to_its_end(size, tmp_path):
     at = data.index(b"data") + 4
     data[at : at + 4] = size.to_bytes(4, "little")
     path.write_bytes(data)
-    head = audio.info(path, to_end=True)
+    head = audio.info(path)
     assert head.frames == len(whole)
     assert "end of the file" in head.note
-    assert np.array_equal(audio.read(path, to_end=True), whole)
+    assert np.array_equal(audio.read(path), whole)
 
 
 def test_a_wav_with_a_right_length_has_no_note(night):
-    assert audio.info(night, to_end=True) == audio.info(night)
+    assert audio.info(night) == audio.info(night)
 
 
 @pytest.mark.parametrize("suffix", ["wav", "rf64"])
@@ -143,12 +143,12 @@ def test_rf64_is_read_to_its_end(suffix, tmp_path):
     path = tmp_path / f"x.{suffix}"
     x = soundscape(2, {0.5: UP})
     soundfile.write(path, x, RATE, format="RF64", subtype="FLOAT")
-    assert audio.info(path, to_end=True).note == ""
-    assert np.array_equal(audio.read(path, to_end=True), x)
+    assert audio.info(path).note == ""
+    assert np.array_equal(audio.read(path), x)
     data = bytearray(path.read_bytes())
     at = data.index(b"ds64") + 16
     # The length in ds64 is more than there is: the recorder was stopped.
     data[at : at + 8] = (10**10).to_bytes(8, "little")
     path.write_bytes(data)
-    assert "end of the file" in audio.info(path, to_end=True).note
-    assert np.array_equal(audio.read(path, to_end=True), x)
+    assert "end of the file" in audio.info(path).note
+    assert np.array_equal(audio.read(path), x)

@@ -156,7 +156,7 @@ class Sounds:
         Raises:
             UserError: it cannot be read, to the end.
         """
-        head = audio.info(path, to_end=True)
+        head = audio.info(path)
         asked_hz = self.played_hz(head.rate_hz)
         key = sha256 if asked_hz == self.front_end.sr else f"{sha256}@{asked_hz}"
         features_TM = self.store.take(key)
@@ -200,7 +200,7 @@ class Sounds:
         self, path: Path, asked_hz: int, moments: Moments, level: SampleLevel
     ) -> Iterator[Tensor]:
         stream = self.front_end.stream()
-        for samples in audio.blocks(path, block_s=self.block_s, rate_hz=asked_hz, to_end=True):
+        for samples in audio.blocks(path, block_s=self.block_s, rate_hz=asked_hz):
             level.update(samples)
             features_TM = stream.push(samples).T
             moments.update(features_TM)

@@ -62,7 +62,7 @@ def of_sound(target: Target) -> list[str]:
 
 
 def _of_samples(shot: Shot) -> list[str]:
-    x_T = audio.read(shot.sound.path, start_s=shot.start_s, end_s=shot.end_s, to_end=True)
+    x_T = audio.read(shot.sound.path, start_s=shot.start_s, end_s=shot.end_s)
     if not len(x_T):
         return []
     notes = []

@@ -33,7 +33,7 @@ class RecordingReader:
         for problem in problems:
             try:
                 # A WAV with a wrong length is read to its end.
-                info(problem.where, to_end=True)
+                info(problem.where)
                 self.hashes[problem.where] = content_hash(problem.where)
             except (UserError, OSError):
                 broken[problem.where] = problem.message

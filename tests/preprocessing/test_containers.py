@@ -1,0 +1,89 @@
+"""Of WAVs of all kinds, right and wrong, exactly the samples are read."""
+
+import os
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from preprocessing import audio
+from preprocessing.containers import wav_layout
+from tests.preprocessing.wav_files import made_wav
+
+HOW_MANY = int(os.environ.get("G5_WAV_FILES", "500"))
+
+
+def test_wavs_of_all_kinds_are_read_right(tmp_path: Path):
+    path = tmp_path / "a.wav"
+    for seed in range(HOW_MANY):
+        wav = made_wav(np.random.default_rng(seed))
+        path.write_bytes(wav.content)
+        told = f"{seed}: {wav.how}"
+        head = audio.info(path)
+        assert head.frames == len(wav.samples_TC), told
+        assert bool(head.note) == wav.wrong, f"{told}: {head.note}"
+        np.testing.assert_allclose(
+            audio.read(path), wav.samples_TC.mean(axis=1), atol=1e-6, err_msg=told
+        )
+
+
+def test_what_wraps_at_4_gib_is_read_to_its_end(tmp_path: Path):
+    path, more = tmp_path / "night.wav", 1 << 32
+    soundfile.write(path, np.full(8000, 0.25), 8000, subtype="PCM_16")
+    with path.open("r+b") as handle:
+        handle.truncate(path.stat().st_size + more)  # a hole, which takes no place
+    assert audio.info(path).frames == 8000 + more // 2
+    assert "too few" in audio.info(path).note
+
+
+def test_a_recorder_that_stopped_leaves_the_sizes_of_an_empty_file(tmp_path: Path):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.full(8000, 0.25), 8000, subtype="PCM_16")
+    content = path.read_bytes()
+    path.write_bytes(content[:4] + struct.pack("<I", 36) + content[8:40] + bytes(4) + content[44:])
+    assert audio.info(path).frames == 8000
+
+
+def test_samples_that_are_no_plain_numbers_are_left_to_libsndfile(tmp_path: Path):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.full(8000, 0.25), 8000, subtype="MS_ADPCM")
+    layout = wav_layout(path)
+    assert layout is not None
+    assert not layout.raw
+    assert audio.info(path).frames >= 8000
+
+
+@pytest.mark.parametrize("kind", ["VORBIS", "OPUS"])
+def test_half_an_ogg_is_told_of(tmp_path: Path, kind: str):
+    path = tmp_path / "a.ogg"
+    x = np.random.default_rng(0).normal(0, 0.1, 48000 * 5)
+    soundfile.write(path, x, 48000, format="OGG", subtype=kind)
+    assert audio.info(path).note == ""
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    head = audio.info(path)
+    assert head.ends_early
+    assert "last page" in head.note
+    assert len(audio.read(path)) == head.frames < len(x)
+
+
+@pytest.mark.parametrize("suffix", ["flac", "mp3"])
+def test_half_a_compressed_file_is_read_as_far_as_it_goes(tmp_path: Path, suffix: str):
+    path = tmp_path / f"a.{suffix}"
+    x = np.random.default_rng(0).normal(0, 0.1, 22050 * 5).astype(np.float32)
+    soundfile.write(path, x, 22050)
+    whole = audio.read(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    head = audio.info(path)
+    assert head.ends_early
+    assert "of 5.000 s" in head.note
+    half = audio.read(path)
+    assert len(half) == head.frames
+    assert 0.3 * len(x) < len(half) < 0.6 * len(x)
+    if suffix == "flac":
+        assert np.array_equal(half, whole[: len(half)])
+    joined = np.concatenate(list(audio.blocks(path, block_s=0.7, rate_hz=None)))
+    assert np.array_equal(joined, half)
