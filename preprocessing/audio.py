@@ -7,9 +7,11 @@ import hashlib
 import math
 import os
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +20,27 @@ import soxr
 
 from g5.common.errors import UserError
 from g5.common.files import is_foreign
-from preprocessing.containers import WavLayout, ogg_is_cut, open_samples, wav_layout
+from preprocessing.audio_rules import rules
+from preprocessing.containers import (
+    ENDS_EARLY,
+    WavLayout,
+    form_is_cut,
+    ogg_is_cut,
+    open_samples,
+    wav_layout,
+)
+from preprocessing.decoder_noise import quiet_decoder
 
 # What is decoded (and resampled) at once, whatever the caller's block: the samples that come out
 # can then not depend on it. 64 Ki samples stay in the cache.
 _CHUNK = 1 << 16
 # Read one by one where a chunk is damaged: what is whole of it is kept.
 _SMALL_CHUNK = 1 << 8
+# Frames that are passed over at once where nothing can be decoded.
+_SKIP = 4096
+# Stretches of a file, and their frames, that tell whether its channels cancel each other: their
+# mean then has less than this share of the power it would have if they were strangers.
+_PROBES, _PROBE, _CANCELLED = 8, 1 << 15, 0.05
 # soxr's "HQ" filter is shorter than this on either side, at any of the two rates.
 _FILTER_REACH = 4096
 # Samples that come out of the resampler at once, at most: a header may say 4 Hz.
@@ -33,25 +49,21 @@ _MOST_RESAMPLED = 1 << 22
 _MP3_SPARE = 4 * 1152
 
 
-class BrokenRecording(UserError):
-    """A recording that could be repaired, where `audio.broken` does not want it."""
-
-
 @dataclass(frozen=True)
 class AudioInfo:
     """What a sound file's header says, as far as it is right.
 
     Attributes:
-        note: what is wrong with the file, which is read as far as it goes; "" if nothing.
-        ends_early: it holds less than it promises.
+        fault: what is broken of the file, as a predicate of several; "" if nothing.
+        note: what is odd about this file, and how it is read; "" if nothing.
     """
 
     rate_hz: int
     channels: int
     frames: int
     duration_s: float
+    fault: str = ""
     note: str = ""
-    ends_early: bool = False
 
 
 def info(path: str | os.PathLike[str]) -> AudioInfo:
@@ -61,10 +73,12 @@ def info(path: str | os.PathLike[str]) -> AudioInfo:
         UserError: the file is missing, no regular file, no sound file or empty.
     """
     with _opened(path) as (sound, layout):
-        note, early, frames = _fault(Path(path), sound, layout)
-        return AudioInfo(
-            sound.samplerate, sound.channels, frames, frames / sound.samplerate, note, early
-        )
+        fault, note, frames = _fault(Path(path), sound, layout)
+        rate_hz, channels = sound.samplerate, sound.channels
+    if rules().channel == "auto" and (chosen := _chosen(path, channels)) is not None:
+        other = f"its channels cancel each other, so channel {chosen + 1}, the loudest, is read"
+        note = "; ".join(filter(None, [note, other]))
+    return AudioInfo(rate_hz, channels, frames, frames / rate_hz, fault, note)
 
 
 def blocks(
@@ -162,7 +176,8 @@ def _opened(
 def _sound(path: Path, layout: WavLayout | None) -> soundfile.SoundFile:
     """The file as libsndfile reads it, unless its layout says otherwise."""
     if layout is None or not layout.raw:
-        return soundfile.SoundFile(path)
+        with quiet_decoder():
+            return soundfile.SoundFile(path)
     try:
         sound = soundfile.SoundFile(path)
     except soundfile.LibsndfileError:
@@ -179,6 +194,8 @@ def _refuse_irregular(path: Path) -> None:
         mode = path.stat().st_mode
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file") from None
+    if stat.S_ISDIR(mode) and not os.access(path, os.R_OK | os.X_OK):
+        raise UserError(f"{path}: is a folder that cannot be entered; permit it, or remove it")
     if stat.S_ISDIR(mode):
         raise UserError(f"{path}: is a folder; a sound file is needed here")
     if not stat.S_ISREG(mode):
@@ -196,31 +213,36 @@ def _why(path: Path, error: soundfile.LibsndfileError) -> str:
 
 def _fault(
     path: Path, sound: soundfile.SoundFile, layout: WavLayout | None
-) -> tuple[str, bool, int]:
-    """What is wrong with a file, whether it ends early, and how many frames it has."""
+) -> tuple[str, str, int]:
+    """What is wrong with files like this, and with this one, and how many frames it has."""
     frames = sound.frames
     if layout is not None:
-        return layout.note, layout.ends_early, frames
-    if sound.format == "OGG":
-        cut = ogg_is_cut(path)
-        return ("its last page is missing; read to the end of the file" if cut else ""), cut, frames
+        return layout.fault, layout.note, frames
+    if sound.format == "OGG" and ogg_is_cut(path):
+        return ENDS_EARLY, "its last page is missing; read to the end of the file", frames
+    if sound.format == "AIFF" and form_is_cut(path):
+        return ENDS_EARLY, "it ends before its header says; read to the end of the file", frames
     if sound.format not in ("FLAC", "MP3") or _has_end(sound):
-        return "", False, frames
-    with soundfile.SoundFile(path) as again:
-        frames = sum(len(x_TC) for x_TC in _chunks(path, again, head=0))
+        return "", "", frames
+    frames = _decodable(path)
     if not frames:
         raise UserError(f"{path}: damaged from its head on; copy it again, or remove it")
     ends_s, promised_s = frames / sound.samplerate, sound.frames / sound.samplerate
-    note = f"it ends at {ends_s:.3f} s of {promised_s:.3f} s; read to there"
-    return note, True, frames
+    return ENDS_EARLY, f"it ends at {ends_s:.3f} s of {promised_s:.3f} s; read to there", frames
+
+
+def _decodable(path: Path) -> int:
+    with soundfile.SoundFile(path) as sound:
+        return sum(len(x_TC) for x_TC in _chunks(path, sound, head=0))
 
 
 def _has_end(sound: soundfile.SoundFile) -> bool:
     """Whether the last samples that the header promises are there."""
     spare = _MP3_SPARE if sound.format == "MP3" else 0
     try:
-        sound.seek(max(0, sound.frames - 1 - spare))
-        return len(sound.read(1)) == 1
+        with quiet_decoder(sound.format == "MP3"):
+            sound.seek(max(0, sound.frames - 1 - spare))
+            return len(sound.read(1)) == 1
     except soundfile.LibsndfileError:
         return False
 
@@ -228,44 +250,74 @@ def _has_end(sound: soundfile.SoundFile) -> bool:
 def _chunks(
     path: str | os.PathLike[str], sound: soundfile.SoundFile, *, head: int
 ) -> Iterator[np.ndarray]:
-    """The file's samples (T, C) from frame ``head`` to its end, or to where it is damaged."""
+    """The file's samples (T, C) from frame ``head`` to its end.
+
+    What cannot be decoded is silence, and ends where decoding succeeds again, or with the file.
+    """
     position = head
     try:
-        if head > 0:
-            sound.seek(head)
-        while len(x_TC := sound.read(_CHUNK, dtype="float32", always_2d=True)):
+        for x_TC in _decoded(sound, head, _CHUNK):
             yield x_TC
             position += len(x_TC)
     except soundfile.LibsndfileError:
-        yield from _before_damage(path, position)
+        yield from _around_damage(path, position)
 
 
-def _before_damage(path: str | os.PathLike[str], position: int) -> Iterator[np.ndarray]:
-    """What can be decoded from a frame on, in small pieces, as one."""
-    parts = []
-    with soundfile.SoundFile(path) as sound:
+def _decoded(sound: soundfile.SoundFile, first: int, size: int) -> Iterator[np.ndarray]:
+    noisy = sound.format == "MP3"
+    with quiet_decoder(noisy):
+        if first > 0:
+            sound.seek(first)
+    while True:
+        with quiet_decoder(noisy):
+            x_TC = sound.read(size, dtype="float32", always_2d=True)
+        if not len(x_TC):
+            return
+        yield x_TC
+
+
+def _around_damage(path: str | os.PathLike[str], position: int) -> Iterator[np.ndarray]:
+    """What can be decoded from a frame on, with silence where nothing can."""
+    gap, told = 0, False
+    with soundfile.SoundFile(path) as header:
+        frames, channels, rate_hz = header.frames, header.channels, header.samplerate
+        whole = _has_end(header)
+    while position + gap < frames:
         try:
-            sound.seek(position)
-            while len(x_TC := sound.read(_SMALL_CHUNK, dtype="float32", always_2d=True)):
-                parts.append(x_TC)
+            with soundfile.SoundFile(path) as sound:
+                for x_TC in _decoded(sound, position + gap, _SMALL_CHUNK):
+                    if gap:
+                        yield np.zeros((gap, channels), np.float32)
+                        position, gap = position + gap, 0
+                    yield x_TC
+                    position += len(x_TC)
+            return
         except soundfile.LibsndfileError:
-            pass
-    if parts:
-        yield np.concatenate(parts)
+            if not whole:  # there is nothing after it
+                return
+            gap += _SKIP
+            if not told:
+                _tell(path, f"damaged at {position / rate_hz:.3f} s; silence stands for it")
+                told = True
+
+
+_TOLD: set[tuple[str, str]] = set()
+
+
+def _tell(path: str | os.PathLike[str], what: str) -> None:
+    """Say once in a process what was repaired of a file."""
+    if (str(path), what) not in _TOLD:
+        _TOLD.add((str(path), what))
+        print(f"note: {path}: {what}", file=sys.stderr)
 
 
 def _mono(
     path: str | os.PathLike[str], sound: soundfile.SoundFile, *, head: int
 ) -> Iterator[np.ndarray]:
-    """The file's samples from frame ``head`` to its end, the mean of its channels."""
-    position = head
+    """The file's samples from frame ``head`` to its end, of one channel or the mean of all."""
+    position, chosen = head, _chosen(path, sound.channels)
     for x_TC in _chunks(path, sound, head=head):
-        # One pass per channel is several times faster than a mean over a short last axis.
-        x_T = x_TC[:, 0] if x_TC.shape[1] == 1 else np.add(x_TC[:, 0], x_TC[:, 1])
-        for channel in range(2, x_TC.shape[1]):
-            x_T += x_TC[:, channel]
-        if x_TC.shape[1] > 1:
-            x_T *= np.float32(1 / x_TC.shape[1])
+        x_T = _mean(x_TC) if chosen is None else np.ascontiguousarray(x_TC[:, chosen])
         # A sum is the cheapest pass that a NaN or an infinity cannot hide from.
         with np.errstate(over="ignore", invalid="ignore"):
             finite = np.isfinite(x_T.sum())
@@ -273,6 +325,63 @@ def _mono(
             _refuse_nan(path, x_TC, position, sound.samplerate)
         yield x_T
         position += len(x_T)
+
+
+def _mean(x_TC: np.ndarray) -> np.ndarray:
+    # One pass per channel is several times faster than a mean over a short last axis.
+    x_T = x_TC[:, 0] if x_TC.shape[1] == 1 else np.add(x_TC[:, 0], x_TC[:, 1])
+    for channel in range(2, x_TC.shape[1]):
+        x_T += x_TC[:, channel]
+    if x_TC.shape[1] > 1:
+        x_T *= np.float32(1 / x_TC.shape[1])
+    return x_T
+
+
+def _chosen(path: str | os.PathLike[str], channels: int) -> int | None:
+    """The channel that is read, from 0; None: the mean of all."""
+    wanted = rules().channel
+    if wanted == "mix" or (channels == 1 and not isinstance(wanted, int)):
+        return None
+    if wanted == "auto":
+        status = os.stat(path)
+        return _uncancelled(str(path), status.st_size, status.st_mtime_ns)
+    number = {"left": 1, "right": 2}.get(str(wanted)) or int(wanted)
+    if number > channels:
+        raise UserError(
+            f"{path}: has {channels} channel{'s' * (channels > 1)}, and audio.channel={wanted} "
+            "asks for another"
+        )
+    return number - 1
+
+
+@lru_cache(maxsize=1 << 16)
+def _uncancelled(path: str, size: int, mtime_ns: int) -> int | None:
+    """The loudest channel where the mean of all cancels; None where it does not."""
+    del size, mtime_ns  # of the file, whose change makes it another
+    parts = []
+    with _opened(path) as (sound, layout):
+        # Formats in which seeking is cheap and exact are looked at all along the file.
+        seeks = layout is not None or sound.format in ("FLAC", "AIFF", "CAF", "AU")
+        if seeks:
+            step = max(_PROBE, sound.frames // _PROBES)
+            starts = range(0, max(1, sound.frames - _PROBE // 2), step)
+        else:
+            starts = range(0, min(sound.frames, _PROBES * _PROBE), _PROBE)
+        try:
+            for start in starts:
+                with quiet_decoder(sound.format == "MP3"):
+                    if seeks:
+                        sound.seek(start)
+                    parts.append(sound.read(_PROBE, dtype="float64", always_2d=True))
+        except soundfile.LibsndfileError:
+            pass  # damaged: whoever reads it will know
+    x_TC = np.concatenate(parts) if parts else np.zeros((0, 1))
+    power_C = np.square(x_TC).sum(axis=0)
+    channels = x_TC.shape[1]
+    # Of channels that have nothing to do with each other, the powers add.
+    if np.square(x_TC.mean(axis=1)).sum() < _CANCELLED * power_C.sum() / channels**2:
+        return int(power_C.argmax())
+    return None
 
 
 def _refuse_nan(

@@ -1,4 +1,4 @@
-"""Where the samples of a WAV lie, whatever its header gets wrong: RIFF, RIFX, RF64, BW64 and W64."""
+"""Where the samples of a WAV lie, whatever its header gets wrong; RIFF, RIFX, RF64, BW64, W64."""
 
 import io
 import os
@@ -12,6 +12,8 @@ import soundfile
 # Sizes that programs write who do not know the length yet (pipes), or whose 32 bits are too few.
 UNKNOWN_SIZE = 0x7FFFFFFF
 WRAP = 1 << 32
+ENDS_EARLY = "end early"
+WRONG_LENGTH = "have a header with a wrong length"
 TO_THE_END = "read to the end of the file"
 _RAW = {
     (1, 1): "PCM_U8", (1, 2): "PCM_16", (1, 3): "PCM_24", (1, 4): "PCM_32",
@@ -32,7 +34,7 @@ class WavLayout:
         first, size: of the samples, bytes.
         frame_bytes: of one frame.
         note: what is wrong with the header; "" if nothing.
-        ends_early: the header promises more than there is, or something else.
+        fault: the same as a predicate of several files; "" also where a length was not known.
     """
 
     subtype: str
@@ -43,7 +45,7 @@ class WavLayout:
     size: int
     frame_bytes: int
     note: str = ""
-    ends_early: bool = False
+    fault: str = ""
 
     @property
     def frames(self) -> int:
@@ -151,11 +153,11 @@ def wav_layout(path: str | os.PathLike[str]) -> WavLayout | None:
         tag, channels, rate_hz, frame_bytes = form
         if not channels or not rate_hz or not frame_bytes:
             return None
-        size, note, early = _size(riff, data)
+        size, note, fault = _size(riff, data)
         subtype = _RAW.get((tag, frame_bytes // channels), "") if not frame_bytes % channels else ""
         endian = "BIG" if riff.order == ">" else "LITTLE"
         return WavLayout(
-            subtype, endian, channels, rate_hz, data.first, size, frame_bytes, note, early
+            subtype, endian, channels, rate_hz, data.first, size, frame_bytes, note, fault
         )
 
 
@@ -170,24 +172,28 @@ def _form(body: bytes, order: str) -> tuple[int, int, int, int] | None:
     return tag, channels, rate_hz, frame_bytes or channels * -(-bits // 8)
 
 
-def _size(riff: _Riff, data: _Chunk) -> tuple[int, str, bool]:
-    """How many bytes of samples there are, what is wrong with the header's, and whether it is."""
+def _size(riff: _Riff, data: _Chunk) -> tuple[int, str, str]:
+    """How many bytes of samples there are, and what is wrong with the header's size."""
     there = riff.end - data.first
     wraps = (riff.end - riff.stop) // WRAP
     if wraps > 0 and not (riff.end - riff.stop) % WRAP and not riff.w64:
         size = min(data.size + wraps * WRAP, there)
-        return size, f"the header says {size - data.size:,} bytes too few; {TO_THE_END}", True
+        return (
+            size,
+            f"the header says {size - data.size:,} bytes too few; {TO_THE_END}",
+            WRONG_LENGTH,
+        )
     if data.size > there:
         if data.size >= UNKNOWN_SIZE and riff.long_sizes is None and not riff.w64:
-            return there, f"the header promises no length; {TO_THE_END}", False
+            return there, f"the header promises no length; {TO_THE_END}", ""
         more = f"{data.size - there:,} bytes more than there are"
-        return there, f"the header promises {more}; {TO_THE_END}", True
+        return there, f"the header promises {more}; {TO_THE_END}", ENDS_EARLY
     if data.size == there or (data.size and riff.is_whole(data)) or riff.after(data) is not None:
-        return data.size, "", False
+        return data.size, "", ""
     end = riff.stop if data.first + data.size < riff.stop < riff.end else riff.end
     size = end - data.first
     what = f"{size - data.size:,} bytes too few" if data.size else "a length of 0"
-    return size, f"the header says {what}; {TO_THE_END}", bool(data.size)
+    return size, f"the header says {what}; {TO_THE_END}", WRONG_LENGTH
 
 
 class _Stretch(io.RawIOBase):
@@ -224,6 +230,13 @@ def open_samples(path: str | os.PathLike[str], layout: WavLayout) -> soundfile.S
         _Stretch(path, layout.first, size), samplerate=layout.rate_hz, channels=layout.channels,
         format="RAW", subtype=layout.subtype, endian=layout.endian,
     )  # fmt: skip
+
+
+def form_is_cut(path: str | os.PathLike[str]) -> bool:
+    """Whether an AIFF is shorter than its header says."""
+    with open(path, "rb") as handle:
+        head, end = handle.read(8), os.fstat(handle.fileno()).st_size
+    return head[:4] == b"FORM" and struct.unpack(">4xI", head)[0] + 7 > end
 
 
 def ogg_is_cut(path: str | os.PathLike[str]) -> bool:

@@ -25,6 +25,12 @@ ANCHORS = ("centre", "loudest", "onset")
 PROBLEMS_SHOWN = 3
 ROWS_SHOWN = 5
 
+# Kinds of problems with recordings that are told where the data are used.
+OF_SOUND = {
+    "unreadable-audio": "cannot be read and are left out", "skipped-audio": "are left out",
+    "repaired-audio": "are repaired", "unreadable-folder": "cannot be entered",
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -108,15 +114,24 @@ class Corpus:
         return sorted({sha256[:16] for sha256 in self.split(name)["sha256"]})
 
     def raise_if_fatal(self) -> None:
-        """Raise one `UserError` with the first few fatal problems, if there are any."""
+        """Raise one `UserError` with the first fatal problems; else say what was not read whole."""
         fatal = [problem for problem in self.problems if problem.fatal]
         if not fatal:
+            self._tell_of_sound()
             return
         more = len(fatal) - PROBLEMS_SHOWN
         count = f"{len(fatal)} problems in the data: " if len(fatal) > 1 else ""
         shown = "; ".join(str(problem) for problem in fatal[:PROBLEMS_SHOWN])
         rest = f"; and {more} more" if more > 0 else ""
         raise UserError(f"{count}{shown}{rest}. `g5 data check` lists every problem")
+
+    def _tell_of_sound(self) -> None:
+        for kind, what in OF_SOUND.items():
+            found = [problem for problem in self.problems if problem.kind == kind]
+            for problem in found[:PROBLEMS_SHOWN]:
+                print(f"note: {problem}")
+            if len(found) > PROBLEMS_SHOWN:
+                print(f"note: {len(found)} recordings {what}; `g5 data check` lists them")
 
     @cached_property
     def data_hash(self) -> str:

@@ -124,9 +124,15 @@ class Moments:
     count: int = 0
     mean_M: np.ndarray = field(default_factory=lambda: np.zeros(1))
     squares_M: np.ndarray = field(default_factory=lambda: np.zeros(1))
+    silent: int = 0
+    silence_TM: torch.Tensor | None = None
 
-    def update(self, x_TM: torch.Tensor) -> None:
-        """Take the next frames (T, M)."""
+    def update(self, x_TM: torch.Tensor, silent_T: torch.Tensor | None = None) -> None:
+        """Take the next frames (T, M); those that are digital silence are counted and left out."""
+        if silent_T is not None and bool(silent_T.any()):
+            self.silence_TM = x_TM[silent_T][:1]
+            self.silent += int(silent_T.sum())
+            x_TM = x_TM[~silent_T]
         n = len(x_TM)
         if not n:
             return
@@ -140,6 +146,8 @@ class Moments:
 
     def meta(self) -> dict[str, float | np.ndarray]:
         """Scalars over the recording and values of every band, as the store keeps them."""
+        if not self.count and self.silence_TM is not None:
+            self.update(self.silence_TM)  # there is nothing else
         mean = self.mean_M.mean()
         band_var_M = self.squares_M / self.count
         return {
@@ -244,11 +252,11 @@ class _Extraction:
             if self._stop.is_set():
                 raise _Stopped
             features_TM = stream.push(samples).T
-            moments.update(features_TM)
+            moments.update(features_TM, stream.silent_T)
             yield features_TM
             self._done.put(len(samples) / self._frontend.sr)
         features_TM = stream.finish().T
-        moments.update(features_TM)
+        moments.update(features_TM, stream.silent_T)
         yield features_TM
 
     def _report(self) -> str:

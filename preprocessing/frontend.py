@@ -25,6 +25,8 @@ from preprocessing.mel import check_mel, check_no_empty_band, mel_basis, seen_gr
 SAMPLES_AT_ONCE = 2**18
 # Frames of PCEN's smoother that are one triangular product.
 SMOOTHER_CHUNK = 256
+# What is quieter, all through a frame, was never recorded.
+SILENCE = 2.0**-25
 
 
 class FrontEnd(nn.Module, ABC):
@@ -114,9 +116,35 @@ class FrontEnd(nn.Module, ABC):
                 samples = x[..., start : start + (count - 1) * self.hop_mel + self.n_fft]
                 memory = scratch.first(count) if scratch else _NO_SCRATCH
                 power_TM = self._mel_power(samples, memory)
-                piece_TM, state = self.compress(power_TM, state)
+                sounding_T = ~self.silent(samples, count)
+                if x.ndim > 1 or bool(sounding_T.all()):
+                    piece_TM, state = self.compress(power_TM, state)
+                else:
+                    piece_TM, state = self._without_silence(power_TM, sounding_T, state)
                 pieces.append(piece_TM)
         return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=-2), state
+
+    def silent(self, x: torch.Tensor, n_frames: int) -> torch.Tensor:
+        """Which of the first frames (T,) of padded samples (S,) are digital silence, (T,).
+
+        A recorder with a trigger writes zeros where it did not record: all samples of a frame are
+        less than a quarter of the least that 24 bits can say (resampling leaves so much of zeros).
+        """
+        if x.ndim > 1:
+            return torch.zeros(n_frames, dtype=torch.bool, device=x.device)
+        loud_S = (x.detach().abs() >= SILENCE).to(torch.int32)
+        before_S = nn.functional.pad(loud_S.cumsum(0), (1, 0))
+        first_T = torch.arange(n_frames, device=x.device) * self.hop_mel
+        return before_S[first_T + self.n_fft] == before_S[first_T]
+
+    def _without_silence(
+        self, power_TM: torch.Tensor, sounding_T: torch.Tensor, state: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Features of frames some of which are digital silence, which the state knows nothing of."""
+        silence_TM, _ = self.compress(torch.zeros_like(power_TM), None)
+        if bool(sounding_T.any()):
+            silence_TM[sounding_T], state = self.compress(power_TM[sounding_T], state)
+        return silence_TM, state
 
     def _mel_power(self, x: torch.Tensor, scratch: "_Scratch") -> torch.Tensor:
         """Mel power (..., T, M) of padded samples (..., S)."""
@@ -266,6 +294,8 @@ class FrontEndStream:
         self._frontend = frontend
         self._samples = torch.zeros(frontend.n_fft // 2, device=frontend.window_N.device)
         self._state: torch.Tensor | None = None
+        # Which of the frames that were given last are digital silence.
+        self.silent_T = torch.zeros(0, dtype=torch.bool)
 
     def push(self, samples: np.ndarray | torch.Tensor) -> torch.Tensor:
         """Take the next samples (S,), give the frames that are whole, (M, T); T may be 0."""
@@ -291,6 +321,7 @@ class FrontEndStream:
     @torch.no_grad()
     def _take(self, n_frames: int) -> torch.Tensor:
         """Give that many frames, forget the samples that only they needed."""
+        self.silent_T = self._frontend.silent(self._samples, n_frames).cpu()
         if not n_frames:
             return self._samples.new_empty((self._frontend.n_mels, 0))
         features_TM, self._state = self._frontend.pieces(

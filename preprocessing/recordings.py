@@ -11,18 +11,24 @@ import pandas as pd
 
 from g5.common.atomic import atomic_path
 from g5.common.errors import UserError
-from g5.common.files import is_audio
+from g5.common.files import is_audio, is_foreign
 from g5.common.progress import track
 from preprocessing.audio import content_hash, info
+from preprocessing.audio_rules import rules
 from preprocessing.events import Problem
 
+# Kinds of problems.
+UNREADABLE, SKIPPED, REPAIRED = "unreadable-audio", "skipped-audio", "repaired-audio"
 CACHE_NAME = "recordings.parquet"
 SCAN_COLUMNS = ["file", "duration_s", "rate_hz", "channels", "frames", "sha256"]
 _KEY = ["file", "size", "mtime_ns"]
 _TYPES = {
     "file": "str", "size": "int64", "mtime_ns": "int64",
     "rate_hz": "int64", "channels": "int64", "frames": "int64", "sha256": "str",
+    "fault": "str", "note": "str",
 }  # fmt: skip
+# How many files one problem names.
+_NAMED = 5
 # Hashing and reading headers wait for the disk and leave the interpreter free.
 _THREADS = 8
 
@@ -38,8 +44,9 @@ def scan(
             nothing is remembered.
 
     Returns:
-        A table with `SCAN_COLUMNS`, sorted by file, of those that can be read, and a fatal
-        problem for each that cannot.
+        A table with `SCAN_COLUMNS`, sorted by file, of those that are to be read, and problems:
+        one for each that is left out, and one for all that are repaired in one way. What the
+        rules of `audio` do not allow is fatal. Where another channel is read, the hash says so.
     """
     stats, problems = _stat(sorted(set(files)))
     cache = None if cache_dir is None else Path(cache_dir) / CACHE_NAME
@@ -58,7 +65,35 @@ def scan(
             _save(cache, _typed(found))
     table = _typed([*merged.dropna().to_dict("records"), *found])
     table["duration_s"] = table["frames"] / table["rate_hz"]
-    return table.loc[:, SCAN_COLUMNS].sort_values("file", ignore_index=True), problems
+    table = table.sort_values("file", ignore_index=True)
+    problems += _faults(table, len(table) + len(problems))
+    if rules().broken != "repair":
+        table = table.loc[table["fault"] == ""].reset_index(drop=True)
+    if rules().channel != "auto":
+        table["sha256"] += f"@channel={rules().channel}"
+    return table.loc[:, SCAN_COLUMNS], problems
+
+
+def _faults(table: pd.DataFrame, total: int) -> list[Problem]:
+    """What is broken of recordings that can be read, and what becomes of it."""
+    broken, found = rules().broken, []
+    for fault, rows in table.loc[table["fault"] != ""].groupby("fault"):
+        if broken == "repair":
+            names = ", ".join(Path(file).name for file in rows["file"][:_NAMED])
+            more = f" and {len(rows) - _NAMED} more" if len(rows) > _NAMED else ""
+            message = f"{len(rows)} of {total} recordings {fault}; read to their end: {names}{more}"
+            found.append(Problem(REPAIRED, "audio.broken=repair", message, False))
+            continue
+        advice = "left out" if broken == "skip" else "copy it again, or set audio.broken"
+        for file, note in zip(rows["file"], rows["note"], strict=True):
+            message = f"{note.partition('; read to')[0]}; {advice}"
+            found.append(Problem(SKIPPED, file, message, broken == "stop"))
+    return found
+
+
+def _unreadable(file: str, message: str) -> Problem:
+    stops = rules().broken == "stop"
+    return Problem(UNREADABLE, file, message if stops else f"{message}; left out", stops)
 
 
 def _typed(rows: list[dict]) -> pd.DataFrame:
@@ -70,15 +105,13 @@ def _stat(files: list[Path]) -> tuple[list[tuple[str, int, int]], list[Problem]]
     for file in files:
         told = os.fsencode(file).decode("utf-8", "backslashreplace")
         if told != str(file):
-            message = "its name is no Unicode (UTF-8); rename it"
-            problems.append(Problem("unreadable-audio", told, message, True))
+            problems.append(_unreadable(told, "its name is no Unicode (UTF-8); rename it"))
             continue
         try:
             stat = file.stat()
             stats.append((str(file), stat.st_size, stat.st_mtime_ns))
         except OSError as error:
-            message = f"cannot be opened ({error.strerror})"
-            problems.append(Problem("unreadable-audio", str(file), message, True))
+            problems.append(_unreadable(str(file), f"cannot be opened ({error.strerror})"))
     return stats, problems
 
 
@@ -102,13 +135,13 @@ def _inspect_one(row) -> dict | Problem:
             "channels": header.channels,
             "frames": header.frames,
             "sha256": content_hash(row.file),
+            "fault": header.fault,
+            "note": header.note,
         }
     except UserError as error:
-        message = str(error).removeprefix(f"{row.file}: ")
-        return Problem("unreadable-audio", row.file, message, True)
+        return _unreadable(row.file, str(error).removeprefix(f"{row.file}: "))
     except OSError as error:
-        message = f"cannot be read ({error.strerror})"
-        return Problem("unreadable-audio", row.file, message, True)
+        return _unreadable(row.file, f"cannot be read ({error.strerror})")
 
 
 def _load(cache: Path | None) -> pd.DataFrame:
@@ -146,7 +179,9 @@ class Listing:
         """The files that ``name`` may mean: none, the one, or several if it is ambiguous."""
         stem = Path(name).stem if is_audio(name) else name
         tries = (self._exact.get(name), self._folded.get(_fold(name)), self._stems.get(_fold(stem)))
-        return next((files for files in tries if files), [])
+        files = next((files for files in tries if files), [])
+        # Beside a recording there may be its copy in a format that cannot be read.
+        return [file for file in files if not is_foreign(file)] or files
 
 
 def _fold(name: str) -> str:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from preprocessing import audio_rules
+
 ROOT = Path(__file__).resolve().parent.parent
 TRAIN_PY = ROOT / "archs" / "train.py"
 
@@ -37,6 +39,13 @@ def torch_as_it_was():
     if torch := sys.modules.get("torch"):
         torch.set_float32_matmul_precision("highest")
         torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture(autouse=True)
+def sound_is_read_as_by_default():
+    """How a command in this process reads sound files must not reach the next test."""
+    yield
+    audio_rules.use(audio_rules.ReadAll())
 
 
 @pytest.fixture(scope="session")

@@ -37,10 +37,15 @@ def base_name(name: str) -> str:
 def walk(root: Path) -> list[Path]:
     """All files under ``root``, sorted; links to folders are followed, hidden names left out.
 
-    A folder named like a recording or a table is among them, so that whoever opens it says so.
+    A folder that is named like a recording or a table, or cannot be entered, is among them, so
+    that whoever opens it says so.
     """
     files, seen = [], set()
-    for folder, folders, names in os.walk(root, followlinks=True):
+
+    def closed(error: OSError) -> None:
+        files.append(Path(error.filename))
+
+    for folder, folders, names in os.walk(root, followlinks=True, onerror=closed):
         real = os.path.realpath(folder)
         if real in seen:  # a link back to a folder above
             folders.clear()
@@ -50,6 +55,11 @@ def walk(root: Path) -> list[Path]:
         names += [name for name in folders if is_audio(name) or is_table(name)]
         files.extend(Path(folder, name) for name in names if not _hidden(name))
     return sorted(files)
+
+
+def recordings_under(root: Path) -> list[Path]:
+    """The sound files under ``root``, and what may hold some and cannot be entered; sorted."""
+    return [file for file in walk(root) if is_audio(file) or not (is_table(file) or file.is_file())]
 
 
 def _hidden(name: str) -> bool:

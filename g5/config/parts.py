@@ -4,6 +4,7 @@ from typing import Any
 
 from g5.config.build import build, signature_hints
 from g5.config.settings import Settings, load
+from preprocessing.audio_rules import use
 from preprocessing.events import Corpus, DataSet
 from preprocessing.feature_set import FeatureSet
 from preprocessing.frontend import FrontEnd, LogMel
@@ -11,7 +12,8 @@ from preprocessing.normalize import Normalize
 
 
 def data_of(settings: Settings) -> DataSet:
-    """The data group; nothing is read yet."""
+    """The data group; nothing is read yet, and what will be is read by the rules of `audio`."""
+    use(settings.audio)
     return build(settings.data, expect=DataSet, where="data")
 
 

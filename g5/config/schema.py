@@ -67,6 +67,12 @@ class PathSettings:
 
 
 @dataclass(frozen=True)
+class AudioSettings:
+    broken: Literal["repair", "skip", "stop"]
+    channel: Literal["auto", "mix", "left", "right"] | Count
+
+
+@dataclass(frozen=True)
 class FeatureSettings:
     front_end: Node = field(metadata=SPREAD | LOCKED)
     clip_s: ClipSeconds

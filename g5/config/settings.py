@@ -18,8 +18,10 @@ from g5.config.node import Node
 from g5.config.schema import (
     MODE,
     OF_DETECTION,
+    OF_RUNS,
     OF_TESTS,
     ArchSettings,
+    AudioSettings,
     CallbackSettings,
     ClassifySettings,
     ClusterSettings,
@@ -37,6 +39,7 @@ from g5.config.schema import (
     TrainerSettings,
     VerifySettings,
 )
+from preprocessing.audio_rules import use
 
 Group = TypeVar("Group")
 
@@ -88,6 +91,7 @@ class Settings(_Tree):
     deterministic: bool = field(metadata=OF_DETECTION)
     seed: Seed = field(metadata=OF_TESTS | OF_DETECTION)
     path: PathSettings
+    audio: AudioSettings = field(metadata=OF_RUNS | OF_DETECTION)
     data: Node = field(metadata=OF_TESTS)
     features: FeatureSettings = field(metadata=OF_TESTS)
     detection: DetectionSettings = field(metadata=OF_DETECTION)
@@ -102,6 +106,7 @@ class TransferSettings(_Tree):
     """What commands on embeddings read: `conf/transfer.yaml`."""
 
     path: PathSettings
+    audio: AudioSettings
     logger: LoggerSettings
     embed: EmbedSettings
     classify: ClassifySettings
@@ -138,10 +143,11 @@ def load_transfer(overrides: Sequence[str] = (), *, reads: Collection[str]) -> T
     """
     from g5.config.compose import composed, resolve
 
-    _refuse_foreign(overrides, reads)
+    _refuse_foreign(overrides, (*reads, "audio"))
     own = [text for text in overrides if group_of(text) not in ("encoder", "head")]
-    plain = resolve(composed(own, "transfer"))
-    return TransferSettings.from_plain(plain, known=None)
+    settings = TransferSettings.from_plain(resolve(composed(own, "transfer")), known=None)
+    use(settings.audio)
+    return settings
 
 
 def load_node(

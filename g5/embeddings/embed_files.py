@@ -21,8 +21,10 @@ def embed(
     audio_root: Path | None = None,
     *,
     check: bool = False,
-) -> VectorStore:
-    """Embed recordings into a store, and say how many; ``check`` drops what is corrupt first.
+) -> int:
+    """Embed recordings into a store, and say how many; the exit code, 1 if any was left out.
+
+    ``check`` drops what is corrupt in the store first.
 
     ``overrides`` are the encoder's: ``encoder.key=value``.
     """
@@ -47,7 +49,7 @@ def embed(
     )
     if not added and problems and not len(store):
         raise UserError(f"none of {len(files)} recordings could be embedded")
-    return store
+    return int(bool(problems))
 
 
 def mend(path: Path) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from g5.common.device import torch_device
 from g5.common.errors import UserError
-from g5.common.files import is_audio, walk
+from g5.common.files import recordings_under
 from g5.common.progress import track
 from g5.common.threads import torch_threads
 from g5.config.schema import EmbedSettings
@@ -26,6 +26,7 @@ from g5.embeddings.encoders import LoadedEncoder
 from g5.embeddings.vectors import VectorStore
 from g5.embeddings.windows import Batch, Windows
 from preprocessing import audio
+from preprocessing.recordings import UNREADABLE, scan
 
 # Batches of a thread that are decoded ahead of it.
 AHEAD = 3
@@ -55,7 +56,7 @@ def find_recordings(paths: Sequence[str | os.PathLike[str]]) -> tuple[Path, list
     files: set[Path] = set()
     for path in map(Path, paths):
         if path.is_dir():
-            files.update(file for file in walk(path) if is_audio(file))
+            files.update(recordings_under(path))
         elif path.exists():
             files.add(path)
         else:
@@ -96,8 +97,7 @@ def embed_recordings(
     windows = Windows(
         encoder, hop_s=settings.hop_s, batch_size=settings.batch_size, block_s=settings.block_s
     )
-    todo, problems = _missing(store, files, root)
-    todo, total = _counted(todo, windows, problems)
+    todo, total, problems = _missing(store, files, root, windows)
     added = 0
     with store.writer() as writer:
         parts: list[EmbeddedBatch] = []
@@ -222,33 +222,29 @@ def _index(name: str, parts: Sequence[EmbeddedBatch]) -> dict[str, Any]:
     }
 
 
-def _counted(
-    todo: Sequence[KeyedRecording], windows: Windows, problems: list[str]
-) -> tuple[list[KeyedRecording], int]:
-    """Recordings that can be opened, and how many batches they make."""
-    readable, total = [], 0
-    for entry in todo:
-        try:
-            total += windows.count(audio.info(entry[0]).duration_s)
-            readable.append(entry)
-        except UserError as error:
-            problems.append(str(error))
-    return readable, total
-
-
 def _missing(
-    store: VectorStore, files: Sequence[Path], root: Path
-) -> tuple[list[KeyedRecording], list[str]]:
-    """Recordings that the store lacks, each with its name there and its key."""
+    store: VectorStore, files: Sequence[Path], root: Path, windows: Windows
+) -> tuple[list[KeyedRecording], int, list[str]]:
+    """Recordings that the store lacks, how many batches they make, and why others are left out.
+
+    Raises:
+        UserError: the rules of `audio` do not allow one of them.
+    """
+    table, found = scan(files, None)
+    problems = []
+    for problem in found:
+        if problem.fatal:
+            raise UserError(str(problem))
+        if problem.kind == UNREADABLE:
+            problems.append(str(problem).removesuffix("; left out"))
+        else:
+            print(f"note: {problem}")
     known = {name.partition(":")[2]: name for name in store.keys}
-    todo, problems = [], []
-    for file in files:
+    todo, total = [], 0
+    rows = zip(table["file"], table["sha256"], table["duration_s"], strict=True)
+    for file, sha256, seconds in rows:
         name = Path(os.path.relpath(file, root)).as_posix()
-        try:
-            key = f"{audio.content_hash(file)[:32]}:{name}"
-        except OSError as error:
-            problems.append(f"{file}: cannot be opened ({error.strerror})")
-            continue
+        key = f"{sha256[:32]}{sha256[64:]}:{name}"
         if key in store:
             continue
         if name in known:
@@ -257,5 +253,6 @@ def _missing(
                 "new sound wants another store"
             )
             continue
-        todo.append((file, name, key))
-    return todo, problems
+        todo.append((Path(file), name, key))
+        total += windows.count(seconds)
+    return todo, total, problems

@@ -173,7 +173,8 @@ class Windows:
             x_TM = x_MT.T.cpu()
             if moments is not None:
                 own = 1 + recording.samples // front_end.hop_mel - frames
-                moments.update(x_TM[: max(own, 0)])
+                own = max(own, 0)
+                moments.update(x_TM[:own], stream.silent_T[:own])
             frames += len(x_TM)
             yield x_TM
 

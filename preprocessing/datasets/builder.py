@@ -1,6 +1,6 @@
 """Builds a corpus: what tables say, brought together with the recordings they speak of."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from g5.common.errors import UserError
+from g5.common.files import is_audio, is_table
 from preprocessing import check
 from preprocessing.annotations import Rows, UnknownFormat
 from preprocessing.events import (
@@ -110,6 +111,12 @@ class CorpusBuilder:
         for folder, listing in audio.items():
             alone = [file for file in listing if str(file) not in self.named]
             self.note_left_out(folder, alone, "no annotation table")
+
+    def note_closed(self, files: Iterable[Path]) -> None:
+        """Note the folders among walked files that cannot be entered."""
+        for file in files:
+            if not (is_audio(file) or is_table(file)) and file.is_dir():
+                self.note("unreadable-folder", file, "cannot be entered; left out")
 
     def note_left_out(self, folder: Path, files: list[Path], reason: str) -> None:
         """Note recordings of a folder that are not used."""

@@ -72,6 +72,7 @@ class AnnotatedData(DataSet):
         builder = CorpusBuilder()
         for split, root in folders.items():
             files = walk(root)
+            builder.note_closed(files)
             recordings = [file for file in files if is_audio(file)]
             audio, anywhere = _by_folder(recordings), Listing(recordings)
             tables = [file for file in files if file.suffix.lower() in self.suffixes]

@@ -173,13 +173,22 @@ def test_it_goes_on_where_it_stopped_and_says_what_is_damaged(field, capsys):
     os.truncate(cut, 20_000)
     run_g5(["embed", ENCODER, "rec/site0", "-o", "birds.store", "--audio-root", "rec"])
     assert "6 recordings embedded, 6 in birds.store" in capsys.readouterr().out
-    assert run_g5(["embed", ENCODER, "rec", "-o", "birds.store"]) == 0
+    assert run_g5(["embed", ENCODER, "rec", "-o", "birds.store"]) == 1
     out = capsys.readouterr().out
-    assert "12 recordings embedded, 18 in birds.store" in out
+    assert "13 recordings embedded, 19 in birds.store" in out
+    assert "left out: " in out
     assert "bad.wav: cannot be read as sound" in out
-    assert "cut.wav: truncated" in out
-    assert run_g5(["embed", ENCODER, "rec", "-o", "birds.store"]) == 0
-    assert "0 recordings embedded, 18 in" in capsys.readouterr().out
+    assert "1 of 20 recordings end early; read to their end: cut.wav" in out
+    assert run_g5(["embed", ENCODER, "rec", "-o", "birds.store"]) == 1
+    assert "0 recordings embedded, 19 in" in capsys.readouterr().out
+    assert run_g5(["embed", ENCODER, "rec", "-o", "x.store", "audio.broken=stop"]) == 1
+    assert "bad.wav: cannot be read as sound" in capsys.readouterr().err
+    bad.unlink()
+    assert run_g5(["embed", ENCODER, "rec", "-o", "x.store", "audio.broken=stop"]) == 1
+    assert "cut.wav: the header promises" in capsys.readouterr().err
+    assert run_g5(["embed", ENCODER, "rec", "-o", "x.store", "audio.broken=skip"]) == 0
+    assert "18 recordings embedded" in (out := capsys.readouterr().out)
+    assert "cut.wav: the header promises" in out
     tone(field / "rec" / "site0" / "20240501_000000.wav", 1.0, 900, 0)
     run_g5(["embed", ENCODER, "rec", "-o", "birds.store"])
     assert "has changed since it was embedded" in capsys.readouterr().out

@@ -1,5 +1,6 @@
 """`g5 embed`."""
 
+import sys
 from pathlib import Path
 
 import click
@@ -38,4 +39,4 @@ def embed(
 
     paths, overrides = paths_and_overrides(recordings)
     settings = load_transfer(overrides, reads=("encoder", "embed"))
-    run(encoder, paths, output, settings.embed, overrides, audio_root, check=check)
+    sys.exit(run(encoder, paths, output, settings.embed, overrides, audio_root, check=check))

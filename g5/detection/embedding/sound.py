@@ -203,8 +203,8 @@ class Sounds:
         for samples in audio.blocks(path, block_s=self.block_s, rate_hz=asked_hz):
             level.update(samples)
             features_TM = stream.push(samples).T
-            moments.update(features_TM)
+            moments.update(features_TM, stream.silent_T)
             yield features_TM
         features_TM = stream.finish().T
-        moments.update(features_TM)
+        moments.update(features_TM, stream.silent_T)
         yield features_TM

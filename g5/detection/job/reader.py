@@ -5,8 +5,7 @@ from pathlib import Path
 
 from g5.common.errors import UserError
 from g5.detection.embedding.sound import Sound, Sounds
-from preprocessing.audio import content_hash, info
-from preprocessing.recordings import scan
+from preprocessing.recordings import REPAIRED, SKIPPED, scan
 
 
 class RecordingReader:
@@ -18,26 +17,31 @@ class RecordingReader:
 
     Attributes:
         hashes: of the content, by path, of all that were looked at and can be read.
+        skipped: paths of those that the user wants left out, as they are broken.
     """
 
     def __init__(self, sounds: Sounds, store_dir: Path) -> None:
         self.hashes: dict[str, str] = {}
+        self.skipped: set[str] = set()
         self._sounds = sounds
         self._store_dir = store_dir
 
     def look_at(self, files: Sequence[Path]) -> dict[str, str]:
-        """Hash recordings; by path, why those cannot be read that cannot."""
+        """Hash recordings; by path, why those are left out that are.
+
+        Raises:
+            UserError: the rules of `audio` do not allow one of them.
+        """
         table, problems = scan(files, self._store_dir)
         self.hashes.update(zip(table["file"], table["sha256"], strict=True))
-        broken = {}
         for problem in problems:
-            try:
-                # A WAV with a wrong length is read to its end.
-                info(problem.where)
-                self.hashes[problem.where] = content_hash(problem.where)
-            except (UserError, OSError):
-                broken[problem.where] = problem.message
-        return broken
+            if problem.fatal:
+                raise UserError(str(problem))
+            if problem.kind == SKIPPED:
+                self.skipped.add(problem.where)
+            elif problem.kind == REPAIRED:
+                print(f"note: {problem}")
+        return {p.where: p.message for p in problems if p.kind != REPAIRED}
 
     def open(self, path: Path) -> Sound:
         """A recording with its features.

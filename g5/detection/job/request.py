@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from g5.common.errors import UserError
-from g5.common.files import is_audio, is_table, walk
+from g5.common.files import is_table, recordings_under, walk
 from g5.config.settings import Settings, load, marked
 from g5.evaluation.events.ground_truth import recording_name
 from preprocessing.annotations import SUFFIXES, format_of, read_events
@@ -61,7 +61,7 @@ class DetectionRequest:
         target = self.recordings.absolute()
         if not target.exists():
             raise UserError(f"{self.recordings}: there is no such recording or folder")
-        files = [f for f in walk(target) if is_audio(f)] if target.is_dir() else [target]
+        files = recordings_under(target) if target.is_dir() else [target]
         if not files:
             raise UserError(f"{self.recordings}: holds no recordings")
         return files

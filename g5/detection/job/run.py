@@ -13,6 +13,7 @@ from g5.detection.job.support_table import read_targets
 from g5.tracking.checkpoints import find
 from g5.tracking.restore import restore
 from g5.training.setup import device_of, prepare_torch, set_matmul_precision
+from preprocessing.audio_rules import use
 
 
 def detect(request: DetectionRequest, settings: Settings) -> int:
@@ -20,6 +21,7 @@ def detect(request: DetectionRequest, settings: Settings) -> int:
     path, message = find(request.checkpoint)
     if message:
         print(message)
+    use(settings.audio)
     formats, detection = request.format_names(), settings.detection
     prepare_torch(settings)
     set_matmul_precision(settings)

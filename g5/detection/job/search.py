@@ -69,7 +69,8 @@ class RecordingSearch:
             As `write_results`.
         """
         for file, reason in broken.items():
-            self.manifest.failed(Path(file), "", CORRUPT, reason)
+            status = SKIPPED if file in self.reader.skipped else CORRUPT
+            self.manifest.failed(Path(file), "", status, reason)
         good = [file for file in files if str(file) in self.reader.hashes]
         if self.detector.settings.pictures:
             self.manifest.will_write(pictures_of(self.manifest.folder, good))

@@ -33,7 +33,7 @@ def predict(
     the head holds or was trained with: ``head._target_=my_pkg.MyHead``.
     """
     head = load_head(head_path, known=classes_named(overrides))
-    index, vectors = _vectors(head, sources, settings, overrides)
+    index, vectors, problems = _vectors(head, sources, settings, overrides)
     if not len(index):
         raise UserError(f"{', '.join(map(str, sources))}: holds no vectors")
     out = pd.DataFrame({name: index[name].to_numpy() for name in ("file", "start_s", "end_s")})
@@ -45,6 +45,9 @@ def predict(
     with atomic_path(output) as temporary:
         out.to_csv(temporary, index=False, float_format="%.6g")
     print(f"{len(out):,} predictions by {head.name} in {output}")
+    if problems:
+        count = "1 recording is" if len(problems) == 1 else f"{len(problems)} recordings are"
+        raise UserError(f"{count} not among them; the lines above say why")
     return out
 
 
@@ -79,11 +82,11 @@ def _margins(model: Any, vectors: np.ndarray) -> np.ndarray:
 
 def _vectors(
     head: SavedHead, sources: Sequence[Path], settings: EmbedSettings, overrides: Sequence[str]
-) -> tuple[pd.DataFrame, np.ndarray]:
+) -> tuple[pd.DataFrame, np.ndarray, list[str]]:
     if len(sources) == 1 and (sources[0] / "settings.json").is_file():
         store = VectorStore.open(sources[0])
         head.check(store)
-        return store.index, np.asarray(store.vectors, dtype=np.float32)
+        return store.index, np.asarray(store.vectors, dtype=np.float32), []
     _, files = find_recordings(sources)
     encoder = load_encoder(head.encoder.encoder, overrides, from_file=True)
     if encoder.hash() != head.encoder.encoder_hash:
@@ -97,4 +100,4 @@ def _vectors(
         _, problems = embed_recordings(encoder, store, files, root, settings)
         for line in problems:
             print(f"left out: {line}")
-        return store.index, np.asarray(store.vectors, dtype=np.float32)
+        return store.index, np.asarray(store.vectors, dtype=np.float32), problems
