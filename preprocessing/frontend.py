@@ -116,11 +116,11 @@ class FrontEnd(nn.Module, ABC):
                 samples = x[..., start : start + (count - 1) * self.hop_mel + self.n_fft]
                 memory = scratch.first(count) if scratch else _NO_SCRATCH
                 power_TM = self._mel_power(samples, memory)
-                sounding_T = ~self.silent(samples, count)
-                if x.ndim > 1 or bool(sounding_T.all()):
+                silent_T = self.silent(samples, count) if x.ndim == 1 else None
+                if silent_T is None or not bool(silent_T.any()):
                     piece_TM, state = self.compress(power_TM, state)
                 else:
-                    piece_TM, state = self._without_silence(power_TM, sounding_T, state)
+                    piece_TM, state = self._without_silence(power_TM, ~silent_T, state)
                 pieces.append(piece_TM)
         return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=-2), state
 
@@ -130,8 +130,6 @@ class FrontEnd(nn.Module, ABC):
         A recorder with a trigger writes zeros where it did not record: all samples of a frame are
         less than a quarter of the least that 24 bits can say (resampling leaves so much of zeros).
         """
-        if x.ndim > 1:
-            return torch.zeros(n_frames, dtype=torch.bool, device=x.device)
         loud_S = (x.detach().abs() >= SILENCE).to(torch.int32)
         before_S = nn.functional.pad(loud_S.cumsum(0), (1, 0))
         first_T = torch.arange(n_frames, device=x.device) * self.hop_mel
@@ -140,7 +138,7 @@ class FrontEnd(nn.Module, ABC):
     def _without_silence(
         self, power_TM: torch.Tensor, sounding_T: torch.Tensor, state: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Features of frames some of which are digital silence, which the state knows nothing of."""
+        """Features of frames; of those that are digital silence the state knows nothing."""
         silence_TM, _ = self.compress(torch.zeros_like(power_TM), None)
         if bool(sounding_T.any()):
             silence_TM[sounding_T], state = self.compress(power_TM[sounding_T], state)

@@ -155,7 +155,7 @@ def test_a_problem_in_one_file_hides_none_in_the_others(sets: Path):
     ]  # fmt: skip
     assert told(corpus, "bad-row").startswith(f"{sets}/train/BV/bad.csv, row 2: Starttime is 'x'")
     assert told(corpus, "missing-audio").startswith(f"{sets}/train/JD/gone.csv, row 2: ")
-    assert "1 of 6 recordings end early; read to their end: cut.wav" in told(
+    assert "1 of 4 recordings end early; read to their end: cut.wav" in told(
         corpus, "repaired-audio"
     )
     assert "d.csv: its first row is 'something,else'" in told(corpus, "unknown-format")
