@@ -176,8 +176,7 @@ def _opened(
 def _sound(path: Path, layout: WavLayout | None) -> soundfile.SoundFile:
     """The file as libsndfile reads it, unless its layout says otherwise."""
     if layout is None or not layout.raw:
-        with quiet_decoder():
-            return soundfile.SoundFile(path)
+        return _plain(path)
     try:
         sound = soundfile.SoundFile(path)
     except soundfile.LibsndfileError:
@@ -186,6 +185,11 @@ def _sound(path: Path, layout: WavLayout | None) -> soundfile.SoundFile:
         return sound
     sound.close()
     return open_samples(path, layout)
+
+
+def _plain(path: str | os.PathLike[str]) -> soundfile.SoundFile:
+    with quiet_decoder():
+        return soundfile.SoundFile(path)
 
 
 def _refuse_irregular(path: Path) -> None:
@@ -232,7 +236,7 @@ def _fault(
 
 
 def _decodable(path: Path) -> int:
-    with soundfile.SoundFile(path) as sound:
+    with _plain(path) as sound:
         return sum(len(x_TC) for x_TC in _chunks(path, sound, head=0))
 
 
@@ -279,12 +283,12 @@ def _decoded(sound: soundfile.SoundFile, first: int, size: int) -> Iterator[np.n
 def _around_damage(path: str | os.PathLike[str], position: int) -> Iterator[np.ndarray]:
     """What can be decoded from a frame on, with silence where nothing can."""
     gap, told = 0, False
-    with soundfile.SoundFile(path) as header:
+    with _plain(path) as header:
         frames, channels, rate_hz = header.frames, header.channels, header.samplerate
         whole = _has_end(header)
     while position + gap < frames:
         try:
-            with soundfile.SoundFile(path) as sound:
+            with _plain(path) as sound:
                 for x_TC in _decoded(sound, position + gap, _SMALL_CHUNK):
                     if gap:
                         yield np.zeros((gap, channels), np.float32)

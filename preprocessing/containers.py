@@ -5,7 +5,7 @@ import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import soundfile
 
@@ -226,8 +226,9 @@ class _Stretch(io.RawIOBase):
 def open_samples(path: str | os.PathLike[str], layout: WavLayout) -> soundfile.SoundFile:
     """The samples of a layout, whatever libsndfile thinks of the header."""
     size = layout.frames * layout.frame_bytes
+    samples: Any = _Stretch(path, layout.first, size)  # soundfile takes more than its types say
     return soundfile.SoundFile(
-        _Stretch(path, layout.first, size), samplerate=layout.rate_hz, channels=layout.channels,
+        samples, samplerate=layout.rate_hz, channels=layout.channels,
         format="RAW", subtype=layout.subtype, endian=layout.endian,
     )  # fmt: skip
 

@@ -53,10 +53,12 @@ from g5.tracking.folders import RunFolder
 from g5.tracking.mlflow_logger import MLflowLogger
 from g5.tracking.restore import restore
 from g5.training.loaders import EpisodeLoaders
+from preprocessing import audio
 from preprocessing.episodes.episode import EpisodeBatch
 from preprocessing.events import SPLITS, Corpus
 from preprocessing.feature_set import FeatureSet
 from preprocessing.frontend import FrontEndStream
+from preprocessing.recordings import scan
 from tests.conftest import ROOT
 
 CONF = ROOT / "conf"
@@ -127,6 +129,8 @@ OTHER: dict[str, Any] = {
     "data.train_dir": "{world}/test",
     "data.eval_dir": "{world}/train",
     "data.test_dir": "{world}/train",
+    "audio.broken": "skip",
+    "audio.channel": "left",
     "data.anchor": ("centre", "loudest"),
     "data.cache_dir": "another",
     "data=dcase data.q_class": "subset",
@@ -571,6 +575,17 @@ def see_second_run(settings: Settings, here: Path, patch: pytest.MonkeyPatch) ->
     return see_run(settings, here, patch)
 
 
+def see_sound(settings: Settings, here: Path, patch: pytest.MonkeyPatch) -> Any:
+    """A WAV of two channels that ends early: what is read of it, and what is said."""
+    data_of(settings)  # what it reads, it reads by the rules of these settings
+    path = here / "cut.wav"
+    soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, (800, 2)), 8000)
+    os.truncate(path, 2000)
+    table, problems = scan([path], None)
+    told = [str(problem).replace(str(here), "") for problem in problems]
+    return len(table), told, audio.read(path).tobytes()
+
+
 NO_VALIDATION: Any = SimpleNamespace(val_labels=[], train_counts=[])
 
 
@@ -773,6 +788,7 @@ PROBES: dict[str, Probe] = {
     "resume": Probe(see_second_run, SMALL_MODEL, share=True),
     "path.root_dir": RUN,
     **dict.fromkeys(("path.train_dir", "path.eval_dir", "path.test_dir"), CORPUS),
+    "audio.": Probe(see_sound),
     "data.": CORPUS,
     "data.anchor": CLIPS,
     "data=procedural data.": Probe(see_procedural),
