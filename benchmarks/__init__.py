@@ -1,6 +1,9 @@
 """Speed claims, both sides measured in one run; `make bench` prints the table."""
 
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from statistics import median
 
 
 @dataclass(frozen=True)
@@ -26,3 +29,18 @@ class Claim:
     @property
     def met(self) -> bool:
         return self.ratio >= self.limit if self.at_least else self.ratio <= self.limit
+
+
+def alternate(
+    sides: Mapping[str, Callable[[], object]], turns: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, float]:  # fmt: skip
+    """Seconds of each side, the median over turns in which they alternate."""
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    for turn in range(turns + 1):
+        for name, side in sides.items():
+            start = clock()
+            side()
+            if turn:  # the first warms up
+                seconds[name].append(clock() - start)
+    return {name: median(values) for name, values in seconds.items()}

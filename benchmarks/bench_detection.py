@@ -4,7 +4,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 import pandas as pd
@@ -14,11 +13,11 @@ from threadpoolctl import threadpool_limits
 from torch.utils.flop_counter import FlopCounterMode
 
 from archs.protonet import ProtoNet
-from benchmarks import Claim
+from benchmarks import Claim, alternate
+from benchmarks.inputs import SR, untrained
 from g5.common.machine import cores
-from g5.config.build import build
 from g5.config.parts import front_end_of, normalize_of
-from g5.config.settings import Settings, load
+from g5.config.settings import load
 from g5.detection.corpus import detector_of
 from g5.detection.detector import Detector
 from g5.detection.embedding.sound import Sound, Sounds
@@ -28,7 +27,7 @@ from g5.tracking.restore import Restored
 from preprocessing import audio
 from preprocessing.audio import content_hash
 
-SR, RECORDING_S = 22050, 300.0
+RECORDING_S = 300.0
 # A call of 1.1 s every 10 s; the first five are the support.
 CALL_S, APART_S, SHOTS = 1.1, 10.0, 5
 TURNS = 3
@@ -45,7 +44,9 @@ def rows() -> Iterator[Claim]:
         rate = _matmul_rate()
         for arch in ("v1", "v2"):
             yield from _of_encoder(arch, path, Path(place), rate)
-        seconds = _seconds({"template": _decode_to_events("v1", path, Path(place), "template")})
+        seconds = alternate(
+            {"template": _decode_to_events("v1", path, Path(place), "template")}, TURNS
+        )
         yield Claim(
             "detection=template, decode to events", RECORDING_S / seconds["template"], TEMPLATE_X,
             "x real time", 1.0, at_least=True, note="published template matching",
@@ -76,7 +77,7 @@ def _of_encoder(arch: str, path: Path, place: Path, rate: float) -> Iterator[Cla
     shares = detector.embedder.shares(scale)
     if shares:
         sides["shared"] = shared
-    seconds = _seconds(sides)
+    seconds = alternate(sides, TURNS)
     frames = f"windows of {scale.width} frames every {scale.hop}"
     yield Claim(
         f"detection, {arch}, decode to events / forward of windows cut one by one",
@@ -101,18 +102,6 @@ def _of_encoder(arch: str, path: Path, place: Path, rate: float) -> Iterator[Cla
     )  # fmt: skip
 
 
-def _seconds(sides: dict[str, Callable[[], object]]) -> dict[str, float]:
-    """Seconds of each side, the median over turns in which they alternate."""
-    seconds: dict[str, list[float]] = {name: [] for name in sides}
-    for turn in range(TURNS + 1):
-        for name, side in sides.items():
-            start = time.perf_counter()
-            side()
-            if turn:  # the first warms up
-                seconds[name].append(time.perf_counter() - start)
-    return {name: median(values) for name, values in seconds.items()}
-
-
 def _recording(path: Path) -> Path:
     rng = np.random.default_rng(0)
     x_T = 0.02 * rng.standard_normal(round(RECORDING_S * SR), dtype=np.float32)
@@ -126,12 +115,10 @@ def _recording(path: Path) -> Path:
 
 
 def _restored(arch: str) -> Restored:
-    """An untrained model of the default configuration: as fast as a trained one."""
-    settings: Settings = load([f"arch={arch}"])
-    torch.manual_seed(0)
-    model: ProtoNet = build(settings.arch.model, expect=ProtoNet, where="arch.model")
-    parts = front_end_of(settings), normalize_of(settings)
-    return Restored(model.eval(), *parts, settings.plain(), {}, {}, Path("benchmark.ckpt"))
+    """An untrained model of the default configuration."""
+    settings = load([f"arch={arch}"])
+    parts = untrained(arch), front_end_of(settings), normalize_of(settings)
+    return Restored(*parts, settings.plain(), {}, {}, Path("benchmark.ckpt"))
 
 
 def _maker(arch: str, how: str) -> Callable[[Path], tuple[Detector, Sounds]]:

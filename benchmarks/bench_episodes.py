@@ -1,6 +1,5 @@
 """Episode assembly against a plain loop over the same slices, easyfsl, and v1's training step."""
 
-import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -12,18 +11,15 @@ import torch
 import torch.nn.functional as F
 from easyfsl.datasets import FewShotDataset
 from easyfsl.samplers import TaskSampler
-from omegaconf import OmegaConf
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from archs.v1.arch import ProtoNetV1
-from benchmarks import Claim
+from benchmarks import Claim, alternate
+from benchmarks.inputs import FRAME_RATE_HZ, N_MELS, clips_of, filled_store, key_of, untrained
 from preprocessing.episodes.batches import EpisodeDataset, EpisodeIndexSampler
-from preprocessing.episodes.clips import ClipReader
 from preprocessing.episodes.sampling import EPISODES_PER_DRAW, EpisodeSampler
 from preprocessing.store.store import Store
 
-N_MELS, FRAME_RATE_HZ, CLIP_S = 128, 22050 / 256, 1.0
 RECORDINGS, FRAMES = 400, 5168  # 60 s each, 529 MB in all
 CLASSES, SOURCES, CALLS = 500, 4, 6
 N_WAY, K_SHOT, N_QUERY = 10, 5, 5
@@ -36,26 +32,11 @@ def rows() -> Iterator[Claim]:
     """Assembly of an episode, warm cache on all sides, against its three references."""
     with tempfile.TemporaryDirectory() as folder:
         store, events = make_store(Path(folder)), make_events()
-        clips = ClipReader(
-            store,
-            events,
-            frame_rate_hz=FRAME_RATE_HZ,
-            clip="fixed",
-            clip_s=CLIP_S,
-            min_clip_s=CLIP_S,
-            max_clip_s=CLIP_S,
-            anchor="centre",
-        )
+        clips = clips_of(store, events)
         sampler = EpisodeSampler(
-            events,
-            n_way=N_WAY,
-            k_shot=K_SHOT,
-            n_query=N_QUERY,
-            seed=0,
-            split="train",
-            cross_source=True,
-            clips=clips,
-        )
+            events, n_way=N_WAY, k_shot=K_SHOT, n_query=N_QUERY, seed=0, split="train",
+            cross_source=True, clips=clips,
+        )  # fmt: skip
         dataset = EpisodeDataset(sampler, clips, shift=0.0, negatives=False)
         slices = call_slices(store, events, clips.n_frames)
         copied = [
@@ -70,7 +51,7 @@ def rows() -> Iterator[Claim]:
             sampler=EpisodeIndexSampler(EPISODES_PER_DRAW, rank=0, world_size=1),
         )
         # Each side has episodes of its own, so that none finds its slices in the CPU's cache.
-        ours, plain, loaded, easyfsl = alternate(
+        ours, plain, loaded, easyfsl = episode_ms(
             lambda: (dataset[0, index] for index in range(EPISODES_PER_DRAW)),
             lambda: (plain_loop(episode, clips.n_frames) for episode in copied),
             lambda: loader,
@@ -87,12 +68,9 @@ def make_store(folder: Path) -> Store:
     """A store of noise, read once so that it is in the page cache."""
     noise = np.random.default_rng(0).standard_normal((FRAMES + RECORDINGS, N_MELS))
     noise = torch.from_numpy(noise.astype(np.float16))
-    store = Store.open(folder, {"benchmark": "episodes"}, create=True)
-    with store.writer() as writer:
-        for i in range(RECORDINGS):
-            writer.add(f"{i:064d}", noise[i : i + FRAMES], {"mean": 0.0, "std": 1.0})
+    store = filled_store(folder, (noise[i : i + FRAMES] for i in range(RECORDINGS)))
     for i in range(RECORDINGS):
-        store.get(f"{i:064d}").view(torch.int16).sum()
+        store.get(key_of(i)).view(torch.int16).sum()
     return store
 
 
@@ -103,19 +81,13 @@ def make_events() -> pd.DataFrame:
         [rng.choice(RECORDINGS, SOURCES, replace=False).repeat(CALLS) for _ in range(CLASSES)]
     )
     start_s = rng.uniform(0, 58, len(recording))
-    name = [f"{i:064d}" for i in recording]
+    name = [key_of(i) for i in recording]
     class_id = np.arange(CLASSES).repeat(SOURCES * CALLS)
-    events = pd.DataFrame(
-        {
-            "file": name,
-            "start_s": start_s,
-            "end_s": start_s + rng.uniform(0.03, 2, len(recording)),
-            "label": [f"species{c:03d}" for c in class_id],
-            "source": name,
-            "sha256": name,
-            "class_id": class_id,
-        }
-    )
+    events = pd.DataFrame({
+        "file": name, "source": name, "sha256": name, "class_id": class_id, "start_s": start_s,
+        "end_s": start_s + rng.uniform(0.03, 2, len(recording)),
+        "label": [f"species{c:03d}" for c in class_id],
+    })  # fmt: skip
     return events.sort_values(["file", "start_s", "end_s"], ignore_index=True)
 
 
@@ -171,7 +143,7 @@ def easyfsl_loader(slices: list[Slice], events: pd.DataFrame, n_frames: int) -> 
     )
 
 
-def alternate(*sides: Callable[[], Iterable[object]]) -> list[float]:
+def episode_ms(*sides: Callable[[], Iterable[object]]) -> list[float]:
     """Median milliseconds per episode of each side; the sides take turns at every episode.
 
     A time is of `EPISODES_PER_DRAW` episodes, because g5 draws as many at once.
@@ -189,20 +161,16 @@ def alternate(*sides: Callable[[], Iterable[object]]) -> list[float]:
 
 def v1_step_ms(x_B1MT: Tensor) -> float:
     """Forward, backward and optimiser step of v1 at its defaults on one episode."""
-    conf = Path(__file__).parent.parent / "conf" / "arch" / "v1.yaml"
-    settings = OmegaConf.to_container(OmegaConf.load(conf).model)
-    assert isinstance(settings, dict)
-    model = ProtoNetV1(**{str(k): v for k, v in settings.items() if k != "_target_"})
+    model = untrained("v1").train()
     optimizer = torch.optim.Adam(model.parameters())
     target_Q = torch.arange(N_WAY).repeat_interleave(N_QUERY)
-    seconds = []
-    for _ in range(4):
-        start = time.perf_counter()
+
+    def step() -> None:
         z_BD = model(x_B1MT)
         support_NKD = z_BD[: N_WAY * K_SHOT].unflatten(0, (N_WAY, K_SHOT))
         loss = F.cross_entropy(model.logits(support_NKD, z_BD[N_WAY * K_SHOT :]), target_Q)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        seconds.append(time.perf_counter() - start)
-    return 1e3 * statistics.median(seconds[1:])
+
+    return 1e3 * alternate({"step": step}, 3)["step"]

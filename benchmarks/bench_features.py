@@ -4,7 +4,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from statistics import median
 
 import librosa
 import numpy as np
@@ -13,11 +12,11 @@ import soundfile
 import torch
 from threadpoolctl import threadpool_limits
 
-from benchmarks import Claim
+from benchmarks import Claim, alternate
+from benchmarks.inputs import SR, noise_files
 from preprocessing import features
 from preprocessing.frontend import PCEN, FrontEnd, LogMel
 
-SR = 22050
 RECORDING_S = 60.0
 RECORDINGS = 24
 TURNS = 5
@@ -35,7 +34,6 @@ def rows() -> Iterator[Claim]:
     with tempfile.TemporaryDirectory() as place, threadpool_limits(1):
         recordings = _recordings(Path(place))
         stores = Path(place) / "stores"
-
         stores.mkdir()
 
         def ours(front_end: FrontEnd, workers: int) -> Callable[[], object]:
@@ -52,7 +50,7 @@ def rows() -> Iterator[Claim]:
             "PCEN": ours(ENERGY_NORMALISED, 1),
             "librosa PCEN": lambda: _librosa(recordings, Path(place), _pcen),
         }
-        cpu = _medians(sides, time.process_time)
+        cpu = alternate(sides, TURNS, time.process_time)
         for name in ("log-mel", "PCEN"):
             yield Claim(
                 f"features, {name}, decode to store, per core", TOTAL_S / cpu[name],
@@ -66,9 +64,9 @@ def rows() -> Iterator[Claim]:
             note="soundfile, librosa.stft (faster than torch.stft), dense product",
         )  # fmt: skip
         threads = torch.get_num_threads()
-        wall = _medians(
+        wall = alternate(
             {"two": ours(LOG_MEL, 2), "one": ours(LOG_MEL, 1), "librosa": sides["librosa log-mel"]},
-            time.perf_counter,
+            TURNS,
         )
         assert torch.get_num_threads() == threads
         yield Claim(
@@ -83,34 +81,12 @@ def rows() -> Iterator[Claim]:
         )  # fmt: skip
 
 
-def _medians(
-    sides: dict[str, Callable[[], object]], clock: Callable[[], float]
-) -> dict[str, float]:
-    """Seconds of each side, the median over turns in which they alternate."""
-    seconds: dict[str, list[float]] = {name: [] for name in sides}
-    for turn in range(TURNS + 1):
-        for name, side in sides.items():
-            start = clock()
-            side()
-            if turn:  # the first warms up
-                seconds[name].append(clock() - start)
-    return {name: median(values) for name, values in seconds.items()}
-
-
 def _recordings(place: Path) -> pd.DataFrame:
-    """Some minutes of noise as 16-bit WAV."""
-    rng = np.random.default_rng(0)
-    paths = [place / f"{number}.wav" for number in range(RECORDINGS)]
-    for path in paths:
-        x = 0.05 * rng.standard_normal(round(RECORDING_S * SR), dtype=np.float32)
-        soundfile.write(path, x, SR, subtype="PCM_16")
-    return pd.DataFrame(
-        {
-            "file": [str(path) for path in paths],
-            "duration_s": RECORDING_S,
-            "sha256": [path.name for path in paths],
-        }
-    )
+    paths = noise_files(place, RECORDINGS, RECORDING_S)
+    return pd.DataFrame({
+        "file": [str(path) for path in paths], "duration_s": RECORDING_S,
+        "sha256": [path.name for path in paths],
+    })  # fmt: skip
 
 
 def _librosa(

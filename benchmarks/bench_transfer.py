@@ -2,27 +2,29 @@
 
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 import pandas as pd
-import soundfile
 import torch
+from torch import Tensor
 
-from archs.v1.arch import ProtoNetV1
-from benchmarks import Claim
+from benchmarks import Claim, alternate
+from benchmarks.inputs import N_MELS, SR, noise_files, untrained
+from g5.config.parts import front_end_of
 from g5.config.schema import EmbedSettings
+from g5.config.settings import load
 from g5.embeddings.embedding import embed_recordings
 from g5.embeddings.encoders import LoadedEncoder
 from g5.embeddings.vectors import EncoderFacts, VectorStore
 from g5.transfer import EmbeddingHead
-from preprocessing.frontend import LogMel
 from preprocessing.normalize import Normalize
 
 VECTORS, DIM = 200_000, 1024
-SR, RECORDINGS, RECORDING_S = 22050, 6, 60.0
+RECORDINGS, RECORDING_S = 6, 60.0
 # As in conf/transfer.yaml; v1's forward of a minute at once takes longer.
 BATCH, MINUTE = 16, 60
 TURNS = 3
@@ -60,11 +62,7 @@ def _ingest(place: Path) -> Iterator[Claim]:
 
 def _embedding(place: Path) -> Iterator[Claim]:
     encoder = _v1()
-    rng = np.random.default_rng(0)
-    files = [(place / f"{number}.wav").absolute() for number in range(RECORDINGS)]
-    for file in files:
-        wave = 0.05 * rng.standard_normal(round(RECORDING_S * SR), dtype=np.float32)
-        soundfile.write(file, wave, SR, subtype="PCM_16")
+    files = [path.absolute() for path in noise_files(place, RECORDINGS, RECORDING_S)]
     settings = EmbedSettings(hop_s=None, batch_size=BATCH, block_s=60.0, device="auto")
     x_B1MT = torch.randn(round(RECORDINGS * RECORDING_S), 1, 128, 86)
     wave_BS = 0.05 * torch.randn(len(x_B1MT), SR)
@@ -73,38 +71,32 @@ def _embedding(place: Path) -> Iterator[Claim]:
         f"forward, batches of {MINUTE}": (encoder.module, x_B1MT.split(MINUTE)),
         f"front end and forward, batches of {BATCH}": (encoder.forward, wave_BS.split(BATCH)),
     }
-    ours: list[float] = []
-    theirs: dict[str, list[float]] = {name: [] for name in forwards}
-    for turn in range(1 + TURNS):
-        store = VectorStore.create(place / f"v1-{turn}.store", encoder.facts(), audio_root=place)
-        start = time.perf_counter()
+
+    def embed() -> None:
+        folder = Path(tempfile.mkdtemp(dir=place))
+        store = VectorStore.create(folder / "v1.store", encoder.facts(), audio_root=place)
         embed_recordings(encoder, store, files, place.absolute(), settings)
-        ours.append(time.perf_counter() - start)
-        for name, (function, batches) in forwards.items():
-            start = time.perf_counter()
-            with torch.inference_mode():
-                for batch in batches:
-                    function(batch)
-            theirs[name].append(time.perf_counter() - start)
-    for name, times in theirs.items():
+
+    def forward(function: Callable[[Tensor], object], batches: Sequence[Tensor]) -> None:
+        with torch.inference_mode():
+            for batch in batches:
+                function(batch)
+
+    sides = {name: partial(forward, *parts) for name, parts in forwards.items()}
+    seconds = alternate({"ours": embed, **sides}, TURNS)
+    for name in forwards:
         yield Claim(
             f"embedding, v1, recordings to store / {name}",
-            median(ours[1:]), median(times[1:]), "s", 1.2,  # the first turn warms up
+            seconds["ours"], seconds[name], "s", 1.2,
             note=f"{RECORDINGS} min of sound; the encoder's forward on what is in memory",
         )  # fmt: skip
 
 
 def _v1() -> LoadedEncoder:
-    model = ProtoNetV1(
-        channels=[64, 832], dropout=0.0, distance="euclidean", cosine_scale=10.0, normalize="none"
-    )
-    front_end = LogMel(
-        sr=SR, n_fft=1024, hop_mel=256, n_mels=128, fmin=50, fmax=11025, floor_db=-100
-    )
-    normalize = Normalize(mode="recording", n_mels=128)
-    return LoadedEncoder(
-        "v1", model.eval(), model.embedding_dim, SR, 1.0, front_end, normalize, "checkpoint", {}
-    )
+    model, settings = untrained("v1"), load(["arch=v1"])
+    parts = front_end_of(settings), Normalize(mode="recording", n_mels=N_MELS)
+    width = model.embedding_dim
+    return LoadedEncoder("v1", model, width, SR, 1.0, *parts, "checkpoint", {})
 
 
 def _heads() -> Iterator[Claim]:
@@ -113,12 +105,9 @@ def _heads() -> Iterator[Claim]:
     x_ND = 0.15 * rng.standard_normal((23, DIM))[class_N] + rng.standard_normal((5000, DIM))
     x_ND = x_ND.astype(np.float32)
     for network, hidden in (("linear", 128), ("mlp", 128), ("projection", 512)):
-        times = []
-        for _ in range(TURNS):
-            start = time.perf_counter()
-            EmbeddingHead(network=network, hidden_dim=hidden).fit(x_ND, class_N)
-            times.append(time.perf_counter() - start)
+        head = EmbeddingHead(network=network, hidden_dim=hidden)
+        seconds = alternate({"fit": lambda head=head: head.fit(x_ND, class_N)}, TURNS)["fit"]
         yield Claim(
-            f"head, {network}, trained again", median(times), 2.0, "s", 1.0,
+            f"head, {network}, trained again", seconds, 2.0, "s", 1.0,
             note=f"5,000 x {DIM}, 23 classes",
         )  # fmt: skip

@@ -16,8 +16,7 @@ from g5.config.parts import data_of, feature_set_of
 from g5.config.settings import Settings, check_settings, load
 from g5.evaluation.episodes.protocol import TestProtocol
 from g5.evaluation.episodes.scoring import embed_plan, evaluate_episodes
-from g5.evaluation.figures import capacity_curve
-from g5.evaluation.figures.curves import capacity_told
+from g5.evaluation.figures.curves import capacity_curve, capacity_told
 from g5.evaluation.intervals import Interval
 from g5.runs.train import run
 from g5.tracking.checkpoints import BEST

@@ -9,7 +9,7 @@ from pathlib import Path
 from g5.common.atomic import atomic_path
 from g5.evaluation.episodes.protocol import TestProtocol
 from g5.evaluation.episodes.shots import ShotCurve, shot_accuracies
-from g5.evaluation.figures import shot_curve
+from g5.evaluation.figures.curves import shot_curve
 from g5.evaluation.report.summary import printable
 from g5.runs.tested import Tested, opened
 from g5.training.setup import device_of, set_matmul_precision

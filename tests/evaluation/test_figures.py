@@ -11,21 +11,16 @@ import pytest
 
 from g5.common.errors import UserError
 from g5.embeddings.projection import has_umap
-from g5.evaluation.figures import (
-    capacity_curve,
-    confidence_histogram,
+from g5.evaluation.figures.answers import confidence_histogram, reliability_diagram
+from g5.evaluation.figures.classes import (
     confusion_matrix,
-    drawing,
-    embedding_map,
     per_class_accuracy,
-    reliability_diagram,
-    short_names,
-    shot_curve,
     similarity_order,
-    training_curves,
     worst_confusions,
 )
-from g5.evaluation.figures.curves import capacity_told
+from g5.evaluation.figures.curves import capacity_curve, capacity_told, shot_curve, training_curves
+from g5.evaluation.figures.maps import embedding_map
+from g5.evaluation.figures.style import drawing, short_names
 from g5.evaluation.intervals import mean_interval
 from g5.evaluation.verdict import verdict
 from g5.tracking.history import COLUMNS, best_epoch, read_history
@@ -406,7 +401,7 @@ def test_matplotlib_is_imported_late_and_pyplot_never(tmp_path):
     code = f"""
 import pathlib, sys
 import numpy as np
-from g5.evaluation.figures import confusion_matrix
+from g5.evaluation.figures.classes import confusion_matrix
 for heavy in ("matplotlib", "torch", "sklearn", "scipy"):
     assert heavy not in sys.modules, heavy
 confusion_matrix(np.eye(3) * 5, list("abc"), pathlib.Path({str(tmp_path)!r}) / "c.png")

@@ -11,7 +11,16 @@ import numpy as np
 
 from g5.evaluation.compare.differences import ALPHA, Difference
 from g5.evaluation.compare.groups import Group
-from g5.evaluation.figures import BLUE, GREEN, GREY, ORANGE, RED, drawing, percent_axis, short_names
+from g5.evaluation.figures.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    RED,
+    drawing,
+    percent_axis,
+    short_names,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,7 +13,7 @@ from g5.evaluation.events.ground_truth import Truth
 from g5.evaluation.events.matching import FAIR, MODES, OFFICIAL
 from g5.evaluation.events.psds import psds, why_not
 from g5.evaluation.events.scores import EventScores, f_interval, oracle, score_events
-from g5.evaluation.figures import BLUE, GREEN, GREY, ORANGE, RED, drawing, short_names
+from g5.evaluation.figures.style import BLUE, GREEN, GREY, ORANGE, RED, drawing, short_names
 from g5.web import page
 
 MEANING = {

@@ -9,15 +9,10 @@ import pandas as pd
 
 from g5.embeddings.projection import Method, has_umap
 from g5.evaluation.episodes.result import TestResult
-from g5.evaluation.figures import (
-    confidence_histogram,
-    confusion_matrix,
-    embedding_map,
-    per_class_accuracy,
-    reliability_diagram,
-    training_curves,
-)
-from g5.evaluation.figures.maps import TITLES
+from g5.evaluation.figures.answers import confidence_histogram, reliability_diagram
+from g5.evaluation.figures.classes import confusion_matrix, per_class_accuracy
+from g5.evaluation.figures.curves import training_curves
+from g5.evaluation.figures.maps import TITLES, embedding_map
 from g5.evaluation.verdict import verdict
 
 

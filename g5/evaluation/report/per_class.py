@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from g5.evaluation.figures import GREY, drawing, percent_axis, short_names
-from g5.evaluation.figures.style import COLORS, MARKERS
+from g5.evaluation.figures.style import COLORS, GREY, MARKERS, drawing, percent_axis, short_names
 
 LABEL, TRAINED_ON, QUERIES = "label", "trained_on", "queries"
 FACTS = (LABEL, TRAINED_ON, QUERIES)

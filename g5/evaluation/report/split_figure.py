@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from g5.evaluation.figures import BLUE, GREEN, GREY, ORANGE, RED, drawing, short_names
+from g5.evaluation.figures.style import BLUE, GREEN, GREY, ORANGE, RED, drawing, short_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

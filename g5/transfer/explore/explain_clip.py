@@ -10,7 +10,7 @@ from torch import Tensor
 from g5.common.errors import UserError
 from g5.config.schema import ExplainSettings
 from g5.embeddings.stretch import Stretch
-from g5.evaluation.figures import drawing
+from g5.evaluation.figures.style import drawing
 from g5.tracking.restore import Restored, restore
 from g5.transfer.explore.explain import integrated_gradients, occlusion
 from preprocessing import audio
