@@ -13,6 +13,7 @@ from typing import Any
 
 from g5.common.atomic import disk_errors
 from g5.common.errors import UserError, our_fault
+from g5.common.hangup import end_with_terminal
 from g5.config.choices import CONF
 from g5.config.compose import override_errors, resolve
 from g5.config.overrides import readable
@@ -101,6 +102,7 @@ def _parents_job() -> int | None:
 
 def main() -> None:
     """`python archs/train.py`: any error is one line, exit code 1."""
+    end_with_terminal()
     try:
         launch(sys.argv[1:])
     except Exception as error:

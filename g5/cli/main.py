@@ -45,6 +45,9 @@ def main() -> None:
 
     Every KEY=VALUE is a key of conf/; a mistyped one is an error that suggests the right one.
     """
+    from g5.common.hangup import end_with_terminal
+
+    end_with_terminal()
 
 
 if __name__ == "__main__":

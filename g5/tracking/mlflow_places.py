@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+DATABASE = "mlflow.db"
 ANSWER_S = 5.0  # a server that has not answered a first request by then is dead
 
 # All far below what MLflow's client waits and retries by default, which adds up to 10 minutes.
@@ -36,7 +37,7 @@ def quiet_mlflow() -> None:
 def local_uri(root: Path) -> str:
     """The database that a bare `mlflow ui` opens in ``root``."""
     # SQLAlchemy takes `?` for the start of options and decodes `%`.
-    path = str(root / "mlflow.db").replace("%", "%25").replace("?", "%3F")
+    path = str(root / DATABASE).replace("%", "%25").replace("?", "%3F")
     return f"sqlite:///{path}"
 
 

@@ -5,13 +5,31 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from g5.tracking.mlflow_places import local_uri, redacted
+from g5.common.errors import UserError
+from g5.tracking.mlflow_places import DATABASE, local_uri, redacted
 
 
 def serve_mlflow(root: Path, port: int) -> NoReturn:
-    """Become `mlflow ui` on the runs of ``root``, or of MLFLOW_TRACKING_URI, at 127.0.0.1:port."""
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or local_uri(root)
+    """Become `mlflow ui` on the runs of ``root``, or of MLFLOW_TRACKING_URI, at 127.0.0.1:port.
+
+    Raises:
+        UserError: there are no runs; nothing is made.
+    """
+    uri = os.environ.get("MLFLOW_TRACKING_URI")
+    if not uri:
+        if not (root / DATABASE).is_file():
+            raise UserError(f"{root}: no runs here; {_where_runs_are(root)}")
+        uri = local_uri(root)
     print(f"MLflow on {redacted(uri)}: http://127.0.0.1:{port} (Ctrl-C ends it)", flush=True)
     options = ["--port", str(port), "--backend-store-uri", uri]
     # -P: nothing that lies in the current directory is taken for a module of MLflow's.
     os.execv(sys.executable, [sys.executable, "-P", "-m", "mlflow", "ui", *options])
+
+
+def _where_runs_are(root: Path) -> str:
+    """The last database above ``root`` or one folder below, for whoever is in the wrong folder."""
+    near = [*(parent / DATABASE for parent in root.parents), *root.glob(f"*/{DATABASE}")]
+    found = {path: path.stat().st_mtime for path in near if path.is_file()}
+    if not found:
+        return "g5 train records some, or go to the folder where you trained"
+    return f"the last ones are in {max(found, key=found.__getitem__).parent}: cd there"
