@@ -85,7 +85,7 @@ class Target:
             if self.negatives == "everything":
                 end = sound.duration_s
             for a, b in free(self.marked[key], start, end):
-                found.append((sound, a, b))
+                found += [(sound, c, d) for c, d in sound.sounding(a, b)]
         return found
 
     def band(self, front_end: FrontEnd) -> tuple[int, int] | None:

@@ -152,3 +152,17 @@ def test_rf64_is_read_to_its_end(suffix, tmp_path):
     path.write_bytes(data)
     assert "end of the file" in audio.info(path).note
     assert np.array_equal(audio.read(path), x)
+
+
+def test_digital_silence_is_no_negative_and_told(tmp_path):
+    path, x_T = tmp_path / "x.wav", soundscape(6, {0.5: UP, 5.0: UP})
+    x_T[2 * RATE : 4 * RATE] = 0
+    soundfile.write(path, x_T, RATE)
+    sound = opened(path, tmp_path)
+    assert "2.0 s are digital silence" in sound.notes[0]
+    assert sound.silent_E2 == pytest.approx(np.array([[2.0, 4.0]]), abs=0.1)
+    (one, other) = sound.sounding(1.0, 5.0)
+    assert one == pytest.approx((1.0, 2.0), abs=0.1)
+    assert other == pytest.approx((4.0, 5.0), abs=0.1)
+    again = opened(path, tmp_path)
+    assert (again.notes, again.silent_E2.tolist()) == (sound.notes, sound.silent_E2.tolist())

@@ -4,7 +4,7 @@ Shapes: T frames, M mel bands.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +44,7 @@ class Sound:
         rate_hz: of the file.
         duration_s: of the file.
         notes: what the user should know of the file.
+        silent_E2: stretches of digital silence, seconds.
     """
 
     path: Path
@@ -55,6 +56,7 @@ class Sound:
     rate_hz: int
     duration_s: float
     notes: tuple[str, ...] = ()
+    silent_E2: np.ndarray = field(default_factory=lambda: np.zeros((0, 2)))
 
     @property
     def n_frames(self) -> int:
@@ -64,6 +66,17 @@ class Sound:
         """Raise `SilentRecording` where all frames are the same."""
         if self.stats[1] < 1e-6:
             raise SilentRecording(f"{self.path}: is silent, every sample is the same")
+
+    def sounding(self, start_s: float, end_s: float) -> list[tuple[float, float]]:
+        """What of a stretch is no digital silence."""
+        found, at = [], start_s
+        for a, b in self.silent_E2:
+            if b <= at or a >= end_s:
+                continue
+            if a > at:
+                found.append((at, float(a)))
+            at = float(b)
+        return [*found, (at, end_s)] if at < end_s else found
 
     def normalised(self, first: int, last: int) -> np.ndarray:
         """Frames (T, M) from ``first`` up to ``last`` in deviations of the recording."""
@@ -134,9 +147,12 @@ class Sounds:
         meta = self.store.meta
         self._stats: dict[str, tuple[float, float]] = {}
         self._notes: dict[str, str] = {}
+        self._silent: set[str] = set()
         if "mean" in meta:
             values = zip(meta["key"], meta["mean"], meta["std"], strict=True)
             self._stats = {key: (float(mean), float(std)) for key, mean, std in values}
+        if "silent" in meta:
+            self._silent = set(meta.loc[meta["silent"].fillna(0) > 0, "key"])
         if "level" in meta:
             told = meta.loc[meta["level"].notna()]
             self._notes = dict(zip(told["key"], told["level"], strict=True))
@@ -174,7 +190,17 @@ class Sounds:
             rate_hz=head.rate_hz,
             duration_s=head.duration_s,
             notes=tuple(note for note in (head.note, self._notes.get(key, "")) if note),
+            silent_E2=self._silence(features_TM) / (asked_hz / self.front_end.hop_mel)
+            if key in self._silent
+            else np.zeros((0, 2)),
         )
+
+    def _silence(self, features_TM: Tensor) -> np.ndarray:
+        """Runs of frames of digital silence: the first of each, and the one after its last."""
+        empty_TM = torch.zeros(1, features_TM.shape[1], device=self.front_end.window_N.device)
+        silence_TM = self.front_end.compress(empty_TM, None)[0].to(features_TM)
+        silent_T = (features_TM == silence_TM).all(dim=1).int().numpy()
+        return np.flatnonzero(np.diff(silent_T, prepend=0, append=0)).reshape(-1, 2)
 
     def _extract(self, path: Path, key: str, asked_hz: int) -> None:
         moments, level = Moments(), SampleLevel()
@@ -184,7 +210,12 @@ class Sounds:
                 writer.add_blocks(
                     key,
                     self._features(path, asked_hz, moments, level),
-                    lambda: {"file": str(path), "level": level.note, **moments.meta()},
+                    lambda: {
+                        "file": str(path),
+                        "level": self._note_of(level, moments, asked_hz),
+                        "silent": moments.silent,
+                        **moments.meta(),
+                    },
                 )
         except NotStorable as error:
             raise UserError(
@@ -192,8 +223,15 @@ class Sounds:
                 "scale them to at most 1"
             ) from error
         meta = moments.meta()
-        self._notes[key] = level.note
+        self._notes[key] = self._note_of(level, moments, asked_hz)
+        if moments.silent:
+            self._silent.add(key)
         self._stats[key] = float(meta["mean"]), float(meta["std"])
+
+    def _note_of(self, level: SampleLevel, moments: Moments, asked_hz: int) -> str:
+        silent_s = moments.silent * self.front_end.hop_mel / asked_hz
+        silence = f"{silent_s:.1f} s are digital silence and count for nothing"
+        return "; ".join(filter(None, [level.note, silence if moments.silent else ""]))
 
     @torch.inference_mode()
     def _features(
