@@ -15,8 +15,7 @@ from g5.common.atomic import disk_errors
 from g5.common.errors import UserError, our_fault
 from g5.common.hangup import end_with_terminal
 from g5.config.choices import CONF
-from g5.config.compose import override_errors, resolve
-from g5.config.overrides import readable
+from g5.config.compose import override_errors, readable, resolve
 from g5.config.settings import checked
 
 # What the processes of distributed training are told beside their command line.

@@ -1,6 +1,6 @@
 """Train v1 and v2 on procedural species, detect unseen ones by five calls, print the table.
 
-    python -m experiments.procedural_detection [main|ablation|adapt [WAY ...]] [key=value ...]
+    python -m experiments.procedural_detection [main|adapt [WAY ...]] [key=value ...]
 
 Trainings are resumed: a second call only detects.
 """
@@ -27,14 +27,6 @@ EVENTS = (
     "data.recordings_per_species=1", "data.species_per_recording=2",
     "data.calls_per_recording=20", "data.recording_s=120", "data.snr_db=[0,20]",
 )  # fmt: skip
-ABLATION = {
-    "v2": (),
-    "background as a class of episodes": (
-        "exp_name=v2_negatives_seed1", "arch.episodes.negatives=true",
-    ),
-    "clips cut at onsets": ("exp_name=v2_onset_seed1", "data.anchor=onset"),
-    "clips of 1 s": ("exp_name=v2_fixed_seed1", "features.clip=fixed"),
-}  # fmt: skip
 # What the shots may teach at test time. The steps end it, however slow the machine is.
 ADAPT = ("none", "head", "finetune", "transductive")
 LONG_S = 1e6
@@ -50,15 +42,6 @@ def main_table(arguments: Sequence[str]) -> str:
     """Test recordings, three training seeds."""
     found = compared(setup(arguments), arguments)
     return f"{score_table(found)}\n\n{f_losses(found, 'v2')}"
-
-
-def ablation_table(arguments: Sequence[str]) -> str:
-    """Validation recordings, one seed: what each switch of training is worth."""
-    work = setup(arguments)
-    return score_table({
-        name: [work.detected(trained_encoder("v2", SEEDS[0], arguments, *changes), "val")]
-        for name, changes in ABLATION.items()
-    })  # fmt: skip
 
 
 def adapt_table(arguments: Sequence[str]) -> str:
@@ -79,9 +62,7 @@ def adapt_table(arguments: Sequence[str]) -> str:
     return f"{score_table(found)}\n\n{f_gains(found, f'adapt={ADAPT[0]}')}"
 
 
-TABLES: dict[str, Callable[[Sequence[str]], str]] = {
-    "main": main_table, "ablation": ablation_table, "adapt": adapt_table,
-}  # fmt: skip
+TABLES: dict[str, Callable[[Sequence[str]], str]] = {"main": main_table, "adapt": adapt_table}
 
 
 def main(arguments: Sequence[str]) -> None:

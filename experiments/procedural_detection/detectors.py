@@ -140,10 +140,10 @@ class SplitResult:
         return best[0] if best else float("nan")
 
 
-def trained_encoder(arch: str, seed: int, arguments: Sequence[str], *changes: str) -> Restored:
+def trained_encoder(arch: str, seed: int, arguments: Sequence[str]) -> Restored:
     """An encoder of `conf/experiment/procedural_detection.yaml`, trained where it is not yet."""
     overrides = [f"arch={arch}", "experiment=procedural_detection", f"seed={seed}"]
-    return restore(finished(load([*overrides, *changes, *arguments])).best)
+    return restore(finished(load([*overrides, *arguments])).best)
 
 
 class SplitResults(dict[str, list[SplitResult]]):

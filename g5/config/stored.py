@@ -11,8 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from g5.common.errors import UserError
 from g5.config.choices import choices
-from g5.config.compose import composed, nearest_key, override_errors, resolve
-from g5.config.overrides import readable
+from g5.config.compose import composed, nearest_key, override_errors, readable, resolve
 from g5.config.settings import Settings, hints_of, marked
 
 # Groups of `conf/` that are for training runs, beside the keys that are marked so.

@@ -9,9 +9,8 @@ from g5.common.errors import UserError
 from g5.config.build import build, locate
 from g5.config.check import Count, Positive, Range, check_value
 from g5.config.choices import choices
-from g5.config.compose import composed, resolve
+from g5.config.compose import composed, readable, resolve
 from g5.config.node import Node
-from g5.config.overrides import readable
 from g5.config.settings import Settings, checked, load, load_node, load_transfer
 from g5.config.stored import classes_named
 from g5.config.stored import on_checkpoint as settings_on_checkpoint
