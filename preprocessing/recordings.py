@@ -1,8 +1,7 @@
 """Finds recordings on the disk, and remembers their headers and content hashes between starts."""
 
+import hashlib
 import os
-import unicodedata
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +10,6 @@ import pandas as pd
 
 from g5.common.atomic import atomic_path
 from g5.common.errors import UserError
-from g5.common.files import is_audio, is_foreign
 from g5.common.progress import track
 from preprocessing.audio import content_hash, info
 from preprocessing.audio_rules import rules
@@ -21,14 +19,16 @@ from preprocessing.events import Problem
 UNREADABLE, SKIPPED, REPAIRED = "unreadable-audio", "skipped-audio", "repaired-audio"
 CACHE_NAME = "recordings.parquet"
 SCAN_COLUMNS = ["file", "duration_s", "rate_hz", "channels", "frames", "sha256"]
-_KEY = ["file", "size", "mtime_ns"]
+_KEY = ["file", "size", "mtime_ns", "sketch"]
 _TYPES = {
-    "file": "str", "size": "int64", "mtime_ns": "int64",
+    "file": "str", "size": "int64", "mtime_ns": "int64", "sketch": "str",
     "rate_hz": "int64", "channels": "int64", "frames": "int64", "sha256": "str",
     "fault": "str", "note": "str",
 }  # fmt: skip
 # How many files one problem names.
 _NAMED = 5
+# How many stretches of a file are looked at to see that it is the one that was hashed, of how much.
+SKETCH_PLACES, SKETCH_BYTES = 9, 4096
 # Hashing and reading headers wait for the disk and leave the interpreter free.
 _THREADS = 8
 
@@ -40,8 +40,8 @@ def scan(
 
     Args:
         files: absolute paths.
-        cache_dir: folder of the table that remembers (by path, size and time of change); None:
-            nothing is remembered.
+        cache_dir: folder of the table that remembers (by path, size, time of change and a sketch
+            of the content); None: nothing is remembered.
 
     Returns:
         A table with `SCAN_COLUMNS`, sorted by file, of those that are to be read, and problems:
@@ -100,7 +100,7 @@ def _typed(rows: list[dict]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(_TYPES)).astype(_TYPES)
 
 
-def _stat(files: list[Path]) -> tuple[list[tuple[str, int, int]], list[Problem]]:
+def _stat(files: list[Path]) -> tuple[list[tuple[str, int, int, str]], list[Problem]]:
     stats, problems = [], []
     for file in files:
         told = os.fsencode(file).decode("utf-8", "backslashreplace")
@@ -109,10 +109,27 @@ def _stat(files: list[Path]) -> tuple[list[tuple[str, int, int]], list[Problem]]
             continue
         try:
             stat = file.stat()
-            stats.append((str(file), stat.st_size, stat.st_mtime_ns))
+            stats.append((str(file), stat.st_size, stat.st_mtime_ns, _sketch(file)))
         except OSError as error:
             problems.append(_unreadable(str(file), f"cannot be opened ({error.strerror})"))
     return stats, problems
+
+
+def _sketch(path: Path) -> str:
+    """A hash of a file's head, its tail and samples between, which costs no time to speak of.
+
+    Two cards of one kind of recorder hold files of the same name, size and time: two whose sketches
+    differ are two recordings, and the whole is hashed.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    if not path.is_file():  # a folder or a pipe, which whoever reads it tells of
+        return ""
+    with open(path, "rb") as handle:
+        last = max(0, os.fstat(handle.fileno()).st_size - SKETCH_BYTES)
+        for place in range(SKETCH_PLACES):
+            handle.seek(last * place // (SKETCH_PLACES - 1))
+            digest.update(handle.read(SKETCH_BYTES))
+    return digest.hexdigest()
 
 
 def _inspect(rows: Iterable, total: int) -> Iterator[dict | Problem]:
@@ -158,32 +175,3 @@ def _save(cache: Path, found: pd.DataFrame) -> None:
     table = pd.concat([_load(cache), found]).drop_duplicates("file", keep="last")
     with atomic_path(cache) as temporary:
         table.to_parquet(temporary, index=False)
-
-
-class Listing:
-    """Recordings by name: as written, else in any case, else with another audio suffix."""
-
-    def __init__(self, files: Iterable[Path]) -> None:
-        self._exact: dict[str, list[Path]] = defaultdict(list)
-        self._folded: dict[str, list[Path]] = defaultdict(list)
-        self._stems: dict[str, list[Path]] = defaultdict(list)
-        for file in files:
-            self._exact[file.name].append(file)
-            self._folded[_fold(file.name)].append(file)
-            self._stems[_fold(file.stem)].append(file)
-
-    def __iter__(self) -> Iterator[Path]:
-        return (file for files in self._exact.values() for file in files)
-
-    def find(self, name: str) -> list[Path]:
-        """The files that ``name`` may mean: none, the one, or several if it is ambiguous."""
-        stem = Path(name).stem if is_audio(name) else name
-        tries = (self._exact.get(name), self._folded.get(_fold(name)), self._stems.get(_fold(stem)))
-        files = next((files for files in tries if files), [])
-        # Beside a recording there may be its copy in a format that cannot be read.
-        return [file for file in files if not is_foreign(file)] or files
-
-
-def _fold(name: str) -> str:
-    # A disk may spell "ä" as one character and a table as two.
-    return unicodedata.normalize("NFC", name).casefold()

@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 
 from g5.common.errors import UserError
-from g5.common.files import is_audio
 from g5.embeddings.vectors import VectorStore
 from g5.transfer.heads.estimator import Task
 from preprocessing.annotations import format_of, odd_labels, ours, read_events, read_texts
 from preprocessing.annotations.numbers import settled
+from preprocessing.naming import Listing
 
 SEPARATOR = ";"
 # What is read from a table, by what for: the first of these columns that it has.
@@ -303,11 +303,7 @@ class _Names:
     def __init__(self, names: Sequence[str], root: Path | None) -> None:
         self._names = set(names)
         self._root = root
-        self._by_last: dict[str, list[str]] = {}
-        self._by_stem: dict[str, list[str]] = {}
-        for name in names:
-            self._by_last.setdefault(Path(name).name, []).append(name)
-            self._by_stem.setdefault(Path(name).stem, []).append(name)
+        self._listing = Listing(names)
 
     def __call__(self, written: str) -> list[str]:
         """The name, all that it may be, or none."""
@@ -318,11 +314,7 @@ class _Names:
             relative = os.path.relpath(os.path.abspath(written), self._root)
             if relative in self._names:
                 return [relative]
-        last = Path(written).name
-        alike = self._by_last.get(last, [])
-        if not alike and not is_audio(last):  # what an annotation table is named after
-            alike = self._by_stem.get(last, [])
-        return [name for name in alike if name.endswith(f"/{written}")] or alike
+        return self._listing.find(written)
 
 
 def _told(where: str, what: str, rows: Sequence[tuple[int, str]]) -> list[str]:

@@ -18,7 +18,8 @@ from preprocessing.events import (
     Problem,
     at_rows,
 )
-from preprocessing.recordings import Listing, scan
+from preprocessing.naming import Listing
+from preprocessing.recordings import scan
 
 # Events that know their recording, and where they were read. Texts repeat: as categories they
 # are compared and sorted as numbers.

@@ -21,7 +21,7 @@ from preprocessing.datasets.splits import (
     split_hash_of,
 )
 from preprocessing.events import ANCHORS, Corpus, DataSet, Problem
-from preprocessing.recordings import Listing
+from preprocessing.naming import Listing
 
 
 class ClipsData(DataSet):

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from g5.common.errors import UserError
-from g5.common.files import TABLE_SUFFIXES, base_name, is_audio, walk
+from g5.common.files import TABLE_SUFFIXES, is_audio, walk
 from g5.common.progress import track
 from preprocessing.annotations import (
     EVENTS,
@@ -22,7 +22,7 @@ from preprocessing.annotations import (
 )
 from preprocessing.datasets.builder import CorpusBuilder, Finder
 from preprocessing.events import ANCHORS, Corpus, DataSet, Problem, at_rows
-from preprocessing.recordings import Listing
+from preprocessing.naming import Listing
 
 
 class AnnotatedData(DataSet):
@@ -94,7 +94,7 @@ class AnnotatedData(DataSet):
         def find(name: str) -> list[Path]:
             if Path(name).is_absolute() and Path(name).is_file():
                 return [Path(name)]
-            return beside.find(base_name(name)) or anywhere.find(base_name(name))
+            return beside.find(name) or anywhere.find(name)
 
         return find
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from g5.common.errors import UserError
-from g5.common.files import base_name, is_audio, walk
+from g5.common.files import is_audio, walk
 from g5.config.schema import DetectionSettings
 from g5.detection.embedding.sound import Sound
 from g5.detection.job.diagnose import of_sound
@@ -13,7 +13,7 @@ from g5.detection.job.request import DetectionRequest
 from g5.detection.support import Target, targets_of
 from preprocessing.annotations import read_events
 from preprocessing.frontend import FrontEnd
-from preprocessing.recordings import Listing
+from preprocessing.naming import Listing
 
 
 def read_targets(
@@ -80,9 +80,7 @@ class _SupportRecordings:
         if Path(name).is_absolute() and Path(name).is_file():
             return Path(name)
         for listing in self._listings:
-            matches = listing.find(base_name(name))
-            end = "/" + name.replace("\\", "/").lstrip("./")
-            matches = [path for path in matches if path.as_posix().endswith(end)] or matches
+            matches = listing.find(name)
             if len(matches) > 1:
                 raise UserError(
                     f"{name}: may be {matches[0]} or {matches[1]}; write its path in {support}"

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import pandas as pd
@@ -14,6 +14,7 @@ from g5.evaluation.events.matching import N_SHOTS
 from preprocessing.annotations import UnknownFormat, format_of, read_events, recording_of
 from preprocessing.audio import info
 from preprocessing.events import Problem, at_rows
+from preprocessing.naming import Listing, same_recording
 
 TRUTH_COLUMNS = ["name", "label", "start_s", "end_s", "status"]
 CALL = "call"
@@ -74,15 +75,21 @@ def read_truth(folder: str | Path) -> tuple[Truth, list[Problem]]:
         raise UserError(f"{root}: has no annotation tables ({', '.join(TABLE_SUFFIXES)})")
     subset_of = {name: _subset(root, path) for name, path in table_of.items()}
     events = pd.concat([part.loc[:, TRUTH_COLUMNS] for part in parts], ignore_index=True)
-    durations_s, found = _durations(file for file in files if file.stem in subset_of)
+    durations_s, found = _durations(files, subset_of)
     return Truth(events, subset_of, durations_s), [*problems, *found, *_few_shots(events, table_of)]
 
 
-def _durations(files: Iterable[Path]) -> tuple[dict[str, float], list[Problem]]:
+def _durations(
+    files: Iterable[Path], names: Iterable[str]
+) -> tuple[dict[str, float], list[Problem]]:
     durations_s, problems = {}, []
+    known = Listing(names)
     for file in filter(is_audio, files):
+        found = known.find(str(file))
+        if len(found) != 1:
+            continue
         try:
-            durations_s[file.stem] = info(file).duration_s
+            durations_s[found[0]] = info(file).duration_s
         except UserError as error:
             message = str(error).removeprefix(f"{file}: ")
             problems.append(Problem("unreadable-audio", str(file), message, False))
@@ -108,7 +115,7 @@ def _read_table(path: Path) -> tuple[pd.DataFrame, list[Problem]]:
     for problem in problems:
         if problem.fatal:
             raise UserError(f"{problem} (ground truth must be whole)")
-    names = pd.Series([recording_name(file) for file in events["file"]], dtype="str")
+    names = _names_of(events["file"])
     unlabelled = events["label"].isin([CALL]) | (events["label"] == names)
     if format_of(path) == "dcase" and names.nunique() == 1:
         names[:] = recording_of(path)
@@ -161,7 +168,7 @@ def read_predictions(path: str | Path, truth: Truth) -> tuple[pd.DataFrame, list
     problems = [*problems, *odd_boxes(events, path)]
     if events.empty:
         problems.append(Problem("empty-table", str(path), "has no predictions", False))
-    names = pd.Series([recording_name(file) for file in events["file"]], dtype="str")
+    names = _known_names(events["file"], truth, path)
     strange = ~names.isin(list(truth.subset_of)).to_numpy()
     if strange.any():
         at = at_rows(str(path), events.loc[strange, "row"])
@@ -198,6 +205,49 @@ def _labelled(events: pd.DataFrame, truth: Truth, path: Path) -> pd.DataFrame:
                 f"{path}: says no class, and {name} has {len(known)}; give predictions with labels"
             )
     return events.assign(label=pd.Series(labels, events.index, dtype="str"))
+
+
+def _names_of(files: Iterable[str]) -> pd.Series:
+    """A recording's name without folder; with it where two folders hold one of that name."""
+    written: dict[str, list[str]] = {}
+    for file in dict.fromkeys(map(str, files)):
+        written.setdefault(recording_name(file), []).append(file)
+    names = {
+        file: stem if all(same_recording(file, other) for other in alike) else _below(file, stem)
+        for stem, alike in written.items()
+        for file in alike
+    }
+    return pd.Series([names[str(file)] for file in files], dtype="str")
+
+
+def _below(file: str, stem: str) -> str:
+    """``folder/name`` without suffix."""
+    return PureWindowsPath(file).with_name(stem).as_posix()
+
+
+def _known_names(files: Iterable[str], truth: Truth, path: Path) -> pd.Series:
+    """The names of the ground truth that predictions speak of; else their own.
+
+    Raises:
+        UserError: a name may be of several recordings, or two are of one.
+    """
+    known, names = Listing(list(truth.subset_of)), {}
+    by_name: dict[str, str] = {}
+    for file in dict.fromkeys(map(str, files)):
+        found = known.find(file)
+        if len(found) > 1:
+            raise UserError(
+                f"{path}: {file} may be {' or '.join(sorted(found)[:2])} of the ground truth; "
+                "write more of its path"
+            )
+        names[file] = found[0] if found else recording_name(file)
+        other = by_name.setdefault(names[file], file)
+        if found and not same_recording(file, other):
+            raise UserError(
+                f"{path}: {other} and {file} are two recordings, and the ground truth tells of one "
+                f"({names[file]}); write the folders there, too"
+            )
+    return pd.Series([names[str(file)] for file in files], dtype="str")
 
 
 def recording_name(file: str) -> str:

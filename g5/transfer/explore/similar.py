@@ -19,6 +19,7 @@ from g5.embeddings.vectors import VectorStore
 from g5.transfer.explore.clips import beside, clip_labels, clip_name, tile_and_sound
 from g5.web import page
 from g5.web.journal import UNSURE
+from preprocessing.naming import Listing
 
 INDEX_FILE = "hnsw.{metric}.usearch"
 SHOWN = 20  # lines printed
@@ -102,7 +103,13 @@ def _query(store: VectorStore, text: str, overrides: Sequence[str]) -> np.ndarra
 def _stored(store: VectorStore, one: Stretch) -> np.ndarray:
     index = store.index
     names = index["file"].astype(str)
-    mine = ((names == one.file) | names.str.endswith("/" + one.file)).to_numpy()
+    found = [one.file] if one.file in set(names) else Listing(names.unique()).find(one.file)
+    if len(found) > 1:
+        raise UserError(
+            f"--like {one.text}: may be {' or '.join(sorted(found)[:2])} of {store.path}; write "
+            "more of its path"
+        )
+    mine = names.isin(found).to_numpy()
     if one.end_s is not None:
         ends = index["end_s"].fillna(np.inf).to_numpy()
         mine = mine & (index["start_s"].to_numpy() < one.end_s) & (ends > one.start_s)
