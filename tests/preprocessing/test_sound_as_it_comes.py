@@ -16,7 +16,8 @@ from preprocessing import audio
 from preprocessing.audio_rules import use
 from preprocessing.features import Moments
 from preprocessing.frontend import PCEN, LogMel
-from preprocessing.recordings import Listing, scan
+from preprocessing.naming import Listing
+from preprocessing.recordings import scan
 
 SR = 8000
 MEL: dict[str, Any] = {
