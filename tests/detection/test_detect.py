@@ -173,7 +173,7 @@ def test_a_test_on_data_with_a_time_axis_scores_events(checkpoints, place, capsy
     assert run_g5(["test", str(checkpoints["v1"]), *more]) == 0
     assert "mode fair" in capsys.readouterr().out
     (path,) = place.rglob("event_scores.json")
-    assert 0 <= json.loads(path.read_text())["overall"]["fmeasure"] <= 100
+    assert 0 <= json.loads(path.read_text())["overall"]["fmeasure"] <= 1
 
 
 def test_a_checkpoint_without_front_end_is_one_clear_line(checkpoints, job, tmp_path, capsys):

@@ -31,10 +31,11 @@ def test_official_scores_for_scripts(workplace, capsys):
     assert "mode official" in told.out
     assert told.err == ""
     plain = json.loads(Path("out/scores.json").read_text())
-    assert set(plain) == {"mode", "overall", "subsets", "files"}
+    assert set(plain) == {"mode", "overall", "official", "subsets", "files"}
     assert plain["files"]["b"] == {"tp": 0, "fp": 0, "fn": 7}
     f = 2 / (1 / (1 / 5.5) + 1)
-    assert plain["overall"]["fmeasure"] == round(100 * f, 3)
+    assert plain["overall"]["fmeasure"] == pytest.approx(f, abs=1e-15)
+    assert plain["official"]["overall"]["fmeasure"] == round(100 * f, 3)
 
 
 def test_fair_is_the_default_and_both_are_shown(workplace, capsys):

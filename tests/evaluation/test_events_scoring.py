@@ -271,7 +271,7 @@ def test_a_folder_by_hand(two_subsets: Path, tmp_path: Path):
     assert plain["subsets"]["HB"] == {"precision": 0.5, "recall": 1 / 9, "fmeasure": 1 / 5.5}
     assert plain["subsets"]["PB"] == {"precision": 2 / 3, "recall": 1.0, "fmeasure": 0.8}
     f = 2 / (5.5 + 1 / 0.8)
-    assert plain["overall"] == {
+    assert plain["official"]["overall"] == {
         "precision": pytest.approx(2 / (2 + 1.5), abs=1e-15),
         "recall": pytest.approx(2 / (9 + 1), abs=1e-15),
         "fmeasure": round(100 * f, 3),
@@ -296,7 +296,7 @@ def test_odd_predictions_are_scored_and_told(two_subsets: Path, tmp_path: Path):
         assert any(line in one for one in told), line
     result, told = scored(write_predictions(tmp_path / "p.csv", []), two_subsets, OFFICIAL)
     assert result.files == {"a": Counts(0, 0, 7), "b": Counts(0, 0, 7), "c": Counts(0, 0, 7)}
-    assert result.plain()["overall"]["fmeasure"] == 0.001
+    assert result.plain()["official"]["overall"]["fmeasure"] == 0.001
     assert any("has no predictions" in line for line in told)
 
 

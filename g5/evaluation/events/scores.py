@@ -3,7 +3,7 @@
 Shapes: P predictions, T true events, N recordings, R resamples, S subsets.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
@@ -78,23 +78,17 @@ class EventScores:
         return overall(list(self.subsets.values()))
 
     def plain(self) -> dict:
-        """What ``--json`` holds; F overall in percent with three decimals, as is usual."""
-        total = self.overall
+        """What ``--json`` holds: shares of 1; ``official`` as the published evaluator writes it.
+
+        That has F overall, and it alone, in percent with three decimals.
+        """
+        total, subsets = self.overall, self.subsets.items()
+        percent = float(np.round(total.fmeasure * 100, 3))
         return {
             "mode": self.mode,
-            "overall": {
-                "precision": total.precision,
-                "recall": total.recall,
-                "fmeasure": float(np.round(total.fmeasure * 100, 3)),
-            },
-            "subsets": {
-                name: {
-                    "precision": score.precision,
-                    "recall": score.recall,
-                    "fmeasure": score.fmeasure,
-                }
-                for name, score in self.subsets.items()
-            },
+            "overall": asdict(total),
+            "official": {"overall": {**asdict(total), "fmeasure": percent}},
+            "subsets": {name: asdict(score) for name, score in subsets},
             "files": {
                 name: {"tp": counts.tp, "fp": counts.fp, "fn": counts.fn}
                 for name, counts in self.files.items()
