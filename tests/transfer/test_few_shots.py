@@ -1,5 +1,8 @@
 """A few labels a class: folds follow the smallest class, and what cannot be validated is said."""
 
+import errno
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -75,3 +78,18 @@ def test_folds_of_any_few_labels_keep_sources_apart():
         for train, val in folds:
             assert min(len(train), len(val)) > 0
             assert not set(source_N[train]) & set(source_N[val])
+
+
+def test_a_head_onto_a_full_disk_is_a_line_and_leaves_the_old_one(birds, capsys, monkeypatch):
+    few(birds, 3, 3, 3).to_csv("few.csv", index=False)
+    command = ["classify", "birds.store", "--labels", "few.csv", "-o", "x.head"]
+    assert run_g5([*command, "classify.heads=[linear]"]) == 0
+    before = Path("x.head").read_bytes()
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    assert run_g5([*command, "classify.heads=[knn]"]) == 1
+    assert capsys.readouterr().err.splitlines()[-1].startswith("error: x.head: the disk is full")
+    assert Path("x.head").read_bytes() == before

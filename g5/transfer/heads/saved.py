@@ -17,7 +17,6 @@ from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from g5.common.atomic import atomic_path
 from g5.common.errors import UserError, brief
 from g5.config.build import refuse_unknown
 from g5.config.check import unknown_key
@@ -25,6 +24,7 @@ from g5.config.node import Node
 from g5.config.settings import load_node
 from g5.embeddings.user_classes import import_class
 from g5.embeddings.vectors import EncoderFacts, VectorStore
+from g5.tracking import checkpoints
 from g5.transfer.heads.estimator import SAMPLINGS, EmbeddingHead
 from g5.transfer.heads.prototype import PrototypeHead
 from preprocessing.episodes.balance import Balance, balanced_rows
@@ -150,8 +150,7 @@ def save_head(path: str | os.PathLike[str], head: SavedHead) -> None:
         if foreign:
             raise UserError(f"this head cannot be saved safely: it holds {', '.join(foreign)}")
         content["skops"] = torch.frombuffer(bytearray(data), dtype=torch.uint8)
-    with atomic_path(path) as temporary:
-        torch.save(content, temporary)
+    checkpoints.save(content, path)
 
 
 def load_head(path: str | os.PathLike[str], *, known: Collection[str] = ()) -> SavedHead:
