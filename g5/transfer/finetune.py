@@ -121,8 +121,9 @@ def held_back(clips: LabelledWindows, settings: FinetuneSettings) -> tuple[np.nd
     if settings.task == "single" or sources < 2:
         most = max(2, round(1 / max(settings.validation_share, 1e-3)))
         train, val = folds_by_source(
-            clips.y, clips.groups, most, by_class=settings.task == "single", seed=settings.seed
-        )[0]
+            clips.y, clips.groups, most, by_class=settings.task == "single", seed=settings.seed,
+            every_class=False,
+        )[0]  # fmt: skip
     else:
         held = min(max(1, math.ceil(sources * settings.validation_share)), sources - 1)
         splitter = GroupShuffleSplit(1, test_size=held, random_state=settings.seed)

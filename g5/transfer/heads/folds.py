@@ -14,7 +14,13 @@ Fold = tuple[np.ndarray, np.ndarray]
 
 
 def folds_by_source(
-    y_N: np.ndarray, source_N: np.ndarray, most: int, *, by_class: bool, seed: int
+    y_N: np.ndarray,
+    source_N: np.ndarray,
+    most: int,
+    *,
+    by_class: bool,
+    seed: int,
+    every_class: bool = True,
 ) -> list[Fold]:
     """Training and validation rows of each fold; a source is never in both.
 
@@ -25,6 +31,8 @@ def folds_by_source(
             that is all in one source is not asked: it is in no two folds, however many there are.
         by_class: spread every class over the folds; ``y_N`` has one class for each label.
         seed: of the draw.
+        every_class: as many folds as the smallest class allows; false: as the largest does, where a
+            smaller share to validate on matters more than every class in it.
 
     Raises:
         UserError: nothing can be validated on another source.
@@ -47,7 +55,8 @@ def folds_by_source(
             "no class has labels from two sources, so nothing can be validated on another; label "
             "one more recording of each class, or give the labels a `source` column"
         )
-    splitter = StratifiedGroupKFold(min(n_folds, *several), shuffle=True, random_state=seed)
+    allowed = min(several) if every_class else max(several)
+    splitter = StratifiedGroupKFold(min(n_folds, allowed), shuffle=True, random_state=seed)
     with warnings.catch_warnings():
         # Of classes with few labels, which the command says in other words.
         warnings.simplefilter("ignore", UserWarning)
