@@ -62,6 +62,8 @@ ASIDE = {
     "file_offset_s", "begin_date", "begin_clock_time", "time", "center_freq", "peak_freq",
     "minimum_confidence",
 }  # fmt: skip
+# Of these, what nobody reads: such a column may even be there twice.
+UNREAD = ASIDE - {"rating", "individual", "split", "fold"}
 
 
 def plain(name: str) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from g5.common.errors import UserError
-from preprocessing.annotations.columns import NUMERIC, plain
+from preprocessing.annotations.columns import NUMERIC, UNREAD, plain
 from preprocessing.annotations.numbers import Decimals, settled
 from preprocessing.events import EVENT_COLUMNS, Problem, at_rows
 
@@ -69,7 +69,9 @@ class Table:
         names = header(first_line(text), separator)
         quoted = quoted or first_line(text).startswith('"')
         folded = [name.casefold() for name in names]
-        twice = [name for name in names if name and folded.count(name.casefold()) > 1]
+        doubled = [name for name in names if name and folded.count(name.casefold()) > 1]
+        # Columns that nobody reads may be what they like.
+        twice = [name for name in doubled if plain(name) not in UNREAD]
         if twice:
             raise UserError(f"{path}: has the column {twice[0]} twice; rename or remove one")
         lines, numbers, ragged = [], [], []

@@ -83,13 +83,10 @@ def test_no_test_set(trained, capsys):
 
 
 @pytest.mark.parametrize(
-    ("arch", "key", "words"),
-    [
-        ("v1", "model.encoder", "embeddings are NaN or infinite"),
-        ("v2", "correction", "logits of 20 of 20 test episodes are NaN"),
-    ],
+    ("arch", "key"),
+    [("v1", "model.encoder"), ("v2", "correction")],
 )
-def test_nan(place, capsys, arch, key, words):
+def test_nan(place, capsys, arch, key):
     run_train([f"arch={arch}", "debug=fast", "logger=none", "test=false"])
     (best,) = Path("outputs").glob("*/*/checkpoints/best_checkpoint.ckpt")
     content = torch.load(best, weights_only=True)
@@ -100,8 +97,7 @@ def test_nan(place, capsys, arch, key, words):
         assert run_g5([command, "bad.ckpt", "logger=none"]) == 1
         error = capsys.readouterr().err
         assert error.startswith("error: ")
-        assert words in error
-        assert "test an earlier checkpoint" in error
+        assert f"bad.ckpt: its weights are not finite ({name})" in error
         assert error.count("\n") == 1
 
 
