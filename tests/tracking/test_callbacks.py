@@ -239,7 +239,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Folders of toys that were killed, each in a process of its own."""
     root = tmp_path_factory.mktemp("killed")
     here = Path(__file__).resolve()
-    environment = os.environ | {"PYTHONPATH": str(here.parent.parent)}
+    environment = os.environ | {"PYTHONPATH": str(here.parents[2])}
     done = subprocess.run(
         [sys.executable, str(here), str(root)], env=environment, text=True, capture_output=True
     )
