@@ -4,8 +4,8 @@ Source: Snell, Swersky and Zemel, "Prototypical Networks for Few-shot Learning",
 
 A new version subclasses `ProtoNet`, hands it an encoder and says which distances it offers.
 
-Shapes: B clips, 1 channel, M mel bands, T frames, D embedding width, N classes, K support clips
-of a class, Q query clips.
+Shapes: B clips, I channels of the front end, M mel bands, T frames, D embedding width, N classes,
+K support clips of a class, Q query clips.
 """
 
 from typing import Any, ClassVar
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from archs.geometry import MODES, Geometry
+from archs.metrics import MahalanobisMap, PairMLP
 from archs.prototypes import cosine_logits, euclidean_logits, prototypes
 from g5.common.errors import UserError
 
@@ -31,11 +32,13 @@ class Encoder(nn.Module):
 
     Attributes:
         embedding_dim: D.
+        input_channels: of the front end.
         stride: input frames per output frame; 0: nothing can be shared.
         head: output frames at a clip's start that see its edge.
     """
 
     embedding_dim: int
+    input_channels: int = 1
     stride: int = 0
     head: int = 0
 
@@ -56,6 +59,7 @@ class ProtoNet(nn.Module):
         distance: one of the class's ``distances``.
         cosine_scale: factor on the cosine when ``distance`` is ``"cosine"``; above 0.
         normalize: where embeddings lie: ``"none"``, ``"l2"`` or ``"cl2n"`` (`archs.geometry`).
+        metric: of ``"learnable"`` a `MahalanobisMap`, of ``"mlp"`` a `PairMLP`; else None.
 
     Raises:
         UserError: a distance or geometry that is not there, or a scale of 0 or less.
@@ -64,8 +68,9 @@ class ProtoNet(nn.Module):
     distances: ClassVar[tuple[str, ...]] = ("euclidean", "cosine")
 
     def __init__(
-        self, *, encoder: Encoder, distance: str, cosine_scale: float, normalize: str
-    ) -> None:
+        self, *, encoder: Encoder, distance: str, cosine_scale: float, normalize: str,
+        metric: MahalanobisMap | PairMLP | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
         rule = f"must be one of {', '.join(self.distances)}"
         check(distance in self.distances, "distance", distance, rule)
@@ -78,10 +83,16 @@ class ProtoNet(nn.Module):
         self.embedding_dim = encoder.embedding_dim
         self.distance = distance
         self.cosine_scale = cosine_scale
+        self.metric = metric
 
-    def forward(self, x_B1MT: Tensor) -> Tensor:
-        """Embed clips: ``(B, 1, M, T) -> (B, D)`` in fp32, also under autocast."""
-        return self.geometry(self.encoder(x_B1MT).float())
+    def forward(self, x_BIMT: Tensor) -> Tensor:
+        """Embed clips: ``(B, I, M, T) -> (B, D)`` in fp32, also under autocast."""
+        return self.placed(self.encoder(x_BIMT))
+
+    def placed(self, z_BD: Tensor) -> Tensor:
+        """What the encoder gives, put where distances are taken: ``(B, D) -> (B, D)`` in fp32."""
+        z_BD = self.geometry(z_BD.float())
+        return self.metric(z_BD) if isinstance(self.metric, MahalanobisMap) else z_BD
 
     def logits(self, support_NKD: Tensor, query_QD: Tensor) -> Tensor:
         """Classify embedded queries by an episode's embedded support: ``(Q, N)`` in fp32."""
@@ -89,6 +100,8 @@ class ProtoNet(nn.Module):
 
     def prototype_logits(self, proto_ND: Tensor, query_QD: Tensor) -> Tensor:
         """Classify embedded queries by prototypes made before: ``(Q, N)`` in fp32."""
+        if isinstance(self.metric, PairMLP):
+            return -self.metric(query_QD, proto_ND)
         if self.distance == "cosine":
             return cosine_logits(query_QD, proto_ND, self.cosine_scale)
         return euclidean_logits(query_QD, proto_ND)

@@ -1,6 +1,7 @@
 """Front ends: waveforms in, log-mel or PCEN out; one and the same module wherever features arise.
 
-Shapes: B batch, S samples, T frames, N samples of a window, F frequency bins, M mel bands.
+Shapes: B batch, S samples, T frames, N samples of a window, F frequency bins, M mel bands,
+W values of a frame (bands of all channels).
 
 The numbers are librosa's (McFee et al., librosa 0.11) computed in float64: frames centred on
 multiples of the hop with zeros beyond both ends, periodic Hann window, power spectrum, mel bands
@@ -43,6 +44,8 @@ class FrontEnd(nn.Module, ABC):
 
     window_N: torch.Tensor
     basis_FM: torch.Tensor
+    # Kinds of features: a frame holds the bands of the first, then those of the next.
+    channels = 1
 
     def __init__(
         self, *, sr: int, n_fft: int, hop_mel: int, n_mels: int, fmin: float, fmax: float
@@ -70,6 +73,11 @@ class FrontEnd(nn.Module, ABC):
         """Frames per second."""
         return self.sr / self.hop_mel
 
+    @property
+    def width(self) -> int:
+        """Values of a frame: bands times channels."""
+        return self.channels * self.n_mels
+
     @abstractmethod
     def settings(self) -> dict[str, str | int | float]:
         """Everything the numbers depend on, as plain values; ``_target_`` is the class."""
@@ -78,13 +86,13 @@ class FrontEnd(nn.Module, ABC):
     def compress(
         self, power_TM: torch.Tensor, state: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Mel power (..., T, M) to features float32, and the state after the last frame.
+        """Mel power (..., T, M) to features (..., T, W) float32, and the state after the last.
 
         ``state`` is None at the head of a recording.
         """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Turn waveforms (..., S) in [-1, 1] into features (..., M, T), T = 1 + S // hop_mel.
+        """Turn waveforms (..., S) in [-1, 1] into features (..., W, T), T = 1 + S // hop_mel.
 
         Float32 out, whatever the input and autocast; differentiable. Leading axes are a batch.
         """
@@ -191,12 +199,7 @@ class LogMel(FrontEnd):
         floor_db: float,
     ) -> None:
         super().__init__(sr=sr, n_fft=n_fft, hop_mel=hop_mel, n_mels=n_mels, fmin=fmin, fmax=fmax)
-        if not -300 <= floor_db <= 100:
-            raise UserError(
-                f"features.floor_db={floor_db:g} is no level in dB of power 1.0; "
-                "take one between -300 and 100, e.g. -100"
-            )
-        self.floor_db = float(floor_db)
+        self.floor_db = _floor(floor_db)
 
     def settings(self) -> dict[str, str | int | float]:
         return {**self._mel_settings(), "floor_db": self.floor_db}
@@ -204,8 +207,7 @@ class LogMel(FrontEnd):
     def compress(
         self, power_TM: torch.Tensor, state: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        floored_TM = power_TM.float().clamp(min=10 ** (self.floor_db / 10))
-        return 10 * torch.log10(floored_TM), None
+        return decibels(power_TM, self.floor_db), None
 
 
 class PCEN(FrontEnd):
@@ -281,6 +283,69 @@ class PCEN(FrontEnd):
         return pcen_TM.float(), smooth_TM[..., -1, :]
 
 
+class LogMelPCEN(PCEN):
+    """Log-mel and PCEN of one mel power, the bands of the one above those of the other.
+
+    Log-mel keeps who calls, where and how loud; PCEN removes it and keeps what is called.
+
+    Args:
+        floor_db: as of `LogMel`.
+        others: as of `PCEN`.
+    """
+
+    channels = 2
+
+    def __init__(
+        self,
+        *,
+        sr: int,
+        n_fft: int,
+        hop_mel: int,
+        n_mels: int,
+        fmin: float,
+        fmax: float,
+        floor_db: float,
+        pcen_scale: float,
+        pcen_gain: float,
+        pcen_bias: float,
+        pcen_power: float,
+        pcen_time_constant_s: float,
+        pcen_eps: float,
+    ) -> None:
+        super().__init__(
+            sr=sr, n_fft=n_fft, hop_mel=hop_mel, n_mels=n_mels, fmin=fmin, fmax=fmax,
+            pcen_scale=pcen_scale, pcen_gain=pcen_gain, pcen_bias=pcen_bias,
+            pcen_power=pcen_power, pcen_time_constant_s=pcen_time_constant_s, pcen_eps=pcen_eps,
+        )  # fmt: skip
+        self.floor_db = _floor(floor_db)
+
+    def settings(self) -> dict[str, str | int | float]:
+        return {**super().settings(), "floor_db": self.floor_db}
+
+    def compress(
+        self, power_TM: torch.Tensor, state: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        pcen_TM, state = super().compress(power_TM, state)
+        return torch.cat([decibels(power_TM, self.floor_db), pcen_TM], dim=-1), state
+
+
+class MelPower(FrontEnd):
+    """Mel power as it is, for whoever mixes sounds before they are compressed."""
+
+    def settings(self) -> dict[str, str | int | float]:
+        return self._mel_settings()
+
+    def compress(
+        self, power_TM: torch.Tensor, state: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        return power_TM.float(), None
+
+
+def decibels(power: torch.Tensor, floor_db: float) -> torch.Tensor:
+    """Power in dB of power 1.0, float32; what is below the floor is the floor."""
+    return 10 * torch.log10(power.float().clamp(min=10 ** (floor_db / 10)))
+
+
 class FrontEndStream:
     """One recording's features, block by block, bitwise equal whatever the blocks.
 
@@ -321,7 +386,7 @@ class FrontEndStream:
         """Give that many frames, forget the samples that only they needed."""
         self.silent_T = self._frontend.silent(self._samples, n_frames).cpu()
         if not n_frames:
-            return self._samples.new_empty((self._frontend.n_mels, 0))
+            return self._samples.new_empty((self._frontend.width, 0))
         features_TM, self._state = self._frontend.pieces(
             self._samples, n_frames, self._frontend.frames_at_once, self._state
         )
@@ -402,6 +467,15 @@ def _product_dtype(device: torch.device) -> torch.dtype:
     precision = getattr(torch.backends.mkldnn, "matmul").fp32_precision  # noqa: B009  no stub
     exact = device.type == "cpu" and precision not in ("tf32", "bf16")
     return torch.float32 if exact else torch.float64
+
+
+def _floor(floor_db: float) -> float:
+    if not -300 <= floor_db <= 100:
+        raise UserError(
+            f"features.floor_db={floor_db:g} is no level in dB of power 1.0; "
+            "take one between -300 and 100, e.g. -100"
+        )
+    return float(floor_db)
 
 
 def _positive(key: str, value: float) -> float:

@@ -4,12 +4,12 @@ Sources: He et al., "Deep Residual Learning", CVPR 2016 (residual blocks); He et
 Tricks", CVPR 2019 (average-pooled skip connections); Hu et al., "Squeeze-and-Excitation
 Networks", CVPR 2018; Vaswani et al., "Attention Is All You Need", NeurIPS 2017, in the pre-norm
 order of Xiong et al., ICML 2020; Snell et al., "Prototypical Networks", NeurIPS 2017 (the
-distance where training starts); Sung et al., "Learning to Compare", CVPR 2018 (a learned one).
+distance where training starts). The learned distances are in `archs.metrics`.
 
 What we changed is said where it is, and in ARCHITECTURE.md.
 
-Shapes: B clips, 1 channel, M mel bands, T frames, C channels, H heads, W width of a head,
-D embedding width, Q query clips, N classes.
+Shapes: B clips, I channels of the front end, M mel bands, T frames, C channels, H heads, W width
+of a head, D embedding width.
 """
 
 from itertools import pairwise as neighbours
@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from archs.metrics import MahalanobisMap, PairMLP
 from archs.protonet import Conv2d, Encoder, ProtoNet, channels_last, check, prepare_convolutions
-from archs.prototypes import pairwise, squared_euclidean, unit
 
 # Length of an embedding before training: squared distances are then of the size softmax wants.
 START_LENGTH = 2.0
@@ -130,18 +130,18 @@ class BandStatistics(nn.Module):
     averaged to ``bands`` of them, so that any front end will do.
     """
 
-    def __init__(self, bands: int) -> None:
+    def __init__(self, bands: int, channels: int) -> None:
         super().__init__()
-        self.bands = bands
-        self.width = 2 * bands
+        self.pooled = 2 * bands  # of one channel
+        self.width = channels * self.pooled
         self.standardise = nn.BatchNorm1d(self.width, affine=False)
 
-    def forward(self, x_B1MT: Tensor) -> Tensor:
-        """``(B, 1, M, T) -> (B, 2 * bands)`` in fp32."""
-        x_BMT = x_B1MT.squeeze(1).float()
-        std_BM, mean_BM = torch.std_mean(x_BMT, dim=2, correction=0)
-        mean_BM = mean_BM - mean_BM.mean(dim=1, keepdim=True)
-        return self.standardise(F.adaptive_avg_pool1d(torch.cat([mean_BM, std_BM], 1), self.width))
+    def forward(self, x_BCMT: Tensor) -> Tensor:
+        """``(B, C, M, T) -> (B, 2 * C * bands)`` in fp32."""
+        std_BCM, mean_BCM = torch.std_mean(x_BCMT.float(), dim=3, correction=0)
+        mean_BCM = mean_BCM - mean_BCM.mean(dim=2, keepdim=True)
+        both_BCM = torch.cat([mean_BCM, std_BCM], dim=2)
+        return self.standardise(F.adaptive_avg_pool1d(both_BCM, self.pooled).flatten(1))
 
 
 class ResNetAttentionEncoder(Encoder):
@@ -153,6 +153,7 @@ class ResNetAttentionEncoder(Encoder):
     def __init__(
         self,
         *,
+        input_channels: int,
         channels: list[int],
         se_reduction: int,
         attention_heads: int,
@@ -162,10 +163,14 @@ class ResNetAttentionEncoder(Encoder):
         band_statistics: int,
     ) -> None:
         super().__init__()
+        self.input_channels = input_channels
         self.embedding_dim = embedding_dim
         self.frequency_bins = frequency_bins
         self.blocks = nn.Sequential(
-            *(ResNetBlock(a, b, se_reduction, dropout) for a, b in neighbours([1, *channels]))
+            *(
+                ResNetBlock(a, b, se_reduction, dropout)
+                for a, b in neighbours([input_channels, *channels])
+            )
         )
         self.attention = nn.Identity()
         if attention_heads:
@@ -173,8 +178,11 @@ class ResNetAttentionEncoder(Encoder):
         self.frequency = nn.Identity()
         if frequency_bins > 1:
             self.frequency = nn.Linear(frequency_bins * channels[-1], channels[-1], bias=False)
-        self.statistics = BandStatistics(band_statistics) if band_statistics else None
-        width = 2 * channels[-1] + 2 * band_statistics
+        self.statistics = None
+        width = 2 * channels[-1]
+        if band_statistics:
+            self.statistics = BandStatistics(band_statistics, input_channels)
+            width += self.statistics.width
         # Neither has a bias: it would shift all embeddings alike, which no distance can see.
         self.pooled_norm = nn.LayerNorm(2 * channels[-1], bias=False)
         self.projection = nn.Linear(width, embedding_dim, bias=False)
@@ -185,16 +193,16 @@ class ResNetAttentionEncoder(Encoder):
         self.scale = START_LENGTH / self.projection.weight.numel() ** 0.5
         prepare_convolutions(self)
 
-    def forward(self, x_B1MT: Tensor) -> Tensor:
-        """Embed clips: ``(B, 1, M, T) -> (B, D)`` in fp32."""
-        x_BCMT = self.blocks(channels_last(x_B1MT))
+    def forward(self, x_BIMT: Tensor) -> Tensor:
+        """Embed clips: ``(B, I, M, T) -> (B, D)`` in fp32."""
+        x_BCMT = self.blocks(channels_last(x_BIMT))
         x_BCFT = F.adaptive_avg_pool2d(x_BCMT, (self.frequency_bins, x_BCMT.shape[3]))
         x_BTC = self.attention(self.frequency(x_BCFT.flatten(1, 2).transpose(1, 2)))
         # bf16 would leave three digits of an embedding.
         with torch.autocast(x_BTC.device.type, enabled=False):
             pooled_BC = self.pooled_norm(self.pool(x_BTC.float()))
             if self.statistics is not None:
-                pooled_BC = torch.cat([pooled_BC, self.statistics(x_B1MT)], dim=1)
+                pooled_BC = torch.cat([pooled_BC, self.statistics(x_BIMT)], dim=1)
             return self.scale * self.projection(pooled_BC)
 
     def pool(self, x_BTC: Tensor) -> Tensor:
@@ -202,47 +210,11 @@ class ResNetAttentionEncoder(Encoder):
         return torch.cat([x_BTC.mean(dim=1), x_BTC.amax(dim=1)], dim=1)
 
 
-class LearnableDistanceMetric(nn.Module):
-    """Squared Euclidean distance times a learned factor near 1, which starts at 1.
-
-    ``d(q, p) = |q - p|^2 (1 + share tanh(MLP(sqrt(D) |q' - p'|)))`` with ``q'``, ``p'`` scaled to
-    length 1 and ``|.|`` per element: symmetric in q and p, and of one shape whatever the
-    embedding's length. The MLP's last layer starts at zero, so training starts at the Euclidean
-    metric exactly. The bound is there because a free correction learns what the training species
-    differ in and unlearns the rest: it gained on species like those of training and lost 20 points
-    where individuals had to be told apart.
-
-    Args:
-        embedding_dim: D.
-        hidden: widths of the MLP's hidden layers.
-        share: the factor's largest distance from 1.
-    """
-
-    def __init__(self, embedding_dim: int, hidden: list[int], share: float) -> None:
-        super().__init__()
-        layers: list[nn.Module] = []
-        for a, b in neighbours([embedding_dim, *hidden]):
-            layers += [nn.Linear(a, b), nn.ReLU(inplace=True)]
-        last = nn.Linear([embedding_dim, *hidden][-1], 1, bias=False)
-        nn.init.zeros_(last.weight)
-        self.correction = nn.Sequential(*layers, last)
-        self.scale = embedding_dim**0.5
-        self.share = share
-
-    def forward(self, query_QD: Tensor, proto_ND: Tensor) -> Tensor:
-        """Distance of every query to every prototype: ``(Q, N)`` in fp32."""
-        correction_QN = pairwise(
-            lambda q_Q1D, p_1ND: self.correction((q_Q1D - p_1ND).abs() * self.scale).squeeze(-1),
-            unit(query_QD),
-            unit(proto_ND),
-        )
-        return squared_euclidean(query_QD, proto_ND) * (1 + self.share * correction_QN.tanh())
-
-
 class ProtoNetV2(ProtoNet):
     """Prototypical network with the residual attention encoder.
 
     Args:
+        input_channels: of the front end.
         channels: of the residual blocks, one or more; each block halves both axes.
         se_reduction: bottleneck of squeeze-and-excitation: channels are divided by it; 0: none.
         attention_heads: heads of the temporal attention, which divide the last of ``channels``;
@@ -251,9 +223,11 @@ class ProtoNetV2(ProtoNet):
         embedding_dim: width D of the embedding.
         frequency_bins: coarse frequencies that pooling keeps apart; 1: the mean over all bands.
         band_statistics: bands whose mean and deviation over time join the embedding; 0: none.
-        distance: ``"learnable"``, ``"euclidean"`` (squared) or ``"cosine"``.
-        distance_hidden: widths of the hidden layers of the learned correction.
-        distance_share: the learned correction changes a distance by at most this share of it.
+        distance: ``"learnable"`` (a Mahalanobis distance), ``"euclidean"`` (squared), ``"cosine"``
+            or ``"mlp"`` (over pairs).
+        metric_rank: directions that the learnable distance weighs on their own.
+        distance_hidden: widths of the hidden layers of the MLP.
+        distance_share: the MLP changes a distance by at most this share of it; None: no bound.
         cosine_scale: factor on the cosine.
         normalize: where embeddings lie: ``"none"``, ``"l2"`` or ``"cl2n"``.
 
@@ -261,12 +235,13 @@ class ProtoNetV2(ProtoNet):
         UserError: a value outside these bounds.
     """
 
-    distances: ClassVar[tuple[str, ...]] = ("learnable", "euclidean", "cosine")
+    distances: ClassVar[tuple[str, ...]] = ("learnable", "euclidean", "cosine", "mlp")
     encoder_class: ClassVar[type[ResNetAttentionEncoder]] = ResNetAttentionEncoder
 
     def __init__(
         self,
         *,
+        input_channels: int,
         channels: list[int],
         se_reduction: int,
         attention_heads: int,
@@ -275,26 +250,32 @@ class ProtoNetV2(ProtoNet):
         frequency_bins: int,
         band_statistics: int,
         distance: str,
+        metric_rank: int,
         distance_hidden: list[int],
-        distance_share: float,
+        distance_share: float | None,
         cosine_scale: float,
         normalize: str,
     ) -> None:
         widths, hidden = list(channels), list(distance_hidden)
         whole = "must be whole numbers above 0"
+        check(input_channels > 0, "input_channels", input_channels, "must be above 0")
         check(len(widths) > 0 and min(widths) > 0, "channels", widths, f"{whole}, at least one")
         check(min(hidden, default=1) > 0, "distance_hidden", hidden, whole)
         check(se_reduction >= 0, "se_reduction", se_reduction, "must be 0 or more")
         check(embedding_dim > 0, "embedding_dim", embedding_dim, "must be above 0")
         check(frequency_bins > 0, "frequency_bins", frequency_bins, "must be above 0")
         check(band_statistics >= 0, "band_statistics", band_statistics, "must be 0 or more")
-        rule = "must be above 0 and below 1"
-        check(0 < distance_share < 1, "distance_share", distance_share, rule)
+        rule = "must be null, or above 0 and below 1"
+        bounded = distance_share is not None
+        check(not bounded or 0 < distance_share < 1, "distance_share", distance_share, rule)
+        rule = f"must be from 1 to arch.model.embedding_dim ({embedding_dim})"
+        check(1 <= metric_rank <= embedding_dim, "metric_rank", metric_rank, rule)
         check(0 <= dropout < 1, "dropout", dropout, "must be in [0, 1)")
         rule = f"must be 0 or divide the last of arch.model.channels ({widths[-1]})"
         divides = attention_heads > 0 and widths[-1] % attention_heads == 0
         check(divides or attention_heads == 0, "attention_heads", attention_heads, rule)
         encoder = self.encoder_class(
+            input_channels=input_channels,
             channels=widths,
             se_reduction=se_reduction,
             attention_heads=attention_heads,
@@ -303,14 +284,12 @@ class ProtoNetV2(ProtoNet):
             frequency_bins=frequency_bins,
             band_statistics=band_statistics,
         )
-        super().__init__(
-            encoder=encoder, distance=distance, cosine_scale=cosine_scale, normalize=normalize
-        )
+        metric = None
         if distance == "learnable":
-            self.metric = LearnableDistanceMetric(embedding_dim, hidden, distance_share)
-
-    def prototype_logits(self, proto_ND: Tensor, query_QD: Tensor) -> Tensor:
-        """Classify embedded queries by prototypes made before: ``(Q, N)`` in fp32."""
-        if self.distance == "learnable":
-            return -self.metric(query_QD, proto_ND)
-        return super().prototype_logits(proto_ND, query_QD)
+            metric = MahalanobisMap(embedding_dim, metric_rank)
+        elif distance == "mlp":
+            metric = PairMLP(embedding_dim, hidden, distance_share)
+        super().__init__(
+            encoder=encoder, distance=distance, cosine_scale=cosine_scale, normalize=normalize,
+            metric=metric,
+        )  # fmt: skip

@@ -58,7 +58,7 @@ class SpecAugment(nn.Module):
         time_BT = _masks(clips, frames, self.time_mask_pct, self.n_time_masks, device)
         freq_BM = _masks(clips, bands, self.freq_mask_pct, self.n_freq_masks, device)
         masked_B1MT = time_BT[:, None, None, :] | freq_BM[:, None, :, None]
-        return torch.where(masked_B1MT, x_B1MT.mean(dim=(1, 2, 3), keepdim=True), x_B1MT)
+        return torch.where(masked_B1MT, x_B1MT.mean(dim=(2, 3), keepdim=True), x_B1MT)
 
 
 class RandomGaussianNoise(nn.Module):

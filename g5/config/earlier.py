@@ -1,4 +1,4 @@
-"""What earlier versions of g5 stored: classes' names that have changed, settings that are gone.
+"""What earlier versions of g5 stored: names that have changed, settings that are gone or new.
 
 Reading a checkpoint needs this and no more: no Hydra.
 """
@@ -18,6 +18,9 @@ MOVED = {
     "detection.template.TemplateScorer": "g5.detection.scoring.template_scorer.TemplateScorer",
     "detection.energy.EnergyScorer": "g5.detection.scoring.energy_scorer.EnergyScorer",
 }
+V2 = "archs.v2.arch.ProtoNetV2"
+# What v2 called learnable was the bounded MLP over pairs.
+RENAMED_DISTANCES = {"learnable": "mlp"}
 # Settings that are no more, and the value that was off.
 GONE = {
     "arch.training": {
@@ -33,9 +36,30 @@ def first_name(target: str) -> str:
     return next((old for old, new in MOVED.items() if new == target), target)
 
 
+def first_facts(model: Mapping[str, Any]) -> dict[str, Any]:
+    """A node `arch.model` as it would first have been stored: keys of finished work hash it.
+
+    Nothing is lost: one channel, and the rank of a map that is not there, decide no number.
+    """
+    facts = dict(model)
+    if facts.get("_target_") != V2 or facts["distance"] == "learnable":
+        return facts
+    del facts["metric_rank"]
+    if facts["input_channels"] == 1:
+        del facts["input_channels"]
+    first = {new: old for old, new in RENAMED_DISTANCES.items()}
+    return facts | {"distance": first.get(facts["distance"], facts["distance"])}
+
+
 def updated(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A stored configuration with the classes' names of today, without what is gone and was off."""
+    """A stored configuration with the names and keys of today, without what is gone and was off."""
     config = dict(_renamed(config))
+    if isinstance(config.get("features"), dict):
+        config["features"].setdefault("channels", 1)
+    model = config.get("arch", {}).get("model")
+    if isinstance(model, dict) and model.get("_target_") == V2 and "metric_rank" not in model:
+        distance = RENAMED_DISTANCES.get(model["distance"], model["distance"])
+        model.update({"input_channels": 1, "metric_rank": 1, "distance": distance})
     for where, off in GONE.items():
         _, _, name = where.rpartition(".")
         group = config.get("arch", {}).get(name)

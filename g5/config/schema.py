@@ -75,6 +75,7 @@ class AudioSettings:
 @dataclass(frozen=True)
 class FeatureSettings:
     front_end: Node = field(metadata=SPREAD | LOCKED)
+    channels: Count = field(metadata=LOCKED)
     clip_s: ClipSeconds
     clip: Literal["fixed", "adaptive"]
     min_clip_s: ClipSeconds

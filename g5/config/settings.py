@@ -45,7 +45,7 @@ Group = TypeVar("Group")
 
 
 @dataclass(frozen=True)
-class _Tree:
+class Tree:
     """A whole configuration; its groups are the dataclasses of `g5.config.schema`."""
 
     @classmethod
@@ -80,7 +80,7 @@ class _Tree:
 
 
 @dataclass(frozen=True)
-class Settings(_Tree):
+class Settings(Tree):
     """What a run is: `conf/config.yaml`."""
 
     name: str
@@ -102,7 +102,7 @@ class Settings(_Tree):
 
 
 @dataclass(frozen=True)
-class TransferSettings(_Tree):
+class TransferSettings(Tree):
     """What commands on embeddings read: `conf/transfer.yaml`."""
 
     path: PathSettings

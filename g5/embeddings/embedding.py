@@ -207,7 +207,7 @@ def _embedded(
     with torch.inference_mode():
         x = x.to(device)
         if encoder.normalize is not None:
-            x = encoder.normalize(x, None if stats_2 is None else stats_2.expand(len(x), 2))
+            x = encoder.normalize(x, None if stats_2 is None else stats_2.expand(len(x), -1))
         return encoder.embed_inputs(x).cpu().numpy()
 
 

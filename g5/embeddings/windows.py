@@ -21,6 +21,7 @@ from torch import Tensor
 from g5.embeddings.encoders import LoadedEncoder
 from preprocessing import audio
 from preprocessing.features import Moments
+from preprocessing.normalize import recording_stats
 
 # Features of a recording that wait for its mean and deviation: what is more goes into a file
 # (80 MB an hour with 128 bands).
@@ -118,7 +119,8 @@ class Windows:
         moments = Moments()
         for _ in self._features(_Recording(Path(file)), moments):
             pass
-        return _stats(moments)
+        assert self._front_end is not None
+        return _stats(moments, self._front_end.channels)
 
     def of(self, samples: np.ndarray) -> Tensor:
         """The windows of some sound without overlap, (B, S) or (B, 1, M, T), not normalised."""
@@ -186,14 +188,14 @@ class Windows:
         for x_TM in self._features(recording, moments):
             kept.write(x_TM.half().numpy().tobytes())
         kept.seek(0)
-        n_mels, frames = self._front_end.n_mels, round(self._block_s * self._sr / self._hop_rows)
+        width, frames = self._front_end.width, round(self._block_s * self._sr / self._hop_rows)
 
         def again() -> Iterator[Tensor]:
             with kept:
-                while content := kept.read(2 * n_mels * max(frames, 1)):
-                    yield torch.frombuffer(bytearray(content), dtype=torch.float16).view(-1, n_mels)
+                while content := kept.read(2 * width * max(frames, 1)):
+                    yield torch.frombuffer(bytearray(content), dtype=torch.float16).view(-1, width)
 
-        return again(), _stats(moments)
+        return again(), _stats(moments, self._front_end.channels)
 
 
 @dataclass
@@ -224,6 +226,6 @@ class _Tape:
         return torch.stack([self._rows[f - firsts[0] :][:length] for f in firsts])
 
 
-def _stats(moments: Moments) -> Tensor:
+def _stats(moments: Moments, channels: int) -> Tensor:
     meta = moments.meta()
-    return torch.tensor([float(meta["mean"]), float(meta["std"])])
+    return torch.tensor(recording_stats(meta, channels))

@@ -126,6 +126,12 @@ class Training:
         self.model: ProtoNet = build(settings.arch.model, expect=ProtoNet, where="arch.model")
         self.augmentation = self._augmentation()
         self.device = device_of(settings)
+        heard, made = self.model.encoder.input_channels, self.front_end.channels
+        if heard != made:
+            raise UserError(
+                f"arch.model: hears {heard} channels, and features make {made}; choose "
+                "features=logmel, or an architecture with arch.model.input_channels"
+            )
         if settings.arch.training.load_weight_from:
             self._load_weights(settings.arch.training.load_weight_from)
 

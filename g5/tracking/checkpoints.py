@@ -92,7 +92,7 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
     path = Path(path)
     if not path.exists():
         raise _missing(path)
-    content = _read(path)
+    content = load_plain(path)
     header = content.get("g5") if isinstance(content, dict) else None
     if not isinstance(header, dict) or "state_dict" not in content or "format" not in header:
         raise UserError(f"{path}: a checkpoint, but not of g5; give one that g5 wrote")
@@ -155,7 +155,7 @@ def latest(folder: Path) -> Path | None:
 
 def epochs_done(path: Path) -> int:
     """How many epochs the run had finished when it wrote the checkpoint ``path``."""
-    return int(_read(path)["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
+    return int(load_plain(path)["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
 
 
 def check_same(header: Mapping[str, Any], settings: Settings, path: Path) -> None:
@@ -266,8 +266,8 @@ def save(content: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
         temporary.write_bytes(buffer.getbuffer())
 
 
-def _read(path: Path) -> Any:
-    """The content of the file, checked against its checksums, loaded without pickle."""
+def load_plain(path: Path) -> Any:
+    """The content of a file, checked against its checksums, loaded without pickle."""
     if path.is_dir():
         raise UserError(f"{path}: a folder, not a checkpoint; in it: {_listed(path)}")
     try:

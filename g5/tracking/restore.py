@@ -104,7 +104,7 @@ def restore(
         named = frozenset(known)
         model = build(Node.of(config["arch"]["model"], named), expect=ProtoNet, where=keys[0])
         front_end = build(Node.of(header["front_end"], named), expect=FrontEnd, where=keys[1])
-        normalize = Normalize(**header["normalize"])
+        normalize = Normalize(**header["normalize"], channels=front_end.channels)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     load_weights(model, state, "model.", path)

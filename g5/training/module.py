@@ -4,7 +4,6 @@ Shape suffixes: B clips, M mel bands, T frames, N ways, K shots, Q queries, D em
 X support clips, P clips of a validation plan.
 """
 
-import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from torchmetrics.classification import MulticlassF1Score, MulticlassPrecision, 
 from archs.classifier import CosineClassifier
 from archs.losses import class_weights
 from archs.protonet import ProtoNet
+from g5.common.seeds import step_seed
 from g5.config.schema import TrainingSettings
 from preprocessing.episodes.episode import Episode, EpisodeBatch
 from preprocessing.episodes.labelled import LabelledBatch
@@ -27,12 +27,6 @@ METRICS = (
     "train/loss", "train/acc", "train/step_loss",
     "val/loss", "val/acc", "val/precision", "val/recall", "val/f1",
 )  # fmt: skip
-
-
-def step_seed(*parts: int | str) -> int:
-    """A 63-bit seed that depends on every part and on nothing else."""
-    text = "/".join(str(part) for part in parts).encode()
-    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") >> 1
 
 
 class FewShotModule(pl.LightningModule):

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from g5.common.errors import UserError
 from preprocessing.events import ANCHORS
+from preprocessing.normalize import recording_stats
 
 # Adaptive clips have one of a few lengths, half an octave apart, so that episodes of equal
 # length share their batches and what is compiled for them.
@@ -50,6 +51,7 @@ class ClipReader:
         anchor: where calls longer than the clip are cut: ``"centre"``, ``"onset"`` (the clip
             begins with the call) or ``"loudest"``, the window whose mean feature, over bands
             and time, is largest (the first, if several).
+        channels: C, kinds of features in a frame.
 
     Attributes:
         lengths: every number of frames a clip can have, ascending; one if ``clip`` is fixed.
@@ -70,6 +72,7 @@ class ClipReader:
         min_clip_s: float,
         max_clip_s: float,
         anchor: str,
+        channels: int = 1,
     ) -> None:
         if anchor not in ANCHORS:
             raise UserError(f"data.anchor={anchor}: choose one of {', '.join(ANCHORS)}")
@@ -87,7 +90,7 @@ class ClipReader:
         keys, recording_E = np.unique(events["sha256"].to_numpy(str), return_inverse=True)
         self._recording_E = recording_E
         self._file_E = events["file" if "file" in events else "sha256"].to_numpy(str)
-        self._features, stats_R2 = _recordings(store, keys.tolist(), events, recording_E)
+        self._features, stats_R2 = _recordings(store, keys.tolist(), events, recording_E, channels)
         self._stats_E2 = stats_R2[recording_E]
         rows_R = np.array([len(features) for features in self._features], dtype=np.int64)
         self._rows_E = rows_R[recording_E]
@@ -281,9 +284,13 @@ def clip_lengths(
 
 
 def _recordings(
-    store: FeatureStore, keys: list[str], events: pd.DataFrame, recording_E: np.ndarray
+    store: FeatureStore,
+    keys: list[str],
+    events: pd.DataFrame,
+    recording_E: np.ndarray,
+    channels: int,
 ) -> tuple[list[Tensor], np.ndarray]:
-    """The features of every recording, mapped, and their mean and standard deviation (R, 2)."""
+    """Features of every recording, mapped, and mean and deviation of each channel (R, 2 * C)."""
     meta = store.meta.set_index("key")
     missing = [i for i, key in enumerate(keys) if key not in meta.index]
     if missing:
@@ -292,7 +299,8 @@ def _recordings(
             f"{row.get('file', keys[missing[0]])}: its features are not in the store "
             f"({len(missing)} of {len(keys)} recordings are missing); run g5 features"
         )
-    stats = meta.loc[keys, ["mean", "std"]].to_numpy(np.float32)
+    told = meta.loc[keys].to_dict("records")
+    stats = np.array([recording_stats(row, channels) for row in told], np.float32)
     return [store.get(key) for key in keys], stats
 
 

@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from archs.encoders.mel_cnn import MelCNN
+from archs.metrics import MahalanobisMap, PairMLP, covariances
 from archs.protonet import ProtoNet
-from archs.prototypes import cosine_logits, euclidean_logits, prototypes
-from archs.v2.arch import ChannelAttention, LearnableDistanceMetric, TemporalAttention
+from archs.prototypes import cosine_logits, euclidean_logits, prototypes, unit
+from archs.v2.arch import ChannelAttention, TemporalAttention
 from g5.common.errors import UserError
 from g5.config.build import build
 from g5.config.choices import CONF
@@ -45,7 +46,8 @@ def one_thread():
 
 
 def node(arch: str, part: str = "model") -> dict[str, Any]:
-    return yaml.safe_load(ARCH_YAML[arch].read_text())[part]
+    found = yaml.safe_load(ARCH_YAML[arch].read_text())[part]
+    return {k: 1 if v == "${features.channels}" else v for k, v in found.items()}
 
 
 def make(arch: str, seed: int = 0, **changes: Any) -> ProtoNet:
@@ -450,6 +452,9 @@ def test_v2_takes_any_number_of_blocks(channels: list[int]):
         ("distance_hidden", [0]),
         ("distance_share", 0.0),
         ("distance_share", 1.0),
+        ("metric_rank", 0),
+        ("metric_rank", 4096),
+        ("input_channels", 0),
     ],
 )
 def test_v2_names_impossible_values(key: str, value: Any):
@@ -472,25 +477,64 @@ def test_v2_keeps_pitch_where_it_pools_coarse_frequencies():
     assert gap(frequency_bins=1, band_statistics=64) > 1.1 * plain
 
 
-def last_weight(metric: LearnableDistanceMetric) -> Tensor:
+def last_weight(metric: PairMLP) -> Tensor:
     return [p for p in metric.parameters() if p.ndim == 2][-1]
 
 
-def test_v2s_learnable_distance_starts_at_the_euclidean_one_exactly():
-    model = make("v2")
-    z_BD = torch.randn(30, model.embedding_dim) / 8
+def test_learned_distances_start_at_the_euclidean_one():
+    mlp = make("v2", distance="mlp")
+    z_BD = torch.randn(30, mlp.embedding_dim) / 8
     support_NKD, query_QD = z_BD[:20].unflatten(0, (4, 5)), z_BD[20:]
     expected_QN = euclidean_logits(query_QD, support_NKD.mean(1))
-    assert torch.equal(model.logits(support_NKD, query_QD), expected_QN)
-    after = trained("v2").model
-    factor_QN = after.logits(support_NKD, query_QD) / expected_QN
-    assert factor_QN.std() > 1e-5, "training leaves the correction as it was"
-    assert (factor_QN - 1).abs().max() <= node("v2")["distance_share"] + 1e-6
+    assert torch.equal(mlp.logits(support_NKD, query_QD), expected_QN)
+    learnable, euclidean = make("v2").eval(), make("v2", distance="euclidean").eval()
+    euclidean.load_state_dict(learnable.state_dict(), strict=False)
+    with torch.no_grad():
+        torch.testing.assert_close(learnable(clips(4)), euclidean(clips(4)))
 
 
-def test_v2s_learnable_distance_is_symmetric_and_grows_as_the_euclidean_one():
+@pytest.mark.parametrize("distance", ["learnable", "mlp"])
+def test_training_teaches_the_distance(distance: str):
+    model = trained("v2", distance).model
+    z_BD = torch.randn(6, model.embedding_dim)
+    with torch.no_grad():
+        ours_QN = model.logits(z_BD[None, :1], z_BD) if distance == "mlp" else model.placed(z_BD)
+        model.metric, metric = None, model.metric
+        theirs_QN = model.logits(z_BD[None, :1], z_BD) if distance == "mlp" else model.placed(z_BD)
+        model.metric = metric
+    assert (ours_QN - theirs_QN).abs().max() > 1e-5
+
+
+def test_the_learnable_distance_is_that_of_two_covariances():
+    """At full rank against the formula in float64; lengths stay; noise does not count."""
+    generator = torch.Generator().manual_seed(0)
+    class_X = torch.arange(200).repeat_interleave(5)
+    # Classes differ in the first four directions; in the last two there is noise alone.
+    between_D = torch.tensor([1.0, 1.0, 1.0, 1.0, 0.0, 0.0])
+    within_D = torch.tensor([2.0, 1.0, 0.3, 0.1, 0.05, 1.0])
+    z_XD = (between_D * torch.randn(200, 6, generator=generator))[class_X]
+    z_XD = z_XD + within_D * torch.randn(1000, 6, generator=generator)
+    metric = MahalanobisMap(6, 6)
+    metric.fit(z_XD, class_X, shrink=0.3)
+    mapped_XD = metric(z_XD).detach()
+    torch.testing.assert_close(mapped_XD.norm(dim=1), z_XD.norm(dim=1))
+    between_DD, within_DD = covariances(unit(z_XD).double(), class_X)
+    within_DD = 0.7 * within_DD + 0.3 * within_DD.diagonal().mean() * torch.eye(6)
+    value_D, vector_DD = torch.linalg.eig(torch.linalg.inv(within_DD) @ between_DD)
+    value_D, vector_DD = value_D.real.clamp(min=0), vector_DD.real
+    vector_DD = vector_DD / (vector_DD * (within_DD @ vector_DD)).sum(0).sqrt()
+    metric_DD = vector_DD * (value_D / (value_D + value_D.mean())) @ vector_DD.T
+    expected_X = (unit(z_XD).double() @ metric_DD * unit(z_XD).double()).sum(1)
+    matrix_DD = metric.diagonal_D.diag() + metric.up_DR @ metric.down_RD
+    ours_X = (unit(z_XD) @ matrix_DD.T).square().sum(1).detach()
+    torch.testing.assert_close(ours_X, expected_X.float(), rtol=1e-3, atol=1e-3)
+    size_D = matrix_DD.norm(dim=0)
+    assert size_D[4:].max() < size_D[:4].min()
+
+
+def test_the_mlp_is_symmetric_and_grows_as_the_euclidean_distance():
     torch.manual_seed(0)
-    metric = LearnableDistanceMetric(16, [8, 4], 0.3)
+    metric = PairMLP(16, [8, 4], 0.3)
     torch.nn.init.normal_(last_weight(metric))
     query_QD, proto_ND = torch.randn(5, 16), torch.randn(3, 16)
     distance_QN = metric(query_QD, proto_ND)
@@ -501,9 +545,10 @@ def test_v2s_learnable_distance_is_symmetric_and_grows_as_the_euclidean_one():
     assert (factor_QN - 1).abs().max() <= 0.3 + 1e-6
 
 
-def test_v2s_learnable_distance_is_the_float64_loop():
+@pytest.mark.parametrize("share", [0.3, None])
+def test_the_mlp_is_the_float64_loop(share: float | None):
     torch.manual_seed(0)
-    metric = LearnableDistanceMetric(6, [5, 3], 0.3)
+    metric = PairMLP(6, [5, 3], share)
     torch.nn.init.normal_(last_weight(metric))
     query_QD, proto_ND = torch.randn(4, 6), torch.randn(2, 6)
     weights = [p.detach().double() for p in metric.correction.parameters()]
@@ -512,8 +557,19 @@ def test_v2s_learnable_distance_is_the_float64_loop():
             h = math.sqrt(6) * (q / q.norm() - p / p.norm()).abs()
             h = (weights[0] @ h + weights[1]).clamp_min(0)
             h = (weights[2] @ h + weights[3]).clamp_min(0)
-            expected = ((q - p) ** 2).sum() * (1 + 0.3 * (weights[4] @ h).tanh().item())
-            assert result.item() == pytest.approx(expected.item(), rel=1e-5)
+            c = (weights[4] @ h).item()
+            factor = math.exp(c) if share is None else 1 + share * math.tanh(c)
+            assert result.item() == pytest.approx(((q - p) ** 2).sum().item() * factor, rel=1e-5)
+
+
+def test_v2_hears_two_channels():
+    model = make("v2", input_channels=2).eval()
+    x_B2MT = torch.randn(3, 2, BANDS, FRAMES)
+    with torch.no_grad():
+        z_BD = model(x_B2MT)
+        other_BD = model(torch.stack([x_B2MT[:, 0], torch.zeros_like(x_B2MT[:, 1])], dim=1))
+    assert z_BD.shape == (3, model.embedding_dim)
+    assert not torch.allclose(z_BD, other_BD)
 
 
 def test_v2s_temporal_attention_is_that_of_torch():

@@ -163,6 +163,7 @@ OTHER: dict[str, Any] = {
     "features.block_s": 0.5,
     "arch.name": "v9",
     "arch.model.distance": ("cosine", "euclidean"),
+    "arch=v2 arch.model.distance_share": 0.05,
     "arch=v1 arch.augmentation": {
         "_target_": "archs.v2.augmentation.BioacousticAugmentation",
         "time_mask_pct": 0.1, "freq_mask_pct": 0.1, "n_time_masks": 1, "n_freq_masks": 1,
@@ -227,6 +228,8 @@ TOGETHER_WITH: dict[str, dict[str, Any]] = {
     "features.min_clip_s": {"features.clip": "adaptive"},
     "features.max_clip_s": {"features.clip": "adaptive", "features.min_clip_s": 0.05},
     "arch.model.cosine_scale": {"arch.model.distance": "cosine"},
+    "arch=v2 arch.model.distance_hidden": {"arch.model.distance": "mlp"},
+    "arch=v2 arch.model.distance_share": {"arch.model.distance": "mlp"},
     "arch.training.momentum": {"arch.training.optimizer": "sgd"},
     "arch.training.pretrain_sampling": {"arch.training.pretrain": 0.5},
     "arch.training.pretrain_weights": {
@@ -263,6 +266,9 @@ OF_EMBEDDINGS = {"encoder", "head"}
 
 # Read by experiments/ only: they look for real recordings here.
 EXPERIMENTS_ONLY = {"path.real_dir"}
+
+# They follow from the front end: any other value is an error (tests/training/test_train.py).
+OF_THE_FRONT_END = {"features.channels", "arch.model.input_channels"}
 
 # Leaves that do nothing under these settings, one for each probe: that they are found to do
 # nothing shows that the probes see what g5 does, and not the configuration itself.
@@ -873,7 +879,9 @@ def value_at(config: Any, key: str) -> Any:
     return config
 
 
-@pytest.mark.parametrize("leaf", [x for x in LEAVES if x.key not in EXPERIMENTS_ONLY], ids=str)
+@pytest.mark.parametrize(
+    "leaf", [x for x in LEAVES if x.key not in EXPERIMENTS_ONLY | OF_THE_FRONT_END], ids=str
+)
 def test_changing_a_leaf_changes_something(leaf: Leaf, world: World):
     before, after, change = before_and_after(leaf, world, leaf.lookup(TOGETHER_WITH) or {})
     assert after != before, f"{change}: nothing changes"
@@ -888,7 +896,7 @@ def test_a_leaf_that_does_nothing_is_found_out(name: str, world: World):
 
 def test_the_tables_speak_of_leaves_that_exist():
     names = {name for leaf in LEAVES for name in (leaf.key, f"{leaf.choice} {leaf.key}")}
-    for table in (OTHER, TOGETHER_WITH, INERT, EXPERIMENTS_ONLY):
+    for table in (OTHER, TOGETHER_WITH, INERT, EXPERIMENTS_ONLY, OF_THE_FRONT_END):
         assert set(table) <= names, set(table) - names
 
 

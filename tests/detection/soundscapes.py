@@ -48,7 +48,8 @@ def restored(arch: str) -> Restored:
     else:
         model = ProtoNetV2(
             channels=[8, 16], se_reduction=4, attention_heads=2, dropout=0.0, embedding_dim=32,
-            distance_hidden=[8], distance_share=0.05, frequency_bins=2, band_statistics=4,
+            input_channels=1, metric_rank=4, distance_hidden=[8], distance_share=0.05,
+            frequency_bins=2, band_statistics=4,
             **distance,
         )  # fmt: skip
     # Statistics as if it had been trained.

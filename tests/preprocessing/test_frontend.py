@@ -13,7 +13,15 @@ from g5.common.errors import UserError
 from g5.config.build import build
 from g5.config.compose import composed
 from g5.config.node import Node
-from preprocessing.frontend import PCEN, FrontEnd, LogMel, decay_matrix, smooth
+from preprocessing.frontend import (
+    PCEN,
+    FrontEnd,
+    LogMel,
+    LogMelPCEN,
+    MelPower,
+    decay_matrix,
+    smooth,
+)
 from preprocessing.mel import mel_basis
 
 SR = 22050
@@ -39,6 +47,10 @@ def log_mel(**changes) -> LogMel:
 
 def pcen(**changes) -> PCEN:
     return PCEN(**{**MEL, **PCEN_SETTINGS, **changes})
+
+
+def both(**changes) -> LogMelPCEN:
+    return LogMelPCEN(**{**MEL, **PCEN_SETTINGS, "floor_db": -100, **changes})
 
 
 def signal(name: str, seconds: float = 2.0) -> np.ndarray:
@@ -154,18 +166,18 @@ def stream_in_blocks(frontend: FrontEnd, x: np.ndarray, sizes: list[int]) -> tor
     return torch.cat([*parts, stream.finish()], dim=1)
 
 
-@pytest.mark.parametrize("make", [log_mel, pcen])
+@pytest.mark.parametrize("make", [log_mel, pcen, both])
 @pytest.mark.parametrize("n_samples", [0, 1, 255, 256, 1024, 5000, 40000])
 @pytest.mark.parametrize("sizes", [[97], [1024], [4000, 1, 0, 20001], [10**6]], ids=str)
 def test_blocks_give_the_bits_of_the_whole(make, n_samples, sizes):
     frontend, x = make(), signal("burst in silence")[:n_samples]
     whole = frontend(torch.from_numpy(x))
-    assert whole.shape == (128, 1 + n_samples // 256)
+    assert whole.shape == (frontend.width, 1 + n_samples // 256)
     assert torch.equal(stream_in_blocks(frontend, x, sizes), whole)
 
 
 @pytest.mark.parametrize("mel", OTHER_MELS, ids=lambda mel: f"n_fft={mel['n_fft']}")
-@pytest.mark.parametrize("make", [log_mel, pcen])
+@pytest.mark.parametrize("make", [log_mel, pcen, both])
 def test_blocks_give_the_bits_of_the_whole_at_other_settings(make, mel):
     frontend, x = make(**mel), signal("chirp")
     whole = frontend(torch.from_numpy(x))
@@ -196,17 +208,17 @@ def test_smoother_is_the_recurrence(n_frames, decay):
     np.testing.assert_allclose(y_TM.numpy(), expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("make", [log_mel, pcen])
+@pytest.mark.parametrize("make", [log_mel, pcen, both])
 def test_a_batch_is_its_members(make):
     frontend = make()
     x = torch.from_numpy(np.stack([signal("noise", 1.0), signal("chirp", 1.0)]))
     batch = frontend(x[:, None])
-    assert batch.shape == (2, 1, 128, 87)
+    assert batch.shape == (2, 1, frontend.width, 87)
     for one, of_batch in zip(x, batch[:, 0], strict=True):
         torch.testing.assert_close(frontend(one), of_batch, rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("make", [log_mel, pcen])
+@pytest.mark.parametrize("make", [log_mel, pcen, both])
 def test_precision_does_not_depend_on_the_surroundings(make):
     frontend, x = make(), torch.from_numpy(signal("tone over faint noise", 0.5))
     expected = frontend(x)
@@ -223,7 +235,7 @@ def test_precision_does_not_depend_on_the_surroundings(make):
     torch.testing.assert_close(frontend(x.double()), expected, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("make", [log_mel, pcen])
+@pytest.mark.parametrize("make", [log_mel, pcen, both])
 def test_memory_is_not_shared_between_calls(make):
     """Results stay what they were when the scratch memory is used again, in any mode or thread."""
     frontend = make()
@@ -246,7 +258,7 @@ def test_memory_is_not_shared_between_calls(make):
     assert all(torch.equal(result, kept) for result in found)
 
 
-@pytest.mark.parametrize("make", [log_mel, pcen])
+@pytest.mark.parametrize("make", [log_mel, pcen, both])
 @pytest.mark.parametrize("shape", [(1500,), (2, 1500)])
 def test_gradients_are_those_of_finite_differences(make, shape):
     frontend = make(n_mels=20, hop_mel=512)
@@ -263,7 +275,7 @@ def test_gradients_are_those_of_finite_differences(make, shape):
     torch.testing.assert_close((x.grad * direction).sum(), numeric, rtol=2e-2, atol=1e-2)
 
 
-@pytest.mark.parametrize("make", [log_mel, pcen])
+@pytest.mark.parametrize("make", [log_mel, pcen, both])
 def test_settings_rebuild_it(make):
     frontend = make()
     again = build(Node.of(frontend.settings()), expect=FrontEnd, where="features")
@@ -335,3 +347,13 @@ def test_the_default_pcen_hears_quiet_recordings_from_the_head_on():
     for name in SIGNALS:
         loud = frontend(torch.from_numpy(signal(name)))
         assert 0 <= loud.min() <= loud.max() < 8
+
+
+def test_both_are_log_mel_above_pcen_of_one_mel_power():
+    x = torch.from_numpy(signal("noise")).float()
+    front_end = both()
+    assert (front_end.channels, front_end.width) == (2, 256)
+    expected_WT = torch.cat([log_mel()(x), pcen()(x)])
+    assert torch.equal(front_end(x), expected_WT)
+    power_TM = MelPower(**MEL)(x).T
+    torch.testing.assert_close(front_end.compress(power_TM, None)[0].T, expected_WT)

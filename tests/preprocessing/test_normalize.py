@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from g5.common.errors import UserError
-from preprocessing.normalize import SMALLEST_STD, Normalize, scalar_stats
+from preprocessing.features import Moments
+from preprocessing.normalize import SMALLEST_STD, Normalize, recording_stats, scalar_stats
 
 
 def clips() -> torch.Tensor:
@@ -85,3 +86,32 @@ def test_scalar_stats_are_over_all_but_the_clip():
 def test_a_wrong_mode_is_named():
     with pytest.raises(UserError, match=r"features\.normalize=zscore is none of none, sample"):
         Normalize(mode="zscore", n_mels=4)
+
+
+@pytest.mark.parametrize("mode", ["none", "sample", "recording", "train"])
+def test_channels_are_parted_and_normalised_on_their_own(mode: str):
+    x_B1WT = torch.cat([clips(), 0.1 * clips() + 4], dim=2)
+    stats_B4 = torch.cat([STATS, STATS.roll(1, 0)], dim=1)
+    both = Normalize(mode=mode, n_mels=4, channels=2)
+    parts = [Normalize(mode=mode, n_mels=4) for _ in range(2)]
+    if mode == "train":
+        mean_W, std_W = torch.arange(8.0), torch.arange(1.0, 9.0)
+        both.fit(mean_W, std_W)
+        for part, rows in zip(parts, (slice(4), slice(4, 8)), strict=True):
+            part.fit(mean_W[rows], std_W[rows])
+    out_BCMT = both(x_B1WT, stats_B4)
+    assert out_BCMT.shape == (3, 2, 4, 7)
+    for channel, part in enumerate(parts):
+        alone = part(
+            x_B1WT[:, :, 4 * channel :][:, :, :4], stats_B4[:, 2 * channel :][:, :2]
+        )  # fmt: skip
+        torch.testing.assert_close(out_BCMT[:, channel], alone[:, 0])
+
+
+def test_what_the_store_keeps_tells_each_channels_statistics():
+    x_B1WT = torch.cat([clips(), 0.1 * clips() + 4], dim=2)[:1]
+    moments = Moments()
+    moments.update(x_B1WT[0, 0].T)
+    for channels in (1, 2):
+        told = recording_stats(moments.meta(), channels)
+        np.testing.assert_allclose(told, scalar_stats(x_B1WT, channels)[0], rtol=1e-5)

@@ -10,6 +10,7 @@ import torch
 
 from archs.v1.arch import ProtoNetV1
 from g5.common.errors import UserError
+from g5.config.earlier import first_facts, updated
 from g5.config.node import Node
 from g5.config.settings import load as load_settings
 from g5.tracking import checkpoints
@@ -39,7 +40,7 @@ CONFIG: dict[str, Any] = {
     "arch": {"name": "v1", "model": {"_target_": "archs.v1.arch.ProtoNetV1", **MODEL}},
     "features": {
         "_target_": "preprocessing.frontend.LogMel", **MEL, "floor_db": -100,
-        "clip_s": 1.0, "normalize": "train",
+        "channels": 1, "clip_s": 1.0, "normalize": "train",
     },
 }  # fmt: skip
 
@@ -337,3 +338,20 @@ def test_a_setting_that_is_gone_loads_where_it_was_off(tmp_path: Path, key, off,
 def test_names_of_epochs() -> None:
     assert checkpoints.epoch_file(50, 0.81234) == "epoch_050_val_acc_0.8123.ckpt"
     assert checkpoints.epoch_file(1000, None) == "epoch_1000.ckpt"
+
+
+def test_what_was_called_learnable_is_the_mlp_now_and_hashes_as_it_did() -> None:
+    old = {
+        "_target_": "archs.v2.arch.ProtoNetV2", "channels": [8], "distance": "learnable",
+        "distance_hidden": [8], "distance_share": 0.05,
+    }  # fmt: skip
+    config = updated({"arch": {"model": old}, "features": {"n_mels": 8}})
+    new = config["arch"]["model"]
+    assert (new["distance"], new["input_channels"], new["metric_rank"]) == ("mlp", 1, 1)
+    assert config["features"]["channels"] == 1
+    assert updated(config) == config
+    assert first_facts(new) == old
+    learnable = {**new, "distance": "learnable"}
+    assert first_facts(learnable) == learnable
+    euclidean = {**old, "distance": "euclidean"}
+    assert first_facts(updated({"arch": {"model": euclidean}})["arch"]["model"]) == euclidean

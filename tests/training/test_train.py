@@ -315,3 +315,16 @@ def test_two_processes_train_on_the_same_episodes(place, start_train):
     assert (place / RUN / "v1_debug" / "test_scores.json").exists()
     assert output.count("test of v1") == 1, output
     assert "s an episode on 2 x cpu)" in output
+
+
+def test_both_front_ends_are_heard_and_stored_once(place, capsys):
+    stores = set((place / "outputs" / "store").iterdir())
+    run_train(["arch=v2", "features=both", *FAST])
+    (new,) = set((place / "outputs" / "store").iterdir()) - stores
+    assert json.loads((new / "settings.json").read_text())["settings"]["_target_"].endswith("PCEN")
+    scores = json.loads((place / RUN / "v2_debug" / "test_scores.json").read_text())
+    run_train(["arch=v1", *FAST])
+    of_log_mel = json.loads((place / RUN / "v1_debug" / "test_scores.json").read_text())
+    assert scores["raw"] == of_log_mel["raw"]
+    with pytest.raises(UserError, match="hears 1 channels, and features make 2"):
+        run_train(["arch=v1", "features=both", *FAST])

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from g5.config.earlier import first_facts
 from g5.detection.embedding.sound import Sound
 from g5.detection.embedding.windows import Scale
 from g5.embeddings.identity import encoder_hash
@@ -122,7 +123,7 @@ class WindowEmbedder:
 
     def windows(self, pieces: Sequence[Piece], width: int, band: Band | None) -> Tensor:
         """The windows of `cut` as the encoder takes them, all of them in memory: (N, 1, M, T)."""
-        parts = [torch.zeros(0, 1, self.front_end.n_mels, width)]
+        parts = [torch.zeros(0, self.front_end.channels, self.front_end.n_mels, width)]
         for sound, starts in pieces:
             clips = [sound.clip(s, width).float() for s in _inside(sound, starts, width).tolist()]
             if clips:
@@ -137,7 +138,7 @@ class WindowEmbedder:
         def work(first: int) -> Tensor:
             rows = slice(first, first + self.batch)
             of_B = [sounds[which] for which in which_N[rows].tolist()]
-            x_BTM = torch.zeros(self.batch, width, self.front_end.n_mels)
+            x_BTM = torch.zeros(self.batch, width, self.front_end.width)
             for row, (sound, start) in enumerate(zip(of_B, starts_N[rows].tolist(), strict=True)):
                 x_BTM[row] = sound.clip(start, width)
             return self._forward(self.model, x_BTM, of_B, band)
@@ -175,7 +176,7 @@ class WindowEmbedder:
 
     @torch.inference_mode()
     def _pool(self, x_NCT: Tensor) -> Tensor:
-        return self.model.geometry(self.encoder.pool_frames(x_NCT.to(self.device)).float()).cpu()
+        return self.model.placed(self.encoder.pool_frames(x_NCT.to(self.device))).cpu()
 
     def _frames(
         self, sound: Sound, n_windows: int, scale: Scale, band: Band | None
@@ -187,7 +188,7 @@ class WindowEmbedder:
 
         def work(first: int) -> Tensor:
             start = first * stride
-            x_BTM = torch.zeros(1, margin + size, self.front_end.n_mels)
+            x_BTM = torch.zeros(1, margin + size, self.front_end.width)
             low, high = max(start - margin, 0), min(start + size, sound.n_frames)
             x_BTM[0, margin - (start - low) : margin + high - start] = sound.features_TM[low:high]
             return self._forward(self.encoder.frame_features, x_BTM, [sound], band)[0, :, head:]
@@ -202,7 +203,7 @@ class WindowEmbedder:
 
         def work(first: int) -> Tensor:
             last = min(first + self.batch, n_windows)
-            x_BTM = torch.zeros(self.batch, width, self.front_end.n_mels)
+            x_BTM = torch.zeros(self.batch, width, self.front_end.width)
             begin = first * scale.hop
             span = sound.features_TM[begin : (last - 1) * scale.hop + width]
             x_BTM[: last - first] = span.unfold(0, width, scale.hop).transpose(1, 2)
@@ -261,7 +262,7 @@ def _inside(sound: Sound, starts_N: np.ndarray, width: int) -> np.ndarray:
 
 def encoder_identity(restored: Restored) -> str:
     """16 hex digits of everything between features and embeddings: weights and settings."""
-    facts = [restored.config["arch"]["model"], restored.normalize.mode]
+    facts = [first_facts(restored.config["arch"]["model"]), restored.normalize.mode]
     parts = (restored.model, restored.normalize)
     return encoder_hash(facts, [dict(sorted(part.state_dict().items())) for part in parts])
 

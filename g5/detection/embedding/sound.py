@@ -3,9 +3,10 @@
 Shapes: T frames, M mel bands.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from g5.common.errors import UserError
 from preprocessing import audio
 from preprocessing.features import Moments
 from preprocessing.frontend import FrontEnd
-from preprocessing.normalize import SMALLEST_STD
+from preprocessing.normalize import SMALLEST_STD, recording_stats
 from preprocessing.store.shards import NotStorable
 from preprocessing.store.store import Store
 
@@ -38,7 +39,7 @@ class Sound:
         path: the file.
         key: of its features in the store.
         features_TM: (T, M) fp16, mapped from the store.
-        stats: mean and deviation over all its features.
+        stats: mean and deviation over all its features, channel by channel.
         frame_rate_hz: frames per second of the recording.
         slow: how many times slower the front end hears it; Hz and seconds scale by it.
         rate_hz: of the file.
@@ -50,7 +51,7 @@ class Sound:
     path: Path
     key: str
     features_TM: Tensor
-    stats: tuple[float, float]
+    stats: tuple[float, ...]
     frame_rate_hz: float
     slow: float
     rate_hz: int
@@ -61,6 +62,12 @@ class Sound:
     @property
     def n_frames(self) -> int:
         return len(self.features_TM)
+
+    @property
+    def first_TM(self) -> Tensor:
+        """The bands of the first channel alone."""
+        channels = len(self.stats) // 2
+        return self.features_TM[:, : self.features_TM.shape[1] // channels]
 
     def refuse_silence(self) -> None:
         """Raise `SilentRecording` where all frames are the same."""
@@ -79,9 +86,9 @@ class Sound:
         return [*found, (at, end_s)] if at < end_s else found
 
     def normalised(self, first: int, last: int) -> np.ndarray:
-        """Frames (T, M) from ``first`` up to ``last`` in deviations of the recording."""
-        mean, std = self.stats
-        return (self.features_TM[first:last].float().numpy() - mean) / max(std, SMALLEST_STD)
+        """Frames (T, M) of the first channel, in deviations of the recording."""
+        mean, std = self.stats[:2]
+        return (self.first_TM[first:last].float().numpy() - mean) / max(std, SMALLEST_STD)
 
     def clip(self, start: int, width: int) -> Tensor:
         """``width`` frames (T, M) from a frame on; a shorter recording is repeated."""
@@ -145,12 +152,12 @@ class Sounds:
         self.block_s = block_s
         self.store = Store.open(store_dir, front_end.settings(), create=True, command="g5 detect")
         meta = self.store.meta
-        self._stats: dict[str, tuple[float, float]] = {}
+        self._stats: dict[str, tuple[float, ...]] = {}
         self._notes: dict[str, str] = {}
         self._silent: set[str] = set()
         if "mean" in meta:
-            values = zip(meta["key"], meta["mean"], meta["std"], strict=True)
-            self._stats = {key: (float(mean), float(std)) for key, mean, std in values}
+            rows = meta.to_dict("records")
+            self._stats = {row["key"]: self._stats_of(row) for row in rows}
         if "silent" in meta:
             self._silent = set(meta.loc[meta["silent"].fillna(0) > 0, "key"])
         if "level" in meta:
@@ -226,7 +233,10 @@ class Sounds:
         self._notes[key] = self._note_of(level, moments, asked_hz)
         if moments.silent:
             self._silent.add(key)
-        self._stats[key] = float(meta["mean"]), float(meta["std"])
+        self._stats[key] = self._stats_of(meta)
+
+    def _stats_of(self, meta: Mapping[Any, Any]) -> tuple[float, ...]:
+        return tuple(recording_stats(meta, self.front_end.channels))
 
     def _note_of(self, level: SampleLevel, moments: Moments, asked_hz: int) -> str:
         silent_s = moments.silent * self.front_end.hop_mel / asked_hz

@@ -63,7 +63,7 @@ def draw(
 
 def _spectrogram(axis, sound: Sound, front_end: FrontEnd) -> None:
     edges = np.linspace(0, sound.n_frames, min(COLUMNS, sound.n_frames) + 1).astype(int)
-    columns = [sound.features_TM[a : max(b, a + 1)].amax(dim=0).numpy() for a, b in pairwise(edges)]
+    columns = [sound.first_TM[a : max(b, a + 1)].amax(dim=0).numpy() for a, b in pairwise(edges)]
     image_MW = np.stack(columns, axis=1).astype(np.float32)
     low, high = np.percentile(image_MW, [20, 99.8])
     axis.imshow(
