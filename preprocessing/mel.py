@@ -27,6 +27,11 @@ def mel_basis(sr: int, n_fft: int, n_mels: int, fmin: float, fmax: float) -> np.
     return basis_MF * (2 / (edges_hz[2:] - edges_hz[:-2]))[:, None]
 
 
+def band_centres_hz(n_mels: int, fmin: float, fmax: float) -> np.ndarray:
+    """Where the bands are most sensitive, Hz (M,)."""
+    return _mel_to_hz(np.linspace(_hz_to_mel(fmin), _hz_to_mel(fmax), n_mels + 2))[1:-1]
+
+
 def _hz_to_mel(hz: float) -> float:
     if hz < 1000:
         return hz * 3 / 200

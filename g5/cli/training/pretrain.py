@@ -1,0 +1,19 @@
+"""`g5 pretrain`."""
+
+import click
+
+from g5.cli.arguments import OVERRIDES, PASS_THROUGH
+
+
+@click.command(context_settings=PASS_THROUGH)
+@click.argument("overrides", **OVERRIDES)
+def pretrain(overrides: tuple[str, ...]) -> None:
+    """Make an encoder from an endless world of invented species; goes on where it was stopped.
+
+    \b
+    g5 pretrain
+    g5 pretrain exp_name=small pretrain.recipe.steps=2000 arch.model.channels=[16,32,64,128]
+    """
+    from g5.runs.pretrain import pretrain as make
+
+    make(list(overrides))

@@ -1,0 +1,246 @@
+"""Make an encoder from the endless world, and its curve: `g5 pretrain`."""
+
+import csv
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import yaml
+
+from archs.protonet import ProtoNet
+from g5.common.errors import UserError
+from g5.config.build import build
+from g5.config.compose import composed, resolve
+from g5.config.parts import data_of, feature_set_of, front_end_of, normalize_of, scene_settings
+from g5.config.schema import Whole
+from g5.config.settings import Settings, Tree, group_of, load, plain_of
+from g5.evaluation.episodes.raw_features import RawStatistics
+from g5.evaluation.episodes.scoring import embed_plan, evaluate_episodes
+from g5.tracking.checkpoints import payload, save
+from g5.tracking.folders import claim
+from g5.training.arithmetic import trusted_precision
+from g5.training.pretraining import Pretraining, Recipe
+from g5.training.setup import device_of, precision_of, prepare_torch
+from preprocessing.episodes.clips import ClipReader
+from preprocessing.episodes.plans import ClipPlan, plan_clips
+from preprocessing.episodes.sampling import EpisodeSampler
+from preprocessing.frontend import FrontEnd
+from preprocessing.mel import band_centres_hz
+from preprocessing.normalize import Normalize
+from preprocessing.synthetic.pool import Pool, PoolSettings
+from preprocessing.synthetic.power_scenes import PlaceSettings, PowerScenes
+from preprocessing.synthetic.tracks import TrackSettings
+from preprocessing.synthetic.worlds import make_worlds
+
+GROUP = "pretrain"
+ENCODER = "encoder.ckpt"
+CURVE = "curve.csv"
+MEL_KEYS = ("sr", "n_fft", "hop_mel", "n_mels", "fmin", "fmax")
+# Points of the curve: sets, their clips in seconds, ways and shots; of few episodes, for speed.
+TESTS = (("field", 5.0, 5, 5), ("field", 5.0, 5, 1), ("voices", 0.5, 20, 1), ("crowd", 5.0, 5, 5))
+EPISODES, QUERIES, TEST_SEED, TEST_BATCH = 300, 2, 1234, 50
+
+
+@dataclass(frozen=True)
+class PretrainSettings:
+    """What the world and the training are like."""
+
+    workers: Whole | Literal["auto"]
+    world: TrackSettings
+    place: PlaceSettings
+    pool: PoolSettings
+    recipe: Recipe
+
+
+@dataclass(frozen=True)
+class PretrainFile(Tree):
+    """`conf/pretrain.yaml`."""
+
+    pretrain: PretrainSettings
+
+
+def pretrain(overrides: Sequence[str]) -> Path:
+    """Train, or go on where an earlier call was stopped; the checkpoint that comes of it.
+
+    Args:
+        overrides: ``pretrain.*`` change conf/pretrain.yaml, the others the configuration.
+
+    Raises:
+        UserError: an override that cannot be, or a loss that is no number.
+    """
+    own = [text for text in overrides if group_of(text) == GROUP]
+    others = [text for text in overrides if group_of(text) != GROUP]
+    settings = load(["experiment=pretrained", *others])
+    ours = read_settings(own, sr=settings.features.front_end.values["sr"])
+    prepare_torch(settings)
+    with claim(
+        settings.path.root, settings.name, settings.exp_name, training=True, resume=True, job=None
+    ) as folder:
+        _check_same(folder.path / "pretrain.yaml", ours)
+        return _Run(settings, ours, folder.path).run()
+
+
+def read_settings(overrides: Sequence[str], *, sr: int) -> PretrainSettings:
+    """`conf/pretrain.yaml` with overrides, checked; the world sounds at a front end's rate, Hz."""
+    plain = resolve(composed(overrides, GROUP))
+    plain[GROUP]["world"]["sr"] = sr
+    settings = PretrainFile.from_plain(plain, known=None).pretrain
+    recipe, pool = settings.recipe, settings.pool
+    for name, asked, there in (
+        ("species", recipe.species, pool.slots),
+        ("individuals", recipe.individuals, pool.individuals),
+    ):
+        if asked > there:
+            raise UserError(
+                f"{GROUP}.recipe.{name}={asked}: the pool has only {there}; lower the one "
+                f"or raise {GROUP}.pool"
+            )
+    return settings
+
+
+def _check_same(path: Path, settings: PretrainSettings) -> None:
+    """A training goes on only as it began."""
+    plain = plain_of(settings)
+    del plain["workers"]  # no number depends on it
+    if path.exists():
+        if yaml.safe_load(path.read_text("utf-8")) != plain:
+            raise UserError(
+                f"{path}: the training that would go on has other settings; leave them as they "
+                "were, or start another with exp_name=..."
+            )
+        return
+    path.write_text(yaml.safe_dump(plain, sort_keys=False), encoding="utf-8")
+
+
+class _Run:
+    """One call: the training, its curve and the encoder that it leaves."""
+
+    def __init__(self, settings: Settings, ours: PretrainSettings, folder: Path) -> None:
+        self.settings, self.ours, self.folder = settings, ours, folder
+        self.front_end, self.normalize = front_end_of(settings), normalize_of(settings)
+
+    def run(self) -> Path:
+        tests = list(_tests(self.settings, front_end_of(self.settings)))
+        training = self._training()
+        print(
+            f"run       {self.folder}\nworld     {self.ours.pool.slots} species at once", flush=True
+        )
+        try:
+            for done in training.pool.fill(training.step):
+                if done % 1000 == 0:
+                    print(f"          {done} of them are there", flush=True)
+            training.run(lambda point: self._tell(point, training, tests))
+        finally:
+            training.pool.close()
+        print(f"encoder   {self.folder / ENCODER}")
+        return self.folder / ENCODER
+
+    def _tell(
+        self, point: dict[str, float], training: Pretraining, tests: Sequence["_Test"]
+    ) -> None:
+        """Add a point to the curve, and keep the encoder of now."""
+        tested = training.tested()
+        row = point | {t.name: t.accuracy(tested, self.normalize, training.device) for t in tests}
+        _append(self.folder / CURVE, row)
+        self._save(tested)
+        print(", ".join(f"{name} {value:.4g}" for name, value in row.items()), flush=True)
+
+    def _training(self) -> Pretraining:
+        torch.manual_seed(self.settings.seed)
+        device, workers = device_of(self.settings), self.ours.workers
+        mel = {key: getattr(self.front_end, key) for key in MEL_KEYS}
+        pool = Pool(
+            self.ours.pool,
+            self.ours.world,
+            mel,
+            workers=(os.cpu_count() or 1) - 1 if workers == "auto" else workers,
+            device=device,
+        )
+        return Pretraining(
+            model=build(self.settings.arch.model, expect=ProtoNet, where="arch.model"),
+            front_end=self.front_end,
+            normalize=self.normalize,
+            pool=pool,
+            scenes=self._scenes(),
+            recipe=self.ours.recipe,
+            seed=self.settings.seed,
+            folder=self.folder,
+            device=device,
+            bf16=trusted_precision(precision_of(self.settings), device) == "bf16-mixed",
+        )
+
+    def _scenes(self) -> PowerScenes:
+        front_end = self.front_end
+        centres = band_centres_hz(front_end.n_mels, front_end.fmin, front_end.fmax)
+        return PowerScenes(
+            self.ours.place,
+            torch.from_numpy(centres).float(),
+            hop_s=1 / front_end.frame_rate_hz,
+        )
+
+    def _save(self, model: ProtoNet) -> None:
+        """Write the encoder as any checkpoint: what it was trained on is invented from settings."""
+        front_end, normalize = self.front_end, self.normalize
+        width = torch.zeros(2 * front_end.n_mels)
+        header = payload(
+            config={**self.settings.plain(), GROUP: plain_of(self.ours)},
+            front_end=front_end.settings(),
+            normalize={"mode": normalize.mode, "n_mels": front_end.n_mels},
+            label_map={"train": [], "val": [], "test": []},
+            data_hash=f"{GROUP} {self.ours.world.seed}",
+            split_hash="",
+            trained_recordings=[],
+            raw_statistics=RawStatistics(mean_F=width, std_F=width + 1).plain(),
+        )
+        state = {f"model.{name}": value.cpu() for name, value in model.state_dict().items()}
+        content = {"g5": header, "state_dict": state, "epoch": 0, "global_step": 0}
+        save(content, self.folder / ENCODER)
+
+
+@dataclass(frozen=True)
+class _Test:
+    """A point of the curve: fixed episodes of a procedural set."""
+
+    name: str
+    plan: ClipPlan
+    reader: ClipReader
+    labels: list[str]
+
+    def accuracy(self, model: ProtoNet, normalize: Normalize, device: torch.device) -> float:
+        z_PD = embed_plan(
+            model, normalize, self.plan, self.reader, batch_size=TEST_BATCH, device=device
+        )
+        return float(evaluate_episodes(model, z_PD, self.plan, self.labels).hit_A.mean())
+
+
+def _tests(settings: Settings, front_end: FrontEnd) -> Iterator[_Test]:
+    """The procedural sets, made and heard where they are not yet."""
+    worlds = make_worlds(settings.path.root / "outputs" / "worlds", scene_settings())
+    clips = load(["data=clips", "data.split=test"]).data
+    for name, clip_s, n_way, k_shot in TESTS:
+        own = replace(settings, data=clips).but(
+            {"data.root": str(worlds[name]), "features.clip_s": clip_s}
+        )
+        corpus = data_of(own).load()
+        reader = feature_set_of(own, corpus, front_end).reader("test")
+        sampler = EpisodeSampler(
+            corpus.split("test"), n_way=n_way, k_shot=k_shot, n_query=QUERIES, seed=TEST_SEED,
+            split="test", cross_source=True, clips=reader,
+        )  # fmt: skip
+        plan = plan_clips(sampler.episodes(0, EPISODES))
+        yield _Test(f"{name} {n_way}-way {k_shot}-shot", plan, reader, corpus.labels("test"))
+
+
+def _append(path: Path, row: Mapping[str, float]) -> None:
+    """Add a point to the curve; a point that a resumed training makes again replaces its own."""
+    rows: list[dict[str, Any]] = []
+    if path.exists():
+        with open(path, newline="", encoding="utf-8") as handle:
+            rows = [old for old in csv.DictReader(handle) if float(old["step"]) < row["step"]]
+    with open(path, "w", newline="", encoding="utf-8") as handle:
+        writer = csv.DictWriter(handle, list(row))
+        writer.writeheader()
+        writer.writerows([*rows, dict(row)])

@@ -1,0 +1,255 @@
+"""Pretraining in the endless world: supervised contrast of species, in a new scene at every step.
+
+Source: Khosla et al., "Supervised Contrastive Learning", NeurIPS 2020. It has no weights of
+classes, so that species may come and go.
+
+It can be killed at any moment: the world and every step's draws follow from the seed and the
+number of the step, and weights and optimiser are saved again and again. Beside torch it needs NumPy
+and SciPy alone.
+
+Shapes: B clips, M mel bands, T frames, D embedding width.
+"""
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from archs.classifier import SupervisedContrast
+from archs.metrics import MahalanobisMap
+from archs.protonet import ProtoNet
+from g5.common.errors import UserError
+from g5.common.seeds import step_seed
+from g5.config.check import BelowOne, Count, NotNegative, Positive, Share
+from g5.config.schema import AtLeastTwo
+from g5.tracking.checkpoints import load_plain, save
+from preprocessing.frontend import FrontEnd
+from preprocessing.normalize import Normalize, scalar_stats
+from preprocessing.synthetic.pool import Pool
+from preprocessing.synthetic.power_scenes import PowerScenes, windows
+
+STATE = "pretraining.ckpt"
+CLIPS_AT_ONCE = 100  # that the learned distance is made from
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How it is trained; see `recipe` in conf/pretrain.yaml."""
+
+    steps: Count
+    species: AtLeastTwo
+    individuals: AtLeastTwo
+    clip_s: list[Positive]
+    lead_s: NotNegative
+    learning_rate: Positive
+    warmup: Share
+    weight_decay: NotNegative
+    gradient_clip: Positive
+    average: BelowOne
+    smoothing: BelowOne
+    shrink: Share
+    metric_species: AtLeastTwo
+    test_every: Count
+    save_every_s: NotNegative
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step."""
+        done = step / self.steps
+        return (
+            self.learning_rate
+            * min(1.0, (step + 1) / max(1.0, self.warmup * self.steps))
+            * 0.5
+            * (1 + math.cos(math.pi * done))
+        )
+
+
+class Pretraining:
+    """A training that goes on where it was.
+
+    Args:
+        model: what is trained; in place.
+        front_end: what compresses mel power.
+        normalize: between features and encoder; clips are recordings of their own.
+        pool: the world.
+        scenes: what is made of it.
+        recipe: how.
+        seed: of the draws.
+        folder: keeps the state.
+        device: where it is trained.
+        bf16: whether convolutions are in bf16.
+    """
+
+    def __init__(
+        self, *, model: ProtoNet, front_end: FrontEnd, normalize: Normalize, pool: Pool,
+        scenes: PowerScenes, recipe: Recipe, seed: int, folder: Path, device: torch.device,
+        bf16: bool,
+    ) -> None:  # fmt: skip
+        self.model, self.front_end, self.normalize = model.to(device), front_end, normalize
+        self.pool, self.scenes, self.recipe = pool, scenes, recipe
+        self.seed, self.folder, self.device, self.bf16 = seed, folder, device, bf16
+        self.front_end.to(device)
+        self.contrast = SupervisedContrast().to(device)
+        self.optimizer = _optimizer(nn.ModuleList([model.encoder, self.contrast]), recipe)
+        self.average = AveragedModel(model, avg_fn=self._averaged, use_buffers=True)
+        self.step, self.seconds = 0, 0.0
+        self._resume()
+
+    # --- the course -------------------------------------------------------------------------
+
+    def run(self, told: Callable[[dict[str, float]], None]) -> None:
+        """Train to the end.
+
+        Args:
+            told: takes the point of the curve every `test_every` steps, and at the end: step,
+                seconds, loss, share that is right. `tested` is the model to test meanwhile.
+
+        Raises:
+            UserError: a loss is not finite.
+        """
+        since, saved, points = time.monotonic(), time.monotonic(), []
+        while self.step < self.recipe.steps:
+            self.pool.advance(self.step)
+            points.append(self._train())
+            self.step += 1
+            now = time.monotonic()
+            self.seconds, since = self.seconds + now - since, now
+            if self.step % self.recipe.test_every == 0 or self.step == self.recipe.steps:
+                loss, right = torch.tensor(points).mean(0).tolist()
+                points = []
+                self.save()
+                told({"step": self.step, "seconds": self.seconds, "loss": loss, "acc": right})
+                since = saved = time.monotonic()
+            elif now - saved > self.recipe.save_every_s:
+                self.save()
+                saved = now
+
+    def _train(self) -> tuple[float, float]:
+        """One step: its loss, and the share of clips nearest to their own species."""
+        torch.manual_seed(step_seed(self.seed, "pretrain", self.step))
+        self.model.train()
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.recipe.rate(self.step)
+        x_BIMT, species_B = self.clips(self.recipe.species)
+        loss, right = self.contrast.loss(
+            self._embedded(self.model, x_BIMT), species_B, self.recipe.smoothing
+        )
+        value = loss.item()
+        if not math.isfinite(value):
+            raise UserError(
+                f"the loss is {value} at step {self.step + 1}; {self.folder / STATE} is of before; "
+                "lower pretrain.recipe.learning_rate, or train with trainer.precision=32-true"
+            )
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        nn.utils.clip_grad_norm_(parameters, self.recipe.gradient_clip)
+        self.optimizer.step()
+        self.average.update_parameters(self.model)
+        return value, float(right)
+
+    def _embedded(self, model: nn.Module, x_BIMT: Tensor) -> Tensor:
+        """Embeddings before they are centred; the running centre follows them."""
+        assert isinstance(model, ProtoNet)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            z_BD = model.encoder(x_BIMT).float()
+        model.geometry(z_BD)
+        return z_BD
+
+    def _averaged(self, average: Tensor, new: Tensor, count: int | Tensor) -> Tensor:
+        """The average moves faster in the first steps (Tarvainen and Valpola 2017)."""
+        share = max(1 - self.recipe.average, 9 / (10 + int(count)))
+        return average + share * (new - average)
+
+    # --- sound ------------------------------------------------------------------------------
+
+    def clips(self, species: int) -> tuple[Tensor, Tensor]:
+        """New clips as the encoder takes them ``(B, I, M, T)``, and the slots of their species."""
+        slots, tracks, *_ = self.pool.db_SNMT.shape
+        clip_s = self.recipe.clip_s[int(torch.randint(len(self.recipe.clip_s), (1,)))]
+        hop_s = self.scenes.hop_s
+        frames = max(1, round(clip_s / hop_s))
+        lead = int(torch.randint(round(self.recipe.lead_s / hop_s) + 1, (1,)))
+        slot_B = torch.randperm(slots)[:species].repeat_interleave(self.recipe.individuals)
+        order = torch.rand(species, tracks).argsort(1)[:, : self.recipe.individuals]
+        other = torch.randint(slots, slot_B.shape), torch.randint(tracks, slot_B.shape)
+        power_BMT = self.scenes(
+            windows(self._power(slot_B, order.flatten()), frames),
+            windows(self._power(*other), lead + frames),
+            self._background(len(slot_B), lead + frames),
+            lead=lead,
+        )
+        features_BTW, _ = self.front_end.compress(power_BMT.transpose(1, 2), None)
+        x_B1WT = features_BTW.transpose(1, 2)[:, None]
+        stats_B2 = scalar_stats(x_B1WT, self.normalize.channels)
+        return self.normalize(x_B1WT[..., lead:], stats_B2), slot_B.to(self.device)
+
+    def _power(self, slot_B: Tensor, track_B: Tensor) -> Tensor:
+        """Tracks as power (B, M, T); what is at the floor is silence."""
+        db_BMT = self.pool.db_SNMT[slot_B.to(self.device), track_B.to(self.device)].float()
+        return torch.where(db_BMT > -139.0, 10 ** (db_BMT / 10), 0.0)
+
+    def _background(self, clips: int, frames: int) -> Tensor:
+        db_XMT = self.pool.background_XMT
+        which_B = torch.randint(len(db_XMT), (clips,)).to(self.device)
+        start = int(torch.randint(max(1, db_XMT.shape[2] - frames + 1), (1,)))
+        at_T = (start + torch.arange(frames, device=self.device)) % db_XMT.shape[2]
+        return 10 ** (db_XMT[which_B][:, :, at_T].float() / 10)
+
+    # --- what comes of it -------------------------------------------------------------------
+
+    def tested(self) -> ProtoNet:
+        """The averaged model with its learned distance, in eval mode."""
+        model = copy.deepcopy(self.average.module)
+        assert isinstance(model, ProtoNet)
+        model.eval()
+        if isinstance(model.metric, MahalanobisMap):
+            torch.manual_seed(step_seed(self.seed, "metric", self.step))
+            z_XD, species_X = map(torch.cat, zip(*self._placed(model), strict=True))
+            model.metric.fit(z_XD, species_X, shrink=self.recipe.shrink)
+        return model
+
+    @torch.inference_mode()
+    def _placed(self, model: ProtoNet) -> Iterator[tuple[Tensor, Tensor]]:
+        species = max(2, CLIPS_AT_ONCE // self.recipe.individuals)
+        for _ in range(math.ceil(self.recipe.metric_species / species)):
+            x_BIMT, species_B = self.clips(min(species, len(self.pool.db_SNMT)))
+            yield model.geometry(model.encoder(x_BIMT).float()), species_B
+
+    # --- going on ---------------------------------------------------------------------------
+
+    def save(self) -> None:
+        """Keep everything that the next step depends on."""
+        save(
+            {
+                "step": self.step, "seconds": self.seconds, "model": self.model.state_dict(),
+                "average": self.average.state_dict(), "contrast": self.contrast.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+            },
+            self.folder / STATE,
+        )  # fmt: skip
+
+    def _resume(self) -> None:
+        path = self.folder / STATE
+        if not path.exists():
+            return
+        state: Mapping[str, Any] = load_plain(path)
+        for name in ("model", "average", "contrast", "optimizer"):
+            getattr(self, name).load_state_dict(state[name])
+        self.step, self.seconds = int(state["step"]), float(state["seconds"])
+
+
+def _optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """AdamW; norms and biases are not decayed."""
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate)

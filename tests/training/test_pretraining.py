@@ -1,0 +1,119 @@
+"""Pretraining in the endless world: it repeats itself, goes on after a kill, and stops at NaN."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from archs.v2.arch import ProtoNetV2
+from g5.common.errors import UserError
+from g5.config.parts import front_end_of, normalize_of
+from g5.config.settings import load
+from g5.runs.pretrain import MEL_KEYS, pretrain, read_settings
+from g5.tracking.restore import restore
+from g5.training import pretraining
+from g5.training.pretraining import STATE, Pretraining
+from preprocessing.mel import band_centres_hz
+from preprocessing.synthetic import worlds
+from preprocessing.synthetic.pool import Pool
+from preprocessing.synthetic.power_scenes import PowerScenes
+from tests.preprocessing.test_endless_world import POOL, WORLD
+
+SMALL = ["features.n_mels=16", "features.hop_mel=512"]
+CPU = torch.device("cpu")
+
+
+def training(folder: Path, steps: int) -> Pretraining:
+    settings = load(["experiment=pretrained", *SMALL])
+    front_end = front_end_of(settings)
+    mel = {k: getattr(front_end, k) for k in MEL_KEYS}
+    torch.manual_seed(0)
+    node = {
+        **settings.arch.model.values,
+        "channels": [4, 8], "embedding_dim": 16, "metric_rank": 4, "attention_heads": 0,
+        "band_statistics": 8,
+    }  # fmt: skip
+    ours = read_settings([], sr=front_end.sr)
+    recipe = replace(
+        ours.recipe, steps=steps, species=4, individuals=2, clip_s=[0.2, 0.4], lead_s=0.3,
+        metric_species=8, test_every=3, average=0.5,
+    )  # fmt: skip
+    made = Pretraining(
+        model=ProtoNetV2(**node), front_end=front_end, normalize=normalize_of(settings),
+        pool=Pool(POOL, replace(WORLD, sr=front_end.sr), mel, workers=0, device=CPU),
+        scenes=PowerScenes(
+            ours.place,
+            torch.from_numpy(band_centres_hz(16, 50.0, 11025.0)).float(),
+            hop_s=1 / front_end.frame_rate_hz,
+        ),
+        recipe=recipe, seed=1, folder=folder, device=CPU, bf16=False,
+    )  # fmt: skip
+    for _ in made.pool.fill(made.step):
+        pass
+    return made
+
+
+class Killed(Exception):
+    pass
+
+
+def test_a_killed_training_goes_on_to_the_same_end(tmp_path):
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "killed").mkdir()
+    points: list[dict] = []
+    whole = training(tmp_path / "whole", 6)
+    whole.run(points.append)
+    assert [point["step"] for point in points] == [3, 6]
+
+    def kill(point: dict) -> None:
+        raise Killed
+
+    with pytest.raises(Killed):
+        training(tmp_path / "killed", 6).run(kill)
+    second = training(tmp_path / "killed", 6)
+    assert second.step == 3
+    second.run(lambda point: None)
+    ours, theirs = second.tested().state_dict(), whole.tested().state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    start = training(tmp_path, 6).tested().state_dict()
+    assert not torch.equal(theirs["encoder.projection.weight"], start["encoder.projection.weight"])
+    assert theirs["metric.up_DR"].abs().max() > 0, "the learned distance was not learned"
+
+
+def test_a_loss_that_is_no_number_stops_it(tmp_path, monkeypatch):
+    made = training(tmp_path, 6)
+    monkeypatch.setattr(
+        pretraining.SupervisedContrast, "loss",
+        lambda *_: (torch.tensor(float("nan")), torch.tensor(0.0)),
+    )  # fmt: skip
+    with pytest.raises(UserError, match=r"loss is nan at step 1; .*learning_rate"):
+        made.run(lambda point: None)
+    assert not (tmp_path / STATE).exists()
+
+
+def test_the_command_makes_an_encoder_and_its_curve(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    few = {"recording_s": 5.0, "test_species": 6, "recordings_per_species": 8}
+    monkeypatch.setattr(worlds, "FIELD", {**worlds.FIELD, **few})
+    monkeypatch.setattr(worlds, "CROWD", {**worlds.CROWD, **few})
+    voices = {"test_species": 20, "recordings_per_species": 1, "recording_s": 40.0}
+    monkeypatch.setattr(worlds, "VOICES", {**worlds.VOICES, **voices, "calls_per_recording": 4})
+    overrides = [
+        *SMALL, "arch.model.channels=[4,8]", "arch.model.embedding_dim=16",
+        "arch.model.metric_rank=4", "trainer.accelerator=cpu", "pretrain.pool.slots=6",
+        "pretrain.pool.backgrounds=2", "pretrain.workers=0", "pretrain.recipe.steps=2",
+        "pretrain.recipe.test_every=1", "pretrain.recipe.species=4", "exp_name=small",
+        "pretrain.recipe.metric_species=4", "pretrain.world.track_s=1.0",
+    ]  # fmt: skip
+    path = pretrain(overrides)
+    restored = restore(path)
+    assert restored.model.embedding_dim == 16
+    assert restored.embed(torch.randn(2, 22050)).isfinite().all()
+    rows = (path.parent / "curve.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows] == ["step", "1", "2"]
+    assert "crowd 5-way 5-shot" in rows[0]
+    with pytest.raises(UserError, match=r"recipe\.individuals=4: the pool has only 2"):
+        read_settings(["pretrain.pool.individuals=2"], sr=22050)
+    with pytest.raises(UserError, match="has other settings"):
+        pretrain([*overrides, "pretrain.recipe.steps=3"])
