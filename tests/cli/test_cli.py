@@ -78,7 +78,7 @@ def test_help_imports_nothing_heavy():
         (["train", "v1", "arch.training.learning_rat=1"], "did you mean"),
         (["test", "nowhere.ckpt"], "there is no such file"),
         (["data", "check", "data=dcase", "path.train_dir=nowhere"], "nowhere"),
-        (["features", "features=mfcc"], "choose one of logmel, pcen"),
+        (["features", "features=mfcc"], "choose one of both, logmel, pcen"),
     ],
 )
 def test_errors_are_one_line_and_no_traceback(arguments, words, tmp_path):

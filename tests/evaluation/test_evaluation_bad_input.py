@@ -84,7 +84,7 @@ def test_no_test_set(trained, capsys):
 
 @pytest.mark.parametrize(
     ("arch", "key"),
-    [("v1", "model.encoder"), ("v2", "correction")],
+    [("v1", "model.encoder"), ("v2", "model.encoder")],
 )
 def test_nan(place, capsys, arch, key):
     run_train([f"arch={arch}", "debug=fast", "logger=none", "test=false"])
