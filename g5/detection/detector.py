@@ -103,6 +103,7 @@ class Detector:
         peak_E, bounds_E2 = self._raw(sound, target, curve, logit_N)
         rows_E3 = np.column_stack([bounds_E2, logit_N[peak_E]]) if len(peak_E) else np.zeros((0, 3))
         kept_E4 = joined(rows_E3, self._shape(target))
+        kept_E4 = kept_E4[~_lies_on(kept_E4[:, :2], target.refused.get(sound.key))]
         peak_E = peak_E[kept_E4[:, 3].astype(int)] if len(kept_E4) else np.zeros(0, int)
         score_E = calibration.probability(curve.score_N[peak_E])
         return pd.DataFrame({
@@ -163,6 +164,15 @@ class Detector:
 
     def _outline(self, target: Target) -> Outline:
         return Outline.of(target, self.embedder.front_end, self.settings.level)
+
+
+def _lies_on(events_E2: np.ndarray, marks_M2: np.ndarray | None) -> np.ndarray:
+    """Which events share more than half of the shorter one with a mark, (E,)."""
+    if marks_M2 is None or not len(events_E2):
+        return np.zeros(len(events_E2), dtype=bool)
+    (start_E, end_E), (start_M, end_M) = events_E2.T[..., None], marks_M2.T
+    shared_EM = np.minimum(end_E, end_M) - np.maximum(start_E, start_M)
+    return (shared_EM > np.minimum(end_E - start_E, end_M - start_M) / 2).any(axis=1)
 
 
 def without_rivals(found: list[Detections]) -> pd.DataFrame:

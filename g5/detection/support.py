@@ -3,7 +3,7 @@
 Shapes: M mel bands.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,15 +54,17 @@ class Target:
     Attributes:
         label: its name.
         shots: its marked calls.
-        others: the marked calls of the other species.
+        rivals: what surely is something else: rows marked NEG, and the other species' calls.
         marked: per recording (its key), every stretch that is marked as anything, seconds.
+        refused: per recording, the stretches that are marked NEG.
         negatives: which of the rest of the shots' recordings counts as something else.
     """
 
     label: str
     shots: tuple[Shot, ...]
-    others: tuple[Shot, ...]
+    rivals: tuple[Shot, ...]
     marked: dict[str, np.ndarray]
+    refused: dict[str, np.ndarray]
     negatives: str
 
     @property
@@ -156,32 +158,62 @@ def targets_of(
     for reason, names in lost.items():
         more = f", and {len(names) - 1} more" if len(names) > 1 else ""
         problem(f"{names[0]}{more}: left out: {reason}")
-    marked: dict[str, list[tuple[float, float]]] = {}
     by_label: dict[str, list[Shot]] = {}
+    refused: dict[str, list[Shot]] = {}
     for row, shot in usable:
-        marked.setdefault(shot.sound.key, []).append((shot.start_s, shot.end_s))
-        if row["status"] == "POS":
-            by_label.setdefault(str(row["label"]), []).append(shot)
+        if row["status"] != "UNK":
+            side = by_label if row["status"] == "POS" else refused
+            side.setdefault(str(row["label"]), []).append(shot)
     if not by_label:
-        raise UserError("the support has no usable call; mark at least one call of a species")
-    for label, own in by_label.items():
-        own.sort(key=lambda shot: (str(shot.sound.path), shot.start_s))
+        raise UserError(
+            "the support marks what is no call (NEG) and not one call (POS); mark at least one "
+            "call of a species"
+            if refused
+            else "the support has no usable call; mark at least one call of a species"
+        )
+    calls = {label: sorted(own, key=_place) for label, own in sorted(by_label.items())}
+    for label, own in calls.items():
         if shots is not None and len(own) < shots:
             problem(f"{label}: has {len(own)} of the {shots} calls asked for; they are used")
-        by_label[label] = own[:shots]
-    boxes = {key: np.array(sorted(values)) for key, values in marked.items()}
+        calls[label] = own[:shots]
+    marked = _stretches(shot for _, shot in usable)
     return [
-        Target(
-            label,
-            tuple(own),
-            tuple(
-                s for other, theirs in sorted(by_label.items()) if other != label for s in theirs
-            ),
-            boxes,
-            negatives,
-        )
-        for label, own in sorted(by_label.items())
+        Target(label, tuple(own), rivals, marked, no, negatives)
+        for label, own in calls.items()
+        for rivals, no in [_others(label, calls, refused)]
     ]
+
+
+def _others(
+    label: str, calls: dict[str, list[Shot]], refused: dict[str, list[Shot]]
+) -> tuple[tuple[Shot, ...], dict[str, np.ndarray]]:
+    """What is none of a species, and of it what is marked NEG, by recording.
+
+    A NEG of a name that no call has (rain) is none of any species; one of another species says
+    only that it is none of that.
+    """
+    own = [
+        s
+        for name, theirs in sorted(refused.items())
+        if name == label or name not in calls
+        for s in theirs
+    ]
+    others = [s for name, theirs in calls.items() if name != label for s in theirs]
+    # Tables with a column for each species mark a call of one as NEG of the others.
+    rivals = {(s.sound.key, s.start_s, s.end_s): s for s in (*others, *own)}
+    return tuple(sorted(rivals.values(), key=_place)), _stretches(own)
+
+
+def _place(shot: Shot) -> tuple[str, float]:
+    return str(shot.sound.path), shot.start_s
+
+
+def _stretches(shots: Iterable[Shot]) -> dict[str, np.ndarray]:
+    """Begin and end of marks, (E, 2) by recording."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for shot in shots:
+        found.setdefault(shot.sound.key, []).append((shot.start_s, shot.end_s))
+    return {key: np.array(sorted(values)) for key, values in found.items()}
 
 
 def _shot(

@@ -58,6 +58,20 @@ def test_several_species_at_once(job, tmp_path):
     assert not (tmp_path / "found/report.html").exists()
 
 
+def test_neg_means_no(job, tmp_path, capsys):
+    head, no = "file,start_s,end_s,label,status\n", CALLS_S[6]
+    calls = "".join(f"night.wav,{a},{a + 0.3},up,POS\n" for a in CALLS_S[:5])
+    (tmp_path / "yes.csv").write_text(head + calls)
+    (tmp_path / "no.csv").write_text(f"{head}{calls}night.wav,{no},{no + 0.3},up,NEG\n")
+    (tmp_path / "only.csv").write_text(f"{head}night.wav,{no},{no + 0.3},up,NEG\n")
+    for name, found in (("yes", 1), ("no", 0)):
+        arguments = ["--support", f"{name}.csv", "-o", name, "detection.pictures=false"]
+        assert job("night.wav", *arguments) == 0
+        assert overlap(predictions(tmp_path / name), [no]) == found
+    assert job("night.wav", "--support", "only.csv") == 1
+    assert "marks what is no call (NEG) and not one call" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("how", ["template", "energy"])
 def test_baselines(how, job, tmp_path):
     audacity(tmp_path / "calls.txt", {"up": CALLS_S[:5]})

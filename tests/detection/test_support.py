@@ -48,3 +48,23 @@ def test_negatives_come_from_where_the_setting_says(night, tmp_path):
     assert spans["gaps"] == [(5.5, 8.9)]
     assert spans["head"] == [(0.0, 4.9), (5.5, 8.9)]
     assert spans["everything"] == [(0.0, 4.9), (5.5, 8.9), (9.5, 30.0)]
+
+
+def test_what_is_marked_neg_and_other_species_calls_are_rivals(night, tmp_path):
+    sound = opened(night, tmp_path)
+    rows = [(1.0, "up", "POS"), (2.0, "down", "POS"), (3.1, "up", "POS"), (4.0, "up", "NEG"),
+            (5.0, "rain", "NEG"), (6.1, "down", "NEG"), (7.0, "up", "UNK"), (8.3, "up", "POS"),
+            (2.0, "up", "NEG")]  # fmt: skip
+    events = pd.DataFrame(rows, columns=["start_s", "label", "status"])
+    events = events.assign(file="night", end_s=events["start_s"] + 0.4)
+    down, up = targets_of(events, lambda _: sound, shots=None, negatives="gaps", problem=print)
+    # A NEG of another species says nothing here, one of no species that is looked for does.
+    assert [shot.start_s for shot in up.rivals] == [2.0, 4.0, 5.0]
+    assert [shot.start_s for shot in down.rivals] == [1.0, 3.1, 5.0, 6.1, 8.3]
+    assert up.refused[sound.key][:, 0].tolist() == [2.0, 4.0, 5.0]
+    assert not any(a < 7.2 < b for _, a, b in up.gaps()), "UNK is neither"
+    with pytest.raises(UserError, match="not one call"):
+        targets_of(
+            events.loc[events["status"] == "NEG"], lambda _: sound, shots=None, negatives="gaps",
+            problem=print,
+        )  # fmt: skip

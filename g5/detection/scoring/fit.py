@@ -1,7 +1,7 @@
 """What the support says at one scale: prototypes made of it, and scores by them.
 
 Shapes: N windows, K shots, O windows of a shot, G windows of the gaps, D embedding width, C
-prototypes of other species' calls.
+calls of other species and marks of what is no call.
 """
 
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ class SupportWindows:
 
     Attributes:
         shots: the centred window of each shot in the middle, others around it.
-        others: a window of each call of another species.
+        rivals: a window of each call of another species, and of each mark of what is no call.
         gaps: windows in the gaps, in order of time.
         at_G: when those are, seconds; recordings lie far apart.
     """
@@ -50,19 +50,19 @@ class SupportWindows:
     scale: Scale
     band: Band | None
     shots: list[Piece]
-    others: list[Piece]
+    rivals: list[Piece]
     gaps: list[Piece]
     at_G: np.ndarray
 
     def embedded_by(self, embedder: WindowEmbedder) -> "SupportEmbeddings":
         """Its embeddings, in one go: the encoder's batches have one size, and are best full."""
-        pieces = [*self.shots, *self.others, *self.gaps]
+        pieces = [*self.shots, *self.rivals, *self.gaps]
         parts = embedder.cut(pieces, self.scale.width, self.band)
         count, empty = len(self.shots), torch.zeros(0, embedder.model.embedding_dim)
         return SupportEmbeddings(
             torch.stack(parts[:count]),
-            torch.cat([empty, *parts[count + len(self.others) :]]),
-            torch.cat([empty, *parts[count : count + len(self.others)]]),
+            torch.cat([empty, *parts[count + len(self.rivals) :]]),
+            torch.cat([empty, *parts[count : count + len(self.rivals)]]),
         )
 
     def inputs(self, embedder: WindowEmbedder, pieces: list[Piece]) -> Tensor:
@@ -76,7 +76,7 @@ class SupportEmbeddings:
 
     z_KOD: Tensor
     gaps_GD: Tensor
-    others_CD: Tensor
+    rivals_CD: Tensor
 
     @property
     def middle_KD(self) -> Tensor:
@@ -99,6 +99,7 @@ class Fit:
         steps: of its trainings: whether time has cut them.
         positive_K: of each shot, the best score around it by what the others say.
         negative_G: scores of the gaps by models of the others.
+        rival_C: scores of the rivals by models of the others.
     """
 
     def __init__(
@@ -114,22 +115,22 @@ class Fit:
         self.embedder = embedder
         self.embedded = windows.embedded_by(embedder)
         self.unlabelled_ND = unlabelled_ND
-        self.n_shots, self.n_gaps = len(windows.shots), len(windows.at_G)
-        self.all = self.part(list(range(self.n_shots)), np.arange(self.n_gaps))
-        self.positive_K = np.array([self._left_out(k) for k in range(self.n_shots)])
-        self.negative_G = cross_scored(self.n_gaps, self._negative)
-
-    def part(self, shots: list[int], gaps: np.ndarray) -> SubsetFit:
-        """The model of these shots and gaps alone."""
-        settings, gap_rows = self.settings, torch.from_numpy(gaps)
-        embedder, embedded = self.embedder, self.embedded
-        if settings.adapt == "finetune":
-            embedder = self._finetuned(shots, gap_rows)
-            embedded = self.windows.embedded_by(embedder)
-        negative_GD = embedded.gaps_GD[gap_rows]
-        negative_CD = torch.cat(
-            [clusters(negative_GD, settings.negative_prototypes), embedded.others_CD]
+        self.shots, self.gaps, self.rivals = (
+            np.arange(len(x)) for x in (windows.shots, windows.at_G, windows.rivals)
         )
+        self.all = self.part(self.shots, self.gaps, self.rivals)
+        self.positive_K = np.array([self._left_out(k) for k in range(len(self.shots))])
+        self.negative_G = cross_scored(len(self.gaps), self._of_gaps)
+        self.rival_C = cross_scored(len(self.rivals), self._of_rivals)
+
+    def part(self, shots: np.ndarray, gaps: np.ndarray, rivals: np.ndarray) -> SubsetFit:
+        """The model of these shots, gaps and rivals alone."""
+        settings, embedder, embedded = self.settings, self.embedder, self.embedded
+        if settings.adapt == "finetune":
+            embedder = self._finetuned(shots, gaps, rivals)
+            embedded = self.windows.embedded_by(embedder)
+        negative_GD, rival_CD = embedded.gaps_GD[gaps], embedded.rivals_CD[rivals]
+        negative_CD = torch.cat([clusters(negative_GD, settings.negative_prototypes), rival_CD])
         positive_D = embedded.middle_KD[shots].mean(dim=0)
         if self.unlabelled_ND is not None:
             positive_D = refined(
@@ -139,35 +140,38 @@ class Fit:
         scorer = adapted(
             settings.adapt, embedder.model, positive_D, negative_CD,
             embedded.z_KOD[shots].flatten(0, 1),
-            torch.cat([negative_GD, embedded.others_CD]), steps=self.steps, rate=settings.rate,
+            torch.cat([negative_GD, rival_CD]), steps=self.steps, rate=settings.rate,
             seed=settings.seed,
         )  # fmt: skip
         return SubsetFit(embedder, embedded, scorer)
 
-    def _finetuned(self, shots: list[int], gap_rows: Tensor) -> WindowEmbedder:
+    def _finetuned(self, shots: np.ndarray, gaps: np.ndarray, rivals: np.ndarray) -> WindowEmbedder:
         embedded, windows, embedder = self.embedded, self.windows, self.embedder
         shots_P1MT = windows.inputs(embedder, [windows.shots[k] for k in shots])
-        gaps_G1MT = windows.inputs(embedder, windows.gaps)[gap_rows]
-        others_G1MT = windows.inputs(embedder, windows.others)
-        gaps_GD = embedded.gaps_GD[gap_rows]
-        centre_CD = torch.cat(
-            [clusters(gaps_GD, self.settings.negative_prototypes), embedded.others_CD]
-        )
-        negatives_GD = torch.cat([gaps_GD, embedded.others_CD])
+        gaps_G1MT = windows.inputs(embedder, windows.gaps)[gaps]
+        rivals_C1MT = windows.inputs(embedder, windows.rivals)[rivals]
+        gaps_GD, rivals_CD = embedded.gaps_GD[gaps], embedded.rivals_CD[rivals]
+        centre_CD = torch.cat([clusters(gaps_GD, self.settings.negative_prototypes), rivals_CD])
+        negatives_GD = torch.cat([gaps_GD, rivals_CD])
         return finetuned(
-            embedder, shots_P1MT, torch.cat([gaps_G1MT, others_G1MT]),
+            embedder, shots_P1MT, torch.cat([gaps_G1MT, rivals_C1MT]),
             torch.cdist(negatives_GD, centre_CD).argmin(dim=1),
             steps=self.steps, rate=self.settings.block_rate, seed=self.settings.seed,
         )  # fmt: skip
 
     def _left_out(self, shot: int) -> float:
-        others = [k for k in range(self.n_shots) if k != shot] or [shot]
-        part = self.part(others, np.arange(self.n_gaps))
+        others = self.shots[self.shots != shot] if len(self.shots) > 1 else self.shots
+        part = self.part(others, self.gaps, self.rivals)
         return float(part.scorer.score(part.embedded.z_KOD[shot]).max())
 
-    def _negative(self, train: np.ndarray, test: np.ndarray) -> np.ndarray:
-        part = self.part(list(range(self.n_shots)), train)
-        return part.scorer.score(part.embedded.gaps_GD[torch.from_numpy(test)]).numpy()
+    def _of_gaps(self, train: np.ndarray, test: np.ndarray) -> np.ndarray:
+        part = self.part(self.shots, train, self.rivals)
+        return part.scorer.score(part.embedded.gaps_GD[test]).numpy()
+
+    def _of_rivals(self, train: np.ndarray, test: np.ndarray) -> np.ndarray:
+        # A single one is scored by the gaps alone.
+        part = self.part(self.shots, self.gaps, np.setdiff1d(train, test))
+        return part.scorer.score(part.embedded.rivals_CD[test]).numpy()
 
     @torch.inference_mode()
     def scores(self, grid_ND: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

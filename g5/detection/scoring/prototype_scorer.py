@@ -104,7 +104,7 @@ class PrototypeScorer(CurveScorer):
             scale,
             target.band(embedder.front_end),
             [(shot.sound, _around(shot.middle_frame, scale)) for shot in target.shots],
-            [(shot.sound, _around(shot.middle_frame, scale)[1:2]) for shot in target.others],
+            [(shot.sound, _around(shot.middle_frame, scale)[1:2]) for shot in target.rivals],
             gaps,
             at_G,
         )
@@ -152,6 +152,7 @@ class PrototypeScorer(CurveScorer):
             positive_K=fit.positive_K,
             negative_G=fit.negative_G,
             negative_at_G=fit.windows.at_G,
+            rival_C=fit.rival_C,
             reach_s=scale.width / sound.frame_rate_hz,
             distance_N=distance_N,
             nearest_N=nearest_N,
@@ -209,13 +210,14 @@ def _combined(curves: list[Curve]) -> Curve:
     deepest = max(curves, key=lambda curve: len(curve.negative_G))
     time_N, at_G = finest.time_N, deepest.negative_at_G
     score_N, negative_G = np.zeros(len(time_N)), np.zeros(len(at_G))
-    positive_K = np.zeros(len(first.positive_K))
+    positive_K, rival_C = np.zeros(len(first.positive_K)), np.zeros(len(first.rival_C))
     for curve in curves:
         high = float(np.median(curve.positive_K))
         low = float(curve.negative_G.mean()) if len(curve.negative_G) else high - 1
         share = 1 / len(curves) / max(high - low, 1e-6)
         score_N += share * (np.interp(time_N, curve.time_N, curve.score_N) - low)
         positive_K += share * (curve.positive_K - low)
+        rival_C += share * (curve.rival_C - low)
         if len(curve.negative_G):
             negative_G += share * (np.interp(at_G, curve.negative_at_G, curve.negative_G) - low)
     nearest = np.searchsorted(first.time_N, time_N).clip(0, len(first.time_N) - 1)
@@ -225,6 +227,7 @@ def _combined(curves: list[Curve]) -> Curve:
         positive_K=positive_K,
         negative_G=negative_G,
         negative_at_G=at_G,
+        rival_C=rival_C,
         reach_s=first.reach_s,
         distance_N=first.distance_N[nearest],
         nearest_N=first.nearest_N[nearest],

@@ -33,6 +33,7 @@ class Curve:
         reach_s: negatives nearer than this count once.
         distance_N: to the prototype.
         nearest_N: which shot is the nearest.
+        rival_C: scores of what is marked as something else.
         threshold: where scores are to be cut; None: that is for the support to say.
         length_N: how long the event at a point would be, seconds; None: the curve tells.
         notes: what the user should know.
@@ -47,6 +48,7 @@ class Curve:
     reach_s: float
     distance_N: np.ndarray
     nearest_N: np.ndarray
+    rival_C: np.ndarray = field(default_factory=lambda: np.zeros(0))
     threshold: float | None = None
     length_N: np.ndarray | None = None
     notes: tuple[str, ...] = field(default=())
@@ -54,8 +56,9 @@ class Curve:
 
     @property
     def negative_P(self) -> np.ndarray:
-        """The peaks of the negatives."""
-        return peaks(self.negative_G, self.negative_at_G, self.reach_s)
+        """The peaks of the negatives, and the rivals."""
+        found_P = peaks(self.negative_G, self.negative_at_G, self.reach_s)
+        return np.concatenate([found_P, self.rival_C])
 
 
 class CurveScorer(ABC):
