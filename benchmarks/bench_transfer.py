@@ -18,7 +18,7 @@ from g5.config.parts import front_end_of
 from g5.config.schema import EmbedSettings
 from g5.config.settings import load
 from g5.embeddings.embedding import embed_recordings
-from g5.embeddings.encoders import LoadedEncoder
+from g5.embeddings.encoders.loaded import LoadedEncoder
 from g5.embeddings.vectors import EncoderFacts, VectorStore
 from g5.transfer import EmbeddingHead
 from preprocessing.normalize import Normalize

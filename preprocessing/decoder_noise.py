@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 STDERR = 2
-# How lines of libmpg123 can be told from others.
+# How lines of libmpg123, and of what reads models, can be told from others.
 _NOISE = (
     b"mpg123", b"Note: ", b"Warning: Xing", b"Warning: Encountered", b"Warning: Real sample count",
     b"Warning: Cannot", b"Warning: Big change", b"Warning: Dummy", b"Warning: Fuzzy",
+    # LiteRT's.
+    b"INFO: Created TensorFlow Lite",
 )  # fmt: skip
 
 

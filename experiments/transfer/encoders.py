@@ -19,7 +19,8 @@ from g5.config.build import build
 from g5.config.node import Node
 from g5.config.settings import load_transfer
 from g5.embeddings.embedding import embed_recordings
-from g5.embeddings.encoders import LoadedEncoder, load_encoder
+from g5.embeddings.encoders.loaded import LoadedEncoder
+from g5.embeddings.encoders.loading import load_encoder
 from g5.embeddings.vectors import VectorStore
 from g5.transfer.labels import Examples, examples, read_labels
 

@@ -13,7 +13,7 @@ MOVED = {
     "preprocessing.procedural.ProceduralData": (
         "preprocessing.synthetic.procedural.ProceduralData"
     ),
-    "transfer.onnx_encoder.OnnxEncoder": "g5.embeddings.onnx_encoder.OnnxEncoder",
+    "transfer.onnx_encoder.OnnxEncoder": "g5.embeddings.encoders.onnx_encoder.OnnxEncoder",
     "detection.score.PrototypeScorer": "g5.detection.scoring.prototype_scorer.PrototypeScorer",
     "detection.template.TemplateScorer": "g5.detection.scoring.template_scorer.TemplateScorer",
     "detection.energy.EnergyScorer": "g5.detection.scoring.energy_scorer.EnergyScorer",

@@ -6,7 +6,7 @@ from pathlib import Path
 from g5.common.errors import UserError
 from g5.config.schema import EmbedSettings
 from g5.embeddings.embedding import embed_recordings, find_recordings
-from g5.embeddings.encoders import load_encoder
+from g5.embeddings.encoders.loading import load_encoder
 from g5.embeddings.vectors import VectorStore
 
 PROBLEMS_NAMED = 5

@@ -22,7 +22,7 @@ from g5.common.files import recordings_under
 from g5.common.progress import track
 from g5.common.threads import torch_threads
 from g5.config.schema import EmbedSettings
-from g5.embeddings.encoders import LoadedEncoder
+from g5.embeddings.encoders.loaded import LoadedEncoder
 from g5.embeddings.vectors import VectorStore
 from g5.embeddings.windows import Batch, Windows
 from preprocessing import audio
@@ -161,7 +161,7 @@ def _embedded_in_order(
     people's encoders, which may keep something between two calls, get one that has them all.
     """
     threads = torch.get_num_threads()
-    workers = threads if encoder.kind == "checkpoint" and device.type == "cpu" else 1
+    workers = threads if encoder.shareable and device.type == "cpu" else 1
     each = threads // workers
     waiting: deque[tuple[KeyedRecording, Batch | UserError, Future[np.ndarray] | None]] = deque()
     pool = ThreadPoolExecutor(workers, "embedding", torch.set_num_threads, (each,))

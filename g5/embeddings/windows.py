@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from g5.embeddings.encoders import LoadedEncoder
+from g5.embeddings.encoders.loaded import LoadedEncoder
 from preprocessing import audio
 from preprocessing.features import Moments
 from preprocessing.normalize import recording_stats

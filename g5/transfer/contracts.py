@@ -15,8 +15,9 @@ from torch.utils.checkpoint import checkpoint
 
 from archs.blocks import blocks_of
 from g5.common.errors import UserError, brief
-from g5.embeddings.encoders import LoadedEncoder, load_encoder
-from g5.embeddings.user_classes import build_head
+from g5.embeddings.encoders.loaded import LoadedEncoder
+from g5.embeddings.encoders.loading import load_encoder
+from g5.embeddings.encoders.user_classes import build_head
 
 BATCH = 4
 LONG_S = 30.0
@@ -192,8 +193,8 @@ def _batch(encoder: LoadedEncoder, x: Tensor) -> Finding:
 def _gradient(encoder: LoadedEncoder, x: Tensor) -> Finding:
     check = "gradient reaches its weights"
     parameters = list(encoder.module.parameters())
-    if encoder.kind == "onnx":
-        return Finding(check, note="an ONNX file: it can be embedded with, never fine-tuned")
+    if encoder.from_file:
+        return Finding(check, note="a model file: it can be embedded with, never fine-tuned")
     if not parameters:
         return Finding(check, note="it has no weights: it can be embedded with, not fine-tuned")
     if not any(p.requires_grad for p in parameters):

@@ -26,7 +26,7 @@ from g5.common.errors import UserError
 from g5.common.progress import track
 from g5.config.schema import FinetuneSettings
 from g5.embeddings.embedding import source_of
-from g5.embeddings.encoders import LoadedEncoder
+from g5.embeddings.encoders.loaded import LoadedEncoder
 from g5.embeddings.windows import window_starts
 from g5.evaluation.report.per_class import recall_table
 from g5.training.fit import fit
@@ -149,7 +149,7 @@ class FineTuning:
         if not encoder.trainable:
             raise UserError(
                 f"{encoder.name}: cannot be fine-tuned, nothing in it can be trained"
-                + (" (an ONNX file is fixed)" if encoder.kind == "onnx" else "")
+                + (" (a model file is fixed)" if encoder.from_file else "")
                 + "; g5 classify trains heads on its embeddings"
             )
         self._encoder = encoder

@@ -11,7 +11,8 @@ from g5.common.progress import track
 from g5.common.revision import git_revision
 from g5.config.schema import FinetuneSettings
 from g5.config.settings import TransferSettings
-from g5.embeddings.encoders import LoadedEncoder, load_encoder, save_encoder
+from g5.embeddings.encoders.loaded import LoadedEncoder, save_encoder
+from g5.embeddings.encoders.loading import load_encoder
 from g5.evaluation.report.per_class import recall_figure, told
 from g5.tracking.folders import RunFolder, claim
 from g5.tracking.mlflow_logger import MLflowLogger

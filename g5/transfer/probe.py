@@ -20,7 +20,8 @@ from sklearn.preprocessing import StandardScaler
 
 from g5.common.errors import UserError
 from g5.common.progress import track
-from g5.embeddings.encoders import LoadedEncoder, load_encoder
+from g5.embeddings.encoders.loaded import LoadedEncoder
+from g5.embeddings.encoders.loading import load_encoder
 from g5.embeddings.vectors import VectorStore
 from preprocessing import audio
 

@@ -17,7 +17,8 @@ import preprocessing.audio
 from archs.prototypes import euclidean_logits
 from g5.config.choices import CONF
 from g5.config.settings import load_transfer
-from g5.embeddings.encoders import LoadedEncoder, load_encoder
+from g5.embeddings.encoders.loaded import LoadedEncoder
+from g5.embeddings.encoders.loading import load_encoder
 from g5.embeddings.vectors import VectorStore
 from g5.transfer.finetune import FineTuning, read_windows
 from g5.transfer.labelling.session import Session

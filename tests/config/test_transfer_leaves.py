@@ -16,16 +16,19 @@ import yaml
 from g5.common.errors import UserError
 from g5.config.choices import CONF, choices
 from g5.config.settings import load_node, load_transfer, plain_of
-from g5.embeddings.encoders import load_encoder
+from g5.embeddings.encoders.loading import load_encoder
 from g5.transfer.heads.compare import judged
 from g5.transfer.heads.saved import fit_head, make_head
-from tests.embeddings.test_encoders import small_onnx
+from tests.embeddings.model_files import small_onnx, small_tflite
 
 SECTIONS = ("embed", "classify", "finetune")
 SMALL = {
     "wav2vec2": ["encoder.weights=random", "encoder.n_layers=1", "encoder.width=32",
                  "encoder.n_heads=2", "encoder.embedding_dim=12"],
     "onnx": ["encoder.path={onnx}", "encoder.sr=8000", "encoder.window_s=0.5"],
+    "perch": ["encoder.path={perch}"],
+    "tflite": ["encoder.path={tflite}", "encoder.sr=8000"],
+    "birdnet": ["encoder.path={tflite}", "encoder.output=hidden"],
     "custom": ["encoder._target_=tests.user_encoders.Silent", "encoder.embedding_dim=6"],
 }  # fmt: skip
 OTHER = {
@@ -42,6 +45,15 @@ OTHER = {
     "onnx.input": "other",
     "onnx.output": "other",
     "onnx.embedding_dim": "5",
+    "perch.output": "label",
+    "birdnet.path": "nowhere.tflite",
+    "birdnet.installed": "nobody/has.tflite encoder.path=null",
+    "birdnet.licence": "none",
+    "birdnet.output": "scores",
+    "birdnet.embedding_dim": "5",
+    "tflite.path": "nowhere.tflite",
+    "tflite.output": "hidden",
+    "tflite.embedding_dim": "5",
     "custom._target_": "tests.user_encoders.Detached",
     "custom.embedding_dim": "null",
     "mel_cnn.front_end.floor_db": "-20",
@@ -78,7 +90,13 @@ def other(name: str, key: str, value: Any) -> list[str]:
     if key == "sampling":
         return ["under"]
     if text is None:
-        if isinstance(value, bool):
+        if key == "geometry":
+            text = {"l2": "none", "none": "l2"}[value]
+        elif key == "peak":
+            text = "0.5"
+        elif name == "perch" and f"onnx.{key}" in OTHER:
+            text = OTHER[f"onnx.{key}"]
+        elif isinstance(value, bool):
             text = str(not value).lower()
         elif isinstance(value, int):
             text = str(2 * value + 1)
@@ -98,7 +116,7 @@ ENCODER_LEAVES = [
     (name, key) for name in choices("encoder")
     for key, _ in [*leaves(yaml.safe_load(
         (CONF / "encoder" / f"{name}.yaml").read_text())), ("_target_", "")]
-    if key != "_target_" or name == "custom"
+    if (key != "_target_" or name == "custom") and key not in ("auto", "known_by")
 ]  # fmt: skip
 
 
@@ -114,7 +132,8 @@ def seen(name: str, overrides: list[str]) -> Any:
             out = encoder.forward(wave_BS)
     except UserError as error:
         return str(error)
-    return out.tolist(), encoder.sr, encoder.window_s, encoder.trainable, _gradient(encoder)
+    facts = encoder.sr, encoder.window_s, encoder.geometry, encoder.node.get("licence")
+    return out.tolist(), facts, encoder.trainable, _gradient(encoder)
 
 
 def _gradient(encoder: Any) -> bool:
@@ -123,8 +142,11 @@ def _gradient(encoder: Any) -> bool:
 
 @pytest.mark.parametrize(("name", "key"), ENCODER_LEAVES)
 def test_every_leaf_of_an_encoder_acts(name, key, tmp_path):
-    path = small_onnx(tmp_path / "m.onnx")
-    base = [text.format(onnx=path) for text in SMALL.get(name, [])]
+    files = {"onnx": small_onnx(tmp_path / "m.onnx"), "perch": tmp_path / "perch.onnx"}
+    small_onnx(files["perch"], grid=True)
+    if name in ("tflite", "birdnet"):
+        files["tflite"] = small_tflite(tmp_path / "m.tflite")
+    base = [text.format(**files) for text in SMALL.get(name, [])]
     node = yaml.safe_load((CONF / "encoder" / f"{name}.yaml").read_text())
     value = dict(leaves(node)).get(key)
     if name == "mel_cnn" and key == "front_end.sr":

@@ -24,7 +24,8 @@ from g5.embeddings.embedding import (
     embed_stretch,
     source_of,
 )
-from g5.embeddings.encoders import LoadedEncoder, load_encoder
+from g5.embeddings.encoders.loaded import LoadedEncoder
+from g5.embeddings.encoders.loading import load_encoder
 from g5.embeddings.vectors import EncoderFacts, VectorStore, load
 from g5.embeddings.windows import window_starts
 from g5.transfer.labels import examples, read_labels, rows_of_labels

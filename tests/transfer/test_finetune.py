@@ -13,11 +13,11 @@ from archs.blocks import blocks_of
 from g5.common.errors import UserError
 from g5.config.schema import FinetuneSettings
 from g5.config.settings import load_transfer
-from g5.embeddings.encoders import load_encoder
+from g5.embeddings.encoders.loading import load_encoder
 from g5.transfer.finetune import FineTuning, read_windows
 from g5.transfer.labels import read_labels
 from tests.conftest import run_g5
-from tests.embeddings.test_encoders import small_onnx
+from tests.embeddings.model_files import small_onnx
 
 ENCODER = "tests.user_encoders.Good"
 SHORT = ("finetune.frozen_epochs=2", "finetune.epochs=4", "finetune.batch_size=8")

@@ -22,7 +22,7 @@ from torch import Tensor
 from g5.config.earlier import first_facts
 from g5.detection.embedding.sound import Sound
 from g5.detection.embedding.windows import Scale
-from g5.embeddings.identity import encoder_hash
+from g5.embeddings.encoders.identity import encoder_hash
 from g5.tracking.restore import Restored
 from preprocessing.normalize import Normalize
 from preprocessing.store.store import Store

@@ -12,7 +12,7 @@ from g5.common.errors import UserError
 from g5.common.progress import track
 from g5.config.schema import SearchSettings
 from g5.embeddings.embedding import embed_stretch
-from g5.embeddings.encoders import load_encoder
+from g5.embeddings.encoders.loading import load_encoder
 from g5.embeddings.search import ApproximateIndex, novelty, search
 from g5.embeddings.stretch import Stretch
 from g5.embeddings.vectors import VectorStore

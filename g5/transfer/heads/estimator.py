@@ -16,7 +16,7 @@ from archs.heads import EmbeddingClassifier, LinearHead, MLPHead, ResidualHead
 from archs.losses import ClassWeights, bce_with_logits, class_weights, cross_entropy, mae, mse
 from g5.common.errors import UserError
 from g5.common.threads import torch_threads
-from g5.embeddings.user_classes import build_head
+from g5.embeddings.encoders.user_classes import build_head
 from g5.training.fit import seeded
 from g5.transfer.heads.training import HeadTraining
 from preprocessing.episodes.balance import Balance, balanced_rows

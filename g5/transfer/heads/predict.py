@@ -14,7 +14,7 @@ from g5.common.errors import UserError
 from g5.config.schema import EmbedSettings
 from g5.config.stored import classes_named
 from g5.embeddings.embedding import embed_recordings, find_recordings
-from g5.embeddings.encoders import load_encoder
+from g5.embeddings.encoders.loading import load_encoder
 from g5.embeddings.vectors import VectorStore
 from g5.transfer.heads.saved import SavedHead, load_head
 

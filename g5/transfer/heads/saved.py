@@ -22,7 +22,7 @@ from g5.config.build import refuse_unknown
 from g5.config.check import unknown_key
 from g5.config.node import Node
 from g5.config.settings import load_node
-from g5.embeddings.user_classes import import_class
+from g5.embeddings.encoders.user_classes import import_class
 from g5.embeddings.vectors import EncoderFacts, VectorStore
 from g5.tracking import checkpoints
 from g5.transfer.heads.estimator import SAMPLINGS, EmbeddingHead

@@ -15,6 +15,6 @@ def encoders(ctx: click.Context) -> None:
     g5 encoders check my_pkg.models.MyEncoder --head my_pkg.models.MyHead
     """
     if ctx.invoked_subcommand is None:
-        from g5.embeddings.catalogue import list_encoders
+        from g5.embeddings.encoders.catalogue import list_encoders
 
         list_encoders()
