@@ -1,12 +1,6 @@
 """`g5 label`: the labelling page, served until Ctrl-C."""
 
-import signal
-import threading
-import webbrowser
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from g5.config.schema import LabelSettings
 from g5.embeddings.vectors import VectorStore
@@ -36,32 +30,6 @@ def label(
             session.start()
             print(f"Label at {server.url}", flush=True)
             print(f"Labels go to {session.journal.path}. Ctrl-C stops; the same command goes on.")
-            if browser:
-                _open_browser(server.url)
-            with _until_stopped():
-                threading.Thread(target=server.serve_forever, daemon=True).start()
-                threading.Event().wait()
-            server.shutdown()
+            server.until_stopped(browser=browser)
         session.stop()
         print(f"{session.state()['done']} of {state['total']} clips are labelled; stopped")
-
-
-@contextmanager
-def _until_stopped() -> Iterator[None]:
-    """Leave the block quietly on Ctrl-C and SIGTERM."""
-
-    def stop(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    except KeyboardInterrupt:
-        pass
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _open_browser(url: str) -> None:
-    with suppress(webbrowser.Error):
-        webbrowser.open(url)
