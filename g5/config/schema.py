@@ -317,6 +317,15 @@ class LabelSettings:
 
 
 @dataclass(frozen=True)
+class ReviewSettings:
+    events: Literal["predictions", "candidates"]
+    order: Literal["sample", "uncertain", "score"]
+    mailed: Count
+    page_mb: Positive
+    seed: Seed
+
+
+@dataclass(frozen=True)
 class SimulateSettings:
     strategies: list[str]
     first: Count

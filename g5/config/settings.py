@@ -34,6 +34,7 @@ from g5.config.schema import (
     LoggerSettings,
     MapSettings,
     PathSettings,
+    ReviewSettings,
     SearchSettings,
     SimulateSettings,
     TrainerSettings,
@@ -103,7 +104,7 @@ class Settings(Tree):
 
 @dataclass(frozen=True)
 class TransferSettings(Tree):
-    """What commands on embeddings read: `conf/transfer.yaml`."""
+    """What commands on embeddings and reviews read: `conf/transfer.yaml`."""
 
     path: PathSettings
     audio: AudioSettings
@@ -116,6 +117,7 @@ class TransferSettings(Tree):
     cluster: ClusterSettings
     map: MapSettings
     label: LabelSettings
+    review: ReviewSettings
     simulate: SimulateSettings
     explain: ExplainSettings
 

@@ -1,7 +1,7 @@
 """What people said of clips: a journal that only grows, each entry on the disk before it counts.
 
-One line of JSON per entry, in ``labels.jsonl`` of the store's folder. A line that a crash cut short
-is passed over; what was written before it is whole.
+One line of JSON per entry, in ``labels.jsonl`` of a store's folder or ``reviews.jsonl`` of found
+events. A line that a crash cut short is passed over; what was written before it is whole.
 """
 
 import contextlib
@@ -27,8 +27,8 @@ except ImportError:  # Windows: two servers on one store are not noticed there.
     fcntl = None
 
 FILE = "labels.jsonl"
-LOCK = "labels.lock"
 LABEL, UNSURE, NOT_A_CALL, UNDO, CLASS = "label", "unsure", "not a call", "undo", "class"
+ABOUT = "about"
 KINDS = (LABEL, UNSURE, NOT_A_CALL)
 # How an entry stands in an events table.
 STATUS = {LABEL: "POS", UNSURE: "UNK", NOT_A_CALL: "NEG"}
@@ -45,6 +45,9 @@ class JournalEntry:
         kind: one of `KINDS`.
         label: the class; "" for other kinds than `LABEL`.
         seconds: how long it took.
+        of: the class that the clip was found as; "" where it was not found by anything.
+        by: how the clip came to be shown.
+        ends: start and end as they were put right; None: the clip's own.
     """
 
     id: str
@@ -52,6 +55,9 @@ class JournalEntry:
     kind: str
     label: str
     seconds: float
+    of: str = ""
+    by: str = ""
+    ends: tuple[float, float] | None = None
 
 
 def clip_of(file: str, start_s: float, end_s: float) -> Clip:
@@ -62,14 +68,21 @@ def clip_of(file: str, start_s: float, end_s: float) -> Clip:
 class Journal:
     """The labels of one store; from one process at a time, any number of its threads.
 
+    Args:
+        folder: of what is labelled.
+        file: its name there.
+        command: that writes it, to be named in messages.
+
     Attributes:
         entries: the last word on each clip, in the order it was said.
         classes: that were added while labelling.
+        about: what the entries are about, where that can change; "" where nothing was said of it.
         damaged: lines that could not be read.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / FILE
+    def __init__(self, folder: Path, file: str = FILE, command: str = "g5 label") -> None:
+        self.path, self.command = folder / file, command
+        self.about = ""
         self.entries: dict[Clip, JournalEntry] = {}
         self.classes: list[str] = []
         self.damaged = 0
@@ -96,6 +109,9 @@ class Journal:
         if said["kind"] == CLASS:
             self.classes.append(str(said["label"]))
             return
+        if said["kind"] == ABOUT:
+            self.about = str(said["label"])
+            return
         file, start_s, end_s = said["clip"]
         clip = (str(file), float(start_s), float(end_s))
         if said["kind"] == UNDO:
@@ -104,7 +120,11 @@ class Journal:
             seconds = float(said["seconds"])
             # An earlier version wrote NaN, which no JSON holds.
             seconds = seconds if math.isfinite(seconds) else 0.0
-            entry = JournalEntry(str(said["id"]), clip, said["kind"], str(said["label"]), seconds)
+            ends = (float(said["ends"][0]), float(said["ends"][1])) if "ends" in said else None
+            more = str(said.get("of", "")), str(said.get("by", "")), ends
+            entry = JournalEntry(
+                str(said["id"]), clip, said["kind"], str(said["label"]), seconds, *more
+            )
             self.entries.pop(clip, None)
             self.entries[clip] = entry
             self._ids.add(entry.id)
@@ -123,12 +143,12 @@ class Journal:
             before = self.entries.get(entry.clip)
             if before is not None:
                 return before
-            self._write(
-                {
-                    "id": entry.id, "kind": entry.kind, "label": entry.label,
-                    "clip": list(entry.clip), "seconds": round(entry.seconds, 2),
-                }
-            )  # fmt: skip
+            said: dict[str, Any] = {
+                "id": entry.id, "kind": entry.kind, "label": entry.label,
+                "clip": list(entry.clip), "seconds": round(entry.seconds, 2),
+            }  # fmt: skip
+            said |= {key: value for key in ("of", "by", "ends") if (value := getattr(entry, key))}
+            self._write(said)
             return None
 
     def undo(self, clip: Clip) -> JournalEntry | None:
@@ -144,6 +164,12 @@ class Journal:
         with self._lock:
             if name not in self.classes:
                 self._write({"kind": CLASS, "label": name})
+
+    def begin(self, about: str) -> None:
+        """Say what the entries are about, unless that is what was said last."""
+        with self._lock:
+            if about != self.about:
+                self._write({"kind": ABOUT, "label": about})
 
     def _write(self, said: dict[str, Any]) -> None:
         said = {**said, "at": datetime.now(UTC).isoformat(timespec="seconds")}
@@ -169,14 +195,14 @@ class Journal:
         Raises:
             UserError: another is at it.
         """
-        with disk_errors(self.path), open(self.path.with_name(LOCK), "wb") as handle:
+        with disk_errors(self.path), open(self.path.with_suffix(".lock"), "wb") as handle:
             if fcntl is not None:
                 try:
                     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError as error:
                     raise UserError(
-                        f"{self.path.parent}: another g5 label is working on this store; go on in "
-                        "its page, or stop it first"
+                        f"{self.path.parent}: another {self.command} is at work here; go on in its "
+                        "page, or stop it first"
                     ) from error
             yield
 

@@ -24,6 +24,7 @@ from g5.transfer.finetune import FineTuning, read_windows
 from g5.transfer.labelling.session import Session
 from g5.transfer.labels import read_labels
 from tests.conftest import run_g5
+from tests.detection.review.found import make_found
 from tests.labelled_store import CLASSES, kind_of, make_store
 
 GOOD = "tests.user_encoders.Good"
@@ -63,6 +64,10 @@ OTHER = {
     "label": {
         "strategy": "random", "retrain_every": "20", "pool": "12", "regularisation": "30",
         "components": "1", "folds": "2", "suggestions": "1", "map_points": "7", "seed": "1",
+    },
+    "review": {
+        "events": "candidates", "order": "score", "mailed": "5", "page_mb": "0.03",
+        "seed": "1 review.mailed=5",
     },
     "simulate": {
         "strategies": "[random]", "first": "9", "step": "3", "last": "12", "seeds": "1",
@@ -105,6 +110,9 @@ def home(tmp_path_factory) -> Path:
     few: Any = index.assign(label=kinds)[:40]
     few = few[(few["label"] != "low") | (few.index % 3 == 0)]  # classes of different sizes
     few.to_csv(home / "few.csv", index=False)
+    found = make_found(home / "job", recordings=1)
+    table = (found / "predictions.csv").read_text().splitlines()
+    (found / "candidates.csv").write_text("\n".join(table[:7]) + "\n")
     rated = few.drop(columns="label").assign(rating=np.linspace(0, 1, len(few)))
     rated.to_csv(home / "ratings.csv", index=False)
     return home
@@ -213,6 +221,10 @@ class Comparing:
         return euclidean_logits(query_QD, proto_ND)
 
 
+def review(here: Path, capsys: Any, overrides: list[str], _: Any) -> Any:
+    return shown(capsys, "review", "job/found", "--page", "out.html", *overrides)
+
+
 def explain(here: Path, capsys: Any, overrides: list[str], monkeypatch: Any) -> Any:
     encoder = load_encoder("mel_cnn")
     stub = SimpleNamespace(
@@ -230,7 +242,8 @@ def explain(here: Path, capsys: Any, overrides: list[str], monkeypatch: Any) -> 
 COMMANDS: dict[str, Callable[..., Any]] = {
     "embed": embed, "classify": classify, "finetune": finetune, "verify": verify,
     "search": search,
-    "cluster": cluster, "map": map_, "label": label, "simulate": simulate, "explain": explain,
+    "cluster": cluster, "map": map_, "label": label, "review": review, "simulate": simulate,
+    "explain": explain,
 }  # fmt: skip
 
 

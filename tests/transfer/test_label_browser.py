@@ -1,10 +1,5 @@
 """The labelling page in a real Chromium: keys, reload, a killed server, two tabs."""
 
-import re
-import shutil
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,48 +7,16 @@ import pytest
 from g5.embeddings.vectors import VectorStore
 from g5.web.journal import Journal
 from preprocessing.annotations import read_events
+from tests.browser import MARKS, Served
 from tests.conftest import run_g5
 from tests.labelled_store import CLASSES, kind_of, make_store
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-)  # fmt: skip
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
-]
+pytestmark = MARKS
 
 
-@pytest.fixture
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as running:
-        chromium = running.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
-        yield chromium
-        chromium.close()
-
-
-class Server:
-    """`g5 label` in a process of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        command = [
-            str(Path(sys.executable).with_name("g5")), "label", str(folder / "birds.store"),
-            "--classes", str(folder / "classes.txt"), "--no-browser",
-        ]  # fmt: skip
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            found = re.search(r"http://127\.0\.0\.1:\d+/\S+", line)
-            if found:
-                self.url = found.group(0)
-                break
-
-    def kill(self) -> None:
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
+def served(folder: Path) -> Served:
+    """`g5 label`."""
+    return Served("label", str(folder / "birds.store"), "--classes", str(folder / "classes.txt"))
 
 
 @pytest.fixture
@@ -77,7 +40,7 @@ def entries(folder: Path) -> dict:
 
 
 def test_twenty_calls_by_keyboard_a_reload_and_a_killed_server(folder, browser, monkeypatch):
-    server = Server(folder)
+    server = served(folder)
     try:
         page = browser.new_page()
         errors: list[str] = []
@@ -93,7 +56,7 @@ def test_twenty_calls_by_keyboard_a_reload_and_a_killed_server(folder, browser, 
         assert len(entries(folder)) == 15
     finally:
         server.kill()
-    server = Server(folder)
+    server = served(folder)
     try:
         page.goto(server.url)
         label(page, 5, done=15)
@@ -142,7 +105,7 @@ def clips(store: VectorStore) -> list:
 
 
 def test_two_tabs_do_not_clobber_each_other(folder, browser):
-    server = Server(folder)
+    server = served(folder)
     try:
         one, two = browser.new_page(), browser.new_page()
         one.goto(server.url)
@@ -160,7 +123,7 @@ def test_two_tabs_do_not_clobber_each_other(folder, browser):
 
 
 def test_a_held_key_and_the_enter_of_a_composition_label_nothing_unseen(folder, browser):
-    server = Server(folder)
+    server = served(folder)
     try:
         page = browser.new_page()
         page.goto(server.url)
@@ -194,7 +157,7 @@ def until(page, expression: str) -> None:
 
 
 def test_keys_zoom_and_play(folder, browser):
-    server = Server(folder)
+    server = served(folder)
     try:
         page = browser.new_page()
         page.goto(server.url)

@@ -16,9 +16,9 @@ from typing import Any
 import pandas as pd
 
 from g5.common.atomic import atomic_path
+from g5.evaluation.events.ground_truth import LEDGER
 
 DONE, SKIPPED, CORRUPT = "done", "skipped", "corrupt"
-LEDGER = "ledger.csv"
 WRITTEN = "written.json"
 # Suffixes of a file's events, and of those that lower thresholds would find.
 EVENTS, CANDIDATES = ".parquet", ".candidates.parquet"

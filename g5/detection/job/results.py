@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from g5.common.errors import UserError
-from g5.detection.job.manifest import CANDIDATES, EVENTS, LEDGER, Manifest
+from g5.detection.job.manifest import CANDIDATES, EVENTS, Manifest
 from g5.detection.support import Target
-from g5.evaluation.events.ground_truth import CANDIDATES_CSV, PREDICTIONS
+from g5.evaluation.events.ground_truth import CANDIDATES_CSV, LEDGER, PREDICTIONS
 from preprocessing.annotations import SUFFIXES, write_events
 
 # Formats with a table for each recording.

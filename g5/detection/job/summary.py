@@ -7,12 +7,12 @@ from pathlib import Path
 import pandas as pd
 
 from g5.detection.job.diagnose import Diagnoses
-from g5.detection.job.manifest import CORRUPT, DONE, LEDGER, SKIPPED, Manifest
+from g5.detection.job.manifest import CORRUPT, DONE, SKIPPED, Manifest
 from g5.detection.job.notes import Notes
 from g5.detection.job.page import DetectionPage
 from g5.detection.job.results import REPORT, picture_of
 from g5.detection.support import Target
-from g5.evaluation.events.ground_truth import PREDICTIONS
+from g5.evaluation.events.ground_truth import LEDGER, PREDICTIONS
 
 
 def write_summary_page(

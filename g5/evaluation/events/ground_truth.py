@@ -18,8 +18,8 @@ from preprocessing.naming import Listing, same_recording
 
 TRUTH_COLUMNS = ["name", "label", "start_s", "end_s", "status"]
 CALL = "call"
-# What `g5 detect` writes: events, and those that lower thresholds would find.
-PREDICTIONS, CANDIDATES_CSV = "predictions.csv", "candidates.csv"
+# What `g5 detect` writes: events, those that lower thresholds would find, what became of each file.
+PREDICTIONS, CANDIDATES_CSV, LEDGER = "predictions.csv", "candidates.csv", "ledger.csv"
 
 
 @dataclass(frozen=True, eq=False)

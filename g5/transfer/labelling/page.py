@@ -1,30 +1,10 @@
 """The labelling page: one HTML document with its style and script, and nothing else."""
 
-import html as escaping
-import json
+from g5.web.live import document
 
 STYLE = """
-:root { color-scheme: light dark; --ink: #1d1d1f; --soft: #5c5c61; --line: #d5d5da; --paper: #fff;
-  --panel: #f3f3f5; --accent: #0072b2; --bad: #b34700; }
-@media (prefers-color-scheme: dark) { :root { --ink: #ececf0; --soft: #a5a5ad; --line: #3a3a40;
-  --paper: #17171a; --panel: #222226; --accent: #56b4e9; --bad: #ff9a52; } }
-* { box-sizing: border-box; }
-body { margin: 0 auto; padding: 1rem; max-width: 84rem; color: var(--ink);
-  background: var(--paper); font: 16px/1.45 system-ui, "Segoe UI", "DejaVu Sans", sans-serif; }
-header { display: flex; flex-wrap: wrap; gap: .3rem 1.2rem; align-items: baseline; }
-h1 { font-size: 1.15rem; margin: 0; } .soft { color: var(--soft); }
-progress { width: 100%; height: .5rem; }
 main { display: grid; grid-template-columns: minmax(0, 1fr) 19rem; gap: 1rem; margin-top: .6rem; }
 @media (max-width: 60rem) { main { grid-template-columns: minmax(0, 1fr); } }
-#tile { width: 100%; aspect-ratio: 900 / 280; background: #000004; border-radius: 6px;
-  cursor: pointer; display: block; color: #fff; }
-audio { width: 100%; height: 2.2rem; margin-top: .4rem; }
-button { font: inherit; color: inherit; background: var(--panel); border: 1px solid var(--line);
-  border-radius: 6px; padding: .3rem .6rem; cursor: pointer; text-align: left; }
-button:hover, button:focus-visible { border-color: var(--accent); outline: none; }
-kbd { font: .78rem ui-monospace, "DejaVu Sans Mono", monospace; border: 1px solid var(--line);
-  border-radius: 4px; padding: 0 .3rem; background: var(--paper); margin-right: .35rem; }
-.row { display: flex; flex-wrap: wrap; gap: .4rem; margin: .6rem 0; }
 #suggestions button { min-width: 11rem; } #suggestions .first { border-color: var(--accent);
   border-width: 2px; }
 .bar { display: block; height: .3rem; background: var(--accent); border-radius: 2px; }
@@ -32,9 +12,6 @@ kbd { font: .78rem ui-monospace, "DejaVu Sans Mono", monospace; border: 1px soli
 aside section { background: var(--panel); border-radius: 8px; padding: .6rem;
   margin-bottom: .8rem; }
 aside h2 { font-size: .95rem; margin: 0 0 .3rem; } canvas { width: 100%; display: block; }
-#message { min-height: 1.5rem; color: var(--bad); }
-#find { font: inherit; width: 14rem; padding: .25rem .5rem; color: inherit;
-  background: var(--paper); border: 1px solid var(--line); border-radius: 6px; }
 #legend { display: flex; flex-wrap: wrap; gap: 0 .6rem; font-size: .8rem; }
 """
 
@@ -67,10 +44,7 @@ BODY = """
 """
 
 SCRIPT = r"""
-'use strict';
-const $ = id => document.getElementById(id);
-const tab = Array.from(crypto.getRandomValues(new Uint32Array(3)), n => n.toString(36)).join('');
-let clip = null, state = null, zoom = 2, band = 1, shownAt = 0, busy = false, points = null;
+let clip = null, state = null, zoom = 2, band = 1, shownAt = 0, points = null;
 let answers = 0, naming = false;
 const COLOURS = ['#0072b2', '#e69f00', '#009e73', '#cc79a7', '#56b4e9', '#d55e00', '#f0e442',
   '#8c564b', '#7f7fff', '#17becf'];
@@ -78,30 +52,7 @@ const colour = name => {
   const i = state.classes.findIndex(c => c.name === name);
   return i < 0 ? '#8888' : COLOURS[i % COLOURS.length];
 };
-document.querySelector('h1').textContent = NAME;
 
-async function call(path, said) {
-  const options = {headers: {'X-Token': TOKEN}};
-  if (said) { options.method = 'POST'; options.body = JSON.stringify(said); }
-  let response;
-  for (let attempt = 0; ; attempt++) {
-    try { response = await fetch(path, options); break; } catch (error) {
-      if (attempt === 2) throw Error('The server does not answer: start g5 label again. ' +
-        'Everything up to the last clip is saved.');
-      await new Promise(done => setTimeout(done, 300));
-    }
-  }
-  const content = await response.json();
-  if (!response.ok) throw Error(content.error);
-  return content;
-}
-async function guarded(work) {
-  if (busy) return;
-  busy = true;
-  try { $('message').textContent = ''; await work(); }
-  catch (error) { $('message').textContent = error.message; }
-  finally { busy = false; }
-}
 function show(answer) {
   state = answer.state; clip = answer.clip;
   if (answer.message) $('message').textContent = answer.message;
@@ -149,12 +100,6 @@ function draw() {
     classes.append(b);
   });
   curve(); map();
-}
-function button(key, text, act) {
-  const b = document.createElement('button');
-  if (key) { const k = document.createElement('kbd'); k.textContent = key; b.append(k); }
-  b.append(text); b.onclick = () => { act(); b.blur(); };
-  return b;
 }
 const take = name => name === 'not a call' ? say(name, '') : say('label', name);
 function say(kind, label) {
@@ -232,7 +177,6 @@ async function map() {
     s.append(t); return s;
   }));
 }
-function play() { const a = $('audio'); if (a.paused) a.play().catch(() => {}); else a.pause(); }
 function zoomBy(factor) { zoom = Math.min(32, Math.max(.25, zoom * factor)); picture(); }
 $('tile').onclick = $('play').onclick = play;
 $('out').onclick = () => zoomBy(2); $('in').onclick = () => zoomBy(.5);
@@ -241,8 +185,6 @@ $('band').onclick = lower; $('undo').onclick = undo;
 $('unsure').onclick = () => say('unsure', ''); $('nocall').onclick = () => say('not a call', '');
 const findBox = fresh => { naming = fresh; $('find').value = ''; $('find').focus(); };
 $('newclass').onclick = () => findBox(true);
-// The Enter that ends an input method's composition chooses characters, and says nothing else.
-const composing = event => event.isComposing || event.keyCode === 229;
 $('find').onkeydown = event => {
   event.stopPropagation();
   if (composing(event) || event.key === 'Enter' && event.repeat) return;
@@ -275,15 +217,5 @@ guarded(async () => show(await call(`/api/next?tab=${tab}`)));
 
 def html(name: str, token: str) -> str:
     """The page of a store called ``name``, for a session with ``token``."""
-    # JSON in a script must not be able to end it.
-    facts = "".join(
-        f"const {key} = {json.dumps(value).replace('<', chr(92) + 'u003c')};"
-        for key, value in (("NAME", name), ("TOKEN", token))
-    )
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<link rel="icon" href="data:,">\n'
-        f"<title>{escaping.escape(name)}: labelling</title>\n<style>{STYLE}</style>\n</head>\n"
-        f"<body>{BODY}<script>{facts}{SCRIPT}</script>\n</body>\n</html>\n"
-    )
+    facts = {"NAME": name, "TOKEN": token, "COMMAND": "g5 label"}
+    return document(f"{name}: labelling", BODY, SCRIPT, facts, style=STYLE)

@@ -1,0 +1,87 @@
+"""Answers as events: yes is POS, no NEG, unsure UNK; what `g5 detect --support` learns from.
+
+The mailed page saves an events table, too, which says of each row what it was found as.
+"""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from g5.common.errors import UserError
+from g5.detection.review.table import FoundEvents
+from g5.web.journal import LABEL, STATUS, Journal, JournalEntry, clip_of
+from preprocessing.annotations import read_events, write_events
+from preprocessing.events import EVENT_COLUMNS
+
+REVIEWED = "reviewed.csv"
+# Of the table that the mailed page saves.
+FOUND = ("found_label", "found_start_s", "found_end_s", "shown_by", "answer", "seconds")
+COLUMNS = (*EVENT_COLUMNS, *FOUND)
+KIND = {status: kind for kind, status in STATUS.items()}
+
+
+def answered(journal: Journal) -> pd.DataFrame:
+    """An events table of the answers: times as put right, NEG and UNK with what it was found as."""
+    rows = [
+        (e.clip[0], *(e.ends or e.clip[1:]), e.label or e.of, STATUS[e.kind])
+        for e in journal.entries.values()
+    ]
+    table = pd.DataFrame(rows, columns=list(EVENT_COLUMNS))
+    return table.sort_values(["file", "start_s"], ignore_index=True)
+
+
+def write_answers(journal: Journal, folder: Path) -> Path:
+    """Write `reviewed.csv`, whole or not at all."""
+    return write_events(answered(journal), folder / REVIEWED, "csv")
+
+
+def short_names(files: Iterable[str]) -> dict[str, str]:
+    """Recordings' paths below the folder that all are in, by path."""
+    known = sorted(set(map(str, files)))
+    root = os.path.commonpath([Path(file).parent for file in known]) if known else ""
+    return {file: Path(file).relative_to(root).as_posix() for file in known}
+
+
+def take_answers(found: FoundEvents, journal: Journal, path: Path) -> str:
+    """Enter the answers that a mailed page has saved; what was done, in a line.
+
+    Answers that are there already count once; where somebody has said something of an event
+    before, that stays.
+
+    Raises:
+        UserError: it is no such table, or is of other events.
+    """
+    table, _ = read_events(path, boxes=False)
+    if missing := [name for name in FOUND if name not in table]:
+        raise UserError(
+            f"{path}: has no column {missing[0]}; give what the page of g5 review --page has saved"
+        )
+    entries = [_entry(found, row, path) for row in table.to_dict("records")]
+    journal.begin(found.fingerprint)
+    before = [journal.add(entry) for entry in entries]
+    write_answers(journal, found.folder)
+    kept = sum(entry is not None for entry in before)
+    other = f"; {kept} events had another answer before, which stays" if kept else ""
+    return f"{len(entries) - kept} answers of {path}{other}"
+
+
+def _entry(found: FoundEvents, row: dict, path: Path) -> JournalEntry:
+    of, kind = str(row["found_label"]), KIND[str(row["status"])]
+    own = {name: file for file, name in short_names(found.events["file"]).items()}
+    file = own.get(str(row["file"]), "")
+    clip = ends = clip_of(file, row["start_s"], row["end_s"])
+    if of:
+        clip = clip_of(file, float(row["found_start_s"]), float(row["found_end_s"]))
+    known = found.row_of.get(clip) if of else None
+    if not file or (of and (known is None or found.labels[known] != of)):
+        raise UserError(
+            f"{path}: row {row['row']} answers for {of or 'a call'} at {clip[1]:.3f} s of "
+            f"{row['file']}, which is not among the events of {found.folder}; were they detected "
+            "anew? As a support, g5 detect reads the file nevertheless"
+        )
+    label = str(row["label"]) if kind == LABEL else ""
+    moved = ends[1:] if ends != clip else None
+    seconds, by = float(row["seconds"]), str(row["shown_by"])
+    return JournalEntry(str(row["answer"]), clip, kind, label, seconds, of, by, moved)

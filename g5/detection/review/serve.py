@@ -1,0 +1,64 @@
+"""`g5 review`: the page, served until Ctrl-C or written as a file; the answers of such a file."""
+
+from pathlib import Path
+
+from g5.config.schema import ReviewSettings
+from g5.detection.review.answers import REVIEWED, take_answers
+from g5.detection.review.mail import write_mailed
+from g5.detection.review.server import ReviewServer
+from g5.detection.review.session import ReviewSession
+from g5.detection.review.table import COMMAND, REVIEWS, FoundEvents
+from g5.web.journal import Journal
+
+
+def review(
+    folder: Path, settings: ReviewSettings, *, page: Path | None, answers: Path | None,
+    port: int, browser: bool,
+) -> None:  # fmt: skip
+    """Review the events of a folder: in a page, or write one to be mailed, or read its answers."""
+    found = FoundEvents.read(folder, settings.events)
+    if page is not None:
+        print(write_mailed(ReviewSession(found, settings), page))
+        return
+    with Journal(folder, REVIEWS, COMMAND).alone():
+        session = ReviewSession(found, settings)
+        if session.journal.damaged:
+            print(
+                f"{session.journal.path}: {session.journal.damaged} damaged lines are passed over; "
+                "the answers in all other lines are there"
+            )
+        if answers is not None:
+            print(take_answers(session.found, session.journal, answers))
+        else:
+            _serve(session, port, browser)
+        print(summary(session))
+
+
+def _serve(session: ReviewSession, port: int, browser: bool) -> None:
+    state = session.state()
+    with ReviewServer(session, port=port) as server:
+        print(f"{state['done']} of {state['total']} events are answered")
+        print(f"Review at {server.url}", flush=True)
+        print(
+            f"Answers go to {session.journal.path} and {REVIEWED}. Ctrl-C stops; the same command "
+            "goes on."
+        )
+        server.until_stopped(browser=browser)
+
+
+def summary(session: ReviewSession) -> str:
+    """What the answers amount to, a line for each species."""
+    lines = []
+    for one in session.state()["species"]:
+        line = f"{one['name']}: {one['done']} of {one['total']} answered"
+        if "share" in one:
+            low, high = (f"{100 * one[key]:.0f}" for key in ("low", "high"))
+            line += f"; precision {100 * one['share']:.0f} % ({low} to {high})"
+            if one["hourly"]:
+                rates = [one["hourly"] * one[key] for key in ("share", "low", "high")]
+                at, low, high = (f"{x:.3g}" if x < 100 else f"{x:,.0f}" for x in rates)
+                line += f", {at} calls an hour ({low} to {high})"
+            if one["to_halve"]:
+                line += f"; {one['to_halve']} more answers halve the interval"
+        lines.append(line)
+    return "\n".join(lines)
