@@ -72,9 +72,10 @@ class DetectionSetup:
 
     def chosen(self, restored: Restored, choice: str) -> tuple[dict[str, Any], float]:
         """The settings of a rival with the best F on validation recordings, and that F."""
+        key = {"template": "correlation", "energy": "deviations"}[choice]
         best: tuple[float, dict[str, Any]] = (-1.0, {})
         for values, thresholds in candidates(choice):
-            settings = group(choice, {**values, "threshold": thresholds[0]})
+            settings = group(choice, {**values, key: thresholds[0]})
             detector, tasks = self._tasks(restored, "val", settings)
             truth = truth_of(tasks, "val")
             for threshold in thresholds:
@@ -87,7 +88,7 @@ class DetectionSetup:
                     found.append(replace(task, found=replace(task.found, events=events)))
                 f = scored(predictions_of(found), truth).overall.fmeasure
                 if f > best[0]:
-                    best = f, {**values, "threshold": threshold}
+                    best = f, {**values, key: threshold}
         return best[1], best[0]
 
 

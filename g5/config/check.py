@@ -38,6 +38,7 @@ class Range:
 Positive = Annotated[float, Range(above=0)]
 NotNegative = Annotated[float, Range(at_least=0)]
 Share = Annotated[float, Range(at_least=0, at_most=1)]
+Between = Annotated[float, Range(above=0, below=1)]
 BelowOne = Annotated[float, Range(at_least=0, below=1)]
 Count = Annotated[int, Range(at_least=1)]
 Seed = Annotated[int, Range(at_least=0, at_most=2**32 - 1)]  # what NumPy takes

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal, TypedDict
 
-from g5.config.check import BelowOne, Count, NotNegative, Positive, Range, Seed, Share
+from g5.config.check import BelowOne, Between, Count, NotNegative, Positive, Range, Seed, Share
 from g5.config.node import Node
 
 # Whoever writes 1000 means milliseconds.
@@ -97,6 +97,7 @@ class DetectionSettings:
     workers: Workers = field(metadata=NO_EVENT)
     prior_spread: Positive
     lean: Share
+    threshold: Between
     level: Share
     merge: NotNegative
     min_duration: NotNegative

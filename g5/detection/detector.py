@@ -8,20 +8,18 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
-from scipy.special import expit
+from scipy.special import logit
 
 from g5.config.schema import DetectionSettings
 from g5.detection.embedding.embedder import WindowEmbedder
 from g5.detection.embedding.sound import Sound
 from g5.detection.events.boundaries import Outline
-from g5.detection.events.curve import EventShape, hysteresis, joined, maxima
+from g5.detection.events.curve import EventShape, hysteresis, joined, maxima, parted
 from g5.detection.events.threshold import CalibratedThreshold, calibrate
 from g5.detection.scoring.scorer import STEEPNESS, Curve, CurveScorer
 from g5.detection.support import Target
 
-# Log-odds that an event reaches somewhere: as likely there as not.
-EVEN_ODDS = 0.0
-FOUND_COLUMNS = ["start_s", "end_s", "label", "score", "distance", "nearest", "peak_s"]
+FOUND_COLUMNS = ["start_s", "end_s", "label", "score", "distance", "nearest", "peak_s", "support"]
 
 
 @dataclass(frozen=True)
@@ -55,6 +53,8 @@ class Detector:
         self.scorer = scorer
         self.embedder = embedder
         self.settings = settings
+        # Log-odds that an event reaches somewhere.
+        self._least = float(logit(settings.threshold))
         self._outlines: WeakKeyDictionary[Target, Outline] = WeakKeyDictionary()
 
     def detect(self, sound: Sound, target: Target) -> Detections:
@@ -92,8 +92,7 @@ class Detector:
         events = self.events(sound, found.target, found.curve, lower)
         peak_E = events["peak_s"].to_numpy(float)
         score_E = np.interp(peak_E, found.curve.time_N, found.curve.score_N)
-        logit_E = lower.logit(np.asarray(score_E))
-        return events.assign(score=expit(logit_E - below))
+        return events.assign(score=own.probability(np.asarray(score_E)))
 
     def events(
         self, sound: Sound, target: Target, curve: Curve, calibration: CalibratedThreshold
@@ -103,7 +102,7 @@ class Detector:
         peak_E, bounds_E2 = self._raw(sound, target, curve, logit_N)
         rows_E3 = np.column_stack([bounds_E2, logit_N[peak_E]]) if len(peak_E) else np.zeros((0, 3))
         kept_E4 = joined(rows_E3, self._shape(target))
-        kept_E4 = kept_E4[~_lies_on(kept_E4[:, :2], target.refused.get(sound.key))]
+        kept_E4 = kept_E4[~lies_on(kept_E4[:, :2], target.refused.get(sound.key))]
         peak_E = peak_E[kept_E4[:, 3].astype(int)] if len(kept_E4) else np.zeros(0, int)
         score_E = calibration.probability(curve.score_N[peak_E])
         return pd.DataFrame({
@@ -114,6 +113,7 @@ class Detector:
             "distance": curve.distance_N[peak_E],
             "nearest": [target.shots[k].name for k in curve.nearest_N[peak_E]],
             "peak_s": curve.time_N[peak_E],
+            "support": lies_on(kept_E4[:, :2], target.stretches(sound)),
         }).astype({"label": "str", "nearest": "str"})  # fmt: skip
 
     def _shape(self, target: Target) -> EventShape:
@@ -130,14 +130,17 @@ class Detector:
         """Peaks (E,) of a curve, and begin and end of what is there (E, 2), not yet joined."""
         time_N = curve.time_N
         if curve.length_N is not None:
-            peak_E = maxima(time_N, logit_N, curve.length_N / 2, EVEN_ODDS)
+            peak_E = maxima(time_N, logit_N, curve.length_N / 2, self._least)
             half_E = curve.length_N[peak_E] / 2
             return peak_E, np.column_stack([time_N[peak_E] - half_E, time_N[peak_E] + half_E])
-        regions = hysteresis(logit_N, EVEN_ODDS, self.scorer.low_logit)
+        regions = hysteresis(logit_N, self._least, self._least + self.scorer.low_logit)
         if not self.scorer.refines:
-            peak_E = np.array([a + int(np.argmax(logit_N[a:b])) for a, b in regions], dtype=int)
             step = float(time_N[1] - time_N[0]) / 2 if len(time_N) > 1 else 0.0
-            ends = [(time_N[a] - step, time_N[b - 1] + step) for a, b in regions]
+            most = int(self._shape(target).max_s / (2 * step)) if step else len(time_N)
+            regions = [part for a, b in regions for part in parted((a, b), logit_N, most)]
+            kept = [(a, b) for a, b in regions if logit_N[a:b].max() >= self._least]
+            peak_E = np.array([a + int(np.argmax(logit_N[a:b])) for a, b in kept], dtype=int)
+            ends = [(time_N[a] - step, time_N[b - 1] + step) for a, b in kept]
             return peak_E, np.array(ends).reshape(-1, 2)
         return self._refined(sound, target, time_N, logit_N, regions)
 
@@ -156,7 +159,7 @@ class Detector:
         peaks, ends = [], []
         for a, b in regions:
             apart_s = max(0.8 * middle_s, 2 * step_s)
-            for peak in a + maxima(time_N[a:b], logit_N[a:b], apart_s, EVEN_ODDS):
+            for peak in a + maxima(time_N[a:b], logit_N[a:b], apart_s, self._least):
                 at = float(time_N[peak])
                 peaks.append(peak)
                 ends.append(outline.ends(sound, at - core_s, at + core_s, longest_s))
@@ -166,7 +169,7 @@ class Detector:
         return Outline.of(target, self.embedder.front_end, self.settings.level)
 
 
-def _lies_on(events_E2: np.ndarray, marks_M2: np.ndarray | None) -> np.ndarray:
+def lies_on(events_E2: np.ndarray, marks_M2: np.ndarray | None) -> np.ndarray:
     """Which events share more than half of the shorter one with a mark, (E,)."""
     if marks_M2 is None or not len(events_E2):
         return np.zeros(len(events_E2), dtype=bool)

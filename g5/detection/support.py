@@ -3,6 +3,7 @@
 Shapes: M mel bands.
 """
 
+import difflib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -17,6 +18,8 @@ from preprocessing.frontend import FrontEnd
 BAND_MARGIN = 2 ** (1 / 3)
 # Of a shot's length, what is left alone around it: marks are rarely tight.
 SHOT_MARGIN = 0.25
+# Names that are this much alike may be one, with a slip of the pen (brak, Bark: 0.75).
+ALIKE = 0.7
 NEGATIVES = ("gaps", "head", "everything")
 
 
@@ -71,6 +74,11 @@ class Target:
     def duration_K(self) -> np.ndarray:
         """Durations of the shots, seconds."""
         return np.array([shot.duration_s for shot in self.shots])
+
+    def stretches(self, sound: Sound) -> np.ndarray:
+        """Begin and end of the shots in a recording, (K', 2) seconds."""
+        own = [(shot.start_s, shot.end_s) for shot in self.shots if shot.sound.key == sound.key]
+        return np.array(own).reshape(-1, 2)
 
     def gaps(self) -> list[tuple[Sound, float, float]]:
         """Stretches that hold none of the species, seconds of their recordings.
@@ -176,6 +184,7 @@ def targets_of(
         if shots is not None and len(own) < shots:
             problem(f"{label}: has {len(own)} of the {shots} calls asked for; they are used")
         calls[label] = own[:shots]
+    _suspect_names(calls, problem)
     marked = _stretches(shot for _, shot in usable)
     return [
         Target(label, tuple(own), rivals, marked, no, negatives)
@@ -202,6 +211,19 @@ def _others(
     # Tables with a column for each species mark a call of one as NEG of the others.
     rivals = {(s.sound.key, s.start_s, s.end_s): s for s in (*others, *own)}
     return tuple(sorted(rivals.values(), key=_place)), _stretches(own)
+
+
+def _suspect_names(calls: dict[str, list[Shot]], problem: Callable[[str], None]) -> None:
+    """Tell of a species with one call that is named nearly as one with more."""
+    more = {label.casefold(): label for label, own in calls.items() if len(own) > 1}
+    for label, own in calls.items():
+        near = difflib.get_close_matches(label.casefold(), list(more), n=1, cutoff=ALIKE)
+        if len(own) == 1 and near:
+            other = more[near[0]]
+            problem(
+                f"{own[0].name}: {label} is looked for as a species of its own; did you mean "
+                f"{other}, which has {len(calls[other])} calls?"
+            )
 
 
 def _place(shot: Shot) -> tuple[str, float]:

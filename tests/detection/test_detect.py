@@ -1,6 +1,7 @@
 """`g5 detect` from end to end: what is found, and what is told of bad input."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -70,6 +71,22 @@ def test_neg_means_no(job, tmp_path, capsys):
         assert overlap(predictions(tmp_path / name), [no]) == found
     assert job("night.wav", "--support", "only.csv") == 1
     assert "marks what is no call (NEG) and not one call" in capsys.readouterr().err
+
+
+def test_a_threshold_by_hand_finds_more_or_less(job, tmp_path, capsys):
+    audacity(tmp_path / "calls.txt", {"up": CALLS_S[:5]})
+    found = {}
+    for threshold in (0.001, 0.5, 0.97):
+        arguments = ["-o", str(threshold), "detection.pictures=false"]
+        more = [f"detection.threshold={threshold}"]
+        assert job("night.wav", "--support", "calls.txt", *arguments, *more) == 0
+        found[threshold] = predictions(tmp_path / str(threshold))
+        assert (found[threshold]["score"] >= threshold).all()
+    assert len(found[0.001]) > len(found[0.5]) > len(found[0.97])
+    assert (found[0.5]["score"] >= 0.97).sum() == len(found[0.97]), "a score means what it meant"
+    assert len(pd.read_csv(tmp_path / "0.97/candidates.csv")) >= len(found[0.5])
+    assert job("night.wav", "--support", "calls.txt", "detection.threshold=1") == 1
+    assert "detection.threshold: must be below 1" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("how", ["template", "energy"])
@@ -159,6 +176,14 @@ def test_the_support_is_diagnosed(job, tmp_path, capsys):
     told = capsys.readouterr().err
     assert "same call" in told
     assert "has 5 of the 6 calls" in told
+    # Five calls between the shots are not marked.
+    audacity(tmp_path / "some.txt", {"up": [1.0, 9.4, 18.2]})
+    assert job("night.wav", "--support", "some.txt", "-o", "some") == 0
+    told = capsys.readouterr().err
+    assert re.search(
+        r"up: where nothing is marked it sounds like its shots [345] times \(at ", told
+    )
+    assert "can hardly be told" not in told
 
 
 def test_boxes_restrict_the_band(job, tmp_path):

@@ -157,6 +157,23 @@ def test_results_replace_no_input_and_nothing_of_others(job, tmp_path, capsys):
     assert (tmp_path / "found/night.txt").read_text() == ""
 
 
+def test_a_second_recording_does_not_replace_what_was_found_in_the_first(job, tmp_path, capsys):
+    audacity(tmp_path / "night.txt", {"up": CALLS_S[:5]})
+    arguments = ["--support", "night.txt", "detection.pictures=false"]
+    assert job("night.wav", *arguments) == 0
+    assert "the support's own aside" in capsys.readouterr().out
+    first = predictions(tmp_path / "found")
+    assert first["support"].tolist().count(True) == 5
+    assert pd.read_csv("found/ledger.csv")["events"].tolist() == [len(first) - 5]
+    soundfile.write(tmp_path / "second.wav", soundscape(12, {2.0: UP, 8.0: UP}, seed=5), RATE)
+    assert job("second.wav", *arguments) == 1
+    assert "night.wav, which is not searched now" in capsys.readouterr().err
+    assert predictions(tmp_path / "found").equals(first)
+    (tmp_path / "night.wav").rename(tmp_path / "moved.wav")
+    audacity(tmp_path / "moved.txt", {"up": CALLS_S[:5]})
+    assert job("moved.wav", "--support", "moved.txt", "detection.pictures=false") == 0
+
+
 def test_only_what_a_detection_wrote_is_replaced(job, tmp_path, capsys, monkeypatch):
     """Every output is looked at, the files of a folder of truth, and what other formats add."""
     audacity(tmp_path / "night.txt", {"up": CALLS_S[:5]})

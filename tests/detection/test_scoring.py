@@ -8,7 +8,15 @@ import torch
 
 from g5.detection.embedding.embedder import WindowEmbedder
 from g5.detection.embedding.sound import Sound
-from g5.detection.events.curve import EventShape, crossing, hysteresis, joined, maxima, smoothed
+from g5.detection.events.curve import (
+    EventShape,
+    crossing,
+    hysteresis,
+    joined,
+    maxima,
+    parted,
+    smoothed,
+)
 from g5.detection.events.threshold import calibrate
 from g5.detection.scoring.finetune import finetuned
 from g5.detection.scoring.prototypes import clusters, refined
@@ -67,8 +75,8 @@ def test_negatives_are_scored_by_models_that_have_not_seen_them():
 
 def test_peaks_lie_apart():
     scores = np.array([0, 5, 4, 0, 3, 0, 4.5])
-    assert peaks(scores, np.arange(7.0), 2).tolist() == [5, 4.5, 3]
-    assert peaks(scores, np.arange(7.0), 4).tolist() == [5, 4.5]
+    assert scores[peaks(scores, np.arange(7.0), 2)].tolist() == [5, 4.5, 3]
+    assert scores[peaks(scores, np.arange(7.0), 4)].tolist() == [5, 4.5]
 
 
 def test_a_day_of_maxima_is_sorted_out_in_no_time_and_as_one_by_one():
@@ -105,6 +113,20 @@ def test_events_are_joined_dropped_and_kept_apart():
     events = np.array([[0, 1, 1], [1.1, 2, 3], [5, 5.1, 9], [7, 9, 1], [9.1, 11, 1.0]])
     assert joined(events, shape).tolist() == [[0, 2, 3, 1], [7, 9, 1, 3], [9.1, 11, 1, 4]]
     assert joined(np.zeros((0, 3)), shape).shape == (0, 4)
+
+
+def test_no_event_is_longer_than_the_limit():
+    shape = EventShape(min_s=0.1, max_s=2.0, merge_s=0.2)
+    chain = np.array([[0, 1.5, 1], [1, 2.5, 2], [2.3, 4, 3], [4.1, 5.5, 1.0]])
+    found = joined(chain, shape)
+    assert found[:, :2].tolist() == [[0, 1.25], [1.25, 2.4], [2.4, 4], [4.1, 5.5]]
+    assert found[:, 3].tolist() == [0, 1, 2, 3]
+    score = np.array([3, 4, 3, 1, 3, 5, 3, 3, 2, 3.0])
+    assert parted((0, 10), score, 10) == [(0, 10)]
+    parts = parted((0, 10), score, 4)
+    assert parts[0] == (0, 3)
+    assert [a for a, _ in parts[1:]] == [b for _, b in parts[:-1]]
+    assert all(1 <= b - a <= 4 for a, b in parts)
 
 
 def test_template_correlation_equals_the_definition(night, tmp_path):

@@ -36,6 +36,19 @@ def test_shots_outside_the_recording_are_told_and_left_out(night, tmp_path):
         )
 
 
+def test_a_slip_in_a_name_is_told(night, tmp_path):
+    sound = opened(night, tmp_path)
+    rows = pd.concat([
+        table([(1.0, 1.3), (3.0, 3.3), (5.0, 5.3), (7.0, 7.3)], "Bark"), table([(9, 9.3)], "brak"),
+        table([(11, 11.3)], "owl"),
+    ])  # fmt: skip
+    told: list[str] = []
+    targets = targets_of(rows, lambda _: sound, shots=None, negatives="gaps", problem=told.append)
+    assert [target.label for target in targets] == ["Bark", "brak", "owl"]
+    assert len(told) == 1
+    assert "did you mean Bark, which has 4 calls?" in told[0]
+
+
 def test_negatives_come_from_where_the_setting_says(night, tmp_path):
     sound = opened(night, tmp_path)
     rows = table([(5.0, 5.4), (9.0, 9.4)])

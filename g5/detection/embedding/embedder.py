@@ -118,7 +118,7 @@ class WindowEmbedder:
         starts = [_inside(sound, starts, width) for sound, starts in pieces]
         starts_N = np.concatenate([np.zeros(0, np.int64), *starts])
         parts = list(self._cut([sound for sound, _ in pieces], which_N, starts_N, width, band))
-        z_ND = torch.cat([torch.zeros(0, self.encoder.embedding_dim), *parts])
+        z_ND = torch.cat([torch.zeros(0, self.model.embedding_dim), *parts])
         return list(z_ND.split(lengths))
 
     def windows(self, pieces: Sequence[Piece], width: int, band: Band | None) -> Tensor:

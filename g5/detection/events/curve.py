@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+# What rounding may add to a length.
+SLACK_S = 1e-9
+
 
 @dataclass(frozen=True)
 class EventShape:
@@ -84,7 +87,9 @@ def keep_apart(order: np.ndarray, at_N: np.ndarray, apart_N: np.ndarray) -> list
 
 
 def joined(events_E3: np.ndarray, shape: EventShape) -> np.ndarray:
-    """Events that overlap or lie close together made one; what is too short is dropped.
+    """Events that overlap or lie close together made one, while that is no longer than `max_s`.
+
+    Of those that would be, each gets its half of what they share. What is too short is dropped.
 
     Args:
         events_E3: start, end and score of each, (E, 3).
@@ -96,15 +101,27 @@ def joined(events_E3: np.ndarray, shape: EventShape) -> np.ndarray:
     order = np.lexsort((events_E3[:, 1], events_E3[:, 0])) if len(events_E3) else []
     found: list[list[float]] = []
     for number in order:
-        start, end, score = events_E3[number]
-        whole = found and max(end, found[-1][1]) - found[-1][0] <= shape.max_s
-        overlaps = found and start < found[-1][1]
-        if overlaps or (whole and start - found[-1][1] < shape.merge_s):
-            last = found[-1]
+        start, end, score = events_E3[number].tolist()
+        last = found[-1] if found else [-np.inf, -np.inf, 0.0, 0.0]
+        whole = max(end, last[1]) - last[0] <= shape.max_s + SLACK_S
+        if whole and start - last[1] < shape.merge_s:
             last[1] = max(last[1], end)
             if score > last[2]:
                 last[2], last[3] = score, float(number)
-        else:
-            found.append([start, end, score, float(number)])
+            continue
+        if start < last[1]:
+            last[1] = start = (start + min(last[1], end)) / 2
+        found.append([start, end, score, float(number)])
     result = np.array(found, dtype=float).reshape(-1, 4)
     return result[result[:, 1] - result[:, 0] >= shape.min_s]
+
+
+def parted(region: tuple[int, int], score_N: np.ndarray, most: int) -> list[tuple[int, int]]:
+    """A stretch of points in parts of at most ``most``, each cut where its curve is lowest."""
+    first, last = region
+    if last - first <= most or most < 1:
+        return [(first, last)]
+    # Not at the very ends: nothing would be left of one side.
+    room = max(1, min(most, last - first) // 4)
+    cut = first + room + int(np.argmin(score_N[first + room : last - room + 1]))
+    return [*parted((first, cut), score_N, most), *parted((cut, last), score_N, most)]

@@ -12,7 +12,7 @@ from g5.config.schema import DetectionSettings
 from g5.detection.detector import Detections
 from g5.detection.embedding.sound import CLIPPED_SHARE, FULL_SCALE
 from g5.detection.events.threshold import CalibratedThreshold, calibrate
-from g5.detection.scoring.scorer import Curve
+from g5.detection.scoring.scorer import GAP_APART, Curve
 from g5.detection.support import Shot, Target
 from preprocessing import audio
 
@@ -21,6 +21,10 @@ ODD = 3.0
 # Longer or shorter than the median by more than this factor.
 ODD_DURATION = 4.0
 SILENT_DB = -90.0
+# Expected F from which on shots are clear.
+GOOD_F = 0.7
+# Places that a note names.
+TOLD = 3
 
 
 @dataclass(frozen=True)
@@ -102,12 +106,34 @@ def of_scores(
         if len(others):
             without = calibrate(others, curve.negative_P, **settings).threshold
         left_out.append((shot.name, float(positive_K[k]), float(without)))
-    if np.isfinite(calibration.expected_f) and calibration.expected_f < 0.7:
-        notes.append(
-            f"{target.label}: its shots can hardly be told from what lies between them (expected F "
-            f"{calibration.expected_f:.2f}); mark clearer or more calls"
-        )
+    if np.isfinite(calibration.expected_f) and calibration.expected_f < GOOD_F:
+        settings = {"prior_spread": prior_spread, "lean": lean}
+        notes.append(_why_mixed_up(target, curve, calibration.expected_f, settings))
     return Diagnosis(target.label, tuple(notes), tuple(left_out))
+
+
+def _why_mixed_up(
+    target: Target, curve: Curve, expected_f: float, settings: dict[str, float]
+) -> str:
+    """Do unmarked calls seem to be among the negatives, or are the shots not clear?"""
+    at_P, score_P = curve.negative_peaks
+    like_P = score_P >= curve.positive_K.min()
+    rest = calibrate(curve.positive_K, score_P[~like_P], **settings)
+    if like_P.any() and (~like_P).any() and rest.expected_f >= GOOD_F:
+        gaps, at = target.gaps(), sorted(at_P[like_P].tolist())
+        places = [f"at {when % GAP_APART:.2f} s" for when in at]
+        if gaps:
+            files = [gaps[int(when // GAP_APART)][0].path.name for when in at]
+            places = [f"{place} of {file}" for place, file in zip(places, files, strict=True)]
+        return (
+            f"{target.label}: where nothing is marked it sounds like its shots {len(at)} times "
+            f"({', '.join(places[:TOLD])}{', ...' if len(at) > TOLD else ''}); mark these, "
+            "POS or NEG"
+        )
+    return (
+        f"{target.label}: its shots can hardly be told from what lies between them (expected F "
+        f"{expected_f:.2f}); mark clearer or more calls"
+    )
 
 
 class Diagnoses:

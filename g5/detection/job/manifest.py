@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 
 from g5.common.atomic import atomic_path
+from g5.common.errors import UserError
 from g5.evaluation.events.ground_truth import LEDGER
 
 DONE, SKIPPED, CORRUPT = "done", "skipped", "corrupt"
@@ -32,7 +33,7 @@ class ManifestEntry:
         file: its path.
         status: `DONE`, `SKIPPED` or `CORRUPT`.
         reason: why it was not done, or what to know of it.
-        events: how many were found.
+        events: how many were found, those of the support aside.
         duration_s: its length.
         key: of the recording, the support and the settings it was done with.
     """
@@ -83,7 +84,8 @@ class Manifest:
         for suffix, table in ((EVENTS, events), (CANDIDATES, candidates)):
             with atomic_path(part.with_suffix(suffix)) as temporary:
                 table.to_parquet(temporary, index=False)
-        self._enter(ManifestEntry(str(file), DONE, reason, len(events), float(duration_s), key))
+        new = len(events) - events["support"].tolist().count(True)
+        self._enter(ManifestEntry(str(file), DONE, reason, new, float(duration_s), key))
 
     def failed(
         self, file: Path, key: str, status: str, reason: str, duration_s: float = 0.0
@@ -118,6 +120,24 @@ class Manifest:
         except (OSError, ValueError, TypeError):
             # What cannot be told from somebody else's is not replaced.
             return set()
+
+    def refuse_others(self, files: Iterable[Path]) -> None:
+        """What was found in other recordings is not replaced by what is found in these.
+
+        Raises:
+            UserError: an earlier job has searched a recording that is there, but not among these.
+        """
+        path = self.folder / LEDGER
+        if path not in self.written() or not path.is_file():
+            return
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        done = table.loc[table["status"] == DONE, "file"]
+        for file in sorted(set(done) - {str(file) for file in files}):
+            if Path(file).is_file():
+                raise UserError(
+                    f"{self.folder}: holds what was found in {file}, which is not searched "
+                    "now, and would be replaced; set another -o, or search a folder that holds both"
+                )
 
     def will_write(self, results: Iterable[Path]) -> None:
         """Remember results before they are written: a job that is killed may replace its own."""

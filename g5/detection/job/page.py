@@ -40,7 +40,8 @@ class DetectionPage:
 
     Attributes:
         title: of the page.
-        events: of all recordings: ``file, start_s, end_s, label, score, distance, nearest``.
+        events: of all recordings: ``file, start_s, end_s, label, score, distance, nearest,
+            support``.
         manifest: what became of every file.
         targets: the species and their shots.
         diagnoses: of the support, by species.
@@ -58,12 +59,17 @@ class DetectionPage:
     pictures: Sequence[Path]
     snippets: int
 
+    @property
+    def _found(self) -> pd.DataFrame:
+        """What the user has not marked herself."""
+        return self.events.loc[~self.events["support"].astype(bool)]
+
     def write(self, path: Path) -> Path:
         """Write the page."""
         budget, status = Budget(PAGE_MB), self.manifest["status"]
         parts: list[str] = [
             facts({
-                "events": f"{len(self.events):,}",
+                "events": f"{len(self._found):,}",
                 "species": str(len(self.targets)),
                 "recordings": f"{(status == DONE).sum()} of {len(status)}",
                 "hours": f"{self.manifest['duration_s'].sum() / 3600:.2f}",
@@ -77,7 +83,7 @@ class DetectionPage:
         return write_page(path, page(self.title, *parts))
 
     def _of_species(self, target: Target, budget: Budget) -> list[Html]:
-        events = self.events.loc[self.events["label"] == target.label]
+        events = self._found.loc[self._found["label"] == target.label]
         count = f"{len(events):,} event{'' if len(events) == 1 else 's'}"
         parts = [heading(f"{target.label}: {count}"), heading("Support", 3)]
         shots = [

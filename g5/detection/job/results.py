@@ -29,7 +29,7 @@ def rows_of(events: pd.DataFrame, file: Path, targets: Sequence[Target]) -> pd.D
         "low_hz": [bands[label][0] for label in events["label"]],
         "high_hz": [bands[label][1] for label in events["label"]],
         "score": events["score"], "distance": events["distance"].astype(float),
-        "nearest": events["nearest"],
+        "nearest": events["nearest"], "support": events["support"],
     })  # fmt: skip
     if bool(table[["low_hz", "high_hz"]].isna().to_numpy().all()):
         table = table.drop(columns=["low_hz", "high_hz"])
@@ -141,7 +141,7 @@ def _all(manifest: Manifest, which: str) -> pd.DataFrame:
     done = sorted(entry.file for entry in manifest.done_entries())
     tables = [manifest.events_of(file, which) for file in done]
     filled = [table for table in tables if len(table)]
-    columns = ["file", "start_s", "end_s", "label", "status", "score"]
+    columns = ["file", "start_s", "end_s", "label", "status", "score", "support"]
     return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=columns)
 
 

@@ -36,6 +36,7 @@ def detect(request: DetectionRequest, settings: Settings) -> int:
         results_of(request.out, formats, files, pictures=detection.pictures),
         [request.support, *request.truth_tables(), *files],
     )
+    manifest.refuse_others(files)
     reader = RecordingReader(sounds, settings.path.store)
     broken = reader.look_at(files)
     targets = read_targets(request, files, reader, restored.front_end, detection, notes.add)

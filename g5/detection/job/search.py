@@ -135,4 +135,4 @@ def _job_key(request: DetectionRequest, detector: Detector, targets: Sequence[Ta
     recordings = sorted({shot.sound.key for target in targets for shot in target.shots})
     support = hashlib.sha256(request.support.read_bytes()).hexdigest()
     facts = (embedder.identity, embedder.front_end.settings(), support, recordings, settings)
-    return key_of(2, *facts, [content_hash(table) for table in request.truth_tables()])
+    return key_of(3, *facts, [content_hash(table) for table in request.truth_tables()])

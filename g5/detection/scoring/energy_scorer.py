@@ -18,14 +18,14 @@ BLOCK = 1 << 15
 class EnergyScorer(CurveScorer):
     """Mean level in a band above the recording's median, in its deviations.
 
-    Its threshold is a setting, chosen on validation recordings; the support only tells how long
+    Where it cuts is a setting, chosen on validation recordings; the support only tells how long
     events are.
 
     Args:
         low_hz, high_hz: the band, as the front end hears it.
         smooth_s: seconds that the level is averaged over.
-        threshold: median absolute deviations above the median from which on something is loud.
-        low: an event goes on while the level is above this share of the threshold.
+        deviations: median absolute deviations above the median from which on something is loud.
+        low: an event goes on while the level is above this share of that.
     """
 
     needs_encoder = False
@@ -37,11 +37,11 @@ class EnergyScorer(CurveScorer):
         low_hz: NotNegative,
         high_hz: Positive,
         smooth_s: NotNegative,
-        threshold: Positive,
+        deviations: Positive,
         low: Share,
     ) -> None:
         self.low_hz, self.high_hz = low_hz, high_hz
-        self.smooth_s, self.threshold = smooth_s, threshold
+        self.smooth_s, self.deviations = smooth_s, deviations
         self.low_logit = STEEPNESS * (low - 1)
 
     def curve(self, sound: Sound, target: Target, embedder: WindowEmbedder) -> Curve:
@@ -50,13 +50,13 @@ class EnergyScorer(CurveScorer):
         return Curve(
             time_N=np.arange(len(level_T)) / sound.frame_rate_hz,
             score_N=level_T,
-            positive_K=np.full(count, self.threshold),
+            positive_K=np.full(count, self.deviations),
             negative_G=np.zeros(0),
             negative_at_G=np.zeros(0),
             reach_s=1.0,
             distance_N=-level_T,
             nearest_N=np.zeros(len(level_T), dtype=int),
-            threshold=self.threshold,
+            threshold=self.deviations,
         )
 
     def level(self, sound: Sound, centre_M: np.ndarray) -> np.ndarray:

@@ -57,8 +57,13 @@ class Curve:
     @property
     def negative_P(self) -> np.ndarray:
         """The peaks of the negatives, and the rivals."""
-        found_P = peaks(self.negative_G, self.negative_at_G, self.reach_s)
-        return np.concatenate([found_P, self.rival_C])
+        return np.concatenate([self.negative_peaks[1], self.rival_C])
+
+    @property
+    def negative_peaks(self) -> tuple[np.ndarray, np.ndarray]:
+        """When what lies between the shots is most alike, as `negative_at_G`, and its scores."""
+        at = peaks(self.negative_G, self.negative_at_G, self.reach_s)
+        return self.negative_at_G[at], self.negative_G[at]
 
 
 class CurveScorer(ABC):
@@ -76,11 +81,11 @@ class CurveScorer(ABC):
 
 
 def peaks(score_N: np.ndarray, at_N: np.ndarray, reach: float) -> np.ndarray:
-    """The greatest scores that lie at least ``reach`` apart, (P,), the greatest first."""
+    """Which are the greatest scores that lie at least ``reach`` apart, (P,), greatest first."""
     padded = np.concatenate([[-np.inf], score_N, [-np.inf]])
     local = np.flatnonzero((padded[1:-1] >= padded[:-2]) & (padded[1:-1] >= padded[2:]))
     order = local[np.argsort(-score_N[local], kind="stable")]
-    return score_N[keep_apart(order, at_N, np.broadcast_to(reach, score_N.shape))]
+    return np.array(keep_apart(order, at_N, np.broadcast_to(reach, score_N.shape)), dtype=int)
 
 
 def halves(count: int, parts: int = 6) -> np.ndarray:

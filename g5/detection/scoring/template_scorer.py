@@ -26,17 +26,17 @@ class TemplateScorer(CurveScorer):
     Args:
         max_template_s: longer shots are cut to this around their middle, seconds as heard.
         min_template_frames: shorter shots get so many frames.
-        threshold: correlation from which on it is a call; None: that is for the support to say.
+        correlation: correlation from which on it is a call; None: that is for the support to say.
     """
 
     needs_encoder = False
     refines = False
 
     def __init__(
-        self, *, max_template_s: Positive, min_template_frames: Count, threshold: Share | None
+        self, *, max_template_s: Positive, min_template_frames: Count, correlation: Share | None
     ) -> None:
         self.max_template_s = max_template_s
-        self.threshold = threshold
+        self.correlation = correlation
         self.min_template_frames = min_template_frames
 
     def curve(self, sound: Sound, target: Target, embedder: WindowEmbedder) -> Curve:
@@ -61,7 +61,7 @@ class TemplateScorer(CurveScorer):
             reach_s=float(np.median(length_K)),
             distance_N=1 - score_N,
             nearest_N=nearest_N,
-            threshold=self.threshold,
+            threshold=self.correlation,
             length_N=length_K[nearest_N],
         )
 
