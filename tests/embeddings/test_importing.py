@@ -304,7 +304,10 @@ def test_the_verb_adds_and_refuses_to_mix(tmp_path, monkeypatch, capsys):
     np.savez("wide.npz", embeddings=np.ones((1, 5)), filename=["z.wav"])
     assert run_g5(["import", "wide.npz", "-o", "b.store", "--encoder", "birdnet"]) == 1
     assert "dim" in capsys.readouterr().err
-    assert run_g5(["search", "b.store", "--like", "y.wav", "-k", "2"]) == 0
+    assert run_g5(["search", "b.store", "--like", "y.wav", "-k", "3"]) == 0
+    found = pd.read_csv("b_search.csv")
+    assert len(found)
+    assert "y.wav" not in set(found["file"])
     assert len(VectorStore.open("b.store")) == 3
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 
 from g5.common.errors import UserError
 from g5.config.schema import ClusterSettings
@@ -23,7 +24,7 @@ from g5.transfer.explore.verification import equal_error_rate, verification, ver
 from g5.transfer.labelling.strategies import STRATEGIES, Pool, choose
 from g5.web.journal import Journal, JournalEntry, clip_of
 from tests.conftest import run_g5
-from tests.labelled_store import kind_of, make_store
+from tests.labelled_store import RATE_HZ, kind_of, make_store
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((300, 16)).astype(np.float16)
@@ -342,3 +343,25 @@ def test_one_clip_far_from_all_does_not_squeeze_the_map(dims, tmp_path, monkeypa
     assert drawn["out"] == [60]
     assert 4095 in at_NP[60] or 0 in at_NP[60]
     assert np.ptp(at_NP[:60], axis=0).max() > 2000
+
+
+def test_what_is_looked_for_is_no_find(tmp_path, monkeypatch, capsys):
+    """The query's own clips, under whatever name, are shown as the query and not counted."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    for name in ("a.wav", "b.wav"):
+        soundfile.write(tmp_path / name, 0.1 * rng.standard_normal(3 * RATE_HZ), RATE_HZ)
+    assert run_g5(["embed", "handcrafted", "a.wav", "b.wav", "-o", "two.store"]) == 0
+    Path("a.wav").rename("copy.wav")
+    capsys.readouterr()
+    assert run_g5(["search", "two.store", "--like", "copy.wav:0.5-1", "-k", "9"]) == 0
+    printed = capsys.readouterr().out
+    assert "query copy.wav:0.5-1 (its own clips in the store, 1, are no finds)" in printed
+    found = pd.read_csv("two_search.csv")
+    assert len(found) == 5
+    assert not ((found["file"] == "a.wav") & (found["start_s"] < 1)).any()
+    assert Path("two_search.html").read_text().count("<figcaption>Query: copy.wav:0.5-1") == 1
+    assert run_g5(["search", "two.store", "--like", "copy.wav", "--like", "b.wav"]) == 0
+    found = pd.read_csv("two_search.csv")
+    assert len(found) == 6
+    assert not ((found["query"] == "b.wav") == (found["file"] == "b.wav")).any()

@@ -1,6 +1,8 @@
 """`g5 search`: sounds like one, or unlike all that is known, as a table and a page."""
 
+import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from g5.embeddings.vectors import VectorStore
 from g5.transfer.explore.clips import beside, clip_labels, clip_name, tile_and_sound
 from g5.web import page
 from g5.web.journal import UNSURE
+from preprocessing.audio import content_hash
 from preprocessing.naming import Listing
 
 INDEX_FILE = "hnsw.{metric}.usearch"
@@ -36,20 +39,27 @@ def similar(
     store = VectorStore.open(path)
     if not len(store):
         raise UserError(f"{path}: is empty, there is nothing to find")
-    query_QD = np.stack([_query(store, text, overrides) for text in like])
-    k = int(k or settings.k)
+    queries = [_query(store, Stretch.parse(text), overrides) for text in like]
+    query_QD, k = np.stack([query.vector_D for query in queries]), int(k or settings.k)
+    more = k + max(len(query.own_R) for query in queries)
     if settings.approximate:
-        score_QK, row_QK = _approximate(store, settings.metric).search(query_QD, k=k)
+        score_QK, row_QK = _approximate(store, settings.metric).search(query_QD, k=more)
     else:
-        score_QK, row_QK = search(store.vectors, query_QD, k=k, metric=settings.metric)
+        score_QK, row_QK = search(store.vectors, query_QD, k=more, metric=settings.metric)
     name = "distance" if settings.metric == "euclidean" else "similarity"
     parts = []
-    for text, score_K, row_K in zip(like, score_QK, row_QK, strict=True):
-        table = _results(store, row_K, score_K, name)
-        table.insert(0, "query", text)
+    for query, score_K, row_K in zip(queries, score_QK, row_QK, strict=True):
+        found_K = ~np.isin(row_K, query.own_R)
+        table = _results(store, row_K[found_K][:k], score_K[found_K][:k], name)
+        table.insert(0, "query", query.clip["text"])
         parts.append(table)
-    title = f"Like {', '.join(like)}"
-    _show(store, pd.concat(parts, ignore_index=True), name, title, settings, out, "search")
+        own = f" (its own clips in the store, {len(query.own_R)}, are no finds)"
+        print(f"query {query.clip['text']}{own if len(query.own_R) else ''}")
+    found = pd.concat(parts, ignore_index=True)
+    if found.empty:
+        raise UserError(f"{path}: has no clips but the query's own")
+    asked = [query.clip for query in queries]
+    _show(store, found, name, f"Like {', '.join(like)}", settings, out, "search", asked)
 
 
 def unusual(
@@ -81,11 +91,58 @@ def unusual(
     _show(store, table, "distance", title, settings, out, "unusual")
 
 
-def _query(store: VectorStore, text: str, overrides: Sequence[str]) -> np.ndarray:
-    """The vector (D,) of ``FILE`` or ``FILE:START-END``: embedded, or looked up if imported."""
-    one = Stretch.parse(text)
+@dataclass(frozen=True)
+class _Query:
+    """What is looked for: its vector, the rows of the store that hold some of it, and its clip."""
+
+    vector_D: np.ndarray
+    own_R: np.ndarray
+    clip: dict[str, Any]
+
+
+def _query(store: VectorStore, one: Stretch, overrides: Sequence[str]) -> _Query:
+    """What ``FILE`` or ``FILE:START-END`` means: embedded, or looked up if imported."""
     if store.facts.encoder_hash.startswith("imported"):
-        return _stored(store, one)
+        names = _named(store, one)
+        own_R = _own(store, one, names)
+        if not len(own_R):
+            raise UserError(
+                f"--like {one.text}: is no clip of {store.path}, whose vectors were imported: what "
+                "made them is not here to embed anything else"
+            )
+        file, vector_D = names[0], store.vectors[own_R].astype(np.float32).mean(axis=0)
+    else:
+        vector_D = _embedded(store, one, overrides)
+        sha256 = content_hash(one.file)[:32]
+        names = [key.partition(":")[2] for key in store.keys if key.startswith(sha256)]
+        file, own_R = os.path.abspath(one.file), _own(store, one, names)
+    clip = {"file": file, "start_s": one.start_s, "end_s": one.end_s or np.nan, "text": one.text}
+    return _Query(vector_D, own_R, clip)
+
+
+def _own(store: VectorStore, one: Stretch, names: Sequence[str]) -> np.ndarray:
+    """The rows of recordings of these names that hold some of a stretch."""
+    index = store.index
+    mine = index["file"].astype(str).isin(names).to_numpy()
+    if one.end_s is not None:
+        ends = index["end_s"].fillna(np.inf).to_numpy()
+        mine = mine & (index["start_s"].to_numpy() < one.end_s) & (ends > one.start_s)
+    return np.flatnonzero(mine)
+
+
+def _named(store: VectorStore, one: Stretch) -> list[str]:
+    names = store.index["file"].astype(str).unique()
+    found = [one.file] if one.file in names else Listing(names).find(one.file)
+    if len(found) > 1:
+        raise UserError(
+            f"--like {one.text}: may be {' or '.join(sorted(found)[:2])} of {store.path}; write "
+            "more of its path"
+        )
+    return found
+
+
+def _embedded(store: VectorStore, one: Stretch, overrides: Sequence[str]) -> np.ndarray:
+    """The vector (D,) that the store's own encoder gives."""
     try:
         encoder = load_encoder(store.facts.encoder, overrides, from_file=True)
     except UserError as error:
@@ -98,27 +155,6 @@ def _query(store: VectorStore, text: str, overrides: Sequence[str]) -> np.ndarra
             "now; give back the file or the settings (encoder.key=value) that made it"
         )
     return embed_stretch(encoder, one.file, one.start_s, one.end_s)
-
-
-def _stored(store: VectorStore, one: Stretch) -> np.ndarray:
-    index = store.index
-    names = index["file"].astype(str)
-    found = [one.file] if one.file in set(names) else Listing(names.unique()).find(one.file)
-    if len(found) > 1:
-        raise UserError(
-            f"--like {one.text}: may be {' or '.join(sorted(found)[:2])} of {store.path}; write "
-            "more of its path"
-        )
-    mine = names.isin(found).to_numpy()
-    if one.end_s is not None:
-        ends = index["end_s"].fillna(np.inf).to_numpy()
-        mine = mine & (index["start_s"].to_numpy() < one.end_s) & (ends > one.start_s)
-    if not mine.any():
-        raise UserError(
-            f"--like {one.text}: is no clip of {store.path}, whose vectors were imported: what "
-            "made them is not here to embed anything else"
-        )
-    return store.vectors[mine].astype(np.float32).mean(axis=0)
 
 
 def _approximate(store: VectorStore, metric: Any) -> ApproximateIndex:
@@ -149,9 +185,9 @@ def _results(store: VectorStore, rows: np.ndarray, scores: np.ndarray, name: str
 
 def _show(
     store: VectorStore, table: pd.DataFrame, score: str, title: str, settings: SearchSettings,
-    out: Path | None, name: str,
+    out: Path | None, name: str, asked: Sequence[dict[str, Any]] = (),
 ) -> None:  # fmt: skip
-    """Print a table, write it as CSV, and a page of it with pictures and sound."""
+    """Print a table, write it as CSV, and a page of it, after what was asked, to see and hear."""
     dull = [name for name in ("label", "date", "query") if name in table]
     dull = [name for name in dull if len(set(table[name])) == 1]
     shown = table.head(SHOWN).drop(columns=["row", *dull])
@@ -161,10 +197,13 @@ def _show(
     html = out or beside(store, f"{name}.html")
     csv = html.with_suffix(".csv")
     budget, cards, missing = page.Budget(settings.page_mb), [], []
-    rows = table.to_dict("records")
-    for row in track(rows, total=len(rows), label="pictures", unit="clips"):
+    captions = [f"Query: {row['text']}" for row in asked]
+    for row in table.to_dict("records"):
         label = f", {row['label']}" if row["label"] else ""
-        caption = f"{row['rank']}. {score} {row[score]:.3f}{label}: {clip_name(row)}"
+        captions.append(f"{row['rank']}. {score} {row[score]:.3f}{label}: {clip_name(row)}")
+    rows = [*asked, *table.to_dict("records")]
+    pairs = zip(rows, captions, strict=True)
+    for row, caption in track(pairs, total=len(rows), label="pictures", unit="clips"):
         try:
             png, sound = tile_and_sound(store, row, settings.context)
         except UserError as error:
