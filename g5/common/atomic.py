@@ -5,8 +5,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from g5.common.errors import DiskError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 
 @contextmanager
@@ -25,6 +31,26 @@ def disk_errors(path: Path) -> Iterator[None]:
         if error.errno in (errno.EISDIR, errno.ENOENT):
             raise DiskError(f"{where}: {error.strerror}") from error
         raise
+
+
+@contextmanager
+def one_at_a_time(lock: Path) -> Iterator[None]:
+    """Of all processes in such a block for this file, one goes on and the others wait."""
+    with open(lock, "w") as handle:
+        lock_file(handle, wait=True)
+        yield
+
+
+def lock_file(handle: IO[str], *, wait: bool) -> bool:
+    """Whether ``handle``'s file is now this process's own."""
+    if fcntl is None:
+        return True
+    try:
+        fcntl.lockf(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError as error:
+        # Some network file systems have no locks: then nothing is guarded.
+        return error.errno not in (errno.EAGAIN, errno.EACCES)
+    return True
 
 
 @contextmanager

@@ -1,17 +1,13 @@
 """A run's folder, `outputs/<name>/<exp_name>/`: who takes it, who waits, what it remembers."""
 
-import errno
-import fcntl
 import json
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from g5.common.atomic import atomic_path, disk_errors
+from g5.common.atomic import atomic_path, disk_errors, lock_file, one_at_a_time
 from g5.common.errors import UserError
 
 RECORD = "run.json"
@@ -120,7 +116,7 @@ def claim(
             parent.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError) as error:
             raise UserError(f"{parent}: a file is in the way of this folder; move it") from error
-        with _one_at_a_time(parent):
+        with one_at_a_time(parent / CLAIM):  # two runs that start together find one place free
             _take(folder, training=training, resume=resume)
             for part in (folder.path, folder.checkpoints, folder.figures):
                 part.mkdir(exist_ok=True)
@@ -185,7 +181,7 @@ def _refuse_live(path: Path) -> None:
 def _is_free(lock: Path) -> bool:
     try:
         with open(lock, "r+") as handle:
-            return _lock_file(handle, wait=False)
+            return lock_file(handle, wait=False)
     except FileNotFoundError:
         return True
 
@@ -193,28 +189,10 @@ def _is_free(lock: Path) -> bool:
 def _lock(folder: RunFolder) -> None:
     folder._lock = folder.path / LOCK
     handle = open(folder._lock, "w")  # noqa: SIM115 (stays open: closing it frees the folder)
-    _lock_file(handle, wait=False)
+    lock_file(handle, wait=False)
     handle.write(f"{os.getpid()}\n")
     handle.flush()
     _held[folder._lock] = handle
-
-
-def _lock_file(handle: IO[str], *, wait: bool) -> bool:
-    """Whether ``handle``'s file is now this process's own."""
-    try:
-        fcntl.lockf(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except OSError as error:
-        # Some network file systems have no locks: then nothing guards the folder.
-        return error.errno not in (errno.EAGAIN, errno.EACCES)
-    return True
-
-
-@contextmanager
-def _one_at_a_time(parent: Path) -> Iterator[None]:
-    """Two runs that start together do not both find the folder free."""
-    with open(parent / CLAIM, "w") as handle:
-        _lock_file(handle, wait=True)
-        yield
 
 
 def _sweep(folder: RunFolder) -> None:

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from g5.common.atomic import atomic_path, one_at_a_time
+
 DATABASE = "mlflow.db"
 ANSWER_S = 5.0  # a server that has not answered a first request by then is dead
 
@@ -36,9 +38,12 @@ def quiet_mlflow() -> None:
 
 def local_uri(root: Path) -> str:
     """The database that a bare `mlflow ui` opens in ``root``."""
+    return sqlite_uri(root / DATABASE)
+
+
+def sqlite_uri(path: Path) -> str:
     # SQLAlchemy takes `?` for the start of options and decodes `%`.
-    path = str(root / DATABASE).replace("%", "%25").replace("?", "%3F")
-    return f"sqlite:///{path}"
+    return "sqlite:///" + str(path).replace("%", "%25").replace("?", "%3F")
 
 
 def is_remote(uri: str) -> bool:
@@ -62,8 +67,7 @@ def check_answers(uri: str, *, create: bool = True) -> None:
         path = Path(unquote(uri.partition(":///")[2].partition("?")[0]))
         if not create and not path.exists():
             raise FileNotFoundError(f"there is no {path}")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Patient with another run that is setting it up.
+        make_database(path)
         database = sqlite3.connect(path, timeout=30, isolation_level=None)
         try:
             database.execute("BEGIN IMMEDIATE")
@@ -77,6 +81,29 @@ def check_answers(uri: str, *, create: bool = True) -> None:
         requests.get(uri, timeout=ANSWER_S, stream=True, allow_redirects=False).close()
     elif is_remote(uri) and (parts := urlsplit(uri)).hostname and parts.port:
         socket.create_connection((parts.hostname, parts.port), timeout=ANSWER_S).close()
+
+
+def make_database(path: Path) -> None:
+    """Make MLflow's database where there is none: whole or not at all, by one process alone.
+
+    Its tables are the outcome of dozens of migrations, which two processes must not mix.
+    """
+    if _holds_something(path):
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = path.with_name(f".{path.name}.lock")
+    with one_at_a_time(lock):
+        if not _holds_something(path):
+            from mlflow.store.tracking import DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH as PLACE
+            from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+            with atomic_path(path) as temporary:
+                SqlAlchemyStore(sqlite_uri(temporary), PLACE).engine.dispose()
+        lock.unlink(missing_ok=True)  # whoever waits for it sees the database
+
+
+def _holds_something(path: Path) -> bool:
+    return path.exists() and path.stat().st_size > 0
 
 
 def redacted(uri: str) -> str:

@@ -11,6 +11,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -588,3 +589,18 @@ def test_places() -> None:
     assert redacted("sqlite:////a/b@c/mlflow.db") == "sqlite:////a/b@c/mlflow.db"
     assert all(map(is_remote, ("http://a", "postgresql://a", "databricks", "databricks://p")))
     assert not any(map(is_remote, ("sqlite:///x.db", "file:///x", "./mlruns", "/x")))
+
+
+def test_processes_that_start_together_find_one_whole_database(tmp_path):
+    code = (
+        "from pathlib import Path; from g5.tracking.mlflow_places import *; quiet_mlflow();"
+        "make_database(Path('mlflow.db'))"
+    )
+    command = [sys.executable, "-c", code]
+    jobs = [subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE) for _ in range(2)]
+    errors = [job.communicate()[1].decode() for job in jobs]
+    assert [job.returncode for job in jobs] == [0, 0], errors
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
+        assert database.execute("SELECT count(*) FROM alembic_version").fetchall() == [(1,)]
+        assert database.execute("SELECT count(*) FROM experiments").fetchall() == [(1,)]
+    assert [path.name for path in tmp_path.iterdir()] == ["mlflow.db"]
