@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from preprocessing.annotations.numbers import as_float
+from preprocessing.annotations.numbers import settled
 from preprocessing.annotations.table import Reading, Rows, Table, band, chosen, lines_of
 from preprocessing.events import Problem
 
@@ -68,7 +68,7 @@ def audacity_rows(table: Table, _: Reading) -> Rows:
         "audio": np.full(size, "", dtype=object),
         "start_s": table.seconds("start"),
         "end_s": table.seconds("end"),
-        "label": table.text("label"),
+        "label": table.repeated("label"),
         "status": np.full(size, "POS", dtype=object),
         "row": table.rows,
         **band(table, "low_hz", "high_hz"),
@@ -81,4 +81,4 @@ def audacity_rows(table: Table, _: Reading) -> Rows:
 
 
 def _number(text: str) -> float:
-    return as_float(text.strip().replace(",", "."))
+    return settled([text.strip()], "\t").number(text.strip())

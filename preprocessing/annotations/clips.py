@@ -19,7 +19,7 @@ def clips_rows(table: Table, _: Reading) -> Rows:
     Beside the columns of every reader there are ``source`` and ``split``, "" where the list has
     none. A clip is one POS event from end to end: ``end_s`` is NaN, its length not yet known.
     """
-    audio, label = (table.text(name) for name in CLIPS_COLUMNS)
+    audio, label = (table.repeated(name) for name in CLIPS_COLUMNS)
     table.refuse(audio == "", "file", audio, "the name of a recording")
     table.refuse(label == "", "label", label, "a class")
     split = table.text("split", lambda text: _SPLIT_NAMES.get(text.casefold(), text))

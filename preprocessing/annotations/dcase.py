@@ -26,7 +26,7 @@ def dcase_rows(table: Table, how: Reading) -> Rows:
     classes = [name for name in table.names if name.casefold() not in known]
     if not classes and how.q_class is not None:
         raise UnknownFormat(f"{table.path}: has no class column after {', '.join(DCASE_COLUMNS)}")
-    audio = table.text("Audiofilename")
+    audio = table.repeated("Audiofilename")
     start_s, end_s = table.seconds("Starttime"), table.seconds("Endtime")
     table.refuse(audio == "", "Audiofilename", audio, "the name of a recording")
     labels, statuses = [], []

@@ -82,14 +82,14 @@ def mapped_rows(table: Table, how: Reading) -> Rows:
         found.pop("duration_s", None)
     if how.label_column != "auto":
         found["label"] = label_column(table, (how.label_column,))
-    elif "label" not in found:
+    rows = _basic(table, found)
+    if "label" not in found:
         classes = _one_hot(table, found)
         if classes:
-            return _one_hot_rows(table, found, classes)
+            return _one_hot_rows(table, rows, classes)
         _refuse_unknown(table, found)
-    else:
+    elif how.label_column == "auto":
         _tell_other_labels(table, found["label"])
-    rows = _basic(table, found)
     if "status" in found:
         rows["status"] = table.text(found["status"], str.upper)
         table.refuse(~among(rows["status"], STATUSES), found["status"], rows["status"],
@@ -109,10 +109,10 @@ def _basic(table: Table, found: Mapping[str, str]) -> Rows:
     start_s = table.seconds(found["start_s"])
     last_s = table.seconds(found.get("end_s", found.get("duration_s", "")))
     return {
-        "audio": table.text(found.get("file", "")),
+        "audio": table.repeated(found.get("file", "")),
         "start_s": start_s,
         "end_s": last_s if "end_s" in found else start_s + last_s,
-        "label": table.text(found.get("label", "")),
+        "label": table.repeated(found.get("label", "")),
         "status": np.full(len(table.rows), "POS", dtype=object),
         "row": table.rows,
     }
@@ -165,7 +165,8 @@ def _one_hot(table: Table, found: Mapping[str, str]) -> list[str]:
         UnknownFormat: the columns hold scores.
     """
     classes = _unknown(table, found)
-    cells = {cell for name in classes for cell in table.text(name, str.casefold)}
+    rows = table.good if table.good.any() else slice(None)
+    cells = {cell for name in classes for cell in table.text(name, str.casefold)[rows]}
     if not classes or not cells or not {"file", "end_s"} <= set(found):
         return []
     if cells <= {*_PRESENT, *_ABSENT}:
@@ -179,8 +180,7 @@ def _one_hot(table: Table, found: Mapping[str, str]) -> list[str]:
     return []
 
 
-def _one_hot_rows(table: Table, found: Mapping[str, str], classes: Sequence[str]) -> Rows:
-    rows = _basic(table, found)
+def _one_hot_rows(table: Table, rows: Rows, classes: Sequence[str]) -> Rows:
     present = np.stack(
         [among(table.text(name, str.casefold), _PRESENT) for name in classes], axis=1
     )

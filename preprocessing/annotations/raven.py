@@ -45,10 +45,11 @@ def raven_rows(table: Table, how: Reading) -> Rows:
         UserError: no label column and no default, or several files without offsets.
     """
     name = _raven_label(table, how)
-    label = table.text(name) if name else np.full(len(table.rows), how.default_label, dtype=object)
+    size = len(table.rows)
+    label = table.repeated(name) if name else np.full(size, how.default_label, dtype=object)
     start_s, end_s = (table.seconds(name) for name in RAVEN_COLUMNS)
-    named, path = table.has("Begin Path") or table.has("Begin File"), table.text("Begin Path")
-    audio = np.where(path == "", table.text("Begin File"), path)
+    named, path = table.has("Begin Path") or table.has("Begin File"), table.repeated("Begin Path")
+    audio = np.where(path == "", table.repeated("Begin File"), path)
     if named and table.has("File Offset (s)"):
         offset_s = _offsets(table, audio, start_s)
         # Raven counts through a sequence of files: the times in this file are wanted.

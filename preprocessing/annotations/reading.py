@@ -78,9 +78,10 @@ def _nameless(dialect: Dialect, rows: Rows, path: Path) -> list[Problem]:
         ("label", "class", f"is called {CALL!r}"),
     ):
         empty = rows[column] == ""
-        if empty.any() and (dialect is not AUDACITY or not empty.all()):
-            if dialect.name == "raven" and empty.all():
-                continue  # one file's, which it is named after
+        if empty.any():
+            # Some are one file's, which they are named after.
+            if empty.all() and column == "audio" and dialect.name in ("raven", AUDACITY.name):
+                continue
             where = path if empty.all() else at_rows(str(path), rows["row"][empty])
             message = f"names no {what}; it {instead}"
             problems.append(Problem(f"no-{what}", str(where), message, False))

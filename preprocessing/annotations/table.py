@@ -13,11 +13,14 @@ import pandas as pd
 from g5.common.errors import UserError
 from preprocessing.annotations.columns import NUMERIC, UNREAD, plain
 from preprocessing.annotations.numbers import Decimals, settled
+from preprocessing.annotations.spelling import DITTO
 from preprocessing.events import EVENT_COLUMNS, Problem, at_rows
 
 Rows = dict[str, np.ndarray]
 # What an events table may hold beside `EVENT_COLUMNS`, after which come the file's own columns.
 OPTIONAL_COLUMNS = ["low_hz", "high_hz", "score", "distance", "nearest"]
+# What an empty row of a table is made of.
+_NOTHING = '\t,;|" \ufeff'
 OUR_COLUMNS = {*EVENT_COLUMNS, *OPTIONAL_COLUMNS, "audio", "row"}
 
 
@@ -67,6 +70,8 @@ class Table:
             short: rows that are cut short are filled up.
         """
         names = header(first_line(text), separator)
+        while names and not names[-1]:  # columns that a spreadsheet left
+            names.pop()
         quoted = quoted or first_line(text).startswith('"')
         folded = [name.casefold() for name in names]
         doubled = [name for name in names if name and folded.count(name.casefold()) > 1]
@@ -78,12 +83,12 @@ class Table:
         width = len(names)
         records = _quoted(path, text, separator, width) if quoted else _bare(text, separator)
         for number, fields in records:
-            if not any(fields):
+            if not any(map(str.strip, fields)):
                 continue
             if short and len(fields) < width:
                 fields = [*fields, *[""] * (width - len(fields))]
             if len(fields) != width:
-                if len(fields) < width or any(fields[width:]):
+                if len(fields) < width or any(map(str.strip, fields[width:])):
                     ragged.append((number, len(fields)))
                     continue
                 del fields[width:]
@@ -129,6 +134,19 @@ class Table:
         codes, texts = pd.factorize(np.array(self.columns[name.casefold()], dtype=object))
         clean = np.array([change(text.strip()) for text in texts], dtype=object)
         return clean[codes] if len(codes) else np.zeros(0, dtype=object)
+
+    def repeated(self, name: str) -> np.ndarray:
+        """`text` with the value of the row above where a cell says so by a ditto mark; told."""
+        texts = self.text(name)
+        marks = among(texts, DITTO)
+        marks[:1] = False
+        if marks.any():
+            for row in np.flatnonzero(marks):
+                texts[row] = texts[row - 1]
+            where = at_rows(str(self.path), self.rows[marks])
+            message = f"{name} is a ditto mark, read as the value above"
+            self.problems.append(Problem("ditto", where, message, False))
+        return texts
 
     def seconds(self, name: str) -> np.ndarray:
         """A column of finite numbers; rows with anything else are refused."""
@@ -206,7 +224,7 @@ def label_column(table: Table, wanted: Sequence[str]) -> str:
     return found[0]
 
 
-def among(values: np.ndarray, choices: Sequence[str]) -> np.ndarray:
+def among(values: np.ndarray, choices: Iterable[str]) -> np.ndarray:
     return np.logical_or.reduce([values == choice for choice in choices])
 
 
@@ -233,8 +251,8 @@ def band(table: Table, low: str, high: str) -> Rows:
 
 
 def first_line(text: str) -> str:
-    """The first line that is not empty, or ""."""
-    return next((line for line in lines_of(text) if line.strip()), "")
+    """The first line that holds more than separators, or ""."""
+    return next((line for line in lines_of(text) if line.strip(_NOTHING)), "")
 
 
 def header(line: str, separator: str) -> list[str]:

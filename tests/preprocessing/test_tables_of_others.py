@@ -89,8 +89,8 @@ def test_raven_is_not_quoted(tmp_path: Path):
     labels = ["owl", '"', '"', '5" wing', '"owl, tawny"']
     body = "".join(f"{line}{label}\n" for line, label in zip(lines, labels, strict=True))
     rows, kinds, _ = events_of(tmp_path / "a.txt", RAVEN + "Annotation\n" + body)
-    assert [row[3] for row in rows] == ["owl", '"', '"', '5" wing', "owl, tawny"]
-    assert kinds == ["quotes", "label"]
+    assert [row[3] for row in rows] == ["owl", "owl", "owl", '5" wing', "owl, tawny"]
+    assert kinds == ["quotes", "ditto"]
     quoted = '"Begin Time (s)"\t"End Time (s)"\t"Annotation"\n1\t2\t"owl"\n'
     assert events_of(tmp_path / "a.txt", quoted)[:2] == ([("a", 1.0, 2.0, "owl")], [])
 
@@ -125,6 +125,20 @@ def test_raven_paths_row_by_row_and_offsets_that_stand_still(tmp_path: Path):
     assert kinds == ["stale-offset"]
     with pytest.raises(UserError, match=r"File Offset \(s\)` is 0 in every row of a\.wav"):
         events_of(tmp_path / "a.txt", head + one + "7\t8\t\tb.wav\t0\towl\n")
+
+
+def test_ditto_marks_mean_the_value_above_and_are_told(tmp_path: Path):
+    text = 'file,start,end,label\na.wav,1,2,owl\n"""",3,4,〃\n,5,6,tit\n'
+    path = tmp_path / "a.csv"
+    path.write_text(text, "utf-8")
+    events, problems = read_events(path)
+    assert events["file"].tolist() == ["a", "a.wav", "a.wav"]
+    assert events["label"].tolist() == ["tit", "owl", "owl"]
+    told = [str(problem) for problem in problems if problem.kind == "ditto"]
+    assert told == [
+        f"{path}, row 3: file is a ditto mark, read as the value above",
+        f"{path}, row 3: label is a ditto mark, read as the value above",
+    ]
 
 
 @pytest.mark.parametrize(
