@@ -5,7 +5,7 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 	$$python -c '$(FITS)' 2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin
 
-.PHONY: demo test smoke test-browser lint bench lock clean
+.PHONY: demo test smoke test-browser lint bench torture lock clean
 
 demo: .venv/installed
 	$(BIN)/g5 train v2 experiment=demo
@@ -27,6 +27,11 @@ lint: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+
+# Ten thousand generated tables and WAVs of which it is known what they hold; some minutes.
+torture: .venv/installed
+	G5_TABLES=10000 G5_WAV_FILES=10000 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto \
+		tests/preprocessing/test_generated_tables.py tests/preprocessing/test_containers.py
 
 bench: .venv/installed
 	$(BIN)/python -m benchmarks

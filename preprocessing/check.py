@@ -128,6 +128,18 @@ def leaks(events: pd.DataFrame, column: str) -> list[Problem]:
     return found
 
 
+def contradictions(rows: pd.DataFrame) -> list[Problem]:
+    """Clips that have several labels, where one is meant."""
+    clips = rows.groupby(["file", "start_s", "end_s"], observed=True, dropna=False)
+    several = clips["label"].transform("nunique").to_numpy() > 1
+    found = []
+    for file, group in rows.loc[several].groupby("file", observed=True):
+        labels = " and ".join(f"{row.label!r} (row {row.row})" for row in group.itertuples())
+        message = f"has several labels that contradict each other, {labels}; all are used"
+        found.append(Problem("contradiction", str(file), message, False))
+    return found
+
+
 def few_calls(corpus: Corpus, *, n_way: int, k_shot: int, n_query: int) -> list[Problem]:
     """Classes too small for an episode, and splits with too few classes that are not."""
     need = k_shot + n_query

@@ -25,10 +25,13 @@ ANCHORS = ("centre", "loudest", "onset")
 PROBLEMS_SHOWN = 3
 ROWS_SHOWN = 5
 
-# Kinds of problems with recordings that are told where the data are used.
-OF_SOUND = {
-    "unreadable-audio": "cannot be read and are left out", "skipped-audio": "are left out",
-    "repaired-audio": "are repaired", "unreadable-folder": "cannot be entered",
+# Kinds of problems that are told where the data are used, and what several of one are.
+TOLD = {
+    "unreadable-audio": "recordings cannot be read and are left out",
+    "skipped-audio": "recordings are left out", "repaired-audio": "recordings are repaired",
+    "unreadable-folder": "folders cannot be entered", "label": "notes on spellings of labels",
+    "ditto": "tables have ditto marks", "contradiction": "clips have several labels",
+    "folder-classes": "folders are classes",
 }  # fmt: skip
 
 
@@ -117,7 +120,7 @@ class Corpus:
         """Raise one `UserError` with the first fatal problems; else say what was not read whole."""
         fatal = [problem for problem in self.problems if problem.fatal]
         if not fatal:
-            self._tell_of_sound()
+            self._tell()
             return
         more = len(fatal) - PROBLEMS_SHOWN
         count = f"{len(fatal)} problems in the data: " if len(fatal) > 1 else ""
@@ -125,13 +128,13 @@ class Corpus:
         rest = f"; and {more} more" if more > 0 else ""
         raise UserError(f"{count}{shown}{rest}. `g5 data check` lists every problem")
 
-    def _tell_of_sound(self) -> None:
-        for kind, what in OF_SOUND.items():
+    def _tell(self) -> None:
+        for kind, what in TOLD.items():
             found = [problem for problem in self.problems if problem.kind == kind]
             for problem in found[:PROBLEMS_SHOWN]:
                 print(f"note: {problem}")
             if len(found) > PROBLEMS_SHOWN:
-                print(f"note: {len(found)} recordings {what}; `g5 data check` lists them")
+                print(f"note: {len(found)} {what}; `g5 data check` lists them")
 
     @cached_property
     def data_hash(self) -> str:

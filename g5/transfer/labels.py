@@ -4,6 +4,7 @@ Shapes: N examples, D embedding width.
 """
 
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from g5.common.errors import UserError
 from g5.embeddings.vectors import VectorStore
 from g5.transfer.heads.estimator import Task
 from preprocessing.annotations import format_of, odd_labels, ours, read_events, read_texts
-from preprocessing.annotations.numbers import settled
+from preprocessing.events import Problem
 from preprocessing.naming import Listing
 
 SEPARATOR = ";"
@@ -77,11 +78,11 @@ def read_labels(path: str | os.PathLike[str], purpose: Purpose = "anything") -> 
     path = Path(path)
     table = _read_table(path)
     label = _label_column(path, table, purpose)
-    out = pd.DataFrame({"file": table["file"].str.strip(), "label": table[label].str.strip()})
+    out = pd.DataFrame({"file": table["file"], "label": table[label]})
     out["start_s"], out["end_s"] = _times(path, table)
-    out["source"] = table["source"].str.strip() if "source" in table else ""
+    out["source"] = table.get("source", "")
     own = label == "individual" and "label" in table
-    out["kind"] = table["label"].str.strip() if own else ""
+    out["kind"] = table["label"] if own else ""
     out.index = pd.Index(table[ROW].to_numpy(np.int64))  # as a spreadsheet counts
     if not len(out):
         raise UserError(f"{path}: has no rows")
@@ -89,20 +90,31 @@ def read_labels(path: str | os.PathLike[str], purpose: Purpose = "anything") -> 
 
 
 def _read_table(path: Path) -> pd.DataFrame:
-    """The cells of a table as text, under our names, and all others in lower case."""
+    """The cells of a table as text, under our names, and all others in lower case; times as
+    numbers. What was repaired is told."""
     if _is_annotation(path):
         return _calls(path)
     if not path.exists():
         raise UserError(f"{path}: cannot be read as a table of labels (there is no such file)")
     cells = read_texts(path, short=True)
-    for problem in cells.problems:
-        if problem.fatal:
-            raise UserError(str(problem))
     # A table's own `label` and `rating` are what they say, whatever else it has.
     found = ours(cells.names, ("file", "start_s", "end_s", "label", "source"))
     names = {theirs: name for name, theirs in found.items()}
-    columns = {names.get(name, name.lower()): cells.text(name) for name in cells.names}
-    return pd.DataFrame({**columns, ROW: cells.rows}).astype(dict.fromkeys(columns, "str"))
+    texts = {names.get(name, name.lower()): cells.repeated(name) for name in cells.names}
+    table = pd.DataFrame({**texts, ROW: cells.rows}).astype(dict.fromkeys(texts, "str"))
+    for name in {"start_s", "end_s"} & set(found):
+        table[name] = cells.seconds(found[name], empty=True)
+    _tell(cells.problems)
+    return table
+
+
+def _tell(problems: Sequence[Problem]) -> None:
+    """Refuse a table with a bad row; say what else is odd, but of labels, which `_odd` tells."""
+    for problem in problems:
+        if problem.fatal:
+            raise UserError(str(problem))
+        if problem.kind != "label":
+            print(f"note: {problem}", file=sys.stderr)
 
 
 def _is_annotation(path: Path) -> bool:
@@ -116,20 +128,22 @@ def _is_annotation(path: Path) -> bool:
 def _calls(path: Path) -> pd.DataFrame:
     """The calls of an annotation table, as the cells of a table of labels."""
     events, problems = read_events(path)
-    for problem in problems:
-        if problem.fatal:
-            raise UserError(str(problem))
+    _tell(problems)
     calls = events.loc[events["status"] == "POS"].reset_index(drop=True)
     # A row with several classes is several labels, which cannot share a number.
     numbers = calls["row"].to_numpy() if calls["row"].is_unique else np.arange(2, len(calls) + 2)
     texts = calls.astype(str)
     texts.columns = pd.Index([str(name).lower() for name in calls.columns])
-    return texts.loc[:, ~texts.columns.duplicated()].assign(**{ROW: numbers})
+    texts = texts.loc[:, ~texts.columns.duplicated()].assign(**{ROW: numbers})
+    return texts.assign(start_s=calls["start_s"], end_s=calls["end_s"])
 
 
 def _times(path: Path, table: pd.DataFrame) -> tuple[Any, Any]:
     """Starts and ends, s; NaN where there are none."""
-    starts, ends = (_seconds(path, table, name) for name in ("start_s", "end_s"))
+    none: Any = pd.Series(np.nan, index=table.index)
+    starts: Any
+    ends: Any
+    starts, ends = (table.get(name, none) for name in ("start_s", "end_s"))
     backwards = (ends < starts).to_numpy()
     if backwards.any():
         at = int(backwards.argmax())
@@ -138,23 +152,6 @@ def _times(path: Path, table: pd.DataFrame) -> tuple[Any, Any]:
             f"{starts.iloc[at]:g} s"
         )
     return starts, ends
-
-
-def _seconds(path: Path, table: pd.DataFrame, column: str) -> Any:
-    """A column of numbers; empty cells are NaN."""
-    if column not in table:
-        return pd.Series(np.nan, index=table.index)
-    cells = table[column].str.strip()
-    decimals = settled(cells, ",")
-    numbers: Any = cells.map(decimals.number).astype(np.float64)
-    bad = ~np.isfinite(numbers) & ~cells.str.casefold().isin(["", "nan"])
-    if bad.any():
-        at = int(bad.to_numpy().argmax())
-        raise UserError(
-            f"{path}, row {table[ROW].iloc[at]}: {column} is {cells.iloc[at]!r}, where a number "
-            "of seconds should be"
-        )
-    return numbers
 
 
 def _label_column(path: Path, table: pd.DataFrame, purpose: Purpose) -> str:

@@ -148,10 +148,16 @@ class Table:
             self.problems.append(Problem("ditto", where, message, False))
         return texts
 
-    def seconds(self, name: str) -> np.ndarray:
-        """A column of finite numbers; rows with anything else are refused."""
+    def seconds(self, name: str, *, empty: bool = False) -> np.ndarray:
+        """A column of finite numbers; rows with anything else are refused.
+
+        ``empty``: a cell may be empty, which is NaN.
+        """
         values, cells = self._floats(name)
-        self.refuse(~np.isfinite(values), name, cells, "a number of seconds")
+        bad = ~np.isfinite(values)
+        if empty:
+            bad &= ~among(np.array([cell.casefold() for cell in cells], object), ("", "nan"))
+        self.refuse(bad, name, cells, "a number of seconds")
         return values
 
     def numbers(self, name: str) -> np.ndarray:

@@ -10,7 +10,7 @@ import pandas as pd
 from g5.common.errors import UserError
 from g5.common.files import is_audio, is_table
 from preprocessing import check
-from preprocessing.annotations import Rows, UnknownFormat
+from preprocessing.annotations import Rows, UnknownFormat, odd_labels
 from preprocessing.events import (
     CORPUS_COLUMNS,
     RECORDING_COLUMNS,
@@ -149,6 +149,7 @@ class CorpusBuilder:
         named = source != ""
         source[~named] = _content_sources(rows.loc[~named], scanned)
         rows = rows.assign(source=_column(source))
+        self._tell_labels(rows)
         if assign_split is not None:
             split, found = assign_split(rows)
             rows = rows.assign(split=_column(split))
@@ -166,6 +167,13 @@ class CorpusBuilder:
             self.note("test-is-val", "path.test_dir", message)
         recordings = _recordings(scanned, rows, self.quiet)
         return Corpus(_events(rows), recordings, tuple(self.problems), test_is_val)
+
+    def _tell_labels(self, rows: pd.DataFrame) -> None:
+        """Spellings of one class in several tables; of each table alone its reader has told."""
+        told = {problem.message for problem in self.problems}
+        for line in odd_labels(rows["label"].unique()):
+            if line not in told:
+                self.note("label", "the tables together", line)
 
     def _measured(self, cache_dir: str | None) -> tuple[pd.DataFrame, pd.DataFrame]:
         """The rows, put right against the recordings' lengths; and the recordings."""

@@ -11,6 +11,7 @@ import pandas as pd
 from g5.common.errors import UserError
 from g5.common.files import is_audio, walk
 from preprocessing.annotations import Reading, read_table
+from preprocessing.check import contradictions
 from preprocessing.datasets.builder import CorpusBuilder
 from preprocessing.datasets.folders import absolute, one_of
 from preprocessing.datasets.splits import (
@@ -22,6 +23,9 @@ from preprocessing.datasets.splits import (
 )
 from preprocessing.events import ANCHORS, Corpus, DataSet, Problem
 from preprocessing.naming import Listing
+
+# How many classes are spelled out.
+NAMED = 10
 
 
 class ClipsData(DataSet):
@@ -95,12 +99,13 @@ class ClipsData(DataSet):
             self._read_list(builder, root)
         else:
             raise UserError(f"data.root: there is no {root}")
-        assign = self._by_class if self.fold is None else self._by_fold
-        corpus = builder.corpus(self.cache_dir, test_is_val=False, assign_split=assign)
+        corpus = builder.corpus(self.cache_dir, test_is_val=False, assign_split=self._splits)
         return replace(corpus, split_file=self.split_file)
 
     def _read_folders(self, builder: CorpusBuilder, root: Path) -> None:
-        files = [file for file in walk(root) if is_audio(file)]
+        walked = walk(root)
+        builder.note_closed(walked)
+        files = [file for file in walked if is_audio(file)]
         clips = [file for file in files if file.parent != root]
         builder.note_left_out(
             root, [file for file in files if file.parent == root], "in no class folder"
@@ -108,13 +113,19 @@ class ClipsData(DataSet):
         if not clips:
             message = "has no class folders with recordings (root/<label>/*.wav), and is no CSV"
             builder.note("no-annotation", root, message, fatal=True)
+        labels = [file.relative_to(root).parts[0] for file in clips]
+        names = sorted(set(labels))
+        if names:
+            more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+            message = f"folder names became classes: {', '.join(names[:NAMED])}{more}"
+            builder.note("folder-classes", root, message)
         files = np.array([str(file) for file in clips], dtype=object)
         builder.rows.append(
             {
                 "file": files,
                 "start_s": np.zeros(len(clips)),
                 "end_s": np.full(len(clips), np.nan),
-                "label": np.array([file.relative_to(root).parts[0] for file in clips], object),
+                "label": np.array(labels, dtype=object),
                 "status": np.full(len(clips), "POS", dtype=object),
                 "split": np.full(len(clips), self._split_of_all(), dtype=object),
                 "source": np.full(len(clips), "", dtype=object),
@@ -142,6 +153,11 @@ class ClipsData(DataSet):
 
     def _split_of_all(self) -> str:
         return "test" if self.split == "test" else ""  # "": by class, once all is read
+
+    def _splits(self, rows: pd.DataFrame) -> tuple[np.ndarray, list[Problem]]:
+        """Every row's split, and what is odd about the labels or the split."""
+        split, found = (self._by_class if self.fold is None else self._by_fold)(rows)
+        return split, [*contradictions(rows), *found]
 
     def _by_class(self, rows: pd.DataFrame) -> tuple[np.ndarray, list[Problem]]:
         """Give the rows without a split one, by class; the same for the same classes and seed."""
@@ -216,8 +232,15 @@ def _find_under(home: Path) -> Callable[[str], list[Path]]:
     def find(name: str) -> list[Path]:
         place = home / name.replace("\\", "/")
         if place.parent not in listings:
-            inside = place.parent.iterdir() if place.parent.is_dir() else []
+            inside = _inside(place.parent)
             listings[place.parent] = Listing(filter(is_audio, inside))
         return [file for file in listings[place.parent].find(place.name) if file.exists()]
 
     return find
+
+
+def _inside(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir()) if folder.is_dir() else []
+    except PermissionError as error:
+        raise UserError(f"{folder}: is a folder that cannot be entered; permit it") from error

@@ -1,6 +1,7 @@
 """Data groups on folders made for the test: what is read, and every way it can be wrong."""
 
 import inspect
+import os
 import shutil
 import threading
 import time
@@ -280,7 +281,7 @@ def test_clips_in_class_folders(tmp_path: Path):
             sound(tmp_path / label / "more" / f"{n}.wav", 0.1 * (n + 1))
     sound(tmp_path / "loose.wav")
     corpus = clips(tmp_path).load()
-    assert kinds(corpus) == ["no-annotation"]
+    assert kinds(corpus) == ["no-annotation", "folder-classes"]
     assert "loose.wav: in no class folder" in told(corpus, "no-annotation")
     assert {s: len(corpus.labels(s)) for s in ("train", "val", "test")} == {
         "train": 6, "val": 2, "test": 2,
@@ -489,3 +490,49 @@ def test_a_folder_named_like_a_recording_or_a_table_is_named(sets: Path):
     assert f"{sets}/val/HB/site.csv: is a folder" in told(corpus, "unknown-format")
     text(sets / "list.csv", "file,label\ntrain/JD/night.wav,owl\n")
     assert "night.wav: is a folder" in told(clips(sets / "list.csv").load(), "unreadable-audio")
+
+
+def test_clips_of_two_labels_and_folders_that_are_classes_are_told(tmp_path: Path, capsys):
+    for name in "abcdef":
+        sound(tmp_path / f"{name}.wav", 0.2)
+    rows = "".join(f"{name}.wav,{name}\n" for name in "abcdef")
+    (tmp_path / "l.csv").write_text(f"file,label\n{rows}A.WAV,owl\nb.wav,〃\n", "utf-8")
+    corpus = clips(tmp_path / "l.csv", split="test").load()
+    assert told(corpus, "ditto").endswith("row 9: label is a ditto mark, read as the value above")
+    found = [str(problem) for problem in corpus.problems if problem.kind == "contradiction"]
+    assert found == [
+        f"{tmp_path / name}.wav: has several labels that contradict each other, "
+        f"{name!r} (row {of}) and 'owl' (row {row}); all are used"
+        for name, of, row in (("a", 2, 8), ("b", 3, 9))
+    ]
+    corpus.raise_if_fatal()
+    assert "b.wav: has several labels" in capsys.readouterr().out
+
+    for place in ("north", "south"):
+        sound(tmp_path / "sites" / place / f"{place}.wav", 0.2)
+    corpus = clips(tmp_path / "sites", split="test").load()
+    assert "folder names became classes: north, south" in told(corpus, "folder-classes")
+
+
+def test_clips_in_a_closed_folder_are_told(tmp_path: Path, monkeypatch):
+    sound(tmp_path / "owl" / "a.wav", 0.2)
+    closed = tmp_path / "wren"
+    closed.mkdir()
+
+    def denied(path, *, real=os.scandir):
+        if str(path) == str(closed):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", denied)
+    corpus = clips(tmp_path, split="test").load()
+    assert told(corpus, "unreadable-folder") == f"{closed}: cannot be entered; left out"
+
+
+def test_spellings_of_several_tables_are_told(tmp_path: Path):
+    for place, label in (("north", "Tawny Owl"), ("south", "tawny owl")):
+        sound(tmp_path / "train" / f"{place}.wav", 3)
+        table = tmp_path / "train" / f"{place}.txt"
+        table.write_text(f"Begin Time (s)\tEnd Time (s)\tSpecies\n1\t2\t{label}\n")
+    said = told(annotated(tmp_path).load(), "label")
+    assert "the labels 'Tawny Owl' and 'tawny owl' differ only in case" in said

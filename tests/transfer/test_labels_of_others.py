@@ -4,7 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
+from g5.common.errors import UserError
 from g5.embeddings.vectors import EncoderFacts, VectorStore
 from g5.transfer.labels import examples, read_labels
 
@@ -39,3 +41,16 @@ def test_contradictions_and_spellings_are_told(tmp_path: Path):
     )  # fmt: skip
     assert not any("contradict" in note for note in examples(
         store, read_labels(path), "multi", where="l.csv").notes)  # fmt: skip
+
+
+def test_a_list_is_read_as_tables_are(tmp_path: Path, capsys):
+    """One decimal sign for a table, ditto marks, and notes of what was repaired."""
+    path = tmp_path / "l.csv"
+    path.write_text("file;label;start_s;end_s\na.wav;owl;1,234;2,5\nb.wav;〃;;\n", "utf-8")
+    table = read_labels(path)
+    assert table["label"].tolist() == ["owl", "owl"]
+    np.testing.assert_array_equal(table["start_s"], [1.234, np.nan])
+    assert "row 3: label is a ditto mark, read as the value above" in capsys.readouterr().err
+    path.write_text("file,label,start_s,end_s\na.wav,owl,1.5 s,2\n")
+    with pytest.raises(UserError, match=r"row 2: start_s is '1.5 s', where a number of seconds"):
+        read_labels(path)
