@@ -62,19 +62,23 @@ class SupervisedContrast(nn.Module):
         super().__init__()
         self.log_scale = nn.Parameter(torch.tensor(math.log(START_CONTRAST)))
 
-    def loss(self, z_BD: Tensor, class_B: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
+    def loss(
+        self, z_BD: Tensor, class_B: Tensor, smoothing: float, *, twin_B: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """The mean over clips with a companion, and how many of these have one nearest.
 
         Args:
             smoothing: share of the target that is spread over all other clips.
+            twin_B: clips of one number are too alike to teach: they are not compared.
         """
         with torch.autocast(z_BD.device.type, enabled=False):
             u_BD = unit(z_BD)
-            itself_BB = torch.eye(len(u_BD), dtype=torch.bool, device=u_BD.device)
+            itself_B = torch.arange(len(u_BD), device=u_BD.device) if twin_B is None else twin_B
+            itself_BB = itself_B[:, None] == itself_B
             logits_BB = (self.log_scale.exp() * (u_BD @ u_BD.T)).masked_fill(itself_BB, -torch.inf)
             same_BB = (class_B[:, None] == class_B) & ~itself_BB
             paired_B = same_BB.any(dim=1)
-            others = len(u_BD) - 1
+            others = (~itself_BB).sum(1, keepdim=True)
             target_BB = same_BB.float() / same_BB.sum(1, keepdim=True).clamp(min=1)
             target_BB = (1 - smoothing) * target_BB + smoothing / others
             log_p_BB = logits_BB.log_softmax(dim=1).masked_fill(itself_BB, 0.0)

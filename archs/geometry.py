@@ -51,6 +51,11 @@ class Geometry(nn.Module):
             self.register_buffer("mean_D", torch.zeros(embedding_dim))
             self.register_buffer("batches", torch.tensor(0.0))
 
+    @property
+    def radius(self) -> Tensor | float:
+        """The length of embeddings; 1 where they have lengths of their own."""
+        return 1.0 if self.mode == "none" else self.log_radius.exp()
+
     def forward(self, z_BD: Tensor) -> Tensor:
         """``(B, D) -> (B, D)`` in fp32; in training the running mean moves first."""
         if self.mode == "none":
@@ -61,7 +66,7 @@ class Geometry(nn.Module):
                 if self.training:
                     self._follow(z_BD.detach())
                 z_BD = z_BD - self.mean_D
-            return self.log_radius.exp() * unit(z_BD)
+            return self.radius * unit(z_BD)
 
     @torch.no_grad()
     def _follow(self, z_BD: Tensor) -> None:

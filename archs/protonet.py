@@ -4,8 +4,8 @@ Source: Snell, Swersky and Zemel, "Prototypical Networks for Few-shot Learning",
 
 A new version subclasses `ProtoNet`, hands it an encoder and says which distances it offers.
 
-Shapes: B clips, I channels of the front end, M mel bands, T frames, D embedding width, N classes,
-K support clips of a class, Q query clips.
+Shapes: B clips, I channels of the front end, M mel bands, T frames, D embedding width, C of it
+for what is called, N classes, K support clips of a class, Q query clips.
 """
 
 from typing import Any, ClassVar
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from archs.geometry import MODES, Geometry
 from archs.metrics import MahalanobisMap, PairMLP
 from archs.prototypes import cosine_logits, euclidean_logits, prototypes
+from archs.timbre import TimbreKernel
 from g5.common.errors import UserError
 
 # Maps of fewer bands or frames than this are convolved in fp32 (`Conv2d`).
@@ -60,6 +61,7 @@ class ProtoNet(nn.Module):
         cosine_scale: factor on the cosine when ``distance`` is ``"cosine"``; above 0.
         normalize: where embeddings lie: ``"none"``, ``"l2"`` or ``"cl2n"`` (`archs.geometry`).
         metric: of ``"learnable"`` a `MahalanobisMap`, of ``"mlp"`` a `PairMLP`; else None.
+        timbre: of the last ``timbre.inputs`` numbers of the encoder; None: it has none of these.
 
     Raises:
         UserError: a distance or geometry that is not there, or a scale of 0 or less.
@@ -69,7 +71,7 @@ class ProtoNet(nn.Module):
 
     def __init__(
         self, *, encoder: Encoder, distance: str, cosine_scale: float, normalize: str,
-        metric: MahalanobisMap | PairMLP | None = None,
+        metric: MahalanobisMap | PairMLP | None = None, timbre: TimbreKernel | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         rule = f"must be one of {', '.join(self.distances)}"
@@ -77,10 +79,10 @@ class ProtoNet(nn.Module):
         check(cosine_scale > 0, "cosine_scale", cosine_scale, "must be above 0")
         check(normalize in MODES, "normalize", normalize, f"must be one of {', '.join(MODES)}")
         self.encoder = encoder
-        self.geometry = Geometry(
-            encoder.embedding_dim, normalize, learn_radius=distance != "cosine"
-        )
-        self.embedding_dim = encoder.embedding_dim
+        self.timbre = timbre
+        self.call_dim = encoder.embedding_dim - (timbre.inputs if timbre else 0)
+        self.geometry = Geometry(self.call_dim, normalize, learn_radius=distance != "cosine")
+        self.embedding_dim = self.call_dim + (timbre.features if timbre else 0)
         self.distance = distance
         self.cosine_scale = cosine_scale
         self.metric = metric
@@ -90,9 +92,14 @@ class ProtoNet(nn.Module):
         return self.placed(self.encoder(x_BIMT))
 
     def placed(self, z_BD: Tensor) -> Tensor:
-        """What the encoder gives, put where distances are taken: ``(B, D) -> (B, D)`` in fp32."""
-        z_BD = self.geometry(z_BD.float())
-        return self.metric(z_BD) if isinstance(self.metric, MahalanobisMap) else z_BD
+        """What the encoder gives, put where distances are taken, in fp32: ``(B, D)``."""
+        call_BC, timbre_BI = z_BD.float().split([self.call_dim, z_BD.shape[1] - self.call_dim], 1)
+        call_BC = self.geometry(call_BC)
+        if isinstance(self.metric, MahalanobisMap):
+            call_BC = self.metric(call_BC)
+        if self.timbre is None:
+            return call_BC
+        return torch.cat([call_BC, self.geometry.radius * self.timbre(timbre_BI)], dim=1)
 
     def logits(self, support_NKD: Tensor, query_QD: Tensor) -> Tensor:
         """Classify embedded queries by an episode's embedded support: ``(Q, N)`` in fp32."""

@@ -9,7 +9,7 @@ distance where training starts). The learned distances are in `archs.metrics`.
 What we changed is said where it is, and in ARCHITECTURE.md.
 
 Shapes: B clips, I channels of the front end, M mel bands, T frames, C channels, H heads, W width
-of a head, D embedding width.
+of a head, S statistics of bands, D embedding width.
 """
 
 from itertools import pairwise as neighbours
@@ -21,9 +21,12 @@ from torch.nn import functional as F
 
 from archs.metrics import MahalanobisMap, PairMLP
 from archs.protonet import Conv2d, Encoder, ProtoNet, channels_last, check, prepare_convolutions
+from archs.timbre import TimbreKernel
 
 # Length of an embedding before training: squared distances are then of the size softmax wants.
 START_LENGTH = 2.0
+# Width of what the timbre's kernel compares.
+TIMBRE_INPUTS = 128
 
 
 class ChannelAttention(nn.Module):
@@ -161,10 +164,11 @@ class ResNetAttentionEncoder(Encoder):
         embedding_dim: int,
         frequency_bins: int,
         band_statistics: int,
+        timbre: bool,
     ) -> None:
         super().__init__()
         self.input_channels = input_channels
-        self.embedding_dim = embedding_dim
+        self.embedding_dim = embedding_dim + (TIMBRE_INPUTS if timbre else 0)
         self.frequency_bins = frequency_bins
         self.blocks = nn.Sequential(
             *(
@@ -191,6 +195,8 @@ class ResNetAttentionEncoder(Encoder):
         # projection, which keeps distances, before the blocks have learnt anything.
         nn.init.normal_(self.projection.weight)
         self.scale = START_LENGTH / self.projection.weight.numel() ** 0.5
+        # A linear look at the bands' statistics of the first channel, log-mel.
+        self.timbre = nn.Linear(2 * band_statistics, TIMBRE_INPUTS, bias=False) if timbre else None
         prepare_convolutions(self)
 
     def forward(self, x_BIMT: Tensor) -> Tensor:
@@ -201,9 +207,13 @@ class ResNetAttentionEncoder(Encoder):
         # bf16 would leave three digits of an embedding.
         with torch.autocast(x_BTC.device.type, enabled=False):
             pooled_BC = self.pooled_norm(self.pool(x_BTC.float()))
-            if self.statistics is not None:
-                pooled_BC = torch.cat([pooled_BC, self.statistics(x_BIMT)], dim=1)
-            return self.scale * self.projection(pooled_BC)
+            if self.statistics is None:
+                return self.scale * self.projection(pooled_BC)
+            bands_BS = self.statistics(x_BIMT)
+            z_BD = self.scale * self.projection(torch.cat([pooled_BC, bands_BS], dim=1))
+            if self.timbre is None:
+                return z_BD
+            return torch.cat([z_BD, self.timbre(bands_BS[:, : self.timbre.in_features])], dim=1)
 
     def pool(self, x_BTC: Tensor) -> Tensor:
         """Dual pooling, mean and maximum over the frames: ``(B, T, C) -> (B, 2 * C)``."""
@@ -223,6 +233,9 @@ class ProtoNetV2(ProtoNet):
         embedding_dim: width D of the embedding.
         frequency_bins: coarse frequencies that pooling keeps apart; 1: the mean over all bands.
         band_statistics: bands whose mean and deviation over time join the embedding; 0: none.
+        timbre_dim: random features of the timbre's kernel, that much of the embedding; 0: none.
+        timbre_sharpness: of the kernel.
+        timbre_weight: of it against the rest of the embedding.
         distance: ``"learnable"`` (a Mahalanobis distance), ``"euclidean"`` (squared), ``"cosine"``
             or ``"mlp"`` (over pairs).
         metric_rank: directions that the learnable distance weighs on their own.
@@ -249,6 +262,9 @@ class ProtoNetV2(ProtoNet):
         embedding_dim: int,
         frequency_bins: int,
         band_statistics: int,
+        timbre_dim: int,
+        timbre_sharpness: float,
+        timbre_weight: float,
         distance: str,
         metric_rank: int,
         distance_hidden: list[int],
@@ -265,11 +281,17 @@ class ProtoNetV2(ProtoNet):
         check(embedding_dim > 0, "embedding_dim", embedding_dim, "must be above 0")
         check(frequency_bins > 0, "frequency_bins", frequency_bins, "must be above 0")
         check(band_statistics >= 0, "band_statistics", band_statistics, "must be 0 or more")
+        rule = "must be 0, or even, less than embedding_dim, and beside band_statistics"
+        fits = timbre_dim % 2 == 0 <= timbre_dim < embedding_dim and band_statistics > 0
+        check(timbre_dim == 0 or fits, "timbre_dim", timbre_dim, rule)
+        check(timbre_sharpness > 0, "timbre_sharpness", timbre_sharpness, "must be above 0")
+        check(timbre_weight > 0, "timbre_weight", timbre_weight, "must be above 0")
+        call_dim = embedding_dim - timbre_dim
         rule = "must be null, or above 0 and below 1"
         bounded = distance_share is not None
         check(not bounded or 0 < distance_share < 1, "distance_share", distance_share, rule)
-        rule = f"must be from 1 to arch.model.embedding_dim ({embedding_dim})"
-        check(1 <= metric_rank <= embedding_dim, "metric_rank", metric_rank, rule)
+        rule = f"must be from 1 to what the timbre leaves of arch.model.embedding_dim ({call_dim})"
+        check(1 <= metric_rank <= call_dim, "metric_rank", metric_rank, rule)
         check(0 <= dropout < 1, "dropout", dropout, "must be in [0, 1)")
         rule = f"must be 0 or divide the last of arch.model.channels ({widths[-1]})"
         divides = attention_heads > 0 and widths[-1] % attention_heads == 0
@@ -280,16 +302,22 @@ class ProtoNetV2(ProtoNet):
             se_reduction=se_reduction,
             attention_heads=attention_heads,
             dropout=dropout,
-            embedding_dim=embedding_dim,
+            embedding_dim=call_dim,
             frequency_bins=frequency_bins,
             band_statistics=band_statistics,
+            timbre=timbre_dim > 0,
         )
         metric = None
         if distance == "learnable":
-            metric = MahalanobisMap(embedding_dim, metric_rank)
+            metric = MahalanobisMap(call_dim, metric_rank)
         elif distance == "mlp":
             metric = PairMLP(embedding_dim, hidden, distance_share)
+        timbre = None
+        if timbre_dim:
+            timbre = TimbreKernel(
+                TIMBRE_INPUTS, timbre_dim, sharpness=timbre_sharpness, weight=timbre_weight
+            )
         super().__init__(
             encoder=encoder, distance=distance, cosine_scale=cosine_scale, normalize=normalize,
-            metric=metric,
+            metric=metric, timbre=timbre,
         )  # fmt: skip

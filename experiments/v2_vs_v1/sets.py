@@ -14,7 +14,7 @@ import torch
 
 from experiments.common import note_look
 from g5.common.atomic import atomic_path
-from g5.config.parts import data_of, feature_set_of
+from g5.config.parts import data_of, feature_set_of, log_mel_set_of
 from g5.config.stored import on_checkpoint
 from g5.evaluation.episodes.protocol import TestedModel, TestedSplit, TestProtocol, run_test
 from g5.evaluation.episodes.result import TestResult
@@ -117,11 +117,12 @@ class AnswerStore:
         settings = on_checkpoint(restored.config, overrides, values)
         corpus = data_of(settings).load()
         feature_set = feature_set_of(settings, corpus, restored.front_end)
+        log_mel = log_mel_set_of(settings, feature_set)
         protocol = TestProtocol(
             n_way=test_set.n_way, k_shot=test_set.k_shot, n_query=test_set.n_query,
             episodes=EPISODES, cross_source=True, seed=TEST_SEED, refine=0, batch_size=50,
         )  # fmt: skip
-        on = TestedSplit(corpus, "test", feature_set.reader, feature_set.reader)
+        on = TestedSplit(corpus, "test", feature_set.reader, log_mel.reader)
         return run_test(TestedModel.of(restored), on, protocol, device=torch.device("cpu"))
 
     def looks(self) -> int:

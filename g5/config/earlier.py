@@ -21,6 +21,8 @@ MOVED = {
 V2 = "archs.v2.arch.ProtoNetV2"
 # What v2 called learnable was the bounded MLP over pairs.
 RENAMED_DISTANCES = {"learnable": "mlp"}
+# What v2 has got since; with no timbre the others decide nothing.
+NO_TIMBRE = {"timbre_dim": 0, "timbre_sharpness": 5.0, "timbre_weight": 0.25}
 # Settings that are no more, and the value that was off.
 GONE = {
     "arch.training": {
@@ -42,6 +44,8 @@ def first_facts(model: Mapping[str, Any]) -> dict[str, Any]:
     Nothing is lost: one channel, and the rank of a map that is not there, decide no number.
     """
     facts = dict(model)
+    if not facts.get("timbre_dim"):
+        facts = {key: value for key, value in facts.items() if key not in NO_TIMBRE}
     if facts.get("_target_") != V2 or facts["distance"] == "learnable":
         return facts
     del facts["metric_rank"]
@@ -60,6 +64,8 @@ def updated(config: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(model, dict) and model.get("_target_") == V2 and "metric_rank" not in model:
         distance = RENAMED_DISTANCES.get(model["distance"], model["distance"])
         model.update({"input_channels": 1, "metric_rank": 1, "distance": distance})
+    if isinstance(model, dict) and model.get("_target_") == V2:
+        config["arch"]["model"] = NO_TIMBRE | model
     for where, off in GONE.items():
         _, _, name = where.rpartition(".")
         group = config.get("arch", {}).get(name)

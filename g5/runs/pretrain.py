@@ -11,14 +11,17 @@ import torch
 import yaml
 
 from archs.protonet import ProtoNet
+from g5.common.atomic import atomic_path
 from g5.common.errors import UserError
+from g5.common.seeds import step_seed
 from g5.config.build import build
 from g5.config.compose import composed, resolve
 from g5.config.parts import data_of, feature_set_of, front_end_of, normalize_of, scene_settings
 from g5.config.schema import Whole
 from g5.config.settings import Settings, Tree, group_of, load, plain_of
-from g5.evaluation.episodes.raw_features import RawStatistics
+from g5.evaluation.episodes.raw_features import RawStatistics, time_statistics
 from g5.evaluation.episodes.scoring import embed_plan, evaluate_episodes
+from g5.runs.pretrain_card import card
 from g5.tracking.checkpoints import payload, save
 from g5.tracking.folders import claim
 from g5.training.arithmetic import trusted_precision
@@ -38,10 +41,12 @@ from preprocessing.synthetic.worlds import make_worlds
 GROUP = "pretrain"
 ENCODER = "encoder.ckpt"
 CURVE = "curve.csv"
+CARD = "encoder.md"
 MEL_KEYS = ("sr", "n_fft", "hop_mel", "n_mels", "fmin", "fmax")
 # Points of the curve: sets, their clips in seconds, ways and shots; of few episodes, for speed.
 TESTS = (("field", 5.0, 5, 5), ("field", 5.0, 5, 1), ("voices", 0.5, 20, 1), ("crowd", 5.0, 5, 5))
 EPISODES, QUERIES, TEST_SEED, TEST_BATCH = 300, 2, 1234, 50
+RAW_SPECIES = 500  # whose clips tell what raw features are like
 
 
 @dataclass(frozen=True)
@@ -133,6 +138,8 @@ class _Run:
                 if done % 1000 == 0:
                     print(f"          {done} of them are there", flush=True)
             training.run(lambda point: self._tell(point, training, tests))
+            self._save(training.tested(), self._raw_statistics(training))
+            self._write_card(training)
         finally:
             training.pool.close()
         print(f"encoder   {self.folder / ENCODER}")
@@ -145,7 +152,7 @@ class _Run:
         tested = training.tested()
         row = point | {t.name: t.accuracy(tested, self.normalize, training.device) for t in tests}
         _append(self.folder / CURVE, row)
-        self._save(tested)
+        self._save(tested, self._raw_statistics(training))
         print(", ".join(f"{name} {value:.4g}" for name, value in row.items()), flush=True)
 
     def _training(self) -> Pretraining:
@@ -179,25 +186,47 @@ class _Run:
             self.ours.place,
             torch.from_numpy(centres).float(),
             hop_s=1 / front_end.frame_rate_hz,
+            takes=self.ours.pool.takes,
         )
 
-    def _save(self, model: ProtoNet) -> None:
-        """Write the encoder as any checkpoint: what it was trained on is invented from settings."""
+    @torch.inference_mode()
+    def _raw_statistics(self, training: Pretraining) -> RawStatistics:
+        """Of the plain features of some clips, for the rows of raw features in a test."""
+        species = min(RAW_SPECIES, self.ours.pool.slots)
+        torch.manual_seed(step_seed(self.settings.seed, "raw", training.step))
+        x_B1WT, *_ = training.heard(species)
+        raw_BF = time_statistics(x_B1WT[:, :, : self.front_end.n_mels]).double().cpu()
+        std_F, mean_F = torch.std_mean(raw_BF, dim=0, correction=0)
+        return RawStatistics(mean_F, std_F)
+
+    def _save(self, model: ProtoNet, raw: RawStatistics) -> None:
+        """Write the encoder as any checkpoint, in fp16: what it heard is invented from settings."""
         front_end, normalize = self.front_end, self.normalize
-        width = torch.zeros(2 * front_end.n_mels)
         header = payload(
-            config={**self.settings.plain(), GROUP: plain_of(self.ours)},
+            config=self.settings.plain(),
             front_end=front_end.settings(),
             normalize={"mode": normalize.mode, "n_mels": front_end.n_mels},
             label_map={"train": [], "val": [], "test": []},
             data_hash=f"{GROUP} {self.ours.world.seed}",
             split_hash="",
             trained_recordings=[],
-            raw_statistics=RawStatistics(mean_F=width, std_F=width + 1).plain(),
+            raw_statistics=raw.plain(),
         )
-        state = {f"model.{name}": value.cpu() for name, value in model.state_dict().items()}
+        state = {
+            f"model.{name}": value.cpu().half() if value.is_floating_point() else value.cpu()
+            for name, value in model.state_dict().items()
+        }
+        header[GROUP] = plain_of(self.ours)
         content = {"g5": header, "state_dict": state, "epoch": 0, "global_step": 0}
         save(content, self.folder / ENCODER)
+
+    def _write_card(self, training: Pretraining) -> None:
+        parameters = sum(p.numel() for p in training.model.parameters())
+        with open(self.folder / CURVE, newline="", encoding="utf-8") as handle:
+            last = list(csv.DictReader(handle))[-1]
+        with atomic_path(self.folder / CARD) as temporary:
+            text = card(self.settings, plain_of(self.ours), last, parameters)
+            temporary.write_text(text, encoding="utf-8")
 
 
 @dataclass(frozen=True)

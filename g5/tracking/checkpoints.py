@@ -29,6 +29,9 @@ from g5.config.settings import Settings
 
 FORMAT = 1
 SUFFIX = ".ckpt"
+# The encoder that comes with g5 (`g5 pretrain` made it, see its model card beside it).
+DEFAULT = "default"
+SHIPPED = Path(__file__).parent.parent / "weights" / f"{DEFAULT}{SUFFIX}"
 LAST = "last.ckpt"
 BEST = "best_checkpoint.ckpt"
 EPOCH_FILE = re.compile(r"epoch_(\d{3,})(_val_acc_.+)?\.ckpt")
@@ -110,7 +113,7 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def find(path: str | os.PathLike[str]) -> tuple[Path, str | None]:
-    """The checkpoint that ``path`` means.
+    """The checkpoint that ``path`` means: ``default`` is the one that comes with g5.
 
     A path that does not exist but has exactly one ``<stem>_val_acc_*.ckpt`` beside it means that
     file, so ``epoch_050.ckpt`` finds ``epoch_050_val_acc_0.8123.ckpt``.
@@ -123,6 +126,8 @@ def find(path: str | os.PathLike[str]) -> tuple[Path, str | None]:
             ``path`` is a directory.
     """
     path = Path(path).expanduser()
+    if str(path) == DEFAULT and not path.is_file():
+        return SHIPPED, None
     if path.is_dir():
         raise UserError(f"{path}: a folder, not a checkpoint; in it: {_listed(path)}")
     if path.exists():

@@ -7,7 +7,12 @@ It can be killed at any moment: the world and every step's draws follow from the
 number of the step, and weights and optimiser are saved again and again. Beside torch it needs NumPy
 and SciPy alone.
 
-Shapes: B clips, M mel bands, T frames, D embedding width.
+Two parts of an embedding are taught apart. What is called: clips of a species alike, whoever calls,
+wherever, through whatever recorder. Who calls, by timbre: takes of an individual through one
+recorder alike.
+
+Shapes: B clips, M mel bands, T frames, D embedding width, C of it for what is called, S species,
+I individuals.
 """
 
 import copy
@@ -46,6 +51,7 @@ class Recipe:
     steps: Count
     species: AtLeastTwo
     individuals: AtLeastTwo
+    timbre: NotNegative
     clip_s: list[Positive]
     lead_s: NotNegative
     learning_rate: Positive
@@ -95,7 +101,8 @@ class Pretraining:
         self.pool, self.scenes, self.recipe = pool, scenes, recipe
         self.seed, self.folder, self.device, self.bf16 = seed, folder, device, bf16
         self.front_end.to(device)
-        self.contrast = SupervisedContrast().to(device)
+        self.of_species, self.of_individuals = SupervisedContrast(), SupervisedContrast()
+        self.contrast = nn.ModuleList([self.of_species, self.of_individuals]).to(device)
         self.optimizer = _optimizer(nn.ModuleList([model.encoder, self.contrast]), recipe)
         self.average = AveragedModel(model, avg_fn=self._averaged, use_buffers=True)
         self.step, self.seconds = 0, 0.0
@@ -136,10 +143,7 @@ class Pretraining:
         self.model.train()
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.rate(self.step)
-        x_BIMT, species_B = self.clips(self.recipe.species)
-        loss, right = self.contrast.loss(
-            self._embedded(self.model, x_BIMT), species_B, self.recipe.smoothing
-        )
+        loss, right = self._loss(*self.clips(self.recipe.species))
         value = loss.item()
         if not math.isfinite(value):
             raise UserError(
@@ -154,13 +158,21 @@ class Pretraining:
         self.average.update_parameters(self.model)
         return value, float(right)
 
-    def _embedded(self, model: nn.Module, x_BIMT: Tensor) -> Tensor:
-        """Embeddings before they are centred; the running centre follows them."""
-        assert isinstance(model, ProtoNet)
+    def _loss(self, x_BIMT: Tensor, species_B: Tensor) -> tuple[Tensor, Tensor]:
+        """Contrast of embeddings before they are centred; the running centres follow them."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            z_BD = model.encoder(x_BIMT).float()
-        model.geometry(z_BD)
-        return z_BD
+            z_BD = self.model.encoder(x_BIMT).float()
+        with torch.no_grad():
+            self.model.placed(z_BD)
+        call_BC, timbre_BI = z_BD.tensor_split([self.model.call_dim], dim=1)
+        takes = self.pool.settings.takes
+        individual_B = torch.arange(len(z_BD), device=z_BD.device) // takes
+        smoothing = self.recipe.smoothing
+        loss, right = self.of_species.loss(call_BC, species_B, smoothing, twin_B=individual_B)
+        if self.model.timbre is not None and takes > 1:
+            of_individuals, _ = self.of_individuals.loss(timbre_BI, individual_B, 0.0)
+            loss = loss + self.recipe.timbre * of_individuals
+        return loss, right
 
     def _averaged(self, average: Tensor, new: Tensor, count: int | Tensor) -> Tensor:
         """The average moves faster in the first steps (Tarvainen and Valpola 2017)."""
@@ -171,16 +183,23 @@ class Pretraining:
 
     def clips(self, species: int) -> tuple[Tensor, Tensor]:
         """New clips as the encoder takes them ``(B, I, M, T)``, and the slots of their species."""
-        slots, tracks, *_ = self.pool.db_SNMT.shape
+        x_B1WT, stats_B2, slot_B = self.heard(species)
+        return self.normalize(x_B1WT, stats_B2), slot_B
+
+    def heard(self, species: int) -> tuple[Tensor, Tensor, Tensor]:
+        """New clips as the front end gives them ``(B, 1, W, T)``, their statistics, their slots."""
+        slots, takes = len(self.pool.db_SNMT), self.pool.settings.takes
         clip_s = self.recipe.clip_s[int(torch.randint(len(self.recipe.clip_s), (1,)))]
         hop_s = self.scenes.hop_s
         frames = max(1, round(clip_s / hop_s))
         lead = int(torch.randint(round(self.recipe.lead_s / hop_s) + 1, (1,)))
-        slot_B = torch.randperm(slots)[:species].repeat_interleave(self.recipe.individuals)
-        order = torch.rand(species, tracks).argsort(1)[:, : self.recipe.individuals]
-        other = torch.randint(slots, slot_B.shape), torch.randint(tracks, slot_B.shape)
+        individuals, there = self.recipe.individuals, self.pool.settings.individuals
+        slot_B = torch.randperm(slots)[:species].repeat_interleave(individuals * takes)
+        one_SI = torch.rand(species, there).argsort(1)[:, :individuals]
+        track_B = (one_SI[..., None] * takes + torch.arange(takes)).flatten()
+        other = torch.randint(slots, slot_B.shape), torch.randint(there * takes, slot_B.shape)
         power_BMT = self.scenes(
-            windows(self._power(slot_B, order.flatten()), frames),
+            windows(self._power(slot_B, track_B), frames),
             windows(self._power(*other), lead + frames),
             self._background(len(slot_B), lead + frames),
             lead=lead,
@@ -188,7 +207,7 @@ class Pretraining:
         features_BTW, _ = self.front_end.compress(power_BMT.transpose(1, 2), None)
         x_B1WT = features_BTW.transpose(1, 2)[:, None]
         stats_B2 = scalar_stats(x_B1WT, self.normalize.channels)
-        return self.normalize(x_B1WT[..., lead:], stats_B2), slot_B.to(self.device)
+        return x_B1WT[..., lead:], stats_B2, slot_B.to(self.device)
 
     def _power(self, slot_B: Tensor, track_B: Tensor) -> Tensor:
         """Tracks as power (B, M, T); what is at the floor is silence."""
@@ -217,10 +236,12 @@ class Pretraining:
 
     @torch.inference_mode()
     def _placed(self, model: ProtoNet) -> Iterator[tuple[Tensor, Tensor]]:
-        species = max(2, CLIPS_AT_ONCE // self.recipe.individuals)
+        takes = self.pool.settings.takes
+        species = max(2, CLIPS_AT_ONCE // (self.recipe.individuals * takes))
         for _ in range(math.ceil(self.recipe.metric_species / species)):
             x_BIMT, species_B = self.clips(min(species, len(self.pool.db_SNMT)))
-            yield model.geometry(model.encoder(x_BIMT).float()), species_B
+            z_BD = model.encoder(x_BIMT).float()
+            yield model.geometry(z_BD[:, : model.call_dim]), species_B
 
     # --- going on ---------------------------------------------------------------------------
 

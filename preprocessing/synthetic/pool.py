@@ -5,7 +5,7 @@ the other, at a steady rate, and a slot's species by its life (`tracks`). So a t
 stopped goes on in the same world, without anything kept. What is due next is made meanwhile by
 other processes.
 
-Shapes: S slots, N tracks of a slot, M mel bands, T frames.
+Shapes: S slots, N tracks of a slot, those of an individual side by side, M mel bands, T frames.
 """
 
 import multiprocessing
@@ -34,7 +34,8 @@ class PoolSettings:
     """How much is in the pool; see `pretrain.pool` in conf/pretrain.yaml."""
 
     slots: int  # species at once
-    individuals: int  # of each, a track of each of them
+    individuals: int  # of each
+    takes: int  # tracks of an individual
     renewed: float  # slots renewed at each step
     backgrounds: int
     background_s: float
@@ -116,8 +117,10 @@ class _Maker:
         slot, life = job
         if slot == BACKGROUND:
             return self._power([self._background(life)])
-        individuals = self.settings.individuals
-        return self._power(tracks(self.tracks, slot, life, individuals=individuals))
+        s = self.settings
+        return self._power(
+            tracks(self.tracks, slot, life, individuals=s.individuals, takes=s.takes)
+        )
 
     def _background(self, number: int) -> np.ndarray:
         rng = np.random.default_rng([self.tracks.seed, number])

@@ -55,10 +55,13 @@ class PowerScenes:
         settings: what may happen.
         mel_hz: centres of the bands (M,).
         hop_s: seconds from frame to frame.
+        takes: so many clips after each other come from one recorder; all else they have apart.
     """
 
-    def __init__(self, settings: PlaceSettings, mel_hz: Tensor, *, hop_s: float) -> None:
-        self.settings, self.hop_s = settings, hop_s
+    def __init__(
+        self, settings: PlaceSettings, mel_hz: Tensor, *, hop_s: float, takes: int = 1
+    ) -> None:
+        self.settings, self.hop_s, self.takes = settings, hop_s, takes
         self.mel_hz = mel_hz
         self.clips, self.device = 0, mel_hz.device
         octave_M = torch.log2(mel_hz / mel_hz[0])
@@ -131,7 +134,7 @@ class PowerScenes:
         return 10 ** (self._response_db(BACKGROUND_KNOTS, self.settings.background_eq_db) / 10)
 
     def _recorder(self) -> Tensor:
-        """A recorder nobody knows, as `mixing.random_channel` draws them: power (B, M)."""
+        """Recorders nobody knows, as `mixing.random_channel` draws them: power (B, M)."""
         s = self.settings
         db_BM = self._response_db(RECORDER_KNOTS, 0.7 * s.eq_db)
         tilt_B = torch.randn(self.clips, device=self.device) * 1.4 * s.eq_db
@@ -141,7 +144,7 @@ class PowerScenes:
         top_B = self._uniform(s.band_limit_hz, float(self.mel_hz[-1]))
         over_BM = torch.log2(self.mel_hz / top_B[:, None]).clamp(0, 1)
         db_BM = db_BM - self._some(s.band_limit)[:, None] * LIMIT_DB_PER_OCTAVE * over_BM
-        return 10 ** (db_BM / 10)
+        return (10 ** (db_BM[:: self.takes] / 10)).repeat_interleave(self.takes, dim=0)
 
     def _gain(self, call_BMT: Tensor, under_BMT: Tensor, snr_db_B: Tensor) -> Tensor:
         """Factor that puts calls so far over what lies under them, in band and time of the call."""

@@ -68,16 +68,20 @@ def voice(settings: TrackSettings, rng: np.random.Generator) -> Voice:
     return Voice(species, gap_s)
 
 
-def tracks(settings: TrackSettings, slot: int, life: int, *, individuals: int) -> list[np.ndarray]:
-    """The species of a slot's life: a track of each of some individuals.
+def tracks(
+    settings: TrackSettings, slot: int, life: int, *, individuals: int, takes: int
+) -> list[np.ndarray]:
+    """The species of a slot's life: some tracks of each of some individuals.
 
     Returns:
-        ``individuals`` arrays ``(samples,)`` float32 of ``track_s``, silent where nobody calls.
+        ``individuals * takes`` arrays ``(samples,)`` float32 of ``track_s``, silent where nobody
+        calls.
     """
     seeds = np.random.SeedSequence([settings.seed, slot, life])
     rng = np.random.Generator(np.random.SFC64(seeds))
     made = voice(settings, rng)
-    return [_track(_individual(made, settings, rng), settings, rng) for _ in range(individuals)]
+    made_of = [_individual(made, settings, rng) for _ in range(individuals)]
+    return [_track(one, settings, rng) for one in made_of for _ in range(takes)]
 
 
 def _individual(made: Voice, settings: TrackSettings, rng: np.random.Generator) -> Voice:

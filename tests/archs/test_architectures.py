@@ -12,7 +12,14 @@ from tests.conftest import ROOT
 
 VERSIONS = sorted(path.parent for path in (ROOT / "archs").glob("v*/arch.py"))
 # What a version may use of g5: the base class, the distances, shared heads, and the error.
-SHARED = {"archs.protonet", "archs.metrics", "archs.prototypes", "archs.heads", "g5.common.errors"}
+SHARED = {
+    "archs.protonet",
+    "archs.metrics",
+    "archs.prototypes",
+    "archs.timbre",
+    "archs.heads",
+    "g5.common.errors",
+}
 PACKAGES = ("archs", "g5", "preprocessing")
 
 

@@ -21,7 +21,7 @@ WORLD = TrackSettings(
 )  # fmt: skip
 MEL = {"sr": 16000, "n_fft": 512, "hop_mel": 400, "n_mels": 16, "fmin": 50, "fmax": 8000}
 POOL = PoolSettings(
-    slots=4, individuals=2, renewed=0.75, backgrounds=2, background_s=1.0
+    slots=4, individuals=2, takes=1, renewed=0.75, backgrounds=2, background_s=1.0
 )  # fmt: skip
 EMPTY = PlaceSettings(
     snr_db=(20.0, 20.0), reverb=0.0, reverb_s=(0.2, 1.0), wet_db=(-10.0, 0.0),
@@ -39,20 +39,18 @@ def pool_at(step: int, workers: int = 0) -> Pool:
 
 
 def test_tracks_follow_from_seed_slot_and_life_alone():
-    ours = tracks(WORLD, 2, 0, individuals=2)
-    assert [len(x) for x in ours] == [12800] * 2
-    assert all(
-        np.array_equal(a, b) for a, b in zip(ours, tracks(WORLD, 2, 0, individuals=2), strict=True)
-    )
+    ours, again = (tracks(WORLD, 2, 0, individuals=2, takes=2) for _ in range(2))
+    assert [len(x) for x in ours] == [12800] * 4
+    assert all(np.array_equal(a, b) for a, b in zip(ours, again, strict=True))
     for other in ((2, 1), (1, 0)):
-        assert not np.array_equal(ours[0], tracks(WORLD, *other, individuals=1)[0])
+        assert not np.array_equal(ours[0], tracks(WORLD, *other, individuals=1, takes=1)[0])
     assert all(np.isfinite(x).all() and np.abs(x).max() > 0.1 for x in ours)
 
 
 def test_textures_last_and_bouts_repeat():
     lasting = replace(WORLD, textures=1.0)
     assert voice(lasting, np.random.default_rng(0)).species.kind == TEXTURE
-    (x,) = tracks(replace(lasting, seed=5), 0, 0, individuals=1)
+    (x,) = tracks(replace(lasting, seed=5), 0, 0, individuals=1, takes=1)
     quarters = np.abs(x).reshape(4, -1).max(axis=1)
     assert quarters.min() > 0.1 * quarters.max()
     calls = replace(WORLD, textures=0.0, bouts=1.0)

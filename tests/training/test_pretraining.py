@@ -31,8 +31,8 @@ def training(folder: Path, steps: int) -> Pretraining:
     torch.manual_seed(0)
     node = {
         **settings.arch.model.values,
-        "channels": [4, 8], "embedding_dim": 16, "metric_rank": 4, "attention_heads": 0,
-        "band_statistics": 8,
+        "channels": [4, 8], "distance": "learnable", "embedding_dim": 24, "timbre_dim": 8,
+        "metric_rank": 4, "attention_heads": 0, "band_statistics": 8,
     }  # fmt: skip
     ours = read_settings([], sr=front_end.sr)
     recipe = replace(
@@ -85,7 +85,7 @@ def test_a_loss_that_is_no_number_stops_it(tmp_path, monkeypatch):
     made = training(tmp_path, 6)
     monkeypatch.setattr(
         pretraining.SupervisedContrast, "loss",
-        lambda *_: (torch.tensor(float("nan")), torch.tensor(0.0)),
+        lambda *_, **__: (torch.tensor(float("nan")), torch.tensor(0.0)),
     )  # fmt: skip
     with pytest.raises(UserError, match=r"loss is nan at step 1; .*learning_rate"):
         made.run(lambda point: None)
@@ -100,20 +100,29 @@ def test_the_command_makes_an_encoder_and_its_curve(tmp_path, monkeypatch):
     voices = {"test_species": 20, "recordings_per_species": 1, "recording_s": 40.0}
     monkeypatch.setattr(worlds, "VOICES", {**worlds.VOICES, **voices, "calls_per_recording": 4})
     overrides = [
-        *SMALL, "arch.model.channels=[4,8]", "arch.model.embedding_dim=16",
-        "arch.model.metric_rank=4", "trainer.accelerator=cpu", "pretrain.pool.slots=6",
+        *SMALL, "arch.model.channels=[4,8]", "arch.model.embedding_dim=24",
+        "arch.model.timbre_dim=8", "arch.model.metric_rank=4", "trainer.accelerator=cpu",
+        "pretrain.pool.slots=6",
         "pretrain.pool.backgrounds=2", "pretrain.workers=0", "pretrain.recipe.steps=2",
         "pretrain.recipe.test_every=1", "pretrain.recipe.species=4", "exp_name=small",
         "pretrain.recipe.metric_species=4", "pretrain.world.track_s=1.0",
     ]  # fmt: skip
     path = pretrain(overrides)
     restored = restore(path)
-    assert restored.model.embedding_dim == 16
+    assert restored.model.embedding_dim == 24
+    assert restored.settings.arch.name == "v2"
     assert restored.embed(torch.randn(2, 22050)).isfinite().all()
+    content = torch.load(path, weights_only=True)
+    assert {v.dtype for v in content["state_dict"].values() if v.is_floating_point()} == {
+        torch.float16
+    }
+    raw = content["g5"]["raw_statistics"]
+    assert (raw["std_F"] > 0).all()
+    assert "| field 5-way 5-shot |" in (path.parent / "encoder.md").read_text()
     rows = (path.parent / "curve.csv").read_text().splitlines()
     assert [row.split(",")[0] for row in rows] == ["step", "1", "2"]
     assert "crowd 5-way 5-shot" in rows[0]
-    with pytest.raises(UserError, match=r"recipe\.individuals=4: the pool has only 2"):
-        read_settings(["pretrain.pool.individuals=2"], sr=22050)
+    with pytest.raises(UserError, match=r"recipe\.individuals=2: the pool has only 1"):
+        read_settings(["pretrain.pool.individuals=1"], sr=22050)
     with pytest.raises(UserError, match="has other settings"):
         pretrain([*overrides, "pretrain.recipe.steps=3"])

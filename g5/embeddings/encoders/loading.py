@@ -37,8 +37,9 @@ def load_encoder(
 ) -> LoadedEncoder:
     """The encoder that ``name`` means.
 
-    In this order: a path ending in .ckpt, .onnx or .tflite, a name in `conf/encoder/`, an import
-    path ``pkg.mod.Class`` or ``pkg.mod:Class`` (the current directory is importable).
+    In this order: ``default``, a path ending in .ckpt, .onnx or .tflite, a name in
+    `conf/encoder/`, an import path ``pkg.mod.Class`` or ``pkg.mod:Class`` (the current directory
+    is importable).
 
     Args:
         name: what the user typed.
@@ -50,7 +51,7 @@ def load_encoder(
         UserError: none of these, or it cannot be loaded.
     """
     known = frozenset(dotted.replace(":", ".") for dotted in classes_named(overrides))
-    if name.endswith(".ckpt"):
+    if name.endswith(".ckpt") or name == "default":
         return _from_checkpoint(name, known)
     if Path(name).suffix in FILES:
         return load_file(name, FILES[Path(name).suffix], overrides)
