@@ -103,7 +103,7 @@ def _from_checkpoint(name: str, known: frozenset[str]) -> LoadedEncoder:
         return _tuned(path, content, known)
     restored = restore(path, known=known, keys=("encoder", "encoder.front_end"))
     return LoadedEncoder(
-        name=str(path),
+        name=name if name == "default" else str(path),
         module=restored.model,
         embedding_dim=restored.model.embedding_dim,
         sr=restored.front_end.sr,
