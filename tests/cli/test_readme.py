@@ -16,6 +16,9 @@ import pandas as pd
 import pytest
 import soundfile
 
+from g5.config.settings import load_transfer
+from g5.detection.review.session import ReviewSession
+from g5.detection.review.table import FoundEvents
 from g5.embeddings.vectors import VectorStore
 from g5.web.journal import Journal, JournalEntry, clip_of
 from preprocessing.annotations import write_events
@@ -35,6 +38,8 @@ ON_EMBEDDINGS = ("embed", "classify", "predict", "encoders", "import", "search",
 ON_EMBEDDINGS += ("map", "explain", "label", "verify")
 # The page is driven by tests/test_label_browser.py; here it is one label in the journal.
 LABEL = "g5 label birds.store --classes classes.txt"
+# By tests/detection/review/test_review_browser.py; here it is one answer in the journal.
+REVIEW = "g5 review found/"
 
 
 def commands() -> list[str]:
@@ -154,6 +159,12 @@ def run(command: str) -> None:
         assert run_g5([*words[1:3], *CUTS[:1], *words[3:]]) == 0
     elif words[:2] == ["g5", "finetune"]:
         assert run_g5([*words[1:], "finetune.epochs=1", "logger=none"]) == 0
+    elif command == REVIEW:
+        found = FoundEvents.read(Path("found"))
+        review = ReviewSession(found, load_transfer(reads=()).review)
+        review.answer("t", 0, "label", found.labels[0], id="1", seconds=1, by="sample")
+    elif words[1:2] == ["review"]:
+        assert run_g5(words[1:]) == 0
     elif command == LABEL:
         one = VectorStore.open("birds.store").index.iloc[0]
         clip = clip_of(one["file"], one["start_s"], one["end_s"])

@@ -15,7 +15,8 @@ from g5.cli.arguments import OVERRIDES, PASS_THROUGH
     "--support",
     required=True,
     type=click.Path(path_type=Path),
-    help="Marked calls: a Raven, Audacity, BirdNET, DCASE or plain CSV table.",
+    help="Marked calls: a Raven, Audacity, BirdNET, DCASE or plain CSV table; or what an earlier "
+    "detection found (its -o) and g5 review asked about.",
 )
 @click.option(
     "-o",
@@ -55,6 +56,7 @@ def detect(
     g5 detect CKPT night.wav --support five_calls.txt -o found/
     g5 detect CKPT recordings/ --support library.csv --format raven,dcase
     g5 detect CKPT night.wav --support five_calls.txt detection=template
+    g5 detect CKPT recordings/ --support found/ -o found2/    after g5 review found/
     """
     from g5.config.stored import classes_named
     from g5.detection.job import run

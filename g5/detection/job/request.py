@@ -9,7 +9,8 @@ import pandas as pd
 from g5.common.errors import UserError
 from g5.common.files import is_table, recordings_under, walk
 from g5.config.settings import Settings, load, marked
-from g5.evaluation.events.ground_truth import recording_name
+from g5.detection.review.answers import files_of, is_found
+from g5.evaluation.events.ground_truth import SUPPORT_CSV, recording_name
 from preprocessing.annotations import SUFFIXES, format_of, read_events
 
 # What may be set; the checkpoint says the rest.
@@ -24,7 +25,7 @@ class DetectionRequest:
     Attributes:
         checkpoint: of the encoder.
         recordings: one, or a folder of them.
-        support: a table of marked calls.
+        support: a table of marked calls, or the folder of a detection whose events are reviewed.
         out: folder of the results.
         formats: names of formats, with commas; None: that of the support.
         truth: a table of the calls there are, or a folder of tables, to draw beside what is found.
@@ -45,7 +46,7 @@ class DetectionRequest:
         Raises:
             UserError: there is no such format, or the support's cannot be told.
         """
-        own = format_of(self.support)
+        own = "csv" if self.support.is_dir() else format_of(self.support)
         if self.formats is None:
             names = [own if own in SUFFIXES else "csv"]
         else:
@@ -65,6 +66,21 @@ class DetectionRequest:
         if not files:
             raise UserError(f"{self.recordings}: holds no recordings")
         return files
+
+    def support_files(self) -> list[Path]:
+        """What is read of the support.
+
+        Raises:
+            UserError: a folder that no detection has written.
+        """
+        if not self.support.is_dir():
+            return [self.support]
+        if not is_found(self.support):
+            raise UserError(
+                f"{self.support}: is a folder without {SUPPORT_CSV}; give a table of marked calls, "
+                "or what g5 detect -o wrote"
+            )
+        return files_of(self.support)
 
     def truth_tables(self) -> list[Path]:
         """What is read of --truth: the table, or all tables of the folder."""

@@ -11,7 +11,7 @@ import pandas as pd
 from g5.common.errors import UserError
 from g5.detection.job.manifest import CANDIDATES, EVENTS, Manifest
 from g5.detection.support import Target
-from g5.evaluation.events.ground_truth import CANDIDATES_CSV, LEDGER, PREDICTIONS
+from g5.evaluation.events.ground_truth import CANDIDATES_CSV, LEDGER, PREDICTIONS, SUPPORT_CSV
 from preprocessing.annotations import SUFFIXES, write_events
 
 # Formats with a table for each recording.
@@ -66,7 +66,8 @@ def results_of(
     out: Path, formats: Sequence[str], files: Sequence[Path], *, pictures: bool
 ) -> list[Path]:
     """All that a job may write into ``out``, its notes in `.parts` aside."""
-    results = [out / LEDGER, out / CANDIDATES_CSV, *_whole(out, formats).values()]
+    results = [out / name for name in (LEDGER, CANDIDATES_CSV, SUPPORT_CSV)]
+    results += _whole(out, formats).values()
     for name in formats:
         if name in EACH:
             results += _each(out, name, files).values()
@@ -114,6 +115,13 @@ def write_results(
     for name, file, path in each:
         written.append(write_events(events.loc[events["file"] == str(file)], path, name))
     return events, written
+
+
+def write_support(manifest: Manifest, support: pd.DataFrame) -> Path:
+    """Write what the job goes by: another may go on from it."""
+    path = manifest.folder / SUPPORT_CSV
+    manifest.will_write([path])
+    return write_events(support, path, "csv")
 
 
 def _whole(out: Path, formats: Sequence[str]) -> dict[str, Path]:

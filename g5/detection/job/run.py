@@ -6,13 +6,16 @@ from g5.detection.job.manifest import CORRUPT, Manifest
 from g5.detection.job.notes import Notes
 from g5.detection.job.reader import RecordingReader
 from g5.detection.job.request import DetectionRequest
-from g5.detection.job.results import refuse_to_overwrite, results_of
+from g5.detection.job.results import refuse_to_overwrite, results_of, write_support
 from g5.detection.job.search import RecordingSearch
 from g5.detection.job.summary import print_summary, write_summary_page
 from g5.detection.job.support_table import read_targets
+from g5.detection.review.answers import changes
+from g5.evaluation.events.ground_truth import PREDICTIONS
 from g5.tracking.checkpoints import find
 from g5.tracking.restore import restore
 from g5.training.setup import device_of, prepare_torch, set_matmul_precision
+from preprocessing.annotations import read_events
 from preprocessing.audio_rules import use
 
 
@@ -34,13 +37,16 @@ def detect(request: DetectionRequest, settings: Settings) -> int:
     refuse_to_overwrite(
         manifest,
         results_of(request.out, formats, files, pictures=detection.pictures),
-        [request.support, *request.truth_tables(), *files],
+        [*request.support_files(), *request.truth_tables(), *files],
     )
     manifest.refuse_others(files)
     reader = RecordingReader(sounds, settings.path.store)
     broken = reader.look_at(files)
-    targets = read_targets(request, files, reader, restored.front_end, detection, notes.add)
+    targets, support = read_targets(
+        request, files, reader, restored.front_end, detection, notes.add
+    )
     search = RecordingSearch(request, detector, targets, reader, manifest, notes)
+    write_support(manifest, support)
     events, written = search.over(files, broken, formats)
     if detection.pictures:
         write_summary_page(
@@ -48,4 +54,7 @@ def detect(request: DetectionRequest, settings: Settings) -> int:
             searched=request.recordings.name, snippets=detection.snippets,
         )  # fmt: skip
     print_summary(manifest, targets, written, page=detection.pictures)
+    if request.support.is_dir():
+        before, _ = read_events(request.support / PREDICTIONS, boxes=False)
+        print(changes(before, events))
     return int(any(entry.status == CORRUPT for entry in manifest.entries.values()))

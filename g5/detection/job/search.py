@@ -133,6 +133,7 @@ def _job_key(request: DetectionRequest, detector: Detector, targets: Sequence[Ta
     settings = {k: v for k, v in plain_of(detector.settings).items() if k not in shown}
     settings["_target_"] = first_name(settings["_target_"])
     recordings = sorted({shot.sound.key for target in targets for shot in target.shots})
-    support = hashlib.sha256(request.support.read_bytes()).hexdigest()
+    content = b"".join(path.read_bytes() for path in request.support_files())
+    support = hashlib.sha256(content).hexdigest()
     facts = (embedder.identity, embedder.front_end.settings(), support, recordings, settings)
     return key_of(3, *facts, [content_hash(table) for table in request.truth_tables()])

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from g5.common.errors import UserError
 from g5.common.files import is_audio, walk
 from g5.config.schema import DetectionSettings
@@ -10,8 +12,10 @@ from g5.detection.embedding.sound import Sound
 from g5.detection.job.diagnose import of_sound
 from g5.detection.job.reader import RecordingReader
 from g5.detection.job.request import DetectionRequest
+from g5.detection.review.answers import learned_support
 from g5.detection.support import Target, targets_of
 from preprocessing.annotations import read_events
+from preprocessing.events import Problem
 from preprocessing.frontend import FrontEnd
 from preprocessing.naming import Listing
 
@@ -23,8 +27,8 @@ def read_targets(
     front_end: FrontEnd,
     settings: DetectionSettings,
     note: Callable[[str], None],
-) -> list[Target]:
-    """The species that the support marks, in order of their names.
+) -> tuple[list[Target], pd.DataFrame]:
+    """The species that the support marks, in order of their names, and its rows.
 
     Args:
         request: says where the support is.
@@ -34,10 +38,13 @@ def read_targets(
         settings: how many shots, and what is no call.
         note: told what is odd about the support.
 
+    Returns:
+        The targets; and the support as an events table, with full paths where a recording is found.
+
     Raises:
         UserError: no call is marked, or none can be used.
     """
-    events, problems = read_events(request.support)
+    events, problems = _read(request)
     for problem in problems:
         note(str(problem))
     if events.empty:
@@ -50,7 +57,17 @@ def read_targets(
         target.band(front_end)  # raises, and better now than at every recording
         for text in of_sound(target):
             note(text)
-    return targets
+    paths = {name: recordings.named(name) for name in dict.fromkeys(events["file"].astype(str))}
+    return targets, events.assign(file=[paths[str(name)] for name in events["file"]])
+
+
+def _read(request: DetectionRequest) -> tuple[pd.DataFrame, list[Problem]]:
+    """The rows of the support: a table, or what a detection has written and the answers to it."""
+    if not request.support.is_dir():
+        return read_events(request.support)
+    events, line = learned_support(request.support)
+    print(line)
+    return events, []
 
 
 class _SupportRecordings:
@@ -59,7 +76,9 @@ class _SupportRecordings:
     def __init__(
         self, request: DetectionRequest, files: Sequence[Path], reader: RecordingReader
     ) -> None:
-        beside = [f for f in walk(request.support.absolute().parent) if is_audio(f)]
+        folder = request.support.absolute()
+        folder = folder if folder.is_dir() else folder.parent
+        beside = [f for f in walk(folder) if is_audio(f)]
         self._listings = Listing(files), Listing(beside)
         self._request, self._reader = request, reader
         self._opened: dict[str, Sound] = {}
@@ -74,6 +93,13 @@ class _SupportRecordings:
             self._opened[name] = self._reader.open(self._path(name))
         self._opened[name].refuse_silence()
         return self._opened[name]
+
+    def named(self, name: str) -> str:
+        """The full path of a row's recording; its name where there is none."""
+        try:
+            return str(self._path(name))
+        except UserError:
+            return name
 
     def _path(self, name: str) -> Path:
         support, recordings = self._request.support, self._request.recordings

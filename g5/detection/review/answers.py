@@ -7,10 +7,12 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from g5.common.errors import UserError
-from g5.detection.review.table import FoundEvents
+from g5.detection.review.table import COMMAND, REVIEWS, FoundEvents
+from g5.evaluation.events.ground_truth import PREDICTIONS, SUPPORT_CSV
 from g5.web.journal import LABEL, STATUS, Journal, JournalEntry, clip_of
 from preprocessing.annotations import read_events, write_events
 from preprocessing.events import EVENT_COLUMNS
@@ -35,6 +37,67 @@ def answered(journal: Journal) -> pd.DataFrame:
 def write_answers(journal: Journal, folder: Path) -> Path:
     """Write `reviewed.csv`, whole or not at all."""
     return write_events(answered(journal), folder / REVIEWED, "csv")
+
+
+def is_found(folder: Path) -> bool:
+    """Whether this is the folder of a detection, which may be the support of another."""
+    return (folder / SUPPORT_CSV).is_file() and (folder / PREDICTIONS).is_file()
+
+
+def files_of(folder: Path) -> list[Path]:
+    """What of such a folder a support is made of."""
+    return [path for name in (SUPPORT_CSV, REVIEWS) if (path := folder / name).is_file()]
+
+
+def learned_support(folder: Path) -> tuple[pd.DataFrame, str]:
+    """The support of a detection and the answers to what it found, as an events table.
+
+    Yes is POS, no NEG, and what was marked POS. What was called something that the support does not
+    mark is no call of its species: NEG under that name.
+
+    Returns:
+        The table, and in a line what it is made of.
+    """
+    shots, _ = read_events(folder / SUPPORT_CSV, boxes=False)
+    said = answered(Journal(folder, REVIEWS, COMMAND))
+    sought = set(shots.loc[shots["status"] == "POS", "label"])
+    other = (said["status"] == "POS") & ~said["label"].isin(list(sought))
+    said["status"] = said["status"].where(~other, "NEG")
+    yes, no = ((said["status"] == status).sum() for status in ("POS", "NEG"))
+    table = pd.concat([shots.drop(columns="row", errors="ignore"), said], ignore_index=True)
+    # A shot that was found, and said yes to, is one shot.
+    table = table.drop_duplicates(["file", "start_s", "end_s", "label"], ignore_index=True)
+    line = (
+        f"support    {len(shots)} marks of {folder / SUPPORT_CSV}; {yes} calls and {no} "
+        f"of no call, from {len(said)} answers"
+    )
+    return table.sort_values(["file", "start_s"], kind="stable", ignore_index=True), line
+
+
+def changes(before: pd.DataFrame, after: pd.DataFrame) -> str:
+    """Events gained and lost by species, in a line each; an event stays where one overlaps it."""
+    lines = []
+    for label in sorted({*before["label"], *after["label"]}):
+        old, new = (table.loc[table["label"] == label] for table in (before, after))
+        gained, lost = len(new) - _met(new, old), len(old) - _met(old, new)
+        lines.append(
+            f"changed    {label}: {len(old):,} events before, {len(new):,} now; {gained:,} gained, "
+            f"{lost:,} lost"
+        )
+    return "\n".join(lines)
+
+
+def _met(events: pd.DataFrame, others: pd.DataFrame) -> int:
+    """How many events overlap one of the others."""
+    count = 0
+    for file, own in events.groupby("file"):
+        there = others.loc[others["file"] == file].sort_values("start_s")
+        start, end = (there[name].to_numpy(float) for name in ("start_s", "end_s"))
+        last = np.maximum.accumulate(end) if len(end) else end
+        before = np.searchsorted(start, own["end_s"].to_numpy(float), side="left")
+        reached = np.where(before > 0, last[np.maximum(before - 1, 0)] if len(last) else -1.0, -1.0)
+        count += int((reached > own["start_s"].to_numpy(float)).sum())
+    return count
 
 
 def short_names(files: Iterable[str]) -> dict[str, str]:

@@ -21,10 +21,10 @@ LEAST, MOST = 12, 8
 # What is believed before any answer: log-odds of a call at the threshold, and their rise with the
 # score's; each with its standard deviation.
 PRIOR_MEAN, PRIOR_SD = np.array([0.5, 0.8]), np.array([1.5, 0.7])
-# Answers that the curve's variance is worth beside those of a stratum.
-BELIEF = 4.0
+# Answers that the curve's variance is worth beside those of a stratum: experiments/review.
+BELIEF = 1.0
 # No event is more certain than this.
-SURE = 0.01
+SURE = 0.003
 # Answers that the search for half the interval goes through.
 FAR = 3000
 UNANSWERED, NO, YES = -1, 0, 1

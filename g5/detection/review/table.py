@@ -53,6 +53,8 @@ class FoundEvents:
         events, _ = read_events(path, boxes=False)
         if "score" not in events and len(events):
             raise UserError(f"{path}: has no scores; g5 detect writes them, run it again")
+        if "support" in events:  # what the user has marked herself
+            events = events.loc[events["support"].astype(str) != "True"].reset_index(drop=True)
         files = pd.read_csv(ledger, dtype=str, keep_default_na=False)
         done = files.loc[files["status"] == "done", "duration_s"]
         return cls(folder, events, sum(map(float, done)) / 3600)

@@ -18,8 +18,10 @@ from preprocessing.naming import Listing, same_recording
 
 TRUTH_COLUMNS = ["name", "label", "start_s", "end_s", "status"]
 CALL = "call"
-# What `g5 detect` writes: events, those that lower thresholds would find, what became of each file.
+# What `g5 detect` writes: events, those that lower thresholds would find, what became of each file,
+# and the support that it went by.
 PREDICTIONS, CANDIDATES_CSV, LEDGER = "predictions.csv", "candidates.csv", "ledger.csv"
+SUPPORT_CSV = "support.csv"
 
 
 @dataclass(frozen=True, eq=False)

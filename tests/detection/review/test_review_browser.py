@@ -8,6 +8,7 @@ from g5.detection.review.table import COMMAND, REVIEWS
 from g5.web.journal import Journal, JournalEntry
 from preprocessing.annotations import read_events
 from tests.browser import MARKS, Served
+from tests.conftest import run_g5
 from tests.detection.review.found import is_call, make_found
 
 pytestmark = MARKS
@@ -133,3 +134,29 @@ def until(page, expression: str) -> None:
             return
         page.wait_for_timeout(50)
     raise AssertionError(expression)
+
+
+def test_a_mailed_page_saves_what_g5_reads(found, browser, tmp_path):
+    assert run_g5(["review", str(found), "--page", str(tmp_path / "review.html")]) == 0
+    errors: list[str] = []
+    page = opened(browser, (tmp_path / "review.html").as_uri(), errors)
+    page.on("request", lambda request: errors.append(request.url))
+    for done in range(1, 6):
+        event = page.evaluate("[shown.file, shown.start_s]")
+        yes = is_call(str(found.parent / "recordings" / event[0]), event[1])
+        if done == 3:
+            seen(page)
+            drag(page, "#end", 30)
+        press(page, "y" if yes else "n", done)
+    press(page, "z", 4)
+    press(page, "u", 5)
+    with page.expect_download() as waited:
+        page.keyboard.press("s")
+    waited.value.save_as(tmp_path / "answers.csv")
+    assert not [url for url in errors if not url.startswith(("data:", "blob:"))]
+    assert run_g5(["review", str(found), "--answers", str(tmp_path / "answers.csv")]) == 0
+    assert len(entries(found)) == 5
+    events, _ = read_events(found / "reviewed.csv")
+    assert events["status"].tolist().count("UNK") == 1
+    for event in events.query("status != 'UNK'").to_dict("records"):
+        assert (str(event["status"]) == "POS") == is_call(str(event["file"]), event["start_s"])
