@@ -20,17 +20,6 @@ def blocks_of(module: nn.Module) -> list[nn.Module]:
     return flat or [module]
 
 
-def last_block(module: nn.Module) -> list[nn.Module]:
-    """The last of the blocks that convolves, and all after it; without convolutions the last."""
-    blocks = blocks_of(module)
-    convolving = [
-        number
-        for number, block in enumerate(blocks)
-        if any(isinstance(part, nn.Conv1d | nn.Conv2d) for part in block.modules())
-    ]
-    return blocks[convolving[-1] if convolving else -1 :]
-
-
 def _layers(parts: Sequence[nn.Module]) -> Iterator[nn.Module]:
     """Sequences are opened, everything else stays whole; layers without weights are left out."""
     for part in parts:

@@ -36,20 +36,13 @@ def score_table(found: Found) -> str:
 
 def f_losses(found: Found, own: str) -> str:
     """F of one way minus that of each other, in points, over the same resampled recordings."""
-    return _f_differences(found, [(own, name) for name in found if name != own])
-
-
-def f_gains(found: Found, base: str) -> str:
-    """F of each other way minus that of one, as `f_losses`."""
-    return _f_differences(found, [(name, base) for name in found if name != base])
-
-
-def _f_differences(found: Found, pairs: Sequence[tuple[str, str]]) -> str:
     scores = {name: [result.scores for result in results] for name, results in found.items()}
     lines = []
-    for a, b in pairs:
-        mean, low, high = (100 * x for x in f_difference(scores[a], scores[b]))
-        lines.append([f"{a} - {b}", f"{mean:+.1f}", f"{low:+.1f} to {high:+.1f}"])
+    for name in found:
+        if name == own:
+            continue
+        mean, low, high = (100 * x for x in f_difference(scores[own], scores[name]))
+        lines.append([f"{own} - {name}", f"{mean:+.1f}", f"{low:+.1f} to {high:+.1f}"])
     return markdown(["points of F", "mean", "95 % over recordings"], lines)
 
 

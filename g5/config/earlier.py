@@ -23,6 +23,8 @@ V2 = "archs.v2.arch.ProtoNetV2"
 RENAMED_DISTANCES = {"learnable": "mlp"}
 # What v2 has got since; with no timbre the others decide nothing.
 NO_TIMBRE = {"timbre_dim": 0, "timbre_sharpness": 5.0, "timbre_weight": 0.25}
+# What baselines of detection called threshold, by their classes.
+CUTS = {"TemplateScorer": "correlation", "EnergyScorer": "deviations"}
 # Settings that are no more, and the value that was off.
 GONE = {
     "arch.training": {
@@ -66,6 +68,8 @@ def updated(config: Mapping[str, Any]) -> dict[str, Any]:
         model.update({"input_channels": 1, "metric_rank": 1, "distance": distance})
     if isinstance(model, dict) and model.get("_target_") == V2:
         config["arch"]["model"] = NO_TIMBRE | model
+    if isinstance(config.get("detection"), dict):
+        config["detection"] = _detection(config["detection"])
     for where, off in GONE.items():
         _, _, name = where.rpartition(".")
         group = config.get("arch", {}).get(name)
@@ -74,6 +78,16 @@ def updated(config: Mapping[str, Any]) -> dict[str, Any]:
                 key: value for key, value in group.items() if key not in off or value != off[key]
             }
     return config
+
+
+def _detection(group: Mapping[str, Any]) -> dict[str, Any]:
+    """The group without what was learnt at test time, which decided nothing of the training."""
+    names = {"threshold": CUTS.get(str(group.get("_target_")).rpartition(".")[2], "threshold")}
+    if "gate" in group:
+        names = {}
+    return {
+        names.get(key, key): value for key, value in group.items() if not key.startswith("adapt")
+    }
 
 
 def _renamed(node: Any) -> Any:

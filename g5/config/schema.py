@@ -98,6 +98,7 @@ class DetectionSettings:
     prior_spread: Positive
     lean: Share
     threshold: Between
+    gate: NotNegative
     level: Share
     merge: NotNegative
     min_duration: NotNegative

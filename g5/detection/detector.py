@@ -15,6 +15,7 @@ from g5.detection.embedding.embedder import WindowEmbedder
 from g5.detection.embedding.sound import Sound
 from g5.detection.events.boundaries import Outline
 from g5.detection.events.curve import EventShape, hysteresis, joined, maxima, parted
+from g5.detection.events.gate import Gate
 from g5.detection.events.threshold import CalibratedThreshold, calibrate
 from g5.detection.scoring.scorer import STEEPNESS, Curve, CurveScorer
 from g5.detection.support import Target
@@ -55,7 +56,7 @@ class Detector:
         self.settings = settings
         # Log-odds that an event reaches somewhere.
         self._least = float(logit(settings.threshold))
-        self._outlines: WeakKeyDictionary[Target, Outline] = WeakKeyDictionary()
+        self._gates: WeakKeyDictionary[Target, Gate] = WeakKeyDictionary()
 
     def detect(self, sound: Sound, target: Target) -> Detections:
         """One species in one recording.
@@ -149,9 +150,7 @@ class Detector:
         regions: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
         """Every peak's call, its ends looked for in the frames around it."""
-        if target not in self._outlines:
-            self._outlines[target] = self._outline(target)
-        outline = self._outlines[target]
+        gate = self._gate(target)
         middle_s = float(np.median(target.duration_K))
         longest_s = self.settings.max_duration * float(target.duration_K.max())
         step_s = float(time_N[1] - time_N[0]) if len(time_N) > 1 else middle_s
@@ -162,11 +161,17 @@ class Detector:
             for peak in a + maxima(time_N[a:b], logit_N[a:b], apart_s, self._least):
                 at = float(time_N[peak])
                 peaks.append(peak)
-                ends.append(outline.ends(sound, at - core_s, at + core_s, longest_s))
-        return np.array(peaks, dtype=int), np.array(ends).reshape(-1, 2)
+                ends.append(gate.outline.ends(sound, at - core_s, at + core_s, longest_s))
+        bounds_E2 = np.array(ends).reshape(-1, 2)
+        open_E = gate.opens(sound, bounds_E2)
+        return np.array(peaks, dtype=int)[open_E], bounds_E2[open_E]
 
-    def _outline(self, target: Target) -> Outline:
-        return Outline.of(target, self.embedder.front_end, self.settings.level)
+    def _gate(self, target: Target) -> Gate:
+        """Learnt once of each species."""
+        if target not in self._gates:
+            outline = Outline.of(target, self.embedder.front_end, self.settings.level)
+            self._gates[target] = Gate.of(target, outline, self.settings.gate)
+        return self._gates[target]
 
 
 def lies_on(events_E2: np.ndarray, marks_M2: np.ndarray | None) -> np.ndarray:

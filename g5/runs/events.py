@@ -47,9 +47,6 @@ def event_scores(tested: Tested) -> Evaluation | None:
     )  # fmt: skip
     if not tasks:
         return None
-    cut = [task.found.curve.cut[0] for task in tasks if task.found.curve.cut]
-    if cut:
-        _warn(f"event scores, in {len(cut)} of {len(tasks)} detections, e.g.", cut[0])
     lengths = dict(zip(corpus.recordings["file"], corpus.recordings["duration_s"], strict=True))
     found = predictions_of(tasks)
     result = evaluate_events(

@@ -1,9 +1,7 @@
 """The one training loop beside Lightning; what is fitted, and on what, is the caller's."""
 
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -68,42 +66,3 @@ def seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
-
-
-@dataclass
-class StepBudget:
-    """The steps of some trainings, bounded in number and in time.
-
-    Iterating gives one training's. Their number ends it; where time does, the machine has a say
-    in what is learnt, which `note` tells.
-
-    Attributes:
-        wanted: steps of a training.
-        max_s: seconds after which it stops.
-        trainings: how many there were.
-        cut: steps that those had taken that time ended.
-    """
-
-    wanted: int
-    max_s: float
-    trainings: int = 0
-    cut: list[int] = field(default_factory=list)
-
-    def __iter__(self) -> Iterator[int]:
-        self.trainings += 1
-        end = time.monotonic() + self.max_s
-        for step in range(self.wanted):
-            if time.monotonic() > end:
-                self.cut.append(step)
-                return
-            yield step
-
-    def note(self, setting: str) -> str:
-        """What time, by the key ``setting``, has cut; "" if nothing."""
-        if not self.cut:
-            return ""
-        return (
-            f"{setting}={self.max_s:g} cut the adaptation after {min(self.cut)} of "
-            f"{self.wanted} steps ({len(self.cut)} of {self.trainings} trainings): another "
-            "machine, or this one with less to do, may find other events"
-        )

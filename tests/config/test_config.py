@@ -246,7 +246,9 @@ def test_a_checkpoint_fixes_its_model_and_front_end():
             on_checkpoint(stored, [override], {})
     older = config("arch=v1")
     del older["arch"]["training"]["momentum"], older["arch"]["episodes"]["fixed"]
-    del older["detection"]["adapt"], older["data"]["wind"], older["logger"]
+    older["detection"]["adapt"], older["detection"]["adapt_steps"] = "none", 100
+    del older["detection"]["gate"], older["detection"]["threshold"]
+    del older["data"]["wind"], older["logger"]
     today = on_checkpoint(older, [], {})
     assert today == stored, "what an older g5 had not got is as by default"
     for override in ("train=true", "resume=true", "debug=fast"):

@@ -14,11 +14,9 @@ from tests.detection.soundscapes import (
     CALLS_S,
     OTHERS_S,
     RATE,
-    UP,
     audacity,
     overlap,
     predictions,
-    soundscape,
 )
 
 
@@ -95,36 +93,6 @@ def test_baselines(how, job, tmp_path):
     arguments = ["night.wav", "--support", "calls.txt", "-o", how, f"detection={how}"]
     assert job(*arguments, "detection.pictures=false") == 0
     assert overlap(predictions(tmp_path / how), CALLS_S[5:]) == 5
-
-
-@pytest.mark.parametrize("adapt", ["head", "finetune", "transductive"])
-def test_adaptation_is_seeded(adapt, job, tmp_path):
-    audacity(tmp_path / "calls.txt", {"up": CALLS_S[:5]})
-    seen = []
-    for out in ("a", "b"):
-        arguments = ["night.wav", "--support", "calls.txt", "-o", out, f"detection.adapt={adapt}"]
-        assert job(*arguments, "detection.pictures=false", "detection.adapt_steps=4") == 0
-        seen.append((tmp_path / out / "predictions.csv").read_text())
-    assert seen[0] == seen[1]
-
-
-@pytest.mark.parametrize("adapt", ["head", "finetune"])
-def test_a_training_that_time_has_cut_is_told_of_every_recording(adapt, job, tmp_path, night):
-    (tmp_path / "all").mkdir()
-    (tmp_path / "all/night.wav").symlink_to(night)
-    soundfile.write(tmp_path / "all/second.wav", soundscape(12, {2.0: UP}, seed=5), RATE)
-    audacity(tmp_path / "all/night.txt", {"up": CALLS_S[:5]})
-    arguments = ["all", "--support", "all/night.txt", f"detection.adapt={adapt}"]
-    arguments += ["detection.pictures=false", "detection.adapt_steps=4"]
-
-    def reasons(out: str, *more: str) -> list[str]:
-        assert job(*arguments, "-o", out, *more) == 0
-        return pd.read_csv(f"{out}/ledger.csv", keep_default_na=False)["reason"].tolist()
-
-    assert reasons("whole") == ["", ""], "the number of steps has ended it"
-    for reason in reasons("cut", "detection.adapt_max_s=1e-9"):
-        told = "up: detection.adapt_max_s=1e-09 cut the adaptation after 0 of 4 steps"
-        assert reason.startswith(f"{told} (8 of 8 trainings): another machine")
 
 
 def test_bad_support_is_one_clear_line(job, tmp_path, capsys):

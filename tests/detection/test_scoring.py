@@ -1,13 +1,13 @@
-"""From embeddings to events: prototypes, thresholds, curves, fine-tuning."""
+"""From embeddings to events: prototypes, thresholds, curves, the gate."""
 
 from time import process_time
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
-from g5.detection.embedding.embedder import WindowEmbedder
-from g5.detection.embedding.sound import Sound
+from g5.detection.events.boundaries import Outline
 from g5.detection.events.curve import (
     EventShape,
     crossing,
@@ -17,13 +17,14 @@ from g5.detection.events.curve import (
     parted,
     smoothed,
 )
+from g5.detection.events.gate import Gate
 from g5.detection.events.threshold import calibrate
-from g5.detection.scoring.finetune import finetuned
-from g5.detection.scoring.prototypes import clusters, refined
+from g5.detection.scoring.prototypes import Prototypes, clusters
 from g5.detection.scoring.scorer import cross_scored, peaks
 from g5.detection.scoring.template_scorer import correlated
-from g5.training.fit import StepBudget
-from tests.detection.soundscapes import CALLS_S, OTHERS_S, embedder, opened
+from g5.detection.support import targets_of
+from preprocessing.frontend import LogMel
+from tests.detection.soundscapes import CALLS_S, MEL, opened, restored
 
 
 def test_clusters_find_far_apart_groups_and_repeat_themselves():
@@ -36,11 +37,30 @@ def test_clusters_find_far_apart_groups_and_repeat_themselves():
     assert len(clusters(x[:2], 5)) == 2
 
 
-def test_refinement_moves_towards_what_resembles_and_no_further():
-    positive, negative = torch.zeros(2), torch.full((1, 2), 10.0)
-    x = torch.cat([torch.full((5, 2), 1.0), torch.full((50, 2), 10.0)])
-    moved = refined(positive, negative, x, steps=3, temperature=0.1, weight=0.5)
-    torch.testing.assert_close(moved, torch.tensor([0.5, 0.5]))
+def test_shots_of_two_kinds_are_both_found():
+    model = restored("v2").model
+    kinds = torch.zeros(5, 32)
+    kinds[:3, 0], kinds[3:, 1] = 6.0, 6.0
+    score = Prototypes(kinds, torch.zeros(1, 32), model).score
+    between = kinds.mean(dim=0, keepdim=True)
+    (one, other, mean, nothing) = score(torch.cat([kinds[:1], kinds[-1:], between, between * 0]))
+    assert min(one, other) > mean + 20, "their mean is no call"
+    assert nothing < 0
+
+
+def test_nothing_is_an_event_where_nothing_happens(night, tmp_path):
+    sound = opened(night, tmp_path)
+    rows = pd.DataFrame({"start_s": CALLS_S[:5], "file": "night", "label": "up", "status": "POS"})
+    (target,) = targets_of(
+        rows.assign(end_s=rows["start_s"] + 0.3), lambda _: sound, shots=5, negatives="gaps",
+        problem=print,
+    )  # fmt: skip
+    front_end = LogMel(**MEL, floor_db=-100)
+    gate = Gate.of(target, Outline.of(target, front_end, 0.5), 0.6)
+    starts = np.array([*CALLS_S[5:], 4.2, 10.5, 26.0, 28.0])
+    opened_E = gate.opens(sound, np.column_stack([starts, starts + 0.3]))
+    assert opened_E.tolist() == [True] * 5 + [False] * 4
+    assert not Gate(gate.outline, 99 * gate.least).opens(sound, np.array([[1.0, 1.3]])).any()
 
 
 def test_the_threshold_lies_between_shots_and_negatives():
@@ -141,64 +161,3 @@ def test_template_correlation_equals_the_definition(night, tmp_path):
         assert score[middle] == pytest.approx(expected, abs=1e-4)
     assert score[108] == pytest.approx(1.0, abs=1e-4)
     assert score[0] == -1
-
-
-def tune(one: WindowEmbedder, sound: Sound, **changes) -> WindowEmbedder:
-    def windows(starts: list[float]) -> torch.Tensor:
-        first_N = np.array([round(s * sound.frame_rate_hz) for s in starts])
-        return one.windows([(sound, first_N)], 19, None)
-
-    settings = {"steps": StepBudget(20, 60.0), "rate": 1e-2, "seed": 0, **changes}
-    cluster = torch.tensor([0] * 4 + [1] * 3)
-    return finetuned(one, windows(CALLS_S[:5]), windows([*OTHERS_S[:4], 4, 10, 14]), cluster,
-                     **settings)  # fmt: skip
-
-
-@pytest.mark.parametrize("arch", ["v1", "v2"])
-def test_finetuning_trains_the_last_block_alone_and_repeats_itself(arch, night, tmp_path):
-    sound, one = opened(night, tmp_path), embedder(arch, tmp_path)
-    before = {name: value.clone() for name, value in one.model.state_dict().items()}
-    tuned = tune(one, sound)
-    after = tuned.model.state_dict()
-    moved = {name for name in before if not torch.equal(before[name], after[name])}
-    first = "blocks.0." if arch == "v1" else "blocks.0.residual.0."
-    assert moved
-    assert not any(name.startswith(f"encoder.{first}") for name in moved)
-    assert not any("running" in name or "num_batches" in name for name in moved)
-    assert all(torch.equal(value, one.model.state_dict()[name]) for name, value in before.items())
-    assert tuned.identity != one.identity
-    # Whatever the threads, and another seed is another encoder.
-    torch.set_num_threads(2)
-    again = tune(one, sound).identity
-    torch.set_num_threads(1)
-    assert again == tuned.identity
-    assert tune(one, sound, seed=1).identity != tuned.identity
-    assert tune(one, sound, steps=StepBudget(20, 0.0)).identity == one.identity
-
-
-def test_finetuning_takes_the_augmentations_of_training(night, tmp_path, monkeypatch):
-    seen = []
-
-    class Spied(torch.nn.Module):
-        def forward(self, x_B1MT, label_B):
-            seen.append((self.training, sorted(label_B.bincount().tolist())))
-            return x_B1MT
-
-    one = embedder("v1", tmp_path)
-    one.restored.config["arch"]["augmentation"] = {"_target_": "spied"}
-    monkeypatch.setattr("g5.detection.scoring.finetune.build", lambda *_, **__: Spied())
-    tune(one, opened(night, tmp_path), steps=StepBudget(2, 60.0))
-    assert seen == [(True, [5] * 6)] * 2
-
-
-def test_finetuning_brings_the_calls_nearer_than_the_rest(night, tmp_path):
-    sound, one = opened(night, tmp_path), embedder("v2", tmp_path)
-    starts = np.array([round(s * sound.frame_rate_hz) for s in [*CALLS_S, *OTHERS_S]])
-    tuned = tune(one, sound, steps=StepBudget(60, 60.0))
-
-    def apart(one: WindowEmbedder) -> float:
-        (z_ND,) = one.cut([(sound, starts)], 19, None)
-        distance_N = (z_ND - z_ND[:5].mean(dim=0)).norm(dim=1)
-        return float(distance_N[10:].min() / distance_N[5:10].max())
-
-    assert apart(tuned) > apart(one)

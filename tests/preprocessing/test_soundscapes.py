@@ -11,9 +11,8 @@ import soundfile
 from experiments.esc10_soundscapes import __main__ as command
 from experiments.esc10_soundscapes import banks, soundscapes
 from experiments.esc10_soundscapes.soundscapes import CALLS, SR, Clip, SoundscapePlan
-from experiments.procedural_detection import __main__ as procedural
 from experiments.procedural_detection.detectors import SplitResult
-from experiments.procedural_detection.tables import f_difference, f_gains, f_losses, score_table
+from experiments.procedural_detection.tables import f_difference, f_losses, score_table
 from g5.common.errors import UserError
 from g5.detection.corpus import DetectionTask
 from g5.detection.detector import FOUND_COLUMNS, Detections
@@ -144,30 +143,8 @@ def test_differences_are_paired_over_recordings():
     found = {"v2": [good, good], "energy": [bad]}
     assert "| v2 - energy | +75.0 |" in f_losses(found, "v2")
     assert "| v2 | 2 | 1.000 ± 0.000 |" in score_table(found)
-    assert "| energy - v2 | -75.0 |" in f_gains(found, "v2")
-
-
-def test_what_adaptation_is_worth(tmp_path, monkeypatch, capsys):
-    """The command as it stands, with recordings and trainings of seconds."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(procedural, "SEEDS", (1,))
-    tiny = [
-        "data.val_species=2", "data.test_species=2", "data.train_species=4", "data.recording_s=20",
-        "data.calls_per_recording=8", "arch.training.max_epochs=2", "arch.episodes.n_way=2",
-        "arch.episodes.k_shot=2", "arch.episodes.n_query=2", "arch.episodes.episodes_per_epoch=2",
-        "arch.episodes.val_episodes=2", "arch.model.channels=[8,8,8,16]", "detection.adapt_steps=2",
-    ]  # fmt: skip
-    procedural.main(["adapt", *tiny])
-    out = capsys.readouterr().out
-    for name in ("none", "head", "finetune", "transductive"):
-        assert f"| adapt={name} | 1 | " in out
-    assert out.count("- adapt=none | ") == 3
 
 
 def test_what_the_user_can_put_right():
-    with pytest.raises(UserError, match="there is no such table; choose one of main, adapt"):
-        procedural.main(["mian"])
-    with pytest.raises(UserError, match="haed: is no way to adapt; choose of none, head"):
-        procedural.main(["adapt", "haed"])
     with pytest.raises(UserError, match=r"path\.real_dir"):
         command.main(["path.real_dir=/nowhere"])

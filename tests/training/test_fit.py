@@ -6,7 +6,7 @@ from torch import nn
 
 from g5.common.errors import UserError
 from g5.common.threads import torch_threads
-from g5.training.fit import StepBudget, fit, seeded
+from g5.training.fit import fit, seeded
 
 
 def test_epochs_batches_schedule_and_mode() -> None:
@@ -39,15 +39,6 @@ def test_a_loss_that_is_not_finite_names_what_to_lower() -> None:
     with pytest.raises(UserError, match=r"the loss is nan in epoch 1; lower head\.learning_rate"):
         next(losses)
     assert not weight.item()
-
-
-def test_steps_are_bounded_in_number_and_in_time() -> None:
-    budget = StepBudget(3, 60.0)
-    assert list(budget) == [0, 1, 2]
-    assert budget.note("detection.adapt_max_s") == ""
-    budget = StepBudget(3, -1.0)
-    assert list(budget) == []
-    assert budget.note("x.y").startswith("x.y=-1 cut the adaptation after 0 of 3 steps (1 of 1")
 
 
 def test_what_is_seeded_or_single_threaded_leaves_no_trace() -> None:

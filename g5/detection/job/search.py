@@ -97,7 +97,7 @@ class RecordingSearch:
             manifest.failed(file, key, status, str(error).removeprefix(f"{file}: "))
             return
         events = without_rivals(found)
-        told = (text for one in found for text in (*one.curve.cut, *one.curve.notes))
+        told = (text for one in found for text in one.curve.notes)
         for one in found:
             self.diagnoses.add(one)
         if self.detector.settings.pictures:

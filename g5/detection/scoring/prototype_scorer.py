@@ -7,27 +7,26 @@ Shapes: N windows, K shots, G windows of the gaps.
 """
 
 from dataclasses import replace
-from typing import Literal
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from g5.common.errors import UserError
-from g5.config.check import Count, NotNegative, Positive, Share
+from g5.config.check import Count, Positive, Share
 from g5.detection.embedding.embedder import Piece, WindowEmbedder
 from g5.detection.embedding.sound import Sound
 from g5.detection.embedding.windows import Scale, scales_of
 from g5.detection.events.curve import smoothed
-from g5.detection.scoring.fit import Fit, FitSettings, SupportWindows
+from g5.detection.scoring.fit import Fit, SupportWindows
 from g5.detection.scoring.scorer import GAP_APART, Curve, CurveScorer
 from g5.detection.support import Target
 
-# Windows of the recording itself, where nothing lies between the shots; unlabelled ones.
-USUAL, UNLABELLED = 256, 2048
+# Windows of the recording itself, where nothing lies between the shots.
+USUAL = 256
 
 
 class PrototypeScorer(CurveScorer):
-    """Nearness to the shots' prototype against the nearest of the negative prototypes.
+    """Nearness to the shots against that to negative prototypes.
 
     Args:
         min_window_s: shortest window, seconds as the encoder hears them.
@@ -37,16 +36,6 @@ class PrototypeScorer(CurveScorer):
         negative_prototypes: clusters that the gaps are summed up by.
         max_negatives: windows of the gaps that are looked at.
         smooth_windows: windows that the curve is averaged over.
-        adapt: ``"none"``, ``"head"`` (a linear head on the embeddings), ``"finetune"`` (the
-            encoder's last block, with the augmentations of training) or ``"transductive"`` (the
-            prototype moves towards what resembles it).
-        adapt_steps: steps of it.
-        adapt_rate: learning rate of head.
-        adapt_block_rate: learning rate of finetune.
-        adapt_weight: of what is unlabelled against the support (transductive).
-        adapt_seed: of what is random in it.
-        adapt_max_s: seconds after which a training stops; there is one for each shot left out,
-            and three more. Where it does, a note says that results depend on the machine.
     """
 
     def __init__(
@@ -59,13 +48,6 @@ class PrototypeScorer(CurveScorer):
         negative_prototypes: Count,
         max_negatives: Count,
         smooth_windows: Count,
-        adapt: Literal["none", "head", "finetune", "transductive"],
-        adapt_steps: Count,
-        adapt_rate: Positive,
-        adapt_block_rate: Positive,
-        adapt_weight: Share,
-        adapt_seed: NotNegative,
-        adapt_max_s: Positive,
     ) -> None:
         if min_window_s > max_window_s:
             raise UserError(
@@ -75,10 +57,7 @@ class PrototypeScorer(CurveScorer):
         self.min_window_s, self.max_window_s = min_window_s, max_window_s
         self.hop, self.max_scales = hop, max_scales
         self.smooth_windows, self.max_negatives = smooth_windows, max_negatives
-        self.settings = FitSettings(
-            adapt, int(negative_prototypes), int(adapt_steps), adapt_rate, adapt_block_rate,
-            adapt_weight, int(adapt_seed), adapt_max_s,
-        )  # fmt: skip
+        self.negative_prototypes = negative_prototypes
         self._fits: WeakKeyDictionary[Target, dict[Scale, Fit]] = WeakKeyDictionary()
 
     # --- the support ------------------------------------------------------------------------
@@ -142,10 +121,7 @@ class PrototypeScorer(CurveScorer):
         fit, notes = self._fit(sound, target, scale, embedder)
         if sound.n_frames < scale.width:
             notes = (*notes, "is shorter than a window, and repeated to fill one")
-        score_N, distance_N, nearest_N = fit.scores(
-            fit.all.embedder.grid(sound, scale, fit.windows.band)
-        )
-        cut = fit.steps.note("detection.adapt_max_s")
+        score_N, distance_N, nearest_N = fit.scores(embedder.grid(sound, scale, fit.windows.band))
         return Curve(
             time_N=scale.centres(sound.n_frames) / sound.frame_rate_hz,
             score_N=smoothed(score_N, self.smooth_windows),
@@ -157,7 +133,6 @@ class PrototypeScorer(CurveScorer):
             distance_N=distance_N,
             nearest_N=nearest_N,
             notes=notes,
-            cut=(f"{target.label}: {cut}",) if cut else (),
         )
 
     def _fit(
@@ -178,12 +153,9 @@ class PrototypeScorer(CurveScorer):
                 f"{target.label}: nothing lies between the shots; what is usual in the recording "
                 "counts as background",
             )
-        unlabelled_ND = None
-        if self.settings.adapt == "transductive":
-            grid_ND = embedder.grid(sound, scale, windows.band)
-            unlabelled_ND = grid_ND[_spread(n_windows, UNLABELLED)].float()
-        fit = Fit(self.settings, embedder, windows, unlabelled_ND)
-        if not notes and unlabelled_ND is None:
+        embedded = windows.embedded_by(embedder)
+        fit = Fit(windows, embedded, embedder.model, self.negative_prototypes)
+        if not notes:
             fits[scale] = fit
         return fit, notes
 
@@ -232,5 +204,4 @@ def _combined(curves: list[Curve]) -> Curve:
         distance_N=first.distance_N[nearest],
         nearest_N=first.nearest_N[nearest],
         notes=tuple(dict.fromkeys(note for curve in curves for note in curve.notes)),
-        cut=tuple(dict.fromkeys(note for curve in curves for note in curve.cut)),
     )

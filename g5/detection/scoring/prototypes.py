@@ -1,10 +1,15 @@
 """Prototypes of what is wanted and of what is not, from embeddings of the support.
 
-Shapes: N windows, K shots, O windows of a shot, D embedding width, C negative prototypes.
+Shapes: N windows, K shots, D embedding width, C negative prototypes.
 """
+
+from dataclasses import dataclass
+from math import log
 
 import torch
 from torch import Tensor
+
+from archs.protonet import ProtoNet
 
 # Lloyd's iterations; clusters of a few hundred vectors have long settled.
 ITERATIONS = 20
@@ -31,32 +36,28 @@ def clusters(x_ND: Tensor, count: int) -> Tensor:
     return centre_CD
 
 
-def refined(
-    positive_D: Tensor, negative_CD: Tensor, x_ND: Tensor, *, steps: int, temperature: float,
-    weight: float,
-) -> Tensor:  # fmt: skip
-    """The positive prototype moved towards the unlabelled windows that resemble it.
+@dataclass(frozen=True)
+class Prototypes:
+    """What embeddings of windows are compared with.
 
-    Soft k-means (Ren et al., "Meta-learning for semi-supervised few-shot classification", ICLR
-    2018): each step it becomes the mean of the support and of the windows weighted by their
-    probability; the negatives stay, because what is unlabelled is not negative.
+    Every shot is a prototype: calls of a species may be of several kinds, whose mean is none.
 
-    Args:
-        positive_D: the support's prototype.
-        negative_CD: negative prototypes.
-        x_ND: unlabelled windows.
-        steps: how often.
-        temperature: of the probabilities, as a share of the mean distance to the negatives.
-        weight: of the windows, all together, against the support.
+    Attributes:
+        shots_KD: of the species.
+        negative_CD: of what it is not.
+        model: its ``prototype_logits`` compare.
     """
-    start_D = positive_D
-    for _ in range(steps):
-        proto = torch.cat([positive_D[None], negative_CD])
-        distance_NP = torch.cdist(x_ND, proto).square()
-        scale = temperature * distance_NP[:, 1:].mean().clamp(min=1e-9)
-        weight_N = torch.softmax(-distance_NP / scale, dim=1)[:, 0]
-        if float(weight_N.sum()) < 1e-12:
-            break
-        mean_D = (weight_N[:, None] * x_ND).sum(dim=0) / weight_N.sum()
-        positive_D = (1 - weight) * start_D + weight * mean_D
-    return positive_D
+
+    shots_KD: Tensor
+    negative_CD: Tensor
+    model: ProtoNet
+
+    @torch.inference_mode()
+    def score(self, z_ND: Tensor) -> Tensor:
+        """Log-odds of the shots, on average, against all negatives together, (N,)."""
+        device = next((w.device for w in self.model.parameters()), torch.device("cpu"))
+        proto = torch.cat([self.shots_KD, self.negative_CD])
+        logits = self.model.prototype_logits(proto.to(device), z_ND.to(device)).cpu()
+        count = len(self.shots_KD)
+        own_N = torch.logsumexp(logits[:, :count], dim=1) - log(count)
+        return own_N - torch.logsumexp(logits[:, count:], dim=1)

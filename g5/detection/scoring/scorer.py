@@ -31,13 +31,12 @@ class Curve:
         negative_G: scores of what lies between the shots, as positives are scored.
         negative_at_G: when that is: seconds, `GAP_APART` from one gap to the next.
         reach_s: negatives nearer than this count once.
-        distance_N: to the prototype.
+        distance_N: to the nearest shot.
         nearest_N: which shot is the nearest.
         rival_C: scores of what is marked as something else.
         threshold: where scores are to be cut; None: that is for the support to say.
         length_N: how long the event at a point would be, seconds; None: the curve tells.
         notes: what the user should know.
-        cut: what time has cut of the adaptation, a line for each scale.
     """
 
     time_N: np.ndarray
@@ -52,7 +51,6 @@ class Curve:
     threshold: float | None = None
     length_N: np.ndarray | None = None
     notes: tuple[str, ...] = field(default=())
-    cut: tuple[str, ...] = field(default=())
 
     @property
     def negative_P(self) -> np.ndarray:
