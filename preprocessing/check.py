@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import pandas as pd
 
-from preprocessing.events import EVENT_COLUMNS, SPLITS, Corpus, Problem, at_rows
+from g5.common.lengths import length
+from preprocessing.events import EVENT_COLUMNS, ROWS_SHOWN, SPLITS, Corpus, Problem, at_rows
 
 # Times in tables are rounded: what passes the end by less is clipped without a word.
 ROUNDING_S = 1e-3
@@ -199,7 +200,7 @@ def _describe(corpus: Corpus, name: str) -> Iterator[str]:
         f", {others[status]:,} {status}" for status in ("UNK", "NEG") if status in others
     )
     yield (
-        f"{name}: {len(recordings):,} recordings, {recordings['duration_s'].sum() / 3600:.2f} h, "
+        f"{name}: {len(recordings):,} recordings, {length(recordings['duration_s'].sum())}, "
         f"{calls['label'].nunique():,} classes, {len(calls):,} calls{rest}"
     )
     rates = recordings["rate_hz"].value_counts().sort_index()
@@ -246,4 +247,7 @@ def _each_table(
 ) -> Iterator[Problem]:
     if flag.any():
         for table, group in rows.loc[flag].groupby("table", observed=True):
-            yield Problem(kind, at_rows(str(table), group["row"]), message, fatal)
+            where = at_rows(str(table), group["row"])
+            if "Selection" in group:  # Raven's own numbers
+                where += f" (selection {', '.join(map(str, group['Selection'][:ROWS_SHOWN]))})"
+            yield Problem(kind, where, message, fatal)

@@ -16,7 +16,7 @@ from preprocessing.annotations.table import (
     chosen,
     label_column,
 )
-from preprocessing.events import STATUSES, Problem, at_rows
+from preprocessing.events import STATUSES, Problem
 
 RAVEN_COLUMNS = ("Begin Time (s)", "End Time (s)")
 RAVEN_LABELS = ("Annotation", "Species", "Label")
@@ -65,7 +65,7 @@ def raven_rows(table: Table, how: Reading) -> Rows:
         label = _shared_text(label, group)
     unlabelled = table.good & (label == "")
     if unlabelled.any():
-        where = at_rows(str(table.path), table.rows[unlabelled])
+        where = table.at(unlabelled)
         message = "the label is empty; the selection is left out"
         table.problems.append(Problem("no-label", where, message, False))
     rows = {

@@ -14,7 +14,7 @@ from g5.common.errors import UserError
 from preprocessing.annotations.columns import NUMERIC, UNREAD, plain
 from preprocessing.annotations.numbers import Decimals, settled
 from preprocessing.annotations.spelling import DITTO
-from preprocessing.events import EVENT_COLUMNS, Problem, at_rows
+from preprocessing.events import EVENT_COLUMNS, ROWS_SHOWN, Problem, at_rows
 
 Rows = dict[str, np.ndarray]
 # What an events table may hold beside `EVENT_COLUMNS`, after which come the file's own columns.
@@ -119,9 +119,18 @@ class Table:
             columns[name] = bare
         self.columns = columns
         if wrapped.any():
-            where = at_rows(str(self.path), self.rows[wrapped])
+            where = self.at(wrapped)
             message = "quotation marks around a cell are left out"
             self.problems.append(Problem("quotes", where, message, False))
+
+    def at(self, some: np.ndarray) -> str:
+        """Where some rows are: their numbers, and Raven's own where it has numbered them."""
+        where = at_rows(str(self.path), self.rows[some])
+        numbers = self.text("Selection")[some].tolist() if self.has("Selection") else []
+        if not any(numbers):
+            return where
+        more = ", ..." if len(numbers) > ROWS_SHOWN else ""
+        return f"{where} (selection {', '.join(numbers[:ROWS_SHOWN])}{more})"
 
     def has(self, name: str) -> bool:
         return name.casefold() in self.columns
@@ -143,7 +152,7 @@ class Table:
         if marks.any():
             for row in np.flatnonzero(marks):
                 texts[row] = texts[row - 1]
-            where = at_rows(str(self.path), self.rows[marks])
+            where = self.at(marks)
             message = f"{name} is a ditto mark, read as the value above"
             self.problems.append(Problem("ditto", where, message, False))
         return texts
@@ -171,7 +180,7 @@ class Table:
         values[~np.isfinite(values)] = np.nan
         bad = np.isnan(values) & ~among(np.array(cells, dtype=object), ("", "nan", "NaN"))
         if bad.any():
-            where = at_rows(str(self.path), self.rows[bad])
+            where = self.at(bad)
             message = f"{name} is {cells[int(bad.argmax())]!r}, which is no number and passed over"
             self.problems.append(Problem("bad-number", where, message, False))
         return values
@@ -207,7 +216,7 @@ class Table:
     ) -> None:
         """Note one fatal problem for all ``bad`` cells of a column, and drop their rows."""
         if bad.any():
-            where = at_rows(str(self.path), self.rows[bad])
+            where = self.at(bad)
             message = f"{name} is {cells[int(bad.argmax())]!r}, where {wanted} should be"
             self.problems.append(Problem("bad-row", where, f"{message}; put it right", True))
             self.good &= ~bad
@@ -248,7 +257,7 @@ def band(table: Table, low: str, high: str) -> Rows:
     low_hz[none], high_hz[none] = np.nan, np.nan
     bad = (low_hz >= high_hz) | (low_hz < 0)
     if bad.any():
-        where = at_rows(str(table.path), table.rows[bad])
+        where = table.at(bad)
         first = int(bad.argmax())
         message = f"{low_hz[first]:g} to {high_hz[first]:g} Hz is no band; the limits are left out"
         table.problems.append(Problem("bad-band", where, message, False))

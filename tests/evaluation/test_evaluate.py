@@ -29,7 +29,10 @@ def test_official_scores_for_scripts(workplace, capsys):
                    "out/scores.json"]) == 0  # fmt: skip
     told = capsys.readouterr()
     assert "mode official" in told.out
-    assert told.err == ""
+    assert told.err == (
+        "warning: predictions.csv: 2 of 3 recordings of the ground truth have predictions; all "
+        "calls of b count as missed\n"
+    )
     plain = json.loads(Path("out/scores.json").read_text())
     assert set(plain) == {"mode", "overall", "official", "subsets", "files"}
     assert plain["files"]["b"] == {"tp": 0, "fp": 0, "fn": 7}
@@ -90,3 +93,23 @@ def test_it_runs_where_the_output_knows_no_unicode(workplace):
     )
     assert done.returncode == 0, done.stderr
     assert b"95 % of F" in done.stdout
+
+
+def test_what_matches_nothing_is_told_before_the_table(workplace, capsys):
+    """A class that only one side has, with the name that was meant."""
+    for name in ("a", "b"):
+        rows = "".join(f"{name}.wav,{t},{t + 1},brk\n" for t in range(8))
+        text = f"file,start_s,end_s,label\n{rows}"
+        (workplace / "truth2").mkdir(exist_ok=True)
+        (workplace / "truth2" / f"{name}.csv").write_text(text)
+    Path("p.csv").write_text("file,start_s,end_s,label\na.wav,6,7,Brk\na.wav,7,8,owl\n")
+    assert run_g5(["evaluate", "p.csv", "truth2"]) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert said == [
+        "warning: p.csv: 1 of 2 recordings of the ground truth have predictions; all calls of b "
+        "count as missed",
+        "warning: p.csv, row 2: the ground truth has no class 'Brk': all are false positives; did "
+        "you mean 'brk'?",
+        "warning: p.csv, row 3: the ground truth has no class 'owl': all are false positives",
+        "warning: p.csv: predicts nothing of brk: all their calls are missed",
+    ]

@@ -131,9 +131,9 @@ def test_classes_too_small_for_an_episode(corpus: Corpus):
 def test_report_prints_what_is_there_and_every_problem(corpus: Corpus):
     text = check.report(corpus, n_way=2, k_shot=3, n_query=1)
     lines = [line.strip() for line in text.splitlines()]
-    assert "train: 2 recordings, 1.00 h, 2 classes, 9 calls, 1 UNK" in lines
+    assert "train: 2 recordings, 60 min, 2 classes, 9 calls, 1 UNK" in lines
     assert "val: no recordings" in lines
-    assert "test: 1 recordings, 0.25 h, 1 classes, 4 calls" in lines
+    assert "test: 1 recordings, 15 min, 1 classes, 4 calls" in lines
     assert "rate: 22050 Hz (1), 44100 Hz (1)" in lines
     assert ["wren", "6", "2"] in [line.split() for line in lines]
     assert ["tit", "3", "1"] in [line.split() for line in lines]

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from g5.common.atomic import atomic_path
+from g5.common.lengths import length
 from g5.config.schema import DetectionSettings
 from g5.detection.detector import Detections
 from g5.detection.embedding.sound import CLIPPED_SHARE, FULL_SCALE
@@ -56,10 +57,11 @@ def of_sound(target: Target) -> list[str]:
             elif overlap > 0:
                 notes.append(f"{a.name}: overlaps {b.name}")
     median = float(np.median(target.duration_K))
+    usual = length(median)
     for shot in shots:
         if not median / ODD_DURATION <= shot.duration_s <= median * ODD_DURATION:
             notes.append(
-                f"{shot.name}: lasts {shot.duration_s:.3g} s, where the median is {median:.3g} s"
+                f"{shot.name}: lasts {length(shot.duration_s)}, where the median is {usual}"
             )
         notes += _of_samples(shot)
     return notes

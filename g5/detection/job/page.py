@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from g5.common.errors import UserError
+from g5.common.lengths import length
 from g5.detection.job.diagnose import Diagnosis
 from g5.detection.job.manifest import DONE
 from g5.detection.support import Target
@@ -72,7 +73,7 @@ class DetectionPage:
                 "events": f"{len(self._found):,}",
                 "species": str(len(self.targets)),
                 "recordings": f"{(status == DONE).sum()} of {len(status)}",
-                "hours": f"{self.manifest['duration_s'].sum() / 3600:.2f}",
+                "of sound": length(float(self.manifest["duration_s"].to_numpy().sum())),
             })
         ]  # fmt: skip
         if self.notes:

@@ -1,7 +1,8 @@
 """What was really there: a folder of annotation tables, and the predictions that speak of it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
@@ -12,6 +13,7 @@ from g5.common.files import TABLE_SUFFIXES, base_name, is_audio, is_table, walk
 from g5.common.progress import track
 from g5.evaluation.events.matching import N_SHOTS
 from preprocessing.annotations import UnknownFormat, format_of, read_events, recording_of
+from preprocessing.annotations.spelling import folded
 from preprocessing.audio import info
 from preprocessing.events import Problem, at_rows
 from preprocessing.naming import Listing, same_recording
@@ -176,8 +178,39 @@ def read_predictions(path: str | Path, truth: Truth) -> tuple[pd.DataFrame, list
         at = at_rows(str(path), events.loc[strange, "row"])
         message = f"there is no ground truth for {next(iter(names[strange]))}; left out"
         problems.append(Problem("no-truth", at, message, False))
-    events = events.assign(name=names).loc[~strange]
-    return _labelled(events, truth, path), problems
+    events = _labelled(events.assign(name=names).loc[~strange], truth, path)
+    return events, [*problems, *_unmatched(events, truth, path)]
+
+
+def _unmatched(events: pd.DataFrame, truth: Truth, path: Path) -> list[Problem]:
+    """Recordings without predictions, and classes that one of the two lacks: both count in full."""
+    problems = []
+    silent = sorted(set(truth.subset_of) - set(events["name"]))
+    if silent and len(events):
+        there, total = len(truth.subset_of) - len(silent), len(truth.subset_of)
+        message = (
+            f"{there} of {total} recordings of the ground truth have predictions; all calls of "
+            f"{_some(silent)} count as missed"
+        )
+        problems.append(Problem("no-predictions", str(path), message, False))
+    calls = truth.events.loc[truth.events["status"] == "POS"]
+    known, said = set(calls["label"]) - {""}, set(events["label"]) - {""}
+    for label in sorted(said - known):
+        rows = events.loc[events["label"] == label, "row"]
+        near = [name for name in known if folded(name) == folded(label)]
+        near = near or get_close_matches(label, known, n=1, cutoff=0.6)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        message = f"the ground truth has no class {label!r}: all are false positives{hint}"
+        problems.append(Problem("no-such-class", at_rows(str(path), rows), message, False))
+    if said and known - said:
+        message = f"predicts nothing of {_some(sorted(known - said))}: all their calls are missed"
+        problems.append(Problem("class-not-predicted", str(path), message, False))
+    return problems
+
+
+def _some(names: Sequence[str], most: int = 5) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}"
 
 
 def read_candidates(predictions: Path, truth: Truth) -> pd.DataFrame | None:

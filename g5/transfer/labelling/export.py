@@ -5,14 +5,15 @@ from pathlib import Path
 from g5.common.errors import UserError
 from g5.embeddings.vectors import VectorStore
 from g5.web.journal import Journal
-from preprocessing.annotations import write_events
+from preprocessing.annotations import SUFFIXES, write_events
 from preprocessing.audio import info
 
 
 def export(path: Path, format: str, out: Path) -> None:
     """Write the labels as annotation tables.
 
-    ``audacity`` tracks are of one recording each, so ``out`` is a folder for them.
+    ``audacity`` tracks are of one recording each, so ``out`` is a folder for them; so it is for
+    ``raven`` tables of several recordings, whose times would else not be those of a window.
     """
     store = VectorStore.open(path)
     events = Journal(store.path).events()
@@ -24,11 +25,14 @@ def export(path: Path, format: str, out: Path) -> None:
             for file, end in zip(events["file"], events["end_s"], strict=True)
         ]
         events["end_s"] = ends
-    if format == "audacity":
+    files = list(events["file"].unique())
+    if format == "audacity" or (format == "raven" and len(files) > 1):
+        out = out.with_name(out.name.removesuffix(".txt").removesuffix(".selections"))
         for file, part in events.groupby("file"):
             flat = str(Path(str(file)).with_suffix("")).replace("/", "_").replace("\\", "_")
-            write_events(part.reset_index(drop=True), out / f"{flat}.txt", format)
-        print(f"{len(events)} labels of {events['file'].nunique()} recordings in {out}/")
+            table = out / f"{flat}{SUFFIXES[format]}"
+            write_events(part.reset_index(drop=True), table, format)
+        print(f"{len(events)} labels of {len(files)} recordings in {out}/")
     else:
         write_events(events, out, format)
         print(f"{len(events)} labels in {out}")
