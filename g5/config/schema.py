@@ -322,6 +322,8 @@ class LabelSettings:
 class ReviewSettings:
     events: Literal["predictions", "candidates"]
     order: Literal["sample", "uncertain", "score"]
+    precision: Between | None
+    recall: Between | None
     mailed: Count
     page_mb: Positive
     seed: Seed

@@ -17,6 +17,8 @@ import preprocessing.audio
 from archs.prototypes import euclidean_logits
 from g5.config.choices import CONF
 from g5.config.settings import load_transfer
+from g5.detection.review.session import ReviewSession
+from g5.detection.review.table import FoundEvents
 from g5.embeddings.encoders.loaded import LoadedEncoder
 from g5.embeddings.encoders.loading import load_encoder
 from g5.embeddings.vectors import VectorStore
@@ -67,6 +69,7 @@ OTHER = {
     },
     "review": {
         "events": "candidates", "order": "score", "mailed": "5", "page_mb": "0.03",
+        "precision": "0.5", "recall": "0.7",
         "seed": "1 review.mailed=5",
     },
     "simulate": {
@@ -113,6 +116,10 @@ def home(tmp_path_factory) -> Path:
     found = make_found(home / "job", recordings=1)
     table = (found / "predictions.csv").read_text().splitlines()
     (found / "candidates.csv").write_text("\n".join(table[:7]) + "\n")
+    session = ReviewSession(FoundEvents.read(found), load_transfer(reads=()).review)
+    for row in range(4):
+        kind = "label" if row % 2 else "not a call"
+        session.answer("t", row, kind, "up", id=str(row), seconds=1, by="sample")
     rated = few.drop(columns="label").assign(rating=np.linspace(0, 1, len(few)))
     rated.to_csv(home / "ratings.csv", index=False)
     return home

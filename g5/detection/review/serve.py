@@ -1,9 +1,11 @@
 """`g5 review`: the page, served until Ctrl-C or written as a file; the answers of such a file."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from g5.config.schema import ReviewSettings
 from g5.detection.review.answers import REVIEWED, take_answers
+from g5.detection.review.calibration import ScoreCurve, write_curves
 from g5.detection.review.mail import write_mailed
 from g5.detection.review.server import ReviewServer
 from g5.detection.review.session import ReviewSession
@@ -18,7 +20,9 @@ def review(
     """Review the events of a folder: in a page, or write one to be mailed, or read its answers."""
     found = FoundEvents.read(folder, settings.events)
     if page is not None:
-        print(write_mailed(ReviewSession(found, settings), page))
+        session = ReviewSession(found, settings)
+        print(write_mailed(session, page))
+        print(summary(session, session.curves()))
         return
     with Journal(folder, REVIEWS, COMMAND).alone():
         session = ReviewSession(found, settings)
@@ -31,7 +35,9 @@ def review(
             print(take_answers(session.found, session.journal, answers))
         else:
             _serve(session, port, browser)
-        print(summary(session))
+        print(summary(session, curves := session.curves()))
+        if curves:
+            print("precision and recall against threshold:", *write_curves(curves, folder))
 
 
 def _serve(session: ReviewSession, port: int, browser: bool) -> None:
@@ -46,8 +52,8 @@ def _serve(session: ReviewSession, port: int, browser: bool) -> None:
         server.until_stopped(browser=browser)
 
 
-def summary(session: ReviewSession) -> str:
-    """What the answers amount to, a line for each species."""
+def summary(session: ReviewSession, curves: Mapping[str, ScoreCurve]) -> str:
+    """What the answers amount to, a line for each species; with its curve, a threshold beside."""
     lines = []
     for one in session.state()["species"]:
         line = f"{one['name']}: {one['done']} of {one['total']} answered"
@@ -61,4 +67,31 @@ def summary(session: ReviewSession) -> str:
             if one["to_halve"]:
                 line += f"; {one['to_halve']} more answers halve the interval"
         lines.append(line)
+        if curve := curves.get(one["name"]):
+            lines += _thresholds(curve, session.settings)
     return "\n".join(lines)
+
+
+def _thresholds(curve: ScoreCurve, settings: ReviewSettings) -> list[str]:
+    """The thresholds that give what was asked for, each in a line."""
+    lines = []
+    for name, wanted, found in (
+        ("precision", settings.precision, curve.for_precision),
+        ("recall", settings.recall, curve.for_recall),
+    ):
+        if wanted is None:
+            continue
+        threshold = found(wanted)
+        if threshold is None:
+            lines.append(f"    {name} {wanted:g}: no threshold gives it")
+            continue
+        values = curve.at(threshold)
+        shares = [
+            f"{what} {middle:.2f} ({low:.2f} to {high:.2f})"
+            for what, (middle, low, high) in (("precision", values[:3]), ("recall", values[3:]))
+        ]
+        lines.append(
+            f"    {name} {wanted:g}: detection.threshold={threshold:.4g} with the same support; "
+            f"{', '.join(shares)} of what was reviewed"
+        )
+    return lines

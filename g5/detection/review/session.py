@@ -16,6 +16,7 @@ import numpy as np
 from g5.common.errors import UserError
 from g5.config.schema import ReviewSettings
 from g5.detection.review.answers import write_answers
+from g5.detection.review.calibration import ScoreCurve
 from g5.detection.review.estimate import (
     NO,
     UNANSWERED,
@@ -254,6 +255,15 @@ class ReviewSession:
                 kept = precision(sample)
                 self._precision[species] = key, kept
             return kept
+
+    def curves(self) -> dict[str, ScoreCurve]:
+        """Precision and recall against threshold, of the species that have answers."""
+        samples = {name: self.sample(name)[0] for name in self.rows}
+        return {
+            name: ScoreCurve.of(sample)
+            for name, sample in samples.items()
+            if (sample.said_N != UNANSWERED).any()
+        }
 
     def state(self) -> dict[str, Any]:
         """Progress, and by species the precision with its interval and the calls per hour."""

@@ -1,0 +1,1 @@
+"""How many answers a review needs, and what a threshold asked for by precision gives."""
