@@ -17,6 +17,7 @@ from g5.common.progress import track
 from g5.config.build import build
 from g5.config.schema import DetectionSettings
 from g5.detection.detector import Detections, Detector
+from g5.detection.embedding.checkpoint_embedder import CheckpointEmbedder
 from g5.detection.embedding.embedder import WindowEmbedder
 from g5.detection.embedding.sound import Sound, Sounds
 from g5.detection.scoring.scorer import CurveScorer
@@ -60,14 +61,25 @@ def detector_of(
     Raises:
         UserError: a setting fits nothing.
     """
-    scorer = build(settings.scorer, expect=CurveScorer, where="detection")
-    embedder = WindowEmbedder(
+    embedder = CheckpointEmbedder(
         restored, store_dir, device=device, batch=settings.batch,
         workers=cores(settings.workers), share=settings.share,
     )  # fmt: skip
+    return detector_with(embedder, settings, block_s=block_s)
+
+
+def detector_with(
+    embedder: WindowEmbedder, settings: DetectionSettings, *, block_s: float
+) -> tuple[Detector, Sounds]:
+    """The detector that hears through an embedder, and what opens recordings for it.
+
+    Raises:
+        UserError: a setting fits nothing.
+    """
+    scorer = build(settings.scorer, expect=CurveScorer, where="detection")
     sounds = Sounds(
-        restored.front_end, store_dir, sr=settings.sr, time_expansion=settings.time_expansion,
-        block_s=block_s,
+        embedder.front_end, embedder.store_dir, sr=settings.sr,
+        time_expansion=settings.time_expansion, block_s=block_s,
     )  # fmt: skip
     return Detector(scorer, embedder, settings), sounds
 

@@ -717,7 +717,7 @@ def see_detection(settings: Settings, here: Path, patch: pytest.MonkeyPatch) -> 
     patch.setattr(g5.detection.detector.Detector, "detect", spied_detect)
     patch.setattr(DetectionPage, "write", spied_report)
     trained = Path(str(settings.arch.training.load_weight_from))
-    request = DetectionRequest(trained, here / "night.wav", here / "calls.txt", here / "out")
+    request = DetectionRequest(str(trained), here / "night.wav", here / "calls.txt", here / "out")
     g5.detection.job.run.detect(request, settings)
     return seen, sorted(path.suffix for path in here.rglob("*") if path.is_file())
 

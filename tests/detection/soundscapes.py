@@ -8,7 +8,8 @@ import torch
 
 from archs.v1.arch import ProtoNetV1
 from archs.v2.arch import ProtoNetV2
-from g5.detection.embedding.embedder import WindowEmbedder
+from g5.config.settings import load
+from g5.detection.embedding.checkpoint_embedder import CheckpointEmbedder
 from g5.detection.embedding.sound import Sound, Sounds
 from g5.tracking.restore import Restored
 from preprocessing.audio import content_hash
@@ -55,7 +56,7 @@ def restored(arch: str) -> Restored:
     # Statistics as if it had been trained.
     model(torch.randn(8, 1, 16, 40))
     model.eval()
-    config = {"arch": {"model": {"of": arch}}}
+    config = load([f"arch={arch}"]).plain()
     normalize = Normalize(mode="recording", n_mels=16)
     return Restored(model, LogMel(**MEL, floor_db=-100), normalize, config, {}, {}, Path("x.ckpt"))
 
@@ -65,8 +66,10 @@ def opened(path: Path, store: Path, **more) -> Sound:
     return Sounds(LogMel(**MEL, floor_db=-100), store, **settings).open(path, content_hash(path))
 
 
-def embedder(arch: str, store: Path, workers: int = 1, share: bool = True) -> WindowEmbedder:
-    return WindowEmbedder(restored(arch), store, device=CPU, batch=8, workers=workers, share=share)
+def embedder(arch: str, store: Path, workers: int = 1, share: bool = True) -> CheckpointEmbedder:
+    return CheckpointEmbedder(
+        restored(arch), store, device=CPU, batch=8, workers=workers, share=share
+    )
 
 
 def audacity(path: Path, calls: dict[str, list[float]], length: float = 0.3) -> Path:

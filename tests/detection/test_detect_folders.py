@@ -269,16 +269,16 @@ def test_recordings_of_one_name_keep_their_results_apart(job, tmp_path, night):
 
 STOPPED = """
 import time
-from g5.detection.embedding.embedder import WindowEmbedder
+from g5.detection.embedding.checkpoint_embedder import CheckpointEmbedder
 from g5.cli.main import main
-blocks = WindowEmbedder._blocks
+blocks = CheckpointEmbedder._blocks
 def waiting(self, sound, *more):
     for number, block in enumerate(blocks(self, sound, *more)):
         if sound.path.name == "b.wav" and number == 2:
             print("two blocks are written", flush=True)
             time.sleep(60)
         yield block
-WindowEmbedder._blocks = waiting
+CheckpointEmbedder._blocks = waiting
 main(prog_name="g5")
 """
 

@@ -5,7 +5,8 @@ import pytest
 import soundfile
 import torch
 
-from g5.detection.embedding.embedder import WindowEmbedder, in_order
+from g5.detection.embedding.checkpoint_embedder import CheckpointEmbedder
+from g5.detection.embedding.embedder import in_order
 from g5.detection.embedding.sound import Sound
 from g5.detection.embedding.windows import Scale, scales_of
 from preprocessing import audio
@@ -62,7 +63,7 @@ def test_shared_windows_equal_windows_cut_one_by_one(night, tmp_path):
 def test_a_grid_is_made_once(night, tmp_path, monkeypatch):
     sound = opened(night, tmp_path)
     first = embedder("v2", tmp_path).grid(sound, Scale(20, 5), None)
-    monkeypatch.setattr(WindowEmbedder, "_forward", None)
+    monkeypatch.setattr(CheckpointEmbedder, "_forward", None)
     assert torch.equal(embedder("v2", tmp_path).grid(sound, Scale(20, 5), None), first)
 
 

@@ -9,7 +9,7 @@ from g5.cli.arguments import OVERRIDES, PASS_THROUGH
 
 
 @click.command(context_settings=PASS_THROUGH)
-@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.argument("encoder")
 @click.argument("recordings", type=click.Path(path_type=Path))
 @click.option(
     "--support",
@@ -39,7 +39,7 @@ from g5.cli.arguments import OVERRIDES, PASS_THROUGH
 )
 @click.argument("overrides", **OVERRIDES)
 def detect(
-    checkpoint: Path,
+    encoder: str,
     recordings: Path,
     support: Path,
     out: Path,
@@ -49,20 +49,19 @@ def detect(
 ) -> None:
     """Find every call like a few marked ones, in one recording or a folder of them.
 
-    Any number of species at once; predictions.csv and ledger.csv are always written. The same
-    command again goes on where it stopped.
+    ENCODER is a checkpoint, an ONNX or TFLite file, a name that g5 encoders lists or a class of
+    your own. Any number of species at once; predictions.csv and ledger.csv are always written.
+    The same command again goes on where it stopped.
 
     \b
-    g5 detect CKPT night.wav --support five_calls.txt -o found/
-    g5 detect CKPT recordings/ --support library.csv --format raven,dcase
-    g5 detect CKPT night.wav --support five_calls.txt detection=template
-    g5 detect CKPT recordings/ --support found/ -o found2/    after g5 review found/
+    g5 detect default night.wav --support five_calls.txt -o found/
+    g5 detect v2.ckpt recordings/ --support library.csv --format raven,dcase
+    g5 detect birdnet recordings/ --support library.csv -o found/
+    g5 detect v2.ckpt night.wav --support five_calls.txt detection=template
+    g5 detect default recordings/ --support found/ -o found2/    after g5 review found/
     """
-    from g5.config.stored import classes_named
     from g5.detection.job import run
     from g5.detection.job.request import DetectionRequest, detection_settings
 
-    request = DetectionRequest(
-        checkpoint, recordings, support, out, formats, truth, tuple(classes_named(overrides))
-    )
+    request = DetectionRequest(encoder, recordings, support, out, formats, truth, tuple(overrides))
     sys.exit(run.detect(request, detection_settings(overrides)))

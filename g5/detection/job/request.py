@@ -13,9 +13,8 @@ from g5.detection.review.answers import files_of, is_found
 from g5.evaluation.events.ground_truth import SUPPORT_CSV, recording_name
 from preprocessing.annotations import SUFFIXES, format_of, read_events
 
-# What may be set; the checkpoint says the rest.
+# What may be set; the encoder says the rest.
 FREE = marked(Settings, "detection")
-# Written by their reader's name, but not by ours.
 
 
 @dataclass(frozen=True)
@@ -23,22 +22,22 @@ class DetectionRequest:
     """One call of `g5 detect`.
 
     Attributes:
-        checkpoint: of the encoder.
+        encoder: as `load_encoder` takes it.
         recordings: one, or a folder of them.
         support: a table of marked calls, or the folder of a detection whose events are reviewed.
         out: folder of the results.
         formats: names of formats, with commas; None: that of the support.
         truth: a table of the calls there are, or a folder of tables, to draw beside what is found.
-        known: classes that the user has named, and the checkpoint may therefore name.
+        overrides: the encoder's, ``encoder.key=value``, and the classes that the user names.
     """
 
-    checkpoint: Path
+    encoder: str
     recordings: Path
     support: Path
     out: Path
     formats: str | None = None
     truth: Path | None = None
-    known: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = ()
 
     def format_names(self) -> list[str]:
         """The formats to write.
@@ -103,7 +102,7 @@ def detection_settings(overrides: Sequence[str]) -> Settings:
     """The settings of a detection.
 
     Raises:
-        UserError: an override is of what the checkpoint says, or cannot be read.
+        UserError: an override is of what the encoder says, or cannot be read.
     """
     own = []
     for override in overrides:
@@ -113,9 +112,9 @@ def detection_settings(overrides: Sequence[str]) -> Settings:
             own.append("detection.sr=native")
         elif any(key == free or key.startswith(f"{free}.") for free in FREE):
             own.append(override)
-        elif not key.endswith("._target_"):
+        elif not key.startswith("encoder.") and not key.endswith("._target_"):
             raise UserError(
-                f"{key}: the checkpoint says it; a detection takes {', '.join(FREE)} "
-                "and features.sr=native"
+                f"{key}: the checkpoint says it; a detection takes {', '.join(FREE)}, encoder.* of "
+                "an encoder that is no checkpoint, and features.sr=native"
             )
     return load(own)

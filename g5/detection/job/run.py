@@ -1,7 +1,8 @@
 """`g5 detect`: five calls in, every call in some recordings out."""
 
 from g5.config.settings import Settings
-from g5.detection.corpus import detector_of
+from g5.detection.corpus import detector_with
+from g5.detection.job.encoder import embedder_of, encoder_of, told_time
 from g5.detection.job.manifest import CORRUPT, Manifest
 from g5.detection.job.notes import Notes
 from g5.detection.job.reader import RecordingReader
@@ -12,27 +13,22 @@ from g5.detection.job.summary import print_summary, write_summary_page
 from g5.detection.job.support_table import read_targets
 from g5.detection.review.answers import changes
 from g5.evaluation.events.ground_truth import PREDICTIONS
-from g5.tracking.checkpoints import find
-from g5.tracking.restore import restore
-from g5.training.setup import device_of, prepare_torch, set_matmul_precision
+from g5.training.setup import prepare_torch, set_matmul_precision
 from preprocessing.annotations import read_events
 from preprocessing.audio_rules import use
 
 
 def detect(request: DetectionRequest, settings: Settings) -> int:
     """Find the calls of the support's species; the exit code, 1 if any recording failed."""
-    path, message = find(request.checkpoint)
-    if message:
-        print(message)
     use(settings.audio)
     formats, detection = request.format_names(), settings.detection
     prepare_torch(settings)
     set_matmul_precision(settings)
-    restored = restore(path, known=request.known)
-    detector, sounds = detector_of(
-        restored, detection, settings.path.store, device=device_of(settings),
-        block_s=restored.settings.features.block_s,
-    )  # fmt: skip
+    encoder = encoder_of(request.encoder, request.overrides)
+    trained = settings if encoder.restored is None else encoder.restored.settings
+    detector, sounds = detector_with(
+        embedder_of(encoder, settings), detection, block_s=trained.features.block_s
+    )
     files, manifest, notes = request.files(), Manifest(request.out), Notes()
     refuse_to_overwrite(
         manifest,
@@ -42,9 +38,10 @@ def detect(request: DetectionRequest, settings: Settings) -> int:
     manifest.refuse_others(files)
     reader = RecordingReader(sounds, settings.path.store)
     broken = reader.look_at(files)
-    targets, support = read_targets(
-        request, files, reader, restored.front_end, detection, notes.add
-    )
+    targets, support = read_targets(request, files, reader, sounds.front_end, detection, notes.add)
+    slow = told_time(detector, targets, [file for file in files if str(file) in reader.hashes])
+    if slow:
+        notes.add(slow)
     search = RecordingSearch(request, detector, targets, reader, manifest, notes)
     write_support(manifest, support)
     events, written = search.over(files, broken, formats)

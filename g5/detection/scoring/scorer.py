@@ -11,6 +11,7 @@ import numpy as np
 
 from g5.detection.embedding.embedder import WindowEmbedder
 from g5.detection.embedding.sound import Sound
+from g5.detection.embedding.windows import Scale
 from g5.detection.events.curve import keep_apart
 from g5.detection.support import Target
 
@@ -72,6 +73,10 @@ class CurveScorer(ABC):
     refines: bool = True
     # An event goes on while its log-odds are above this; where it refines, its frames tell.
     low_logit: float = 0.0
+
+    def scales(self, sound: Sound, target: Target, stride: int) -> list[Scale]:
+        """The windows that are embedded of a recording; the sound is only asked for its rate."""
+        return []
 
     @abstractmethod
     def curve(self, sound: Sound, target: Target, embedder: WindowEmbedder) -> Curve:
