@@ -20,6 +20,7 @@ from g5.config.parts import front_end_of, normalize_of
 from g5.config.settings import load
 from g5.detection.corpus import detector_of
 from g5.detection.detector import Detector
+from g5.detection.embedding.checkpoint_embedder import CheckpointEmbedder
 from g5.detection.embedding.sound import Sound, Sounds
 from g5.detection.embedding.windows import Scale
 from g5.detection.support import Target, targets_of
@@ -74,7 +75,9 @@ def _of_encoder(arch: str, path: Path, place: Path, rate: float) -> Iterator[Cla
         "forward": forward,
         "features": lambda: _decode_and_features(path),
     }
-    shares = detector.embedder.shares(scale)
+    embedder = detector.embedder
+    assert isinstance(embedder, CheckpointEmbedder)
+    shares = embedder.shares(scale)
     if shares:
         sides["shared"] = shared
     seconds = alternate(sides, TURNS)

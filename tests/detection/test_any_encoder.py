@@ -105,7 +105,7 @@ def test_every_encoder_of_embed_finds_calls(here):
     for encoder, overrides in tests.items():
         assert detect(encoder, "-o", f"found {len(encoder)}", *overrides) == 0
         found: Any = predictions(here / f"found {len(encoder)}")
-        assert overlap(found, CALLS_S) >= 8, encoder
+        assert overlap(found, CALLS_S[5:]) >= 4, encoder
     # Ends come from the frames, not from the encoder's window of a second.
     assert float((found["end_s"] - found["start_s"]).max()) < 0.5
 
