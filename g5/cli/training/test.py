@@ -18,6 +18,7 @@ def test(checkpoint: Path, overrides: tuple[str, ...]) -> None:
 
     \b
     g5 test outputs/protonet_baseline/v2_run/checkpoints/best_checkpoint.ckpt
+    g5 test default data=clips data.root=clips.csv data.split=test
     g5 test CKPT data=clips path.train_dir=clips.csv data.split=test arch.episodes.n_way=5
     """
     from g5.runs.test import evaluate_checkpoint

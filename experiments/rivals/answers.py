@@ -1,0 +1,84 @@
+"""Any encoder on the episodes of g5's own test: a vector a clip, nearest prototype.
+
+Shapes: P clips of a plan, S samples, D embedding width, A answers.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from archs.prototypes import unit
+from experiments.v2_vs_v1.sets import EPISODES, TEST_SEED, TestSet
+from g5.config.parts import data_of, feature_set_of
+from g5.config.stored import on_checkpoint
+from g5.embeddings.encoders.loaded import LoadedEncoder
+from g5.evaluation.episodes.raw_features import NearestPrototype
+from g5.evaluation.episodes.scoring import evaluate_episodes
+from g5.tracking.restore import Restored
+from preprocessing import audio
+from preprocessing.episodes.plans import ClipPlan, plan_clips
+from preprocessing.episodes.sampling import EpisodeSampler
+from preprocessing.normalize import SMALLEST_STD
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """The episodes of a test set, and the clips that they are made of."""
+
+    plan: ClipPlan
+    clips: pd.DataFrame
+    labels: list[str]
+
+
+def episodes_of(ours: Restored, test_set: TestSet, home: Path) -> Episodes:
+    """Those that `AnswerStore` tests our encoder on."""
+    overrides = ["data=clips", "data.split=test", f"features.clip_s={test_set.clip_s}"]
+    settings = on_checkpoint(ours.config, overrides, {"data.root": str(home / test_set.table)})
+    corpus = data_of(settings).load()
+    reader = feature_set_of(settings, corpus, ours.front_end).reader("test")
+    events = corpus.split("test")
+    sampler = EpisodeSampler(
+        events, n_way=test_set.n_way, k_shot=test_set.k_shot, n_query=test_set.n_query,
+        seed=TEST_SEED, split="test", cross_source=True, clips=reader,
+    )  # fmt: skip
+    plan = plan_clips(sampler.episodes(0, EPISODES))
+    rows = events.iloc[plan.rows.numpy()].reset_index(drop=True)
+    return Episodes(plan, rows, corpus.labels("test"))
+
+
+@torch.inference_mode()
+def clip_vectors(encoder: LoadedEncoder, episodes: Episodes) -> Tensor:
+    """A vector of each clip's loudest window, (P, D); what is shorter is centred in silence."""
+    vectors = []
+    spans = episodes.clips[["file", "start_s", "end_s"]].itertuples(index=False, name=None)
+    for file, start_s, end_s in spans:
+        wave_S = audio.read(file, start_s=start_s, end_s=end_s, rate_hz=encoder.sr)
+        window_1S = torch.from_numpy(_window(wave_S, encoder.window_samples))[None]
+        vectors.append(encoder.forward(window_1S)[0])
+    return torch.stack(vectors)
+
+
+def _window(wave_S: np.ndarray, samples: int) -> np.ndarray:
+    if len(wave_S) <= samples:
+        before = (samples - len(wave_S)) // 2
+        return np.pad(wave_S, (before, samples - len(wave_S) - before)).astype(np.float32)
+    energy_S = np.concatenate([[0.0], np.cumsum(wave_S.astype(np.float64) ** 2)])
+    start = int(np.argmax(energy_S[samples:] - energy_S[:-samples]))
+    return wave_S[start : start + samples].astype(np.float32)
+
+
+def standardised(z_PD: Tensor, training: Tensor | None) -> Tensor:
+    """Vectors of length 1, each number standardised by other clips first, where there are any."""
+    if training is not None:
+        std_D, mean_D = torch.std_mean(training, dim=0, correction=0)
+        z_PD = (z_PD - mean_D) / torch.where(std_D > SMALLEST_STD, std_D, 1.0)
+    return unit(z_PD)
+
+
+def hits(z_PD: Tensor, episodes: Episodes) -> np.ndarray:
+    """Right or wrong, (A,), as `AnswerStore` keeps them."""
+    return evaluate_episodes(NearestPrototype(), z_PD, episodes.plan, episodes.labels).hit_A
