@@ -62,7 +62,7 @@ spectrum.
 |---|---:|
 {rows}
 
-On real sound: experiments/v2_vs_v1 in g5's repository.
+On real sound: experiments/rivals in g5's repository.
 
 ## Intended use
 
