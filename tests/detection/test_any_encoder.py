@@ -10,6 +10,7 @@ from torch import nn
 
 from g5.config.settings import load
 from g5.detection.embedding.own_window import OwnWindowEmbedder, frames_for
+from g5.detection.embedding.side_by_side import SideBySideEmbedder
 from g5.detection.embedding.sound import Sounds
 from g5.detection.embedding.windows import Scale
 from g5.embeddings.encoders.loaded import LoadedEncoder
@@ -146,3 +147,40 @@ def test_an_encoder_slower_than_real_time_says_so_before_it_starts(here, monkeyp
     said = capsys.readouterr().err
     assert "slower than real time here" in said
     assert "some 2 min for 30 s of recordings" in said
+
+
+def test_encoders_side_by_side_are_weighed_by_the_shots(here, capsys):
+    pair = "default+tests.user_encoders.Good"
+    assert detect(pair, "detection.pictures=false") == 0
+    said = capsys.readouterr().out
+    assert "side by side, as the shots weigh them: default " in said
+    assert overlap(predictions(here / "found"), CALLS_S[5:]) >= 4
+    # An encoder that hears nothing gets no weight beside one that does.
+    assert detect("handcrafted+tests.user_encoders.Deaf", "-o", "half", "detection.gate=0") == 0
+    assert "tests.user_encoders.Deaf 0%" in capsys.readouterr().out
+
+
+def test_a_pair_is_its_parts_at_unit_length(night, tmp_path):
+    one, sound = embedder_of(Heard(), tmp_path, night)
+    pair = SideBySideEmbedder(["a", "b"], [one, one])
+    pair.weigh(np.array([3.0, 1.0]))
+    scale = Scale(40, 9)
+    grid_ND = pair.grid(sound, scale, None).float()
+    (cut_ND,) = pair.cut([(sound, np.arange(len(grid_ND)) * scale.hop)], scale.width, None)
+    torch.testing.assert_close(grid_ND, cut_ND, rtol=2e-3, atol=2e-3)
+    lengths_N2 = torch.stack([cut_ND[:, :3].norm(dim=1), cut_ND[:, 3:].norm(dim=1)], dim=1)
+    share_N2 = lengths_N2.square() / lengths_N2.square().sum(dim=1, keepdim=True)
+    torch.testing.assert_close(share_N2, torch.tensor([0.75, 0.25]).expand_as(share_N2))
+
+
+def test_auto_takes_what_keeps_shots_and_gaps_apart_and_says_so(here, capsys):
+    assert detect("auto", "detection.pictures=false") == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    (taken,) = [row[0] for row in rows if row[-1:] == ["taken"]]
+    apart = {row[0]: float(row[1]) for row in rows if row[:1] in (["default"], ["handcrafted"])}
+    assert taken == max(apart, key=lambda name: apart[name])
+    assert any(row[:2] == ["perch", "-"] for row in rows)
+    assert len(predictions(here / "found")) > 0
+    audacity(here / "five.txt", {"up": CALLS_S[:1]})
+    assert detect("auto", "-o", "other") == 1
+    assert "two calls or more of a species" in capsys.readouterr().err

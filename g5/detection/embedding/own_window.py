@@ -50,7 +50,7 @@ class OwnWindowEmbedder(WindowEmbedder):
         device: torch.device, batch: int, workers: int,
     ) -> None:  # fmt: skip
         model = ProtoNet(
-            encoder=_Width(encoder.embedding_dim), distance="euclidean", cosine_scale=1.0,
+            encoder=Width(encoder.embedding_dim), distance="euclidean", cosine_scale=1.0,
             normalize=encoder.geometry,
         )  # fmt: skip
         super().__init__(
@@ -130,7 +130,7 @@ class OwnWindowEmbedder(WindowEmbedder):
             yield wave_BS
 
 
-class _Width(Encoder):
+class Width(Encoder):
     """Stands for an encoder whose embeddings come from elsewhere."""
 
     def __init__(self, embedding_dim: int) -> None:

@@ -1,8 +1,7 @@
 """`g5 detect`: five calls in, every call in some recordings out."""
 
 from g5.config.settings import Settings
-from g5.detection.corpus import detector_with
-from g5.detection.job.encoder import embedder_of, encoder_of, told_time
+from g5.detection.job.encoder import chosen, detector_named, told_time, weigh
 from g5.detection.job.manifest import CORRUPT, Manifest
 from g5.detection.job.notes import Notes
 from g5.detection.job.reader import RecordingReader
@@ -24,12 +23,9 @@ def detect(request: DetectionRequest, settings: Settings) -> int:
     formats, detection = request.format_names(), settings.detection
     prepare_torch(settings)
     set_matmul_precision(settings)
-    encoder = encoder_of(request.encoder, request.overrides)
-    trained = settings if encoder.restored is None else encoder.restored.settings
-    detector, sounds = detector_with(
-        embedder_of(encoder, settings), detection, block_s=trained.features.block_s
-    )
     files, manifest, notes = request.files(), Manifest(request.out), Notes()
+    request = chosen(request, settings, files)
+    detector, sounds = detector_named(request, settings)
     refuse_to_overwrite(
         manifest,
         results_of(request.out, formats, files, pictures=detection.pictures),
@@ -39,6 +35,7 @@ def detect(request: DetectionRequest, settings: Settings) -> int:
     reader = RecordingReader(sounds, settings.path.store)
     broken = reader.look_at(files)
     targets, support = read_targets(request, files, reader, sounds.front_end, detection, notes.add)
+    weigh(detector.embedder, targets)
     slow = told_time(detector, targets, [file for file in files if str(file) in reader.hashes])
     if slow:
         notes.add(slow)

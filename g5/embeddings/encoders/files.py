@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,7 @@ def load_file(path: str, group: str, overrides: Sequence[str]) -> LoadedEncoder:
             )
     module.peak = node["peak"] = node["peak"] or known.get("peak")
     for licence in filter(None, [node.get("licence"), known.get("licence")]):
-        print(f"note: {licence}", file=sys.stderr)
+        tell(licence)
     return LoadedEncoder(
         name=path if any_of_kind else group,
         module=module.eval(),
@@ -118,3 +119,9 @@ def _known(module: FileEncoder, target: str) -> Mapping[str, Any]:
             print(f"{module.path}: has the outputs of {name}, and is taken for it")
             return node.values
     return {}
+
+
+@cache
+def tell(licence: str) -> None:
+    """Say under which licence a model is, once."""
+    print(f"note: {licence}", file=sys.stderr)
