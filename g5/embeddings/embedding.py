@@ -111,7 +111,9 @@ def embed_recordings(
             if not part.last:
                 continue
             vectors = np.concatenate([part.vectors for part in parts])
-            if np.isfinite(vectors).all():
+            if not len(vectors):
+                problems.append(f"{name}: is digital silence from end to end")
+            elif np.isfinite(vectors).all():
                 writer.add(key, vectors, _index(name, parts))
                 added += 1
             else:
@@ -134,6 +136,8 @@ def embed_stretch(
     device = next(iter(encoder.module.parameters()), torch.zeros(0)).device
     with torch.inference_mode():
         x, stats_2 = windows.of(samples), windows.stats(file)
+    if not len(x):
+        raise UserError(f"{file}: is digital silence from {start_s:g} s on")
     return np.concatenate(
         [_embedded(encoder, part, stats_2, device) for part in x.split(STRETCH_BATCH)]
     ).mean(axis=0)
@@ -204,6 +208,8 @@ def _embedded(
     encoder: LoadedEncoder, x: Tensor, stats_2: Tensor | None, device: torch.device
 ) -> np.ndarray:
     """The vectors (B, D) of windows."""
+    if not len(x):
+        return np.zeros((0, encoder.facts().embedding_dim), np.float32)
     with torch.inference_mode():
         x = x.to(device)
         if encoder.normalize is not None:

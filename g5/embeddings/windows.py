@@ -22,6 +22,7 @@ from g5.embeddings.encoders.loaded import LoadedEncoder
 from preprocessing import audio
 from preprocessing.features import Moments
 from preprocessing.normalize import recording_stats
+from preprocessing.silence import silent_frames, silent_samples, sounding
 
 # Features of a recording that wait for its mean and deviation: what is more goes into a file
 # (80 MB an hour with 128 bands).
@@ -59,7 +60,8 @@ class Windows:
     """Cuts recordings for one encoder.
 
     Sound that is shorter than a window is repeated: silence beside a call is nothing the encoder
-    has heard.
+    has heard. So is what sounds of a window that is partly digital silence; one that is nothing
+    else is left out.
 
     Args:
         encoder: whose windows.
@@ -132,11 +134,22 @@ class Windows:
         if front_end is not None:
             wave = front_end(wave.to(front_end.window_N.device)).T.cpu()
         tape.add(wave)
-        return self._cut(tape, starts)
+        return self._cut(tape, starts)[0]
 
-    def _cut(self, tape: "_Tape", starts: np.ndarray) -> Tensor:
+    def _cut(self, tape: "_Tape", starts: np.ndarray) -> tuple[Tensor, np.ndarray]:
+        """The windows that are not all digital silence, and which these are."""
         x = tape.cut([round(start / self._hop_rows) for start in starts.tolist()], self._rows)
-        return x if self._front_end is None else x.float().transpose(1, 2)[:, None].contiguous()
+        if self._front_end is None:
+            silent = torch.stack([silent_samples(x_S, self._sr) for x_S in x])
+        else:
+            silent = silent_frames(x, self._front_end.channels)
+        for window in torch.nonzero(silent.any(dim=1) & ~silent.all(dim=1))[:, 0].tolist():
+            x[window] = sounding(x[window], silent[window])
+        kept = ~silent.all(dim=1)
+        x = x[kept]
+        if self._front_end is not None:
+            x = x.float().transpose(1, 2)[:, None].contiguous()
+        return x, kept.numpy()
 
     def _ready(self, samples: int, rows: int, count: int) -> bool:
         """Whether ``count`` windows are whole."""
@@ -149,7 +162,8 @@ class Windows:
         stats_2: Tensor | None, last: bool = False,
     ) -> Batch:  # fmt: skip
         starts = np.arange(first, stop) * self._hop
-        x = self._cut(tape, starts)
+        x, kept = self._cut(tape, starts)
+        starts = starts[kept]
         ends = np.minimum(starts + self._window, recording.samples)
         return Batch(x, stats_2, starts / self._sr, ends / self._sr, last)
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from g5.common.errors import UserError
 from preprocessing.events import ANCHORS
 from preprocessing.normalize import recording_stats
+from preprocessing.silence import silent_frames, sounding
 
 # Adaptive clips have one of a few lengths, half an octave apart, so that episodes of equal
 # length share their batches and what is compiled for them.
@@ -37,7 +38,8 @@ class ClipReader:
 
     A clip is centred on its call. A call that is longer than the clip is cut at its centre, at its
     loudest stretch, or at its onset. A window that leaves the recording is shifted inside, and a
-    recording shorter than the clip is repeated.
+    recording shorter than the clip is repeated, as is what sounds of a clip that is partly digital
+    silence.
 
     Args:
         store: features by recording, time first: ``get(key) -> (rows, M)`` fp16; ``meta`` has
@@ -169,6 +171,9 @@ class ClipReader:
         if clips:
             # One call for all: the loop over them, and the conversion to fp32, run in C++.
             torch._foreach_copy_(x_BTM.unbind(0), clips)  # pyright: ignore[reportPrivateImportUsage]
+        silent_BT = silent_frames(x_BTM, self._stats_E2.shape[1] // 2)
+        for i in torch.nonzero(silent_BT.any(dim=1) & ~silent_BT.all(dim=1))[:, 0].tolist():
+            x_BTM[i] = sounding(x_BTM[i], silent_BT[i])
         return x_BTM.transpose(1, 2).unsqueeze(1), torch.from_numpy(self._stats_E2[rows])
 
     def background(
