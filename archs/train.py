@@ -14,12 +14,14 @@ from typing import Any
 from g5.common.atomic import disk_errors
 from g5.common.errors import UserError, our_fault
 from g5.common.hangup import end_with_terminal
+from g5.common.secrets import redacted
 from g5.config.choices import CONF
 from g5.config.compose import override_errors, readable, resolve
 from g5.config.settings import checked
 
 # What the processes of distributed training are told beside their command line.
 VALUES, JOB = "G5_VALUES", "G5_JOB"
+TRACKING_URI = "MLFLOW_TRACKING_URI"
 
 
 def launch(
@@ -57,7 +59,7 @@ def launch(
         os.environ[VALUES] = json.dumps(values)
         if state.mode == RunMode.MULTIRUN:
             os.environ[JOB] = str(job)
-            print(f"\njob {job}: {' '.join(overrides)}")
+            print(redacted(f"\njob {job}: {' '.join(overrides)}"))
         try:
             run(checked(resolve(config)), job=job, overrides=overrides, values=values)
         except UserError as error:
@@ -67,6 +69,8 @@ def launch(
                 print(f"error: job {job}: {error}", file=sys.stderr)
 
     with override_errors(), disk_errors(Path.cwd()), _own_process_state():
+        if multirun:
+            overrides = _without_password(overrides)
         sys.argv = [__file__, *(["-m"] if multirun else []), *readable(overrides)]
         # Hydra then hands exceptions on, and they are put in one line here.
         os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -77,10 +81,22 @@ def launch(
         raise UserError(f"{len(failures)} jobs failed; the lines above say why")
 
 
+def _without_password(overrides: Sequence[str]) -> list[str]:
+    """A tracking address with a password goes by the environment: Hydra notes what was typed."""
+    kept = []
+    for text in overrides:
+        key, _, value = text.partition("=")
+        if key == "logger.tracking_uri" and redacted(value) != value:
+            os.environ[TRACKING_URI] = value.strip("'\"")
+        else:
+            kept.append(text)
+    return kept
+
+
 @contextmanager
 def _own_process_state() -> Iterator[None]:
     """What this run sets for its child processes is no setting of the next run in this process."""
-    names, argv = (VALUES, JOB, "HYDRA_FULL_ERROR"), sys.argv
+    names, argv = (VALUES, JOB, TRACKING_URI, "HYDRA_FULL_ERROR"), sys.argv
     before = {name: os.environ.get(name) for name in names}
     try:
         yield

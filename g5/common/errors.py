@@ -1,9 +1,10 @@
 """The one exception that means "the user can put this right", and what is said of all others."""
 
-import re
 import sys
 import tempfile
 import traceback
+
+from g5.common.secrets import redacted
 
 
 class UserError(ValueError):
@@ -24,8 +25,8 @@ def brief(error: BaseException, most: int = 200) -> str:
 
 def our_fault(error: BaseException) -> str:
     """A line on an error that is no `UserError`; its traceback is kept in a file that it names."""
-    words = re.sub(r"//[^/@\s]*@", "//", " ".join(sys.argv))  # no password of an address
-    text = "".join([f"{words}\n\n", *traceback.format_exception(error)])
+    words = " ".join(sys.argv)
+    text = redacted("".join([f"{words}\n\n", *traceback.format_exception(error)]))
     try:
         with tempfile.NamedTemporaryFile(
             "w", prefix="g5-", suffix=".traceback.txt", delete=False, encoding="utf-8"
@@ -35,5 +36,5 @@ def our_fault(error: BaseException) -> str:
     except OSError:
         print(text, file=sys.stderr)
         kept = "the traceback is above; please report it"
-    said = f"{type(error).__name__}: {brief(error)}"
+    said = redacted(f"{type(error).__name__}: {brief(error)}")
     return f"this is a fault of g5, not yours ({said}); {kept}"

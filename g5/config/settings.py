@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self, TypeVar
 
 from g5.common.errors import UserError
+from g5.common.secrets import all_redacted
 from g5.config.build import check_node
 from g5.config.check import Seed, check_keys, check_value
 from g5.config.node import Node
@@ -65,8 +66,8 @@ class Tree:
         return _built(cls, plain, "", None if known is None else frozenset(known))
 
     def plain(self) -> dict[str, Any]:
-        """Plain containers, as checkpoints, `config.yaml` and MLflow hold them."""
-        return plain_of(self)
+        """Plain containers, as checkpoints, `config.yaml` and MLflow hold them: no password."""
+        return all_redacted(plain_of(self))
 
     def but(self, changes: Mapping[str, Any]) -> Self:
         """A copy with other values, by dotted key: ``{"arch.training.max_epochs": 3}``."""

@@ -16,6 +16,9 @@ from g5.config.settings import Settings, hints_of, marked
 
 # Groups of `conf/` that are for training runs, beside the keys that are marked so.
 TRAINING_GROUPS = ("debug", "experiment")
+# Where things lie and are sent, and on what, is for whoever runs a test to say.
+USERS_GROUPS = ("path", "trainer", "callbacks", "logger")
+DATA_DIRS = ("train_dir", "eval_dir", "test_dir")
 
 
 def completed(stored: Mapping[str, Any]) -> dict[str, Any]:
@@ -70,19 +73,27 @@ def classes_named(overrides: Sequence[str]) -> list[str]:
 
 
 def on_checkpoint(
-    stored: Mapping[str, Any], overrides: Sequence[str], values: Mapping[str, Any]
+    stored: Mapping[str, Any],
+    overrides: Sequence[str],
+    values: Mapping[str, Any],
+    *,
+    root: str | None = None,
 ) -> Settings:
     """A checkpoint's own configuration with ``overrides`` on top, to test it with.
+
+    Of the stored one model, front end, label map and protocol (with the data, which are only
+    read) count: where anything is written or sent it does not say.
 
     Args:
         stored: the resolved configuration the checkpoint carries.
         overrides: ``key=value`` and ``group=choice``, in Hydra's grammar.
         values: further keys, set as they are.
+        root: `path.root_dir`, unless the overrides name one; None: as by default.
 
     Raises:
         UserError: for an override of what the trained model fixes, naming it.
     """
-    config = OmegaConf.create(_escaped(completed(stored)))
+    config = OmegaConf.create(_escaped(_placed(completed(stored), root)))
     assert isinstance(config, DictConfig)
     OmegaConf.set_struct(config, True)
     parsed = _parsed(overrides)
@@ -96,6 +107,23 @@ def on_checkpoint(
     for key, value in _with_data_paths(config, {**given, **values}).items():
         _set(config, key, value)
     return Settings.from_plain(resolve(config), known=known)
+
+
+def _placed(stored: dict[str, Any], root: str | None) -> dict[str, Any]:
+    """``stored`` with the groups that are the user's to say as they are by default."""
+    today = resolve(composed([] if root is None else [f"path.root_dir={root}"]))
+    places, data = today["path"], dict(stored["data"])
+    if "root_dir" in data:  # these are made where they are not yet
+        data |= {"root_dir": places["root_dir"], **{key: places[key] for key in DATA_DIRS}}
+    else:
+        places |= {key: stored["path"].get(key) for key in DATA_DIRS}
+    if data.get("cache_dir") is not None:
+        data["cache_dir"] = _cache(places["root_dir"])
+    return {**stored, **{name: today[name] for name in USERS_GROUPS}, "data": data}
+
+
+def _cache(root_dir: str) -> str:
+    return f"{root_dir}/outputs/store"  # as conf/data/*.yaml have it
 
 
 def _is_choice(key: str) -> bool:
@@ -152,6 +180,8 @@ def _with_data_paths(config: DictConfig, values: dict[str, Any]) -> dict[str, An
         for key in config.data
         if f"path.{(name := 'train_dir' if key == 'root' else key)}" in values
     }
+    if "path.root_dir" in values and config.data.get("cache_dir") is not None:
+        of_data["data.cache_dir"] = _cache(values["path.root_dir"])
     return {**of_data, **values}
 
 

@@ -111,7 +111,8 @@ def _settings_of(
     restored: Restored, overrides: Sequence[str], values: Mapping[str, Any]
 ) -> Settings:
     """The checkpoint's settings with what the user says on top, as those of a test."""
-    settings = on_checkpoint(restored.config, overrides, values).but(
+    root = _root_of(restored)
+    settings = on_checkpoint(restored.config, overrides, values, root=root).but(
         {
             "train": False,
             "test": True,
@@ -121,6 +122,15 @@ def _settings_of(
     )
     check_settings(settings)
     return settings
+
+
+def _root_of(restored: Restored) -> str | None:
+    """The root of the run in whose folder a checkpoint lies; None where it lies in none."""
+    own = ("outputs", restored.settings.name, restored.settings.exp_name)
+    run = restored.path.resolve().parent.parent
+    found = next((folder for folder in (run, run.parent) if folder.parts[-3:] == own), None)
+    root = found and found.parents[2]
+    return None if root is None or root == Path.cwd() else str(root)
 
 
 def _job_of(path: Path, folder: Path) -> int | None:

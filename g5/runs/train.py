@@ -11,6 +11,7 @@ from torch import nn
 
 from archs.protonet import ProtoNet
 from g5.common.errors import UserError
+from g5.common.secrets import redacted
 from g5.config.build import build
 from g5.config.changes import differences
 from g5.config.parts import (
@@ -44,7 +45,6 @@ from g5.tracking.checkpoints import (
 from g5.tracking.folders import RunFolder, check_names, claim
 from g5.tracking.history_callback import History
 from g5.tracking.mlflow_logger import MLflowLogger
-from g5.tracking.mlflow_places import redacted
 from g5.tracking.record import recording
 from g5.tracking.restore import restore
 from g5.training.arithmetic import trusted_precision

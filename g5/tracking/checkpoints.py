@@ -24,6 +24,7 @@ from g5 import __version__
 from g5.common.atomic import atomic_path
 from g5.common.errors import UserError
 from g5.common.revision import git_revision
+from g5.common.secrets import all_redacted
 from g5.config.earlier import refuse_gone, updated
 from g5.config.settings import Settings
 
@@ -104,7 +105,7 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
             f"{path}: written by g5 {header['g5_version']}, which is newer; update this g5"
         )
     if "config" in header:
-        header["config"] = updated(header["config"])
+        header["config"] = all_redacted(updated(header["config"]))
         try:
             refuse_gone(header["config"])
         except UserError as error:

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from g5.common.errors import UserError
+from g5.common.secrets import redacted
 from g5.tracking.folders import RunFolder
 from g5.tracking.mlflow_logger import MLflowLogger
-from g5.tracking.mlflow_places import local_uri, redacted, say
+from g5.tracking.mlflow_places import local_uri, say
 
 
 def record_files(

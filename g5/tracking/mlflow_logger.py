@@ -18,13 +18,13 @@ from pytorch_lightning.loggers.logger import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
 from g5.common.errors import UserError
+from g5.common.secrets import redacted
 from g5.tracking.folders import RunFolder, read_record
 from g5.tracking.mlflow_places import (
     check_answers,
     is_remote,
     local_uri,
     quiet_mlflow,
-    redacted,
     say,
     short,
 )
@@ -233,15 +233,19 @@ class MLflowLogger(Logger):
         self._writer.start()
 
     def _remembered_run(self, uri: str) -> "tuple[MlflowClient, str] | None":
-        """The run to continue: in the store at ``uri``, or else where it was begun."""
+        """The run to continue: in the store at ``uri``, or in the root's own database.
+
+        No other address is asked: the folder may be a stranger's.
+        """
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
 
         record = self.folder.record
         if "run_id" not in record:
             return None
-        begun = record.get("tracking_uri", uri)
-        for place in dict.fromkeys([uri, begun]):
+        begun = record.get("tracking_uri", redacted(uri))
+        places = [uri, *([self.local_uri] if begun == redacted(self.local_uri) else [])]
+        for place in dict.fromkeys(places):
             try:
                 if place != uri:
                     check_answers(place, create=False)
@@ -252,7 +256,8 @@ class MLflowLogger(Logger):
             if redacted(place) != redacted(uri):
                 say(f"MLflow: the run goes on where it was begun, in {redacted(place)}")
             return client, record["run_id"]
-        say(f"MLflow: run {record['run_id']} is not in {redacted(uri)}; recording a new one")
+        at = "" if begun == redacted(uri) else f" (begun in {begun}: logger.tracking_uri=...)"
+        say(f"MLflow: run {record['run_id']} is not in {redacted(uri)}{at}; recording a new one")
         return None
 
     def _create_run(self, client: "MlflowClient", uri: str) -> str:

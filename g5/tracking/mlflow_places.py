@@ -2,7 +2,6 @@
 
 import logging
 import os
-import re
 import socket
 import sqlite3
 import sys
@@ -10,6 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from g5.common.atomic import atomic_path, one_at_a_time
+from g5.common.secrets import redacted
 
 DATABASE = "mlflow.db"
 ANSWER_S = 5.0  # a server that has not answered a first request by then is dead
@@ -106,11 +106,6 @@ def _holds_something(path: Path) -> bool:
     return path.exists() and path.stat().st_size > 0
 
 
-def redacted(uri: str) -> str:
-    """``uri`` without a user name and password."""
-    return re.sub(r"//[^/@]*@", "//", uri)
-
-
 def notice_old_mlruns(root: str | os.PathLike[str]) -> str | None:
     """A line to tell the user if a bare `mlflow ui` in ``root`` would open old runs instead.
 
@@ -135,7 +130,7 @@ def short(error: BaseException) -> str:
             heart = cause
         cause = cause.__cause__ or cause.__context__
     lines = [line.strip() for line in str(heart).splitlines() if line.strip()]
-    text = lines[0] if lines else type(heart).__name__
+    text = redacted(lines[0]) if lines else type(heart).__name__
     return text if len(text) <= 160 else f"{text[:157]}..."
 
 

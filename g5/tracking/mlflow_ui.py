@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from g5.common.errors import UserError
-from g5.tracking.mlflow_places import DATABASE, local_uri, redacted
+from g5.common.secrets import redacted
+from g5.tracking.mlflow_places import DATABASE, local_uri
 
 
 def serve_mlflow(root: Path, port: int) -> NoReturn:

@@ -9,10 +9,11 @@ import yaml
 from g5 import __version__
 from g5.common.atomic import atomic_path
 from g5.common.revision import git_revision
+from g5.common.secrets import redacted
 from g5.config.settings import Settings
 from g5.tracking.folders import RunFolder
 from g5.tracking.mlflow_logger import MLflowLogger
-from g5.tracking.mlflow_places import local_uri, notice_old_mlruns, redacted, say
+from g5.tracking.mlflow_places import local_uri, notice_old_mlruns, say
 from preprocessing.events import Corpus
 
 

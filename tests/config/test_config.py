@@ -213,6 +213,28 @@ def test_a_stored_text_reads_no_environment(monkeypatch):
         assert on_stored(config() | {"name": text}).name == text
 
 
+def test_a_stored_configuration_says_not_where_anything_is_written_or_sent(tmp_path):
+    stored = config("data=dcase", "path.test_dir=calls", "path.root_dir=/theirs", "trainer=gpu")
+    stored["logger"]["tracking_uri"] = "http://theirs/"
+    settings = on_stored(stored)
+    ours = config("data=dcase", "path.test_dir=calls")
+    assert settings.plain() == ours
+    moved = settings_on_checkpoint(stored, [], {}, root=str(tmp_path))
+    assert (moved.path.root, moved.data.values["test_dir"]) == (tmp_path, "calls")
+    assert moved.data.values["cache_dir"] == f"{tmp_path}/outputs/store"
+    said = on_stored(stored, "path.root_dir=here", "logger.tracking_uri=http://ours/")
+    assert said.data.values["cache_dir"] == "here/outputs/store"
+    assert said.logger.tracking_uri == "http://ours/"
+    made = on_stored(config("path.train_dir=/theirs", "path.root_dir=/theirs"))
+    assert made.plain() == config(), "invented recordings are written where they are not yet"
+
+
+def test_what_is_stored_holds_no_password():
+    settings = load(["arch=v1", "logger.tracking_uri=http://bob:hunter2@host:1/"])
+    assert settings.logger.tracking_uri == "http://bob:hunter2@host:1/"
+    assert settings.plain()["logger"]["tracking_uri"] == "http://host:1/"
+
+
 def test_unions_and_ranges():
     check_value("auto", Count | Literal["auto"], "k")
     check_value(3, Count | Literal["auto"], "k")

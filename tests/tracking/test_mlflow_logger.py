@@ -23,6 +23,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from torch.utils.data import DataLoader
 
 from g5.common.errors import UserError
+from g5.common.secrets import redacted
 from g5.tracking import folders, mlflow_places, mlflow_writer
 from g5.tracking.checkpoints import save
 from g5.tracking.folders import RunFolder, claim
@@ -32,7 +33,6 @@ from g5.tracking.mlflow_places import (
     local_uri,
     notice_old_mlruns,
     quiet_mlflow,
-    redacted,
 )
 from tests.conftest import ROOT
 from tests.tracking.test_checkpoints import checkpoint
