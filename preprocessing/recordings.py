@@ -7,8 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 
-from g5.common.atomic import atomic_path
+from g5.common import sealed
 from g5.common.errors import UserError
 from g5.common.progress import track
 from preprocessing.audio import content_hash, info
@@ -165,7 +166,7 @@ def _load(cache: Path | None) -> pd.DataFrame:
     if cache is None or not cache.exists():
         return _typed([])
     try:
-        return pd.read_parquet(cache, columns=list(_TYPES)).astype(_TYPES)
+        return sealed.read_table(cache, list(_TYPES)).to_pandas().astype(_TYPES)
     except (OSError, ValueError):  # damaged: the files themselves are read again
         return _typed([])
 
@@ -173,5 +174,4 @@ def _load(cache: Path | None) -> pd.DataFrame:
 def _save(cache: Path, found: pd.DataFrame) -> None:
     """Add to what is remembered. Of two processes at once the last wins; nothing true is lost."""
     table = pd.concat([_load(cache), found]).drop_duplicates("file", keep="last")
-    with atomic_path(cache) as temporary:
-        table.to_parquet(temporary, index=False)
+    sealed.write_table(pa.Table.from_pandas(table, preserve_index=False), cache)

@@ -1,7 +1,8 @@
 """What people said of clips: a journal that only grows, each entry on the disk before it counts.
 
-One line of JSON per entry, in ``labels.jsonl`` of a store's folder or ``reviews.jsonl`` of found
-events. A line that a crash cut short is passed over; what was written before it is whole.
+One line of JSON per entry with its checksum, in ``labels.jsonl`` of a store's folder or
+``reviews.jsonl`` of found events. A line that a crash cut short, or that has changed, is passed
+over and counted; all others are whole.
 """
 
 import contextlib
@@ -9,6 +10,7 @@ import json
 import math
 import os
 import threading
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +29,7 @@ except ImportError:  # Windows: two servers on one store are not noticed there.
     fcntl = None
 
 FILE = "labels.jsonl"
+CHECK = "check"
 LABEL, UNSURE, NOT_A_CALL, UNDO, CLASS = "label", "unsure", "not a call", "undo", "class"
 ABOUT = "about"
 KINDS = (LABEL, UNSURE, NOT_A_CALL)
@@ -101,8 +104,12 @@ class Journal:
             if not line.strip():
                 continue
             try:
-                self._apply(json.loads(line.decode("utf-8")))
-            except (ValueError, KeyError, TypeError):
+                said = json.loads(line.decode("utf-8"))
+                # An earlier version wrote none.
+                if (check := said.pop(CHECK, None)) not in (None, _checksum(said)):
+                    raise ValueError(check)
+                self._apply(said)
+            except (ValueError, KeyError, TypeError, AttributeError):
                 self.damaged += 1
 
     def _apply(self, said: dict[str, Any]) -> None:
@@ -173,7 +180,7 @@ class Journal:
 
     def _write(self, said: dict[str, Any]) -> None:
         said = {**said, "at": datetime.now(UTC).isoformat(timespec="seconds")}
-        line = json.dumps(said, ensure_ascii=False).encode() + b"\n"
+        line = json.dumps({**said, CHECK: _checksum(said)}, ensure_ascii=False).encode() + b"\n"
         with disk_errors(self.path), open(self.path, "ab") as handle:
             end = handle.tell()
             if end and not _ends_in_newline(self.path):
@@ -216,6 +223,10 @@ class Journal:
         return pd.DataFrame(rows, columns=columns).sort_values(
             ["file", "start_s"], ignore_index=True
         )
+
+
+def _checksum(said: dict[str, Any]) -> int:
+    return zlib.crc32(json.dumps(said, sort_keys=True).encode())
 
 
 def _ends_in_newline(path: Path) -> bool:

@@ -33,7 +33,9 @@ def is_foreign(name: str) -> bool:
 def write_settings(path: Path, settings: Mapping[str, Any]) -> None:
     """Make the folder ``path`` a store of these settings."""
     with atomic_path(path / SETTINGS_FILE) as temporary:
-        content = json.dumps({"format": FORMAT, "settings": settings}, indent=1)
+        content = json.dumps(
+            {"format": FORMAT, "settings": settings, "checksum": settings_hash(settings)}, indent=1
+        )
         temporary.write_text(content + "\n", encoding="utf-8")
 
 
@@ -51,6 +53,13 @@ def read_settings(path: Path) -> dict[str, Any]:
         raise UserError(
             f"{path}: is a store of format {content_format}, and this g5 reads format {FORMAT}; "
             "use the g5 that made it, or another folder"
+        )
+    if not isinstance(settings, dict):
+        raise UserError(f"{file}: holds no settings; remove the folder {path} to start afresh")
+    if content.get("checksum", settings_hash(settings)) != settings_hash(settings):
+        raise UserError(
+            f"{file}: was changed since it was written, its checksum differs; copy it again, or "
+            f"remove the folder {path} to start afresh"
         )
     return settings
 

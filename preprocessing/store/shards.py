@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 
-from g5.common.atomic import atomic_path, disk_errors
+from g5.common import sealed
+from g5.common.atomic import disk_errors
 from g5.common.errors import UserError
 
 try:
@@ -177,20 +177,18 @@ def index_parts(folder: Path) -> list[Path]:
 
 
 def read_part(path: Path, columns: list[str] | None) -> pa.Table | None:
-    """An index part; None if it cannot be read."""
+    """An index part; None if it cannot be read, or is not what was written."""
     try:
-        file = pq.ParquetFile(path, page_checksum_verification=True)
-        part = file.read(columns=columns, use_threads=False)
+        part = sealed.read_table(path, columns)
         shard_facts(part)
-    except (pa.ArrowException, OSError, KeyError, ValueError):
+    except (OSError, KeyError, ValueError):
         return None
     return part
 
 
 def write_part(part: pa.Table, path: Path) -> None:
     """Write an index part, whole or not at all."""
-    with atomic_path(path) as temporary:
-        pq.write_table(part, temporary, write_page_checksum=True)
+    sealed.write_table(part, path)
 
 
 def content_fault(content: bytes, length: int, checksum: int) -> str | None:

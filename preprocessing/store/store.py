@@ -222,9 +222,11 @@ class Store:
         """`meta` as Arrow, before keys that were written twice are dropped."""
         parts = [pa.table({name: [] for name in ["key", "shard", *INDEX_COLUMNS[1:]]})]
         for shard in list(self._shards):
-            part = read_part(self.path / f"{shard}.parquet", None)
+            part = self._part_of(shard, None)
             if part is not None:
                 parts.append(part.add_column(1, "shard", pa.array([shard] * len(part))))
+            elif (path := self.path / f"{shard}.parquet").exists():
+                raise self._corrupt(path)
         return pa.concat_tables(parts, promote_options="permissive")
 
     def writer(self) -> StoreWriter:
@@ -250,8 +252,23 @@ class Store:
             if shard not in self._maps:
                 self._map(shard)
         for shard in self._unreadable:
-            part = self.path / f"{shard}.parquet"
-            raise UserError(f"{part}: cannot be read, it is corrupt; {self._repair()}")
+            raise self._corrupt(self.path / f"{shard}.parquet")
+
+    def _corrupt(self, part: Path) -> UserError:
+        return UserError(f"{part}: cannot be read, it is corrupt; {self._repair()}")
+
+    def mend_index(self) -> "Store":
+        """Drop shards whose index part is corrupt, for who makes their arrays anew; the store."""
+        faults = [fault for shard in self._unreadable for fault in self._shard_faults(shard)]
+        if faults:
+            self.drop_corrupt(faults)
+            names = ", ".join(fault.shard for fault in faults)
+            print(
+                f"note: {self.path}: corrupt index parts are dropped, and what they held is made "
+                f"again: {names}",
+                file=sys.stderr,
+            )
+        return self
 
     def verify(self) -> list[str]:
         """Read everything; say what is missing, truncated, altered or not finite, a line each."""
@@ -347,7 +364,7 @@ class Store:
         Raises:
             DiskError: it cannot be told, the disk does not let the shard be read.
         """
-        part = self._part_of(shard, INDEX_COLUMNS)
+        part = self._part_of(shard, None)
         if part is None:
             yield Fault(shard, None, "its index part cannot be read")
             return
@@ -355,7 +372,7 @@ class Store:
         path = self.path / f"{shard}.f16"
         try:
             with open(path, "rb") as handle:
-                for entry in part.to_pylist():
+                for entry in part.select(INDEX_COLUMNS).to_pylist():
                     handle.seek(entry["row"] * size)
                     content = handle.read(entry["rows"] * size)
                     what = content_fault(content, entry["rows"] * size, entry["checksum"])

@@ -400,7 +400,7 @@ def test_a_disk_that_is_full_for_the_index_too(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     store = filled(tmp_path)
-    monkeypatch.setattr(shards_module.pq, "write_table", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(UserError, match="the disk is full"):
         store.add("6", array(6))
     assert sorted(store.keys()) == list("012345")
@@ -520,6 +520,47 @@ def test_threads_read_while_what_is_corrupt_is_dropped(tmp_path, monkeypatch):
     assert store.take("1") is None
     assert len(seen) >= 3
     assert set(seen) == {10}
+
+
+def test_whoever_makes_the_arrays_drops_a_corrupt_index_part(tmp_path, capsys):
+    path = shard_of(filled(tmp_path), "1").with_suffix(".parquet")
+    flip_a_bit(path, path.stat().st_size // 2)
+    with pytest.raises(UserError, match="cannot be read, it is corrupt"):
+        open_store(tmp_path).check_shards()
+    assert path.exists()
+    store = open_store(tmp_path).mend_index()
+    assert sorted(store.keys()) == ["3", "4", "5"]
+    assert "what they held is made again" in capsys.readouterr().err
+    assert store.verify() == []
+
+
+def test_a_bad_byte_where_only_the_meta_lies_is_found(tmp_path):
+    """As in a store of an earlier g5, whose index parts have no checksum of the whole."""
+    store = filled(tmp_path)
+    path = shard_of(store, "1").with_suffix(".parquet")
+    shards_module.sealed.pq.write_table(
+        shards_module.read_part(path, None), path, write_page_checksum=True
+    )
+    column = next(
+        chunk
+        for chunk in map(
+            shards_module.sealed.pq.ParquetFile(path).metadata.row_group(0).column, range(6)
+        )
+        if chunk.path_in_schema == "mean"
+    )
+    flip_a_bit(path, column.data_page_offset + column.total_compressed_size - 2)
+    again = open_store(tmp_path)
+    with pytest.raises(UserError, match="cannot be read, it is corrupt"):
+        _ = again.meta
+    assert "its index part cannot be read" in again.verify()[0]
+
+
+def test_settings_that_were_changed_are_told(tmp_path):
+    file = filled(tmp_path).path / "settings.json"
+    assert '"checksum"' in file.read_text()
+    file.write_text(file.read_text().replace("1", "2", 2))
+    with pytest.raises(UserError, match=r"its checksum differs|format"):
+        open_store(tmp_path)
 
 
 def test_nan_in_a_shard_is_found(tmp_path):

@@ -104,7 +104,8 @@ class WindowEmbedder(ABC):
     def _store(self, facts: dict[str, Any]) -> Store:
         name = json.dumps(facts, sort_keys=True)
         if name not in self._stores:
-            self._stores[name] = Store.open(self.store_dir, facts, create=True, command="g5 detect")
+            store = Store.open(self.store_dir, facts, create=True, command="g5 detect")
+            self._stores[name] = store.mend_index()
         return self._stores[name]
 
 

@@ -150,7 +150,8 @@ class Sounds:
         self.sr = sr
         self.time_expansion = time_expansion
         self.block_s = block_s
-        self.store = Store.open(store_dir, front_end.settings(), create=True, command="g5 detect")
+        store = Store.open(store_dir, front_end.settings(), create=True, command="g5 detect")
+        self.store = store.mend_index()
         meta = self.store.meta
         self._stats: dict[str, tuple[float, ...]] = {}
         self._notes: dict[str, str] = {}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from g5.common.atomic import atomic_path
+from g5.common import sealed
 from g5.common.lengths import length
 from g5.config.schema import DetectionSettings
 from g5.detection.detector import Detections
@@ -26,6 +26,7 @@ SILENT_DB = -90.0
 GOOD_F = 0.7
 # Places that a note names.
 TOLD = 3
+NOTES = "diagnoses.json"  # in what is kept
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,10 @@ class Diagnoses:
     ) -> None:
         self.by_label: dict[str, Diagnosis] = {}
         self._file, self._settings, self._note = file, settings, note
-        kept = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        try:
+            kept = json.loads(sealed.unpack(file)[NOTES])
+        except (FileNotFoundError, ValueError, KeyError):
+            kept = {}  # made again by the first recording that is searched
         for label, values in kept.items():
             left_out = tuple(tuple(row) for row in values["left_out"])
             self._add(Diagnosis(label, tuple(values["notes"]), left_out))
@@ -176,5 +180,4 @@ class Diagnoses:
             )
         )  # fmt: skip
         kept = {label: asdict(diagnosis) for label, diagnosis in self.by_label.items()}
-        with atomic_path(self._file) as temporary:
-            temporary.write_text(json.dumps(kept), encoding="utf-8")
+        sealed.pack(self._file, {NOTES: json.dumps(kept).encode()})

@@ -1,28 +1,35 @@
 """The manifest of a run: every input file done, skipped with the reason, or corrupt; work is kept.
 
-What is known of a file lies in ``<out>/.parts/<hash of its path>.json`` with its events beside it;
-the manifest of all is written as `ledger.csv`, the name that users' scripts read. A part counts as
-long as its key is that of the job.
+What is known of a file lies in ``<out>/.parts/<hash of its path>.part``, its events, candidates and
+key in one file with checksums; the manifest of all is written as `ledger.csv`, the name that users'
+scripts read. A part counts as long as its key is that of the job, and is made again where it is
+damaged.
 ``<out>/.parts/written.json`` names the results that may be replaced: those that a job has written.
 """
 
 import hashlib
+import io
 import json
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from g5.common import sealed
 from g5.common.atomic import atomic_path
 from g5.common.errors import UserError
+from g5.common.spreadsheet import write_csv
 from g5.evaluation.events.ground_truth import LEDGER
 
 DONE, SKIPPED, CORRUPT = "done", "skipped", "corrupt"
 WRITTEN = "written.json"
-# Suffixes of a file's events, and of those that lower thresholds would find.
-EVENTS, CANDIDATES = ".parquet", ".candidates.parquet"
+# In a file's part: what became of it, its events, and those that lower thresholds would find.
+ENTRY, EVENTS, CANDIDATES = "entry.json", "events.parquet", "candidates.parquet"
+# What an earlier g5 kept of a file, which its part replaces.
+EARLIER = (".json", ".parquet", ".candidates.parquet")
 
 
 @dataclass(frozen=True)
@@ -63,14 +70,15 @@ class Manifest:
 
         What was corrupt is tried again: it may have been the disk's fault.
         """
-        path = self._part(file)
         try:
-            entry = ManifestEntry(**json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
+            parts = sealed.unpack(self._part(file))
+            entry = ManifestEntry(**json.loads(parts[ENTRY]))
+        except FileNotFoundError:
             return None
-        parts = [path.with_suffix(suffix).is_file() for suffix in (EVENTS, CANDIDATES)]
-        there = entry.status == SKIPPED or (entry.status == DONE and all(parts))
-        if entry.key != key or not there:
+        except (OSError, ValueError, TypeError, KeyError):
+            print(f"note: {file}: what was found is damaged, and is made again", file=sys.stderr)
+            return None
+        if entry.key != key or entry.file != str(file) or entry.status not in (DONE, SKIPPED):
             return None
         self.entries[str(file)] = entry
         return entry
@@ -79,13 +87,11 @@ class Manifest:
         self, file: Path, key: str, events: pd.DataFrame, candidates: pd.DataFrame, *,
         duration_s: float, reason: str = "",
     ) -> None:  # fmt: skip
-        """Enter a file that is finished, with its events and candidates; they are written first."""
-        part = self._part(file)
-        for suffix, table in ((EVENTS, events), (CANDIDATES, candidates)):
-            with atomic_path(part.with_suffix(suffix)) as temporary:
-                table.to_parquet(temporary, index=False)
+        """Enter a file that is finished, with its events and candidates."""
         new = len(events) - events["support"].tolist().count(True)
-        self._enter(ManifestEntry(str(file), DONE, reason, new, float(duration_s), key))
+        entry = ManifestEntry(str(file), DONE, reason, new, float(duration_s), key)
+        tables = {EVENTS: events, CANDIDATES: candidates}
+        self._enter(entry, {name: table.to_parquet(index=False) for name, table in tables.items()})
 
     def failed(
         self, file: Path, key: str, status: str, reason: str, duration_s: float = 0.0
@@ -93,10 +99,12 @@ class Manifest:
         """Enter a file that was `SKIPPED` or is `CORRUPT`."""
         self._enter(ManifestEntry(str(file), status, reason, 0, float(duration_s), key))
 
-    def _enter(self, entry: ManifestEntry) -> None:
+    def _enter(self, entry: ManifestEntry, tables: Mapping[str, bytes] | None = None) -> None:
         self.entries[entry.file] = entry
-        with atomic_path(self._part(Path(entry.file))) as temporary:
-            temporary.write_text(json.dumps(asdict(entry), indent=1), encoding="utf-8")
+        part = self._part(Path(entry.file))
+        sealed.pack(part, {ENTRY: json.dumps(asdict(entry), indent=1).encode(), **(tables or {})})
+        for suffix in EARLIER:
+            part.with_suffix(suffix).unlink(missing_ok=True)
 
     def done_entries(self) -> list[ManifestEntry]:
         """The entries of files that are finished."""
@@ -104,7 +112,7 @@ class Manifest:
 
     def events_of(self, file: str, which: str = EVENTS) -> pd.DataFrame:
         """What was found in a file that is done; ``which`` is `EVENTS` or `CANDIDATES`."""
-        return pd.read_parquet(self._part(Path(file)).with_suffix(which))
+        return pd.read_parquet(io.BytesIO(sealed.unpack(self._part(Path(file)))[which]))
 
     def table(self) -> pd.DataFrame:
         """An entry per row, sorted by file."""
@@ -151,13 +159,12 @@ class Manifest:
     def write(self) -> Path:
         """Write `ledger.csv`."""
         path = self.folder / LEDGER
-        with atomic_path(path) as temporary:
-            self.table().to_csv(temporary, index=False)
+        write_csv(self.table(), path)
         return path
 
     def _part(self, file: Path) -> Path:
         name = hashlib.sha256(str(file).encode("utf-8", "surrogateescape")).hexdigest()[:16]
-        return self.parts / f"{name}.json"
+        return self.parts / f"{name}.part"
 
 
 def key_of(*facts: Any) -> str:
