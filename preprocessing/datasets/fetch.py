@@ -23,6 +23,7 @@ TRIES = 6
 PAUSE_S = 1.0  # before the second try, doubled before each next
 TIMEOUT_S = 60.0
 DONE_NAME = ".g5_fetch.json"
+RECORD_BYTES = 16 << 20  # a list of files is no longer
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,9 @@ class RemoteFile:
 def fetch(record: int, folder: str | Path, *, url: str, pause_s: float = PAUSE_S) -> list[Path]:
     """Download and unpack the files of a Zenodo record; what is there already is left alone.
 
-    A file is downloaded to ``.<name>.part``, which the next start goes on with, then checked, and
-    an archive is unpacked and removed. ``.g5_fetch.json`` remembers what an archive held.
+    A file is downloaded to ``.<name>.part``, which the next start goes on with, then checked there;
+    an archive is unpacked from there and removed. ``.g5_fetch.json`` remembers what was written.
+    Nothing else is replaced: a file of yours in the way is an error that names it.
 
     Args:
         record: its number.
@@ -62,14 +64,9 @@ def fetch(record: int, folder: str | Path, *, url: str, pause_s: float = PAUSE_S
     for file in files:
         inside = done.members(file)
         if inside is None:
-            path = _download(file, folder, pause_s)
-            if path.suffix.lower() == ".zip":
-                inside = unpack(path, folder)
-                done.add(file, inside)
-                path.unlink()
-            else:
-                inside = {path.name: file.size}
-                done.add(file, inside)
+            inside = _arrive(file, folder, pause_s)
+            done.add(file, inside)
+            _part(file, folder).unlink(missing_ok=True)
         paths += [folder / name for name in inside]
     return paths
 
@@ -81,7 +78,11 @@ def read_record(record: int, *, url: str, pause_s: float = PAUSE_S) -> list[Remo
         UserError: it cannot be reached, or is no list of files.
     """
     address = f"{url.rstrip('/')}/api/records/{record}"
-    data = b"".join(_stream(address, 0, None, pause_s))
+    data = bytearray()
+    for chunk in _stream(address, 0, None, pause_s):
+        data += chunk
+        if len(data) > RECORD_BYTES:
+            raise UserError(f"{address}: answers more than a list of files; check the address")
     try:
         return [_remote_file(entry) for entry in json.loads(data)["files"]]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -98,27 +99,46 @@ def _remote_file(entry: dict[str, Any]) -> RemoteFile:
     return RemoteFile(name, link, int(entry["size"]), digest.lower())
 
 
-def _download(file: RemoteFile, folder: Path, pause_s: float) -> Path:
-    path, part = folder / file.name, folder / f".{file.name}.part"
-    if not path.exists():
-        have = part.stat().st_size if part.exists() else 0
-        if have > file.size:  # of another version of the record
-            part.unlink()
-            have = 0
-        need_room(folder, file.size - have, file.name)
-        with disk_errors(part), open(part, "ab") as out:
-            chunks = _stream(file.url, have, file.size, pause_s)
-            n = -(-(file.size - have) // CHUNK)
-            for chunk in track(chunks, total=n, label=file.name, unit="MB"):
-                out.write(chunk)
+def _arrive(file: RemoteFile, folder: Path, pause_s: float) -> dict[str, int]:
+    """Bring a file, or what is in an archive, into ``folder``: sizes by path."""
+    path = folder / file.name
+    archive = path.suffix.lower() == ".zip"
+    if path.is_file() and path.stat().st_size == file.size and _md5(path) == file.md5:
+        # The user's own copy: taken, and left.
+        return unpack(path, folder) if archive else {file.name: file.size}
+    if not archive and path.exists():
+        raise UserError(f"{path}: is there, and is not the record's file; move it, and run again")
+    part = _download(file, folder, pause_s)
+    if archive:
+        return unpack(part, folder)
+    with disk_errors(path):
         part.rename(path)
-    if _md5(path) != file.md5:
-        path.unlink()
+    return {file.name: file.size}
+
+
+def _part(file: RemoteFile, folder: Path) -> Path:
+    return folder / f".{file.name}.part"
+
+
+def _download(file: RemoteFile, folder: Path, pause_s: float) -> Path:
+    part = _part(file, folder)
+    have = part.stat().st_size if part.exists() else 0
+    if have > file.size:  # of another version of the record
+        part.unlink()
+        have = 0
+    need_room(folder, file.size - have, file.name)
+    with disk_errors(part), open(part, "ab") as out:
+        chunks = _stream(file.url, have, file.size, pause_s)
+        n = -(-(file.size - have) // CHUNK)
+        for chunk in track(chunks, total=n, label=file.name, unit="MB"):
+            out.write(chunk)
+    if _md5(part) != file.md5:
+        part.unlink()
         raise UserError(
-            f"{path}: its checksum is not the record's, so it was removed; run again to fetch it "
-            "anew"
+            f"{folder / file.name}: its checksum is not the record's, so what was downloaded is "
+            "removed; run again to fetch it anew"
         )
-    return path
+    return part
 
 
 def _stream(url: str, start: int, size: int | None, pause_s: float) -> Iterator[bytes]:
@@ -132,6 +152,8 @@ def _stream(url: str, start: int, size: int | None, pause_s: float) -> Iterator[
         try:
             for chunk in _one_connection(url, done):
                 done += len(chunk)
+                if size is not None and done > size:
+                    raise UserError(f"{url}: sends more than the record's {size:,} bytes; stopped")
                 failures = 0
                 yield chunk
             if size is None:
@@ -189,16 +211,19 @@ class _Done:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._known: dict[str, Any] = json.loads(path.read_text("utf-8"))
+            known = json.loads(path.read_text("utf-8"))
         except (OSError, ValueError):  # none yet, or damaged: everything is looked at again
-            self._known = {}
+            known = {}
+        self._known: dict[str, Any] = known if isinstance(known, dict) else {}
 
     def members(self, file: RemoteFile) -> dict[str, int] | None:
         """The sizes of what the file left, by path; None if it must be fetched (again)."""
         entry = self._known.get(file.name)
         if not isinstance(entry, dict) or entry.get("md5") != file.md5:
             return None
-        inside = entry["members"]
+        inside = entry.get("members")
+        if not isinstance(inside, dict):
+            return None
         whole = all(_size(self.path.parent / name) == size for name, size in inside.items())
         return inside if whole else None
 

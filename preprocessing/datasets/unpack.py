@@ -13,14 +13,14 @@ from g5.common.progress import track
 
 
 def unpack(archive: Path, folder: Path) -> dict[str, int]:
-    """Unpack ``archive`` into ``folder``; members that are there in full size are left alone.
+    """Unpack ``archive`` into ``folder``; members that are there already are left alone.
 
     Returns:
         The size of each file, by its path in ``folder``.
 
     Raises:
         UserError: no zip archive, damaged, encrypted, or a member that would lie outside the
-            folder or is a link (then nothing is unpacked).
+            folder, is a link or has the name of another file there (then nothing is unpacked).
     """
     try:
         with zipfile.ZipFile(archive) as bundle:
@@ -30,6 +30,8 @@ def unpack(archive: Path, folder: Path) -> dict[str, int]:
             need_room(
                 folder, sum(info.file_size for info in members), f"the content of {archive.name}"
             )
+            for info in members:
+                _refuse_others(bundle, info, folder / info.filename)
             for info in track(members, total=len(members), label=archive.name, unit="files"):
                 _write(bundle, info, folder / info.filename)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
@@ -52,8 +54,24 @@ def _refuse_unsafe(archive: Path, info: zipfile.ZipInfo) -> None:
         raise UserError(f"{archive}: {name!r} is encrypted; it is not unpacked")
 
 
+def _refuse_others(bundle: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> None:
+    """What is there under a member's name is that member, or it stays and nothing is unpacked."""
+    if path.exists() and not _is_there(info, path):
+        raise UserError(f"{path}: is there, and is not what the archive holds; move it, run again")
+
+
+def _is_there(info: zipfile.ZipInfo, path: Path) -> bool:
+    if not path.is_file() or path.stat().st_size != info.file_size:
+        return False
+    checksum = 0
+    with open(path, "rb") as handle:
+        while chunk := handle.read(1 << 20):
+            checksum = zlib.crc32(chunk, checksum)
+    return checksum == info.CRC
+
+
 def _write(bundle: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> None:
-    if path.is_file() and path.stat().st_size == info.file_size:
+    if path.exists():
         return
     with atomic_path(path) as temporary, bundle.open(info) as source, open(temporary, "wb") as out:
         shutil.copyfileobj(source, out, 1 << 20)

@@ -178,6 +178,42 @@ def test_a_wrong_checksum_is_removed(server, tmp_path: Path):
     assert (tmp_path / "Development_Set").exists()
 
 
+def test_nothing_that_it_did_not_make_is_replaced_or_removed(server, tmp_path: Path):
+    mine = tmp_path / "notes.txt"
+    mine.write_text("my own notes")
+    with pytest.raises(UserError, match=r"notes\.txt: is there, and is not the record's file"):
+        get(server, tmp_path)
+    assert mine.read_text() == "my own notes"
+    mine.unlink()
+    shutil.rmtree(tmp_path / "Development_Set")
+    member = tmp_path / next(iter(MEMBERS))
+    member.parent.mkdir(parents=True)
+    member.write_bytes(b"mine")
+    with pytest.raises(UserError, match=r"a\.wav: is there, and is not what the archive holds"):
+        get(server, tmp_path)
+    assert member.read_bytes() == b"mine"
+    member.unlink()
+    archive = tmp_path / "Development_Set.zip"
+    archive.write_bytes(server.files[archive.name])
+    server.asked.clear()
+    assert len(get(server, tmp_path)) == 4
+    assert archive.exists(), "a copy of the user's is taken, and stays"
+    assert not any(archive.name in path for path, _ in server.asked)
+
+
+def test_answers_are_bounded(server, tmp_path: Path, monkeypatch):
+    server.files = {"notes.txt": b"x" * 1000}
+    honest = server.record()
+    server.files["notes.txt"] = b"x" * 300_000
+    monkeypatch.setattr(server, "record", lambda: honest)
+    with pytest.raises(UserError, match="sends more than the record's 1,000 bytes"):
+        get(server, tmp_path)
+    monkeypatch.setattr(server, "record", lambda: b" " * 300_000)
+    monkeypatch.setattr(preprocessing.datasets.fetch, "RECORD_BYTES", 1000)
+    with pytest.raises(UserError, match="answers more than a list of files"):
+        get(server, tmp_path)
+
+
 def test_no_network_no_record_no_room(server, tmp_path: Path, monkeypatch):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
