@@ -44,7 +44,7 @@ _PROBES, _PROBE, _CANCELLED = 8, 1 << 15, 0.05
 # soxr's "HQ" filter is shorter than this on either side, at any of the two rates.
 _FILTER_REACH = 4096
 # Samples that come out of the resampler at once, at most: a header may say 4 Hz.
-_MOST_RESAMPLED = 1 << 22
+_MOST_RESAMPLED = 1 << 20
 # An MP3 counts whole packets of up to 1152 frames and hides its encoder's delay.
 _MP3_SPARE = 4 * 1152
 
@@ -170,6 +170,12 @@ def _opened(
             raise UserError(f"{path}: {_why(path, error)}") from error
         if sound.frames == 0:
             raise UserError(f"{path}: has no samples; replace or remove it")
+        if not rules().min_rate_hz <= sound.samplerate <= rules().max_rate_hz:
+            raise UserError(
+                f"{path}: says that it has {sound.samplerate:,} samples a second, and rates from "
+                f"audio.min_rate_hz={rules().min_rate_hz} to "
+                f"audio.max_rate_hz={rules().max_rate_hz} are read; put its header right"
+            )
         yield sound, layout
 
 

@@ -10,6 +10,8 @@ class AudioRules(Protocol):
     Attributes:
         broken: repair | skip | stop.
         channel: auto | mix | left | right, or a number, of which 1 is the first.
+        min_rate_hz: a file that says it has fewer samples per second is refused.
+        max_rate_hz: ... or more.
     """
 
     @property
@@ -18,6 +20,12 @@ class AudioRules(Protocol):
     @property
     def channel(self) -> str | int: ...
 
+    @property
+    def min_rate_hz(self) -> int: ...
+
+    @property
+    def max_rate_hz(self) -> int: ...
+
 
 @dataclass(frozen=True)
 class ReadAll:
@@ -25,6 +33,8 @@ class ReadAll:
 
     broken: str = "repair"
     channel: str | int = "auto"
+    min_rate_hz: int = 1
+    max_rate_hz: int = 2**32
 
 
 _rules: AudioRules = ReadAll()

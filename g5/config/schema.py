@@ -70,6 +70,8 @@ class PathSettings:
 class AudioSettings:
     broken: Literal["repair", "skip", "stop"]
     channel: Literal["auto", "mix", "left", "right"] | Count
+    min_rate_hz: Count
+    max_rate_hz: Count
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import soxr
 
 from g5.common.errors import UserError
 from preprocessing import audio
+from preprocessing.audio_rules import ReadAll, use
 
 
 def noise(samples: int, channels: int = 1, seed: int = 0) -> np.ndarray:
@@ -49,6 +50,20 @@ def test_compressed_formats(tmp_path: Path, name: str, tolerance: float):
     y = joined(tmp_path / name, 0.7)
     assert len(y) == len(x)
     np.testing.assert_allclose(y[2000:-2000], x[2000:-2000], atol=tolerance)
+
+
+def test_rates_have_limits(tmp_path: Path):
+    rules = ReadAll(min_rate_hz=50, max_rate_hz=1_000_000)
+    use(rules)
+    for rate_hz in (4, 2_000_000_000):
+        data = b"\1\0" * 100
+        head = struct.pack("<IHHIIHH", 16, 1, 1, rate_hz, 2 * rate_hz % 2**32, 2, 16)
+        wav = b"WAVEfmt " + head + b"data" + struct.pack("<I", len(data)) + data
+        (tmp_path / "a.wav").write_bytes(b"RIFF" + struct.pack("<I", len(wav)) + wav)
+        with pytest.raises(UserError, match=rf"a\.wav: says that it has {rate_hz:,} samples"):
+            audio.info(tmp_path / "a.wav")
+    soundfile.write(tmp_path / "slow.wav", noise(1000), 50)
+    assert audio.info(tmp_path / "slow.wav").rate_hz == 50
 
 
 @pytest.mark.parametrize("channels", [2, 3])
