@@ -1,7 +1,10 @@
 """Files appear whole or not at all: written beside their place, then moved onto it."""
 
 import errno
+import hashlib
 import os
+import platform
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +16,11 @@ try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None
+
+# The machine, of whose processes it is known whether they live.
+_HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:6]
+_TEMPORARY = re.compile(rf"\..+\.(\d+)@{_HOST}\.tmp(\.[^.]*)?(-journal)?")
+_swept: set[tuple[int, Path]] = set()
 
 
 @contextmanager
@@ -61,9 +69,10 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     are on the disk before the name is, so that a power cut cannot leave an empty whole.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}@{_HOST}.tmp{path.suffix}")
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path.parent.resolve())
         try:
             yield temporary
             with open(temporary, "rb+") as handle:
@@ -71,3 +80,26 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what processes that were killed here left, once for each folder in a process."""
+    if (os.getpid(), folder) in _swept:
+        return
+    _swept.add((os.getpid(), folder))
+    for entry in os.scandir(folder):
+        found = _TEMPORARY.fullmatch(entry.name)
+        if found and not _lives(int(found[1])):
+            Path(entry.path).unlink(missing_ok=True)
+
+
+def _lives(pid: int) -> bool:
+    if pid == os.getpid():
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        return True
+    return True

@@ -6,9 +6,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from g5 import __version__
-from g5.common.atomic import atomic_path
 from g5.common.progress import track
 from g5.common.revision import git_revision
+from g5.common.spreadsheet import write_csv
 from g5.config.schema import FinetuneSettings
 from g5.config.settings import TransferSettings
 from g5.embeddings.encoders.loaded import LoadedEncoder, save_encoder
@@ -112,8 +112,7 @@ def _recalls(tuning: FineTuning, settings: FinetuneSettings, folder: RunFolder) 
     table = tuning.recalls()
     print(f"\nrecall of each class on the held-back sources, the rarest first\n\n{told(table)}\n")
     numbers, figure = folder.path / "recalls.csv", folder.figures / "recalls.png"
-    with atomic_path(numbers) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.6g")
+    write_csv(table, numbers, float_format="%.6g")
     title = f"Held-back sources: weights {settings.weights}, sampling {settings.sampling}"
     return [numbers, recall_figure(table, figure, title=title)]
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from g5.common.errors import UserError
+from g5.common.spreadsheet import unguarded
 from preprocessing.annotations.columns import NUMERIC, UNREAD, plain
 from preprocessing.annotations.numbers import Decimals, settled
 from preprocessing.annotations.spelling import DITTO
@@ -141,7 +142,8 @@ class Table:
             return np.full(len(self.rows), "", dtype=object)
         # Texts repeat: what is done to each is done once.
         codes, texts = pd.factorize(np.array(self.columns[name.casefold()], dtype=object))
-        clean = np.array([change(text.strip()) for text in texts], dtype=object)
+        plain = unguarded if self.separator in ",;" else str
+        clean = np.array([change(plain(text.strip())) for text in texts], dtype=object)
         return clean[codes] if len(codes) else np.zeros(0, dtype=object)
 
     def repeated(self, name: str) -> np.ndarray:
@@ -272,7 +274,11 @@ def first_line(text: str) -> str:
 
 def header(line: str, separator: str) -> list[str]:
     """The names of the columns in a table's first line."""
-    return [name.strip() for name in next(csv.reader([line], delimiter=separator), [])]
+    try:
+        names = next(csv.reader([line], delimiter=separator), [])
+    except csv.Error:  # longer than a cell may be: whoever reads the rows says so
+        names = line.split(separator)
+    return [unguarded(name.strip()) for name in names]
 
 
 def _quoted(path: Path, text: str, separator: str, width: int) -> Iterator[tuple[int, list[str]]]:

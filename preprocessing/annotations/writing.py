@@ -12,6 +12,7 @@ import pandas as pd
 from g5.common.atomic import atomic_path
 from g5.common.errors import UserError
 from g5.common.files import base_name
+from g5.common.spreadsheet import guarded
 from preprocessing.annotations.dcase import DCASE_COLUMNS
 from preprocessing.annotations.raven import RAVEN_COLUMNS
 from preprocessing.annotations.table import unwrapped
@@ -142,8 +143,14 @@ def _write_table(
         writer = csv.writer(
             out, delimiter=separator, lineterminator="\n", quoting=how, quotechar=mark
         )
-        writer.writerow(columns)
         cells = [[_cell(value) for value in column] for column in columns.values()]
+        if quoted:  # a CSV, which spreadsheets open
+            columns = {guarded(name): column for name, column in columns.items()}
+            cells = [
+                [guarded(cell) if isinstance(value, str) else cell for value, cell in pairs]
+                for pairs in map(zip, columns.values(), cells)
+            ]
+        writer.writerow(columns)
         if not quoted:
             cells = [[_wrapped(cell) for cell in column] for column in cells]
         writer.writerows(zip(*cells, strict=True))

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from g5.common.atomic import atomic_path
 from g5.common.errors import UserError
+from g5.common.spreadsheet import write_csv
 from preprocessing.annotations import odd_labels, read_texts
 from preprocessing.events import SPLITS
 
@@ -40,8 +40,7 @@ class Splits:
 
     def write(self, path: Path) -> None:
         """Write the split file, whole or not at all."""
-        with atomic_path(path) as temporary:
-            self.table.to_csv(temporary, index=False)
+        write_csv(self.table, path)
 
 
 def make_splits(

@@ -9,6 +9,7 @@ import pandas as pd
 
 from g5.common.atomic import atomic_path
 from g5.common.errors import UserError
+from g5.common.spreadsheet import write_csv
 from g5.evaluation.compare.compared_runs import find_runs
 from g5.evaluation.compare.differences import Difference, compare_all, mean_ranks, plain
 from g5.evaluation.compare.figures import critical_difference, overlaid_curves
@@ -145,8 +146,7 @@ def _write(
     if len(groups) > 1:
         title = "Recall of each class, over all runs of a configuration"
         files.append(recall_figure(classes, folder / "classes.png", title=title))
-    with atomic_path(folder / "classes.csv") as temporary:
-        classes.to_csv(temporary, index=False, float_format="%.6g")
+    write_csv(classes, folder / "classes.csv", float_format="%.6g")
     files.append(folder / "classes.csv")
     if curves := overlaid_curves(groups, folder / "curves.png"):
         files.append(curves)

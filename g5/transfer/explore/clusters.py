@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from g5.common.atomic import atomic_path
 from g5.common.errors import UserError
+from g5.common.spreadsheet import write_csv
 from g5.config.schema import ClusterSettings
 from g5.embeddings.projection import pca
 from g5.embeddings.vectors import Vectors, VectorStore
@@ -77,7 +77,7 @@ def cluster(path: Path, out: Path | None, settings: ClusterSettings) -> None:
     store = VectorStore.open(path)
     results = cluster_vectors(store.vectors, settings)
     index = store.index
-    table = index[["file", "start_s", "end_s", "label"]].copy()
+    table: Any = index[["file", "start_s", "end_s", "label"]].copy()
     labels = index["label"].astype(str).to_numpy()
     for result in results:
         table[result.method] = result.cluster_N
@@ -88,8 +88,7 @@ def cluster(path: Path, out: Path | None, settings: ClusterSettings) -> None:
                 f"  against the store's labels: adjusted Rand index {agreement:.2f} (1: the same)"
             )
     out = out or beside(store, "clusters.csv")
-    with atomic_path(out) as temporary:
-        table.to_csv(temporary, index=False)
+    write_csv(table, out)
     print(f"clusters of {len(table):,} clips in {out}")
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from g5.common.atomic import atomic_path
 from g5.common.errors import UserError
 from g5.common.progress import track
+from g5.common.spreadsheet import write_csv
 from g5.config.schema import SearchSettings
 from g5.embeddings.embedding import embed_stretch
 from g5.embeddings.encoders.loading import load_encoder
@@ -217,8 +217,7 @@ def _show(
         page.grid(*cards),
     )  # fmt: skip
     page.write_page(html, content)
-    with atomic_path(csv) as temporary:
-        table.to_csv(temporary, index=False)
+    write_csv(table, csv)
     if missing:
         print(f"{len(missing)} clips without picture and sound: {missing[0]}")
     print(f"\npage  {html}\ntable {csv}")

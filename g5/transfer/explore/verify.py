@@ -11,6 +11,7 @@ import pandas as pd
 
 from g5.common.atomic import atomic_path
 from g5.common.errors import UserError
+from g5.common.spreadsheet import write_csv
 from g5.config.schema import VerifySettings
 from g5.embeddings.vectors import VectorStore
 from g5.embeddings.whitening import Whitening, unit_vectors
@@ -65,8 +66,7 @@ def verify(
     _print(clips, who, sources, apart)
     rates = _rates(score_P, pairs, who, seed=settings.seed, resamples=settings.resamples)
     out = out or beside(store, "verify.csv")
-    with atomic_path(out) as temporary:
-        _pair_table(clips, pairs, score_P).to_csv(temporary, index=False, float_format="%.6g")
+    write_csv(_pair_table(clips, pairs, score_P), out, float_format="%.6g")
     print(f"pairs  {out}")
     if json_path is not None:
         facts: dict[str, Any] = {

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from g5.common.atomic import atomic_path
 from g5.common.errors import UserError
+from g5.common.spreadsheet import write_csv
 from g5.config.schema import ClassifySettings, Task
 from g5.embeddings.vectors import VectorStore
 from g5.evaluation.report.per_class import recall_figure, told
@@ -90,8 +90,7 @@ def _show_balance(effect: pd.DataFrame, what: str, head_path: Path) -> None:
     title = f"What helps rare classes: {what}"
     print(f"\n{title}\nrecall of each class over the folds, the rarest first\n\n{told(effect)}\n")
     table, figure = (head_path.with_suffix(f".balance{suffix}") for suffix in (".csv", ".png"))
-    with atomic_path(table) as temporary:
-        effect.to_csv(temporary, index=False, float_format="%.6g")
+    write_csv(effect, table, float_format="%.6g")
     recall_figure(effect, figure, title=title)
     print(f"table   {table}\nfigure  {figure}")
     print("(the saved head has what head.* says: head.weights, head.class_weight, head.sampling)")

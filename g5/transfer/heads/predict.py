@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from g5.common.atomic import atomic_path
 from g5.common.errors import UserError
+from g5.common.spreadsheet import write_csv
 from g5.config.schema import EmbedSettings
 from g5.config.stored import classes_named
 from g5.embeddings.embedding import embed_recordings, find_recordings
@@ -42,8 +42,7 @@ def predict(
     if top is not None:
         out = out.take(np.argsort(-order, kind="stable")[:top]).reset_index(drop=True)
         out.insert(0, "rank", range(1, len(out) + 1))
-    with atomic_path(output) as temporary:
-        out.to_csv(temporary, index=False, float_format="%.6g")
+    write_csv(out, output, float_format="%.6g")
     print(f"{len(out):,} predictions by {head.name} in {output}")
     if problems:
         count = "1 recording is" if len(problems) == 1 else f"{len(problems)} recordings are"

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from g5.common.atomic import atomic_path
 from g5.common.errors import UserError
+from g5.common.spreadsheet import write_csv
 from g5.config.schema import SimulateSettings
 from g5.embeddings.vectors import VectorStore
 from g5.embeddings.whitening import Whitening
@@ -43,8 +43,7 @@ def compare_strategies(
     if "random" in settings.strategies:
         _print_needed(results, settings.strategies, rounds[-1])
     if out is not None:
-        with atomic_path(out) as temporary:
-            results.to_csv(temporary, index=False)
+        write_csv(results, out)
         print(f"every run in {out}")
 
 
