@@ -3,6 +3,8 @@
 import sys
 import tempfile
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from g5.common.secrets import redacted
 
@@ -18,9 +20,35 @@ class DiskError(UserError):
     """The disk fails: no fault of what was being worked on, and there is no going on."""
 
 
+# What code raises that gets other content than it was written for.
+ILL_TYPED = (
+    ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError, RuntimeError,
+)  # fmt: skip
+
+
 def brief(error: BaseException, most: int = 200) -> str:
     """What an error of somebody else's code says, as one line of at most so many characters."""
     return (" ".join(str(error).split()) or type(error).__name__)[:most]
+
+
+@contextmanager
+def unreadable(what: object, *kinds: type[Exception], advice: str = "") -> Iterator[None]:
+    """Turn what a library raises over a file's content into a `UserError` that names the file.
+
+    Args:
+        what: the file.
+        kinds: beside those that ill-typed content raises.
+        advice: what to do, if there is something.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except (*ILL_TYPED, *kinds) as error:
+        said = f"{type(error).__name__}: {brief(error)}"
+        raise UserError(
+            f"{what}: cannot be read ({said}){f'; {advice}' if advice else ''}"
+        ) from error
 
 
 def our_fault(error: BaseException) -> str:

@@ -1,6 +1,7 @@
 """Does a value fit what is declared for it? Types, ranges and unknown keys, with suggestions."""
 
 import difflib
+import math
 import types
 import typing
 from collections.abc import Collection, Mapping
@@ -10,7 +11,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from g5.common.errors import UserError
 
 # How complaints of `Range` begin.
-OF_A_BOUND = ("must be above", "must be at ", "must be below")
+OF_A_BOUND = ("must be above", "must be at ", "must be below", "must be a finite")
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,8 @@ def _complaint(value: Any, hint: Any) -> str | None:
         return _sequence_complaint(value, hint)
     if hint is float:
         fits = isinstance(value, int | float) and not isinstance(value, bool)
+        if fits and not math.isfinite(value):
+            return "must be a finite number"
     elif hint is int:
         fits = isinstance(value, int) and not isinstance(value, bool)
     elif hint is type(None):

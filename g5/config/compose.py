@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from g5.common.errors import UserError
 from g5.config.check import unknown_key
-from g5.config.choices import CONF
+from g5.config.choices import CONF, choices
 
 # Keys of a user's own class, which may be anything.
 _FREE = re.compile(r"(\+{0,2}(?:encoder|head)\.[\w.]+)=(.*)", re.DOTALL)
@@ -120,6 +120,12 @@ def readable(overrides: Sequence[str]) -> list[str]:
     It refuses umlauts, spaces before brackets, ``=`` and ``~``, and takes ``2024`` for a number;
     folders have all of these. Sweeps, interpolations, ``null`` and what is quoted stay as they are.
     """
+    for key, _, value in (text.partition("=") for text in overrides):
+        if value.strip() in ("", "null") and (names := choices(key.strip())):
+            raise UserError(
+                f"{key}={value}: a group is no value; choose one of {', '.join(names)}, or leave "
+                "it away for the default"
+            )
     return [_quoted(override) for override in overrides]
 
 

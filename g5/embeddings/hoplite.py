@@ -7,11 +7,12 @@ import sqlite3
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from g5.common.errors import UserError
+from g5.common.errors import UserError, unreadable
 
 SQLITE_FILE, INDEX_FILE = "hoplite.sqlite", "usearch.index"
 # Types of a window's offsets by their bytes, in the schemas with `windows` and before.
@@ -35,7 +36,10 @@ def read_hoplite(path: Path) -> Content:
     if not file.is_file():
         raise UserError(f"{path}: is a folder without {SQLITE_FILE}; give embeddings or a database")
     try:
-        with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)) as database:
+        with (
+            unreadable(file, advice="give a whole hoplite database"),
+            closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)) as database,
+        ):
             tables = {
                 row[0]: {column[1] for column in database.execute(f"PRAGMA table_info({row[0]})")}
                 for row in database.execute("SELECT name FROM sqlite_master WHERE type='table'")
@@ -148,7 +152,11 @@ def _usearch_vectors(file: Path, keys: list[int]) -> np.ndarray:
         from usearch.index import Index
     except ImportError as error:
         raise UserError(f"{place}: needs usearch to be read: pip install usearch") from error
-    index = Index.restore(str(place), view=True)
+    with unreadable(place, advice="give a whole index of usearch"):
+        return _vectors_of(place, Index.restore(str(place), view=True), file, keys)
+
+
+def _vectors_of(place: Path, index: Any, file: Path, keys: list[int]) -> np.ndarray:
     if index is None:
         raise UserError(f"{place}: cannot be read as an index")
     if not len(keys):

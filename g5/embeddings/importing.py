@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from g5.common.errors import UserError
+from g5.common.errors import UserError, unreadable
 from g5.embeddings.hoplite import read_hoplite
 from g5.embeddings.vectors import INDEX_COLUMNS, VectorStore, complete_index
 from g5.web.journal import clip_of
@@ -58,23 +58,26 @@ def read_embeddings(path: Path, table: Path | None = None) -> Imported:
     """
     if not path.exists():
         raise UserError(f"{path}: there is no such file")
+    with unreadable(path, advice="give whole embeddings"):
+        return _checked(path, _read(path, table))
+
+
+def _read(path: Path, table: Path | None) -> Imported:
     suffix = path.suffix.casefold()
     if path.is_dir() or suffix in (".sqlite", ".db", ".sqlite3"):
-        found = Imported(*read_hoplite(path))
-    elif suffix == ".npz":
-        found = _npz(path)
-    elif suffix == ".npy":
-        found = _npy(path, table)
-    elif suffix == ".parquet":
-        found = _from_frame(path, _parquet(path))
-    elif suffix in (".csv", ".tsv", ".txt"):
-        found = _text(path)
-    else:
-        raise UserError(
-            f"{path}: {suffix or 'a file without suffix'} is no format of embeddings; g5 reads "
-            ".csv, .tsv, .txt, .npz, .npy with a .csv, .parquet, and hoplite databases"
-        )
-    return _checked(path, found)
+        return Imported(*read_hoplite(path))
+    if suffix == ".npz":
+        return _npz(path)
+    if suffix == ".npy":
+        return _npy(path, table)
+    if suffix == ".parquet":
+        return _from_frame(path, _parquet(path))
+    if suffix in (".csv", ".tsv", ".txt"):
+        return _text(path)
+    raise UserError(
+        f"{path}: {suffix or 'a file without suffix'} is no format of embeddings; g5 reads "
+        ".csv, .tsv, .txt, .npz, .npy with a .csv, .parquet, and hoplite databases"
+    )
 
 
 def with_unique_names(found: Imported, store: VectorStore) -> tuple[pd.DataFrame, list[str]]:

@@ -184,8 +184,19 @@ class VectorStore:
         return Path(os.path.normpath(self.path.resolve() / root))
 
     def audio_path(self, file: str) -> Path:
-        """Where the sound of a row lies."""
-        return Path(file) if self.audio_root is None else self.audio_root / file
+        """Where the sound of a row lies.
+
+        Raises:
+            UserError: outside `audio_root` (the current folder where that is not known): no store
+                puts other sound into a page.
+        """
+        root = Path() if self.audio_root is None else self.audio_root
+        if not Path(os.path.abspath(root / file)).is_relative_to(os.path.abspath(root)):
+            raise UserError(
+                f"{self.path}: names the recording {file}, which lies outside {root.absolute()}; "
+                "make the store with --audio-root DIR, a folder above it"
+            )
+        return root / file
 
     def _keep_root(self, root: Path) -> None:
         known = self.audio_root

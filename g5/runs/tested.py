@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from g5.common.errors import UserError
+from g5.common.errors import UserError, unreadable
 from g5.config.changes import deciding, differences
 from g5.config.parts import data_of, feature_set_of, log_mel_set_of
 from g5.config.settings import Settings, check_settings
 from g5.config.stored import classes_named, on_checkpoint
 from g5.evaluation.episodes.protocol import TestedModel, TestedSplit
-from g5.tracking.checkpoints import BEST, find
+from g5.tracking.checkpoints import ANOTHER, BEST, find
 from g5.tracking.folders import RunFolder, claim
 from g5.tracking.mlflow_logger import MLflowLogger
 from g5.tracking.record import recording
@@ -112,7 +112,9 @@ def _settings_of(
 ) -> Settings:
     """The checkpoint's settings with what the user says on top, as those of a test."""
     root = _root_of(restored)
-    settings = on_checkpoint(restored.config, overrides, values, root=root).but(
+    with unreadable(restored.path, advice=ANOTHER):
+        chosen = on_checkpoint(restored.config, overrides, values, root=root)
+    settings = chosen.but(
         {
             "train": False,
             "test": True,

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from g5 import __version__
 from g5.common.atomic import atomic_path
-from g5.common.errors import UserError
+from g5.common.errors import UserError, unreadable
 from g5.common.revision import git_revision
 from g5.common.secrets import all_redacted
 from g5.config.earlier import refuse_gone, updated
@@ -33,6 +33,7 @@ SUFFIX = ".ckpt"
 # The encoder that comes with g5 (`g5 pretrain` made it, see its model card beside it).
 DEFAULT = "default"
 SHIPPED = Path(__file__).parent.parent / "weights" / f"{DEFAULT}{SUFFIX}"
+ANOTHER = "give a checkpoint that g5 wrote"
 LAST = "last.ckpt"
 BEST = "best_checkpoint.ckpt"
 EPOCH_FILE = re.compile(r"epoch_(\d{3,})(_val_acc_.+)?\.ckpt")
@@ -100,16 +101,17 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
     header = content.get("g5") if isinstance(content, dict) else None
     if not isinstance(header, dict) or "state_dict" not in content or "format" not in header:
         raise UserError(f"{path}: a checkpoint, but not of g5; give one that g5 wrote")
-    if header["format"] > FORMAT:
-        raise UserError(
-            f"{path}: written by g5 {header['g5_version']}, which is newer; update this g5"
-        )
-    if "config" in header:
-        header["config"] = all_redacted(updated(header["config"]))
-        try:
-            refuse_gone(header["config"])
-        except UserError as error:
-            raise UserError(f"{path}: {error}") from error
+    with unreadable(path, advice=ANOTHER):
+        if header["format"] > FORMAT:
+            raise UserError(
+                f"{path}: written by g5 {header['g5_version']}, which is newer; update this g5"
+            )
+        if "config" in header:
+            header["config"] = all_redacted(updated(header["config"]))
+            try:
+                refuse_gone(header["config"])
+            except UserError as error:
+                raise UserError(f"{path}: {error}") from error
     return content
 
 
@@ -161,7 +163,8 @@ def latest(folder: Path) -> Path | None:
 
 def epochs_done(path: Path) -> int:
     """How many epochs the run had finished when it wrote the checkpoint ``path``."""
-    return int(load_plain(path)["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
+    with unreadable(path, advice=ANOTHER):
+        return int(load_plain(path)["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
 
 
 def check_same(header: Mapping[str, Any], settings: Settings, path: Path) -> None:

@@ -24,7 +24,7 @@ def read_history(path: Path) -> pd.DataFrame:
         table = pd.read_csv(path)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; a training run writes it") from None
-    except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not a training history ({error})") from None
     if missing := [name for name in COLUMNS if name not in table]:
         raise UserError(f"{path}: not a training history: no column {', '.join(missing)}")

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from archs.protonet import ProtoNet
-from g5.common.errors import UserError
+from g5.common.errors import UserError, unreadable
 from g5.config.build import build
 from g5.config.node import Node
 from g5.config.settings import Settings
-from g5.tracking.checkpoints import load, load_weights
+from g5.tracking.checkpoints import ANOTHER, load, load_weights
 from preprocessing.frontend import FrontEnd
 from preprocessing.normalize import Normalize
 
@@ -53,7 +53,8 @@ class Restored:
         # Late: it needs Hydra, which embedding does not.
         from g5.config.stored import completed
 
-        return Settings.from_plain(completed(self.config), known=self.known)
+        with unreadable(self.path, advice=ANOTHER):
+            return Settings.from_plain(completed(self.config), known=self.known)
 
     @property
     def temperature(self) -> float | None:
@@ -99,9 +100,15 @@ def restore(
                 f"{path}: a checkpoint without {key}: how it hears cannot be known; "
                 "give one that g5 train wrote"
             )
+    with unreadable(path, advice=ANOTHER):
+        return _restored(path, header, state, frozenset(known), keys)
+
+
+def _restored(
+    path: Path, header: dict[str, Any], state: Any, named: frozenset[str], keys: tuple[str, str]
+) -> Restored:
     config = header["config"]
     try:
-        named = frozenset(known)
         model = build(Node.of(config["arch"]["model"], named), expect=ProtoNet, where=keys[0])
         front_end = build(Node.of(header["front_end"], named), expect=FrontEnd, where=keys[1])
         normalize = Normalize(**header["normalize"], channels=front_end.channels)

@@ -11,6 +11,7 @@ import pandas as pd
 from g5.common.errors import UserError
 from g5.common.files import is_audio, walk
 from preprocessing.annotations import Reading, read_table
+from preprocessing.annotations.reading import read_texts
 from preprocessing.check import contradictions
 from preprocessing.datasets.builder import CorpusBuilder
 from preprocessing.datasets.folders import absolute, one_of
@@ -81,7 +82,7 @@ class ClipsData(DataSet):
         self.val_classes, self.test_classes, self.seed = val_classes, test_classes, seed
         self.fold, self.folds = fold, folds
         self.split_file: str | None = None
-        self._fold_of_row: np.ndarray | None = None
+        self._fold_of_row: pd.Series | None = None
 
     def load(self) -> Corpus:
         """Read the list and the headers; what is wrong with one file hides nothing of another.
@@ -144,7 +145,9 @@ class ClipsData(DataSet):
             self.split_file = digest
             table = read_list(path)
             if FOLD in table:
-                self._fold_of_row = table[FOLD].to_numpy(np.int64)
+                # A cell of two lines makes the next row's number greater by two.
+                numbers = read_texts(path).rows
+                self._fold_of_row = pd.Series(table[FOLD].to_numpy(np.int64), index=numbers)
         if not len(rows["row"]) and not found:
             builder.note("empty-table", path, "lists no clips", fatal=True)
         if self.split != "auto":
@@ -185,7 +188,7 @@ class ClipsData(DataSet):
         """Give every row a split by the fold it is in."""
         assert self.fold is not None
         if self._fold_of_row is not None:
-            fold_R = self._fold_of_row[rows["row"].to_numpy() - 2]  # the header is row 1
+            fold_R = self._fold_of_row.loc[rows["row"]].to_numpy()
             folds = int(self._fold_of_row.max()) + 1
         else:
             label_R = rows["label"].to_numpy(str)

@@ -52,6 +52,11 @@ def test_vectors_come_back_with_their_rows(tmp_path):
     np.testing.assert_array_equal(back[2:7], np.asarray(back)[2:7])
     assert sum(len(block) for _, block in back.blocks()) == 18
     assert VectorStore.open(path).audio_path("day/1.wav") == tmp_path / "audio" / "day" / "1.wav"
+    inside = str(tmp_path / "audio" / "1.wav")
+    assert str(VectorStore.open(path).audio_path(inside)) == inside
+    for outside in ("../secret.wav", "/secret.wav", "day/../../secret.wav"):
+        with pytest.raises(UserError, match="which lies outside"):
+            VectorStore.open(path).audio_path(outside)
 
 
 def test_a_store_and_its_audio_move_together(tmp_path):

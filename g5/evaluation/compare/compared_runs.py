@@ -117,7 +117,7 @@ def _read(folder: Path, name: str) -> ComparedRun:
         accuracy_E = pd.read_parquet(folder / EPISODES)["accuracy"].to_numpy()
         answers = pd.read_parquet(folder / ANSWERS)
         config = updated(yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8")))
-    except (ValueError, KeyError, OSError, yaml.YAMLError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, OSError, yaml.YAMLError) as error:
         raise UserError(
             f"{name}: its test in {folder} cannot be read ({short(error)}); test it again"
         ) from error
