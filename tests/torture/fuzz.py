@@ -1,0 +1,309 @@
+"""Mutated inputs over every reader: each is accepted, repaired with a note, or refused by name.
+
+What else may happen (a traceback, more than `MOST_S`, a refusal that does not name the file) is a
+failure, told with the seed that repeats it.
+"""
+
+import contextlib
+import io
+import shutil
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import soundfile
+import yaml
+
+from g5.common import sealed
+from g5.common.errors import UserError
+from g5.config.stored import on_checkpoint
+from g5.detection.job.manifest import Manifest
+from g5.embeddings.importing import read_embeddings
+from g5.embeddings.vectors import VectorStore
+from g5.tracking.checkpoints import save
+from g5.tracking.history import COLUMNS, read_history
+from g5.tracking.restore import restore
+from g5.transfer.heads.saved import load_head
+from g5.web.journal import Journal, JournalEntry
+from preprocessing import audio
+from preprocessing.annotations import read_events
+from preprocessing.datasets.splits import read_list
+from preprocessing.datasets.unpack import unpack
+from preprocessing.recordings import scan
+from tests.labelled_store import make_store
+from tests.tracking.test_checkpoints import checkpoint
+
+MOST_S = 5.0
+MAGIC = (
+    b"RIFF", b"PAR1", b"\0\0\0\0", b"\xff\xff\xff\xff", b"\n", b'"', b"\t", b"nan", b"-1", b"{",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Reader:
+    """What is fuzzed: the bytes of a whole file, its name, and who reads it; True for a note."""
+
+    name: str
+    file: str
+    whole: bytes
+    read: Callable[[Path], Any]
+
+
+@dataclass
+class Tally:
+    """How all inputs ended."""
+
+    ends: Counter[tuple[str, str]] = field(default_factory=Counter)
+    failures: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        lines = [f"{reader}: {end} {count}" for (reader, end), count in sorted(self.ends.items())]
+        return "\n".join([*lines, *self.failures, f"{sum(self.ends.values())} inputs, "
+                          f"{len(self.failures)} failures"])  # fmt: skip
+
+
+def mutated(whole: bytes, rng: np.random.Generator) -> bytes:
+    """A file with one to four things wrong."""
+    content = bytearray(whole)
+    for _ in range(rng.integers(1, 5)):
+        at, end = sorted(rng.integers(0, len(content) + 1, 2).tolist())
+        kind = rng.integers(6)
+        if kind == 0 and at < len(content):
+            content[at] ^= 1 << int(rng.integers(8))
+        elif kind == 1:
+            del content[at:]
+        elif kind == 2:
+            del content[at : min(end, at + 64)]
+        elif kind == 3:
+            content[at:at] = content[at : min(end, at + 64)]
+        elif kind == 4:
+            magic = MAGIC[rng.integers(len(MAGIC))]
+            content[at : at + len(magic)] = magic
+        else:
+            content[at : at + 8] = rng.bytes(8)
+    return bytes(content)
+
+
+def fuzz(readers: list[Reader], folder: Path, *, inputs: int, seed: int) -> Tally:
+    """So many inputs, in turns over all readers."""
+    tally = Tally()
+    for number in range(inputs):
+        reader = readers[number % len(readers)]
+        content = mutated(reader.whole, np.random.default_rng([seed, number]))
+        (folder / reader.name).mkdir(parents=True, exist_ok=True)
+        path = folder / reader.name / reader.file
+        path.write_bytes(content)
+        tally.ends[reader.name, _end(reader, path, f"seed {seed}, input {number}", tally)] += 1
+    return tally
+
+
+def _end(reader: Reader, path: Path, which: str, tally: Tally) -> str:
+    start = time.perf_counter()
+    end, said = "accepted", io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
+            if reader.read(path) or said.getvalue():
+                end = "repaired"
+    except UserError as error:
+        end = "refused"
+        if path.name not in str(error) and str(path.parent) not in str(error):
+            end = "failed"
+            tally.failures.append(f"{reader.name}, {which}: refused without its name: {error}")
+    except Exception as error:
+        end = "failed"
+        tally.failures.append(f"{reader.name}, {which}: {type(error).__name__}: {error}")
+    if (took_s := time.perf_counter() - start) > MOST_S:
+        tally.failures.append(f"{reader.name}, {which}: took {took_s:.1f} s")
+    return end
+
+
+# --- readers ------------------------------------------------------------------------------------
+
+EVENTS = "file,start_s,end_s,label\na.wav,0.5,1.5,owl\nb.wav,1,2,Tür\nb.wav,3,4,owl\n"
+RAVEN = (
+    "Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tLow Freq (Hz)\tHigh Freq (Hz)\t"
+    "Species\n1\tSpectrogram 1\t1\t0.5\t1.5\t200\t4000\towl\n2\tSpectrogram 1\t1\t2\t3\t1\t2\tx\n"
+)
+DCASE = "Audiofilename,Starttime,Endtime,Q\na.wav,0.5,1.5,POS\na.wav,2,3,UNK\na.wav,4,5,NEG\n"
+LIST = "file,label,split,fold\na.wav,owl,train,0\nb.wav,rail,test,1\n"
+
+
+def make_readers(folder: Path) -> list[Reader]:
+    """A whole file for every reader."""
+    readers = [
+        Reader(name, file, text.encode(), lambda path: bool(read_events(path)[1]))
+        for name, file, text in (
+            ("events", "e.csv", EVENTS), ("raven", "r.txt", RAVEN), ("dcase", "d.csv", DCASE),
+            ("audacity", "l.txt", "0.5\t1.5\towl\n2\t3\trail\n"),
+        )
+    ]  # fmt: skip
+    readers.append(Reader("list", "l.csv", LIST.encode(), _read_list))
+    readers += _sounds(folder)
+    readers += _of_stores(folder)
+    readers += _of_checkpoints(folder)
+    readers += _of_imports(folder)
+    archive = folder / "a.zip"
+    sealed.pack(archive, {"a/b.txt": b"text" * 50, "c.txt": b"more" * 9})
+    readers.append(Reader("archive", "a.zip", archive.read_bytes(), _unpack))
+    history = pd.DataFrame([[1, 2.0, 2.0, 0.5, 0.5, 0.1]], columns=COLUMNS)
+    text = history.to_csv(index=False).encode()
+    readers.append(Reader("history", "history.csv", text, lambda path: not len(read_history(path))))
+    return readers
+
+
+def _read_list(path: Path) -> None:
+    read_list(path)
+
+
+def _unpack(path: Path) -> None:
+    into = path.parent / "into"
+    shutil.rmtree(into, ignore_errors=True)
+    into.mkdir()
+    unpack(path, into)
+
+
+def _sounds(folder: Path) -> list[Reader]:
+    rng, readers = np.random.default_rng(0), []
+    for suffix in ("wav", "flac", "ogg", "aiff", "w64"):
+        path = folder / f"s.{suffix}"
+        soundfile.write(path, 0.1 * rng.standard_normal((3000, 2)), 8000)
+        readers.append(Reader(suffix, path.name, path.read_bytes(), _hear))
+    return readers
+
+
+def _hear(path: Path) -> bool:
+    table, problems = scan([path], None)
+    for rate_hz in (None, 16000) if len(table) else ():
+        for _ in audio.blocks(path, block_s=1.0, rate_hz=rate_hz):
+            pass
+    return bool(problems)
+
+
+def _of_stores(folder: Path) -> list[Reader]:
+    """A part of a store among whole ones, a journal, and a part of a detection's manifest."""
+    home = folder / "home"
+    store = make_store(home, recordings=2, calls=2)
+    journal = Journal(store.path)
+    for row in range(3):
+        clip = (f"rec0{row}.wav", 0.2, 0.5)
+        journal.add(JournalEntry(str(row), clip, "label", "owl", 1.0))
+    (folder / ".parts").mkdir()
+    manifest = Manifest(folder)
+    table = pd.DataFrame({"file": ["n.wav"], "start_s": [0.5], "label": ["owl"]})
+    manifest.done(Path("n.wav"), "key", table, table, duration_s=1.0)
+    part = next((folder / ".parts").iterdir())
+    files = [path for path in store.path.iterdir() if path.suffix in (".json", ".parquet", ".f16")]
+    readers = [
+        Reader(f"store{path.suffix}", path.name, path.read_bytes(), _store_with(store.path, path))
+        for path in files if path.name != "audio_root.json"
+    ]  # fmt: skip
+    lines = journal.path.read_bytes()
+    readers.append(Reader("journal", "labels.jsonl", lines, _read_journal))
+    readers.append(Reader("manifest", part.name, part.read_bytes(), _read_manifest))
+    return readers
+
+
+def _store_with(whole: Path, changed: Path) -> Callable[[Path], bool]:
+    def read(path: Path) -> bool:
+        there = path.parent / "x.store"
+        shutil.rmtree(there, ignore_errors=True)
+        shutil.copytree(whole, there)
+        shutil.copyfile(path, there / changed.name)
+        found = VectorStore.open(there)
+        expected = VectorStore.open(whole)
+        same = found.index.equals(expected.index) and np.array_equal(
+            np.asarray(found.vectors[:]), np.asarray(expected.vectors[:])
+        )
+        if not same or found.facts != expected.facts:
+            raise AssertionError("vectors or names have changed in silence")
+        return False
+
+    return read
+
+
+def _read_journal(path: Path) -> bool:
+    found = Journal(path.parent)
+    if any(entry.label != "owl" for entry in found.entries.values()):
+        raise AssertionError("a label has changed in silence")
+    return bool(found.damaged)
+
+
+def _read_manifest(path: Path) -> bool:
+    parts = path.parent / ".parts"
+    parts.mkdir(exist_ok=True)
+    shutil.copyfile(path, parts / path.name)
+    manifest = Manifest(path.parent)
+    if manifest.earlier(Path("n.wav"), "key") is None:
+        return True
+    if manifest.events_of("n.wav")["label"].tolist() != ["owl"]:
+        raise AssertionError("an event has changed in silence")
+    return False
+
+
+def _of_checkpoints(folder: Path) -> list[Reader]:
+    import torch
+
+    path = folder / "c.ckpt"
+    save(checkpoint(), path)
+    head = folder / "x.head"
+    torch.save({"g5_head": 1, "name": "x", "task": "single", "classes": ["a"], "encoder": {}}, head)
+    stored = yaml.safe_dump(checkpoint()["g5"]["config"]).encode()
+    return [
+        Reader("checkpoint", "c.ckpt", path.read_bytes(), lambda path: not restore(path)),
+        Reader("head", "x.head", head.read_bytes(), lambda path: not load_head(path)),
+        Reader("configuration", "config.yaml", stored, _read_stored),
+    ]
+
+
+def _read_stored(path: Path) -> None:
+    """A configuration that came with a checkpoint, which is whole: any value may be in it."""
+    try:
+        config = yaml.safe_load(path.read_text("utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError):
+        return
+    if isinstance(config, dict) and config:
+        content = checkpoint()
+        content["g5"]["config"] = config
+        try:
+            save(content, path.with_suffix(".ckpt"))
+            found = restore(path.with_suffix(".ckpt"))
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from error
+        with contextlib.suppress(UserError):
+            on_checkpoint(found.config, [], {})
+
+
+def _of_imports(folder: Path) -> list[Reader]:
+    x_ND = np.arange(12, dtype=np.float32).reshape(3, 4)
+    names = ["a.wav", "a.wav", "b.wav"]
+    frame = pd.DataFrame({"file": names, "start_s": [0.0, 1.0, 0.0]})
+    wide = frame.assign(**{f"e{i}": x_ND[:, i] for i in range(4)})
+    np.savez(folder / "e.npz", embeddings=x_ND, filename=names)
+    wide.to_parquet(folder / "e.parquet")
+    wide.to_csv(folder / "e.csv", index=False)
+    with sqlite3.connect(folder / "h.sqlite") as database:
+        database.executescript(
+            "CREATE TABLE hoplite_sources (id INTEGER PRIMARY KEY, dataset, source);"
+            "CREATE TABLE hoplite_embeddings (id INTEGER PRIMARY KEY, embedding BLOB,"
+            " source_idx INTEGER, offsets BLOB);"
+            "INSERT INTO hoplite_sources VALUES (1, 'set', 'x.wav');"
+        )
+        for key in range(20):
+            blobs = (np.ones(4, "<f4") * key).tobytes(), np.float32([key]).astype("<f2").tobytes()
+            database.execute("INSERT INTO hoplite_embeddings VALUES (?, ?, 1, ?)", (key, *blobs))
+    return [
+        Reader(f"import.{kind}", f"e.{kind}", (folder / file).read_bytes(), _read_import)
+        for kind, file in (
+            ("npz", "e.npz"), ("parquet", "e.parquet"), ("csv", "e.csv"), ("sqlite", "h.sqlite"),
+        )
+    ]  # fmt: skip
+
+
+def _read_import(path: Path) -> None:
+    read_embeddings(path)

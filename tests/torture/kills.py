@@ -1,0 +1,263 @@
+"""SIGKILL at seeded random moments: the same work again ends in the same bytes, without orphans."""
+
+import contextlib
+import hashlib
+import multiprocessing
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from g5.common.errors import UserError
+from g5.detection.job.manifest import Manifest
+from g5.embeddings.vectors import VectorStore
+from g5.web.journal import Journal, JournalEntry
+from preprocessing.store.store import Store
+from tests.conftest import ROOT
+
+SETTINGS = {"front_end": "torture"}
+PRETRAIN = (
+    "arch=v2", "features=both", "arch.model.channels=[8,8,16,16]", "arch.model.metric_rank=4",
+    "trainer.accelerator=cpu", "pretrain.pool.slots=6", "pretrain.pool.backgrounds=2",
+    "pretrain.workers=0", "pretrain.recipe.steps=6", "pretrain.recipe.test_every=2",
+    "pretrain.recipe.species=4", "pretrain.recipe.metric_species=4", "pretrain.world.track_s=1.0",
+    "exp_name=small",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Job:
+    """A piece of work that goes on where it was killed.
+
+    Attributes:
+        name: for the tally.
+        work: does it in the current directory, in a process of its own.
+        digest: of what it leaves, which no kill may change.
+    """
+
+    name: str
+    work: Callable[[], object]
+    digest: Callable[[Path], str]
+
+
+def torture(job: Job, base: Path, folder: Path, *, kills: int, seed: int) -> list[str]:
+    """Kill a job so many times, each at another moment; what went wrong, a line each.
+
+    Args:
+        base: a folder with what the job needs.
+        folder: where copies of it go.
+    """
+    rng, faults = np.random.default_rng([seed, *job.name.encode()]), []
+    whole = _copy(base, folder / "whole")
+    start = time.perf_counter()
+    if _run(job, whole) != 0:
+        return [f"{job.name}: fails when it is left alone"]
+    took_s, expected = time.perf_counter() - start, job.digest(whole)
+    for number in range(kills):
+        moments = rng.uniform(0, took_s, rng.integers(1, 3)).tolist()
+        home = _copy(base, folder / f"kill{number}")
+        for moment_s in moments:
+            _run(job, home, kill_after_s=moment_s)
+            _age_leftovers(home)
+        ended = _run(job, home)
+        which = (
+            f"{job.name}, seed {seed}, kill {number} at {', '.join(f'{m:.2f}' for m in moments)}"
+        )
+        if ended != 0:
+            faults.append(f"{which} s: cannot go on (exit code {ended})")
+        elif job.digest(home) != expected:
+            faults.append(f"{which} s: ends in other bytes")
+        elif left := orphans(home):
+            faults.append(f"{which} s: leaves {', '.join(left)}")
+        shutil.rmtree(home)
+    shutil.rmtree(whole)
+    return faults
+
+
+def orphans(home: Path) -> list[str]:
+    """Files that nobody will read, or remove."""
+    return [
+        path.relative_to(home).as_posix()
+        for path in home.rglob("*")
+        if ".tmp" in path.name or (path.suffix == ".f16" and not _index_of(path).exists())
+    ]
+
+
+def _index_of(shard: Path) -> Path:
+    return shard.with_suffix(".parquet")
+
+
+def _age_leftovers(home: Path) -> None:
+    """A store removes what its writers left once it is a minute old."""
+    for name in orphans(home):
+        with contextlib.suppress(OSError):
+            os.utime(home / name, (0, 0))
+
+
+def _copy(base: Path, home: Path) -> Path:
+    shutil.copytree(base, home, symlinks=True)
+    return home
+
+
+def _run(job: Job, home: Path, *, kill_after_s: float | None = None) -> int | None:
+    process = multiprocessing.get_context("fork").Process(target=_child, args=(job, home))
+    process.start()
+    assert process.pid is not None
+    process.join(kill_after_s)
+    if kill_after_s is not None and process.is_alive():
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:  # it has not become a group's leader yet
+            process.kill()
+        process.join()
+    return process.exitcode
+
+
+def _child(job: Job, home: Path) -> None:
+    os.setsid()
+    os.chdir(home)
+    with open("log", "ab") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+    job.work()
+
+
+# --- small pieces of work, in the process that was forked -----------------------------------------
+
+KEYS = [f"{number:02d}" for number in range(40)]
+
+
+def _array(key: str) -> np.ndarray:
+    return np.random.default_rng(int(key)).normal(size=(20, 8)).astype(np.float32)
+
+
+def _store_work() -> None:
+    store = Store.open("store", SETTINGS, create=True)
+    with store.writer() as writer:
+        for key in KEYS:
+            if key not in store:
+                writer.add(key, _array(key), {"mean": 0.0})
+                writer.commit()
+
+
+def _store_digest(home: Path) -> str:
+    store = Store.open(home / "store", SETTINGS, create=False)
+    if store.verify():
+        return "corrupt"
+    return _digest(*(store.get(key).numpy().tobytes() for key in sorted(store.keys())))
+
+
+def _manifest_work() -> None:
+    manifest = Manifest(Path("found"))
+    manifest.parts.mkdir(parents=True, exist_ok=True)
+    for key in KEYS[:15]:
+        if manifest.earlier(Path(key), "k") is None:
+            table = pd.DataFrame({"start_s": [float(key)], "label": ["owl"]})
+            manifest.done(Path(key), "k", table, table, duration_s=1.0)
+    manifest.write()
+
+
+def _manifest_digest(home: Path) -> str:
+    manifest = Manifest(home / "found")
+    if any(manifest.earlier(Path(key), "k") is None for key in KEYS[:15]):
+        return "lost"
+    events = pd.concat([manifest.events_of(key) for key in KEYS[:15]])
+    return _digest(events.to_csv().encode(), (home / "found" / "ledger.csv").read_bytes())
+
+
+def _label_work() -> None:
+    journal = Journal(Path())
+    for number in range(30):
+        clip = (f"{number}.wav", 0.0, 1.0)
+        journal.add(JournalEntry(f"id{number}", clip, "label", "owl", 1.0))
+
+
+def _label_digest(home: Path) -> str:
+    return _digest(Journal(home).events().to_csv().encode())
+
+
+SMALL = (
+    Job("store", _store_work, _store_digest),
+    Job("manifest", _manifest_work, _manifest_digest),
+    Job("labelling", _label_work, _label_digest),
+)
+
+
+# --- commands -------------------------------------------------------------------------------------
+
+
+def _command(*arguments: str) -> Callable[[], object]:
+    def work() -> object:
+        os.environ["PYTHONPATH"] = str(ROOT)
+        return os.execv(sys.executable, [sys.executable, str(ROOT / "main.py"), *arguments])
+
+    return work
+
+
+def _features_digest(home: Path) -> str:
+    digests = []
+    for settings in sorted((home / "outputs" / "store").glob("*/settings.json")):
+        store = Store.at(settings.parent, command="g5 features")
+        if store.verify():
+            return "corrupt"
+        digests += [store.get(key).numpy().tobytes() for key in sorted(store.keys())]
+    return _digest(*digests)
+
+
+def _training_digest(home: Path) -> str:
+    import torch
+
+    (best,) = home.glob("outputs/*/torture/checkpoints/best_checkpoint.ckpt")
+    state = torch.load(best, weights_only=True)["state_dict"]
+    history = best.parents[1] / "history.csv"
+    rows = pd.read_csv(history).to_csv(index=False).encode()
+    return _digest(rows, *(value.numpy().tobytes() for value in state.values()))
+
+
+def _pretraining_digest(home: Path) -> str:
+    import torch
+
+    (encoder,) = home.glob("outputs/*/small/**/encoder.ckpt")
+    state = torch.load(encoder, weights_only=True)["state_dict"]
+    return _digest(*(value.numpy().tobytes() for value in state.values()))
+
+
+def _detection_digest(home: Path) -> str:
+    names = ("predictions.csv", "candidates.csv", "ledger.csv")
+    return _digest(*((home / "found" / name).read_bytes() for name in names))
+
+
+def _embedding_digest(home: Path) -> str:
+    try:
+        store = VectorStore.open(home / "x.store")
+    except UserError as error:
+        return str(error)
+    order = store.index.astype({"file": str}).sort_values(["file", "start_s"]).index.to_numpy()
+    rows = store.index.iloc[order].to_csv(index=False).encode()
+    return _digest(rows, np.ascontiguousarray(np.asarray(store.vectors[:])[order]).tobytes())
+
+
+def commands(checkpoint: str, recordings: str, support: str) -> list[Job]:
+    """The long ones: what `g5` does, in a folder where these are; paths are relative to it."""
+    fast = ("v1", "debug=fast", "exp_name=torture", "resume=true", "test=false")
+    detect = ("detect", checkpoint, recordings, "--support", support, "-o", "found")
+    return [
+        Job("features", _command("features", "debug=fast"), _features_digest),
+        Job("training", _command("train", *fast, "arch.training.max_epochs=3"), _training_digest),
+        Job("pretraining", _command("pretrain", *PRETRAIN), _pretraining_digest),
+        Job("detection", _command(*detect, "detection.pictures=false"), _detection_digest),
+        Job("embedding", _command("embed", checkpoint, recordings, "-o", "x.store"),
+            _embedding_digest),
+        *SMALL,
+    ]  # fmt: skip
+
+
+def _digest(*parts: bytes) -> str:
+    return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()

@@ -1,0 +1,20 @@
+"""A small part of `make torture`: some kills, and some hundred mutated inputs."""
+
+import pytest
+
+from tests.torture.fuzz import fuzz, make_readers
+from tests.torture.kills import SMALL, Job, torture
+
+
+@pytest.mark.parametrize("job", SMALL, ids=[job.name for job in SMALL])
+def test_killed_work_ends_in_the_same_bytes(job: Job, tmp_path):
+    (tmp_path / "base").mkdir()
+    assert torture(job, tmp_path / "base", tmp_path, kills=4, seed=0) == []
+
+
+def test_every_mutated_input_is_accepted_repaired_or_refused(tmp_path):
+    (tmp_path / "inputs").mkdir()
+    readers = make_readers(tmp_path / "inputs")
+    tally = fuzz(readers, tmp_path / "fuzzed", inputs=400, seed=1)
+    assert not tally.failures, str(tally)
+    assert {end for _, end in tally.ends} == {"accepted", "repaired", "refused"}
