@@ -285,7 +285,7 @@ def load_plain(path: Path) -> Any:
             damaged = archive.testzip()
     except PermissionError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    except (zipfile.BadZipFile, EOFError, OSError) as error:
+    except (zipfile.BadZipFile, EOFError, OSError, ValueError, RuntimeError) as error:
         raise UserError(f"{path}: truncated, corrupt or no checkpoint at all ({error})") from error
     if damaged is not None:
         raise UserError(f"{path}: corrupt: the checksum of its part {damaged} is wrong")

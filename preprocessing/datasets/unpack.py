@@ -1,5 +1,6 @@
 """Unpacks zip archives that nobody has looked into: nothing is written outside the folder."""
 
+import errno
 import shutil
 import stat
 import zipfile
@@ -10,6 +11,10 @@ from g5.common.atomic import atomic_path
 from g5.common.errors import UserError
 from g5.common.machine import need_room
 from g5.common.progress import track
+
+BROKEN = (
+    zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, UnicodeDecodeError,
+)  # fmt: skip
 
 
 def unpack(archive: Path, folder: Path) -> dict[str, int]:
@@ -34,8 +39,12 @@ def unpack(archive: Path, folder: Path) -> dict[str, int]:
                 _refuse_others(bundle, info, folder / info.filename)
             for info in track(members, total=len(members), label=archive.name, unit="files"):
                 _write(bundle, info, folder / info.filename)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+    except BROKEN as error:
         raise UserError(f"{archive}: is no whole zip archive ({error}); fetch it again") from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a place before the file's begin
+            raise
+        raise UserError(f"{archive}: is no whole zip archive; fetch it again") from error
     return {info.filename: info.file_size for info in members}
 
 

@@ -21,7 +21,8 @@ import soundfile
 import yaml
 
 from g5.common import sealed
-from g5.common.errors import UserError
+from g5.common.errors import UserError, unreadable
+from g5.config.settings import load
 from g5.config.stored import on_checkpoint
 from g5.detection.job.manifest import Manifest
 from g5.embeddings.importing import read_embeddings
@@ -29,14 +30,14 @@ from g5.embeddings.vectors import VectorStore
 from g5.tracking.checkpoints import save
 from g5.tracking.history import COLUMNS, read_history
 from g5.tracking.restore import restore
-from g5.transfer.heads.saved import load_head
+from g5.transfer.heads.saved import SavedHead, fit_head, load_head, make_head, save_head
 from g5.web.journal import Journal, JournalEntry
 from preprocessing import audio
 from preprocessing.annotations import read_events
 from preprocessing.datasets.splits import read_list
 from preprocessing.datasets.unpack import unpack
-from preprocessing.recordings import scan
-from tests.labelled_store import make_store
+from preprocessing.recordings import UNREADABLE, scan
+from tests.labelled_store import facts, make_store
 from tests.tracking.test_checkpoints import checkpoint
 
 MOST_S = 5.0
@@ -93,12 +94,15 @@ def mutated(whole: bytes, rng: np.random.Generator) -> bytes:
 def fuzz(readers: list[Reader], folder: Path, *, inputs: int, seed: int) -> Tally:
     """So many inputs, in turns over all readers."""
     tally = Tally()
+    for reader in readers:
+        (folder / reader.name).mkdir(parents=True, exist_ok=True)
+        (folder / reader.name / reader.file).write_bytes(reader.whole)
+        if (end := _end(reader, folder / reader.name / reader.file, "whole", tally)) != "accepted":
+            tally.failures.append(f"{reader.name}: the whole file is {end}")
     for number in range(inputs):
         reader = readers[number % len(readers)]
-        content = mutated(reader.whole, np.random.default_rng([seed, number]))
-        (folder / reader.name).mkdir(parents=True, exist_ok=True)
         path = folder / reader.name / reader.file
-        path.write_bytes(content)
+        path.write_bytes(mutated(reader.whole, np.random.default_rng([seed, number])))
         tally.ends[reader.name, _end(reader, path, f"seed {seed}, input {number}", tally)] += 1
     return tally
 
@@ -179,6 +183,9 @@ def _sounds(folder: Path) -> list[Reader]:
 
 def _hear(path: Path) -> bool:
     table, problems = scan([path], None)
+    for problem in problems:
+        if problem.kind == UNREADABLE:
+            raise UserError(str(problem))
     for rate_hz in (None, 16000) if len(table) else ():
         for _ in audio.blocks(path, block_s=1.0, rate_hz=rate_hz):
             pass
@@ -195,7 +202,7 @@ def _of_stores(folder: Path) -> list[Reader]:
         journal.add(JournalEntry(str(row), clip, "label", "owl", 1.0))
     (folder / ".parts").mkdir()
     manifest = Manifest(folder)
-    table = pd.DataFrame({"file": ["n.wav"], "start_s": [0.5], "label": ["owl"]})
+    table = pd.DataFrame({"file": ["n.wav"], "start_s": 0.5, "label": "owl", "support": False})
     manifest.done(Path("n.wav"), "key", table, table, duration_s=1.0)
     part = next((folder / ".parts").iterdir())
     files = [path for path in store.path.iterdir() if path.suffix in (".json", ".parquet", ".f16")]
@@ -247,13 +254,18 @@ def _read_manifest(path: Path) -> bool:
 
 
 def _of_checkpoints(folder: Path) -> list[Reader]:
-    import torch
-
     path = folder / "c.ckpt"
     save(checkpoint(), path)
     head = folder / "x.head"
-    torch.save({"g5_head": 1, "name": "x", "task": "single", "classes": ["a"], "encoder": {}}, head)
-    stored = yaml.safe_dump(checkpoint()["g5"]["config"]).encode()
+    model = fit_head(make_head("prototype", "single", seed=0), np.eye(4), np.array([*"aabb"]))
+    save_head(head, SavedHead(model, "prototype", "single", ["a", "b"], facts(4)))
+    plain, own = load(["arch=v1"]).plain(), checkpoint()["g5"]["config"]
+    plain["arch"]["model"], plain["features"] = (
+        own["arch"]["model"],
+        own["features"]
+        | {key: plain["features"][key] for key in plain["features"] if key not in own["features"]},
+    )
+    stored = yaml.safe_dump(plain).encode()
     return [
         Reader("checkpoint", "c.ckpt", path.read_bytes(), lambda path: not restore(path)),
         Reader("head", "x.head", head.read_bytes(), lambda path: not load_head(path)),
@@ -275,7 +287,7 @@ def _read_stored(path: Path) -> None:
             found = restore(path.with_suffix(".ckpt"))
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
-        with contextlib.suppress(UserError):
+        with unreadable(path):
             on_checkpoint(found.config, [], {})
 
 
@@ -295,7 +307,7 @@ def _of_imports(folder: Path) -> list[Reader]:
             "INSERT INTO hoplite_sources VALUES (1, 'set', 'x.wav');"
         )
         for key in range(20):
-            blobs = (np.ones(4, "<f4") * key).tobytes(), np.float32([key]).astype("<f2").tobytes()
+            blobs = (np.ones(4, "<f4") + key).tobytes(), np.float32([key]).astype("<f2").tobytes()
             database.execute("INSERT INTO hoplite_embeddings VALUES (?, ?, 1, ?)", (key, *blobs))
     return [
         Reader(f"import.{kind}", f"e.{kind}", (folder / file).read_bytes(), _read_import)

@@ -159,7 +159,7 @@ def _manifest_work() -> None:
     manifest.parts.mkdir(parents=True, exist_ok=True)
     for key in KEYS[:15]:
         if manifest.earlier(Path(key), "k") is None:
-            table = pd.DataFrame({"start_s": [float(key)], "label": ["owl"]})
+            table = pd.DataFrame({"start_s": [float(key)], "label": "owl", "support": False})
             manifest.done(Path(key), "k", table, table, duration_s=1.0)
     manifest.write()
 

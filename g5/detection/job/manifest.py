@@ -21,7 +21,7 @@ import pandas as pd
 from g5.common import sealed
 from g5.common.atomic import atomic_path
 from g5.common.errors import UserError
-from g5.common.spreadsheet import write_csv
+from g5.common.spreadsheet import unguarded, write_csv
 from g5.evaluation.events.ground_truth import LEDGER
 
 DONE, SKIPPED, CORRUPT = "done", "skipped", "corrupt"
@@ -139,7 +139,7 @@ class Manifest:
         if path not in self.written() or not path.is_file():
             return
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
-        done = table.loc[table["status"] == DONE, "file"]
+        done = table.loc[table["status"] == DONE, "file"].map(unguarded)
         for file in sorted(set(done) - {str(file) for file in files}):
             if Path(file).is_file():
                 raise UserError(

@@ -99,7 +99,7 @@ def _said_beside(beside: Path, group: str) -> Mapping[str, Any]:
         return {}
     try:
         said = yaml.safe_load(beside.read_text(encoding="utf-8")) or {}
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"{beside}: cannot be read ({error})") from error
     if not isinstance(said, Mapping):
         raise UserError(f"{beside}: must hold keys like sr: 48000")

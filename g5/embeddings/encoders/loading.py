@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from g5.common.errors import UserError, brief
@@ -118,8 +117,10 @@ def _from_checkpoint(name: str, known: frozenset[str]) -> LoadedEncoder:
 
 def _encoder_file(path: Path) -> Mapping[str, Any] | None:
     """The content of a file of `save_encoder`; None if it is another kind of checkpoint."""
+    from g5.tracking.checkpoints import load_plain
+
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = load_plain(path)
     except Exception:
         return None  # the reader of checkpoints says what is wrong with it
     return content if isinstance(content, Mapping) and "g5_encoder" in content else None

@@ -168,7 +168,7 @@ def load_head(path: str | os.PathLike[str], *, known: Collection[str] = ()) -> S
     if not path.is_file():
         raise UserError(f"{path}: there is no such head; g5 classify makes one")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = checkpoints.load_plain(path)
     except Exception as error:
         raise UserError(f"{path}: is no head, or damaged; g5 classify makes one") from error
     if not isinstance(content, Mapping) or content.get("g5_head") != FORMAT:
