@@ -53,8 +53,11 @@ class Restored:
         # Late: it needs Hydra, which embedding does not.
         from g5.config.stored import completed
 
-        with unreadable(self.path, advice=ANOTHER):
-            return Settings.from_plain(completed(self.config), known=self.known)
+        try:
+            with unreadable("its configuration", advice=ANOTHER):
+                return Settings.from_plain(completed(self.config), known=self.known)
+        except UserError as error:
+            raise UserError(f"{self.path}: {error}") from error
 
     @property
     def temperature(self) -> float | None:
