@@ -307,7 +307,7 @@ def _of_imports(folder: Path) -> list[Reader]:
             "INSERT INTO hoplite_sources VALUES (1, 'set', 'x.wav');"
         )
         for key in range(20):
-            blobs = (np.ones(4, "<f4") + key).tobytes(), np.float32([key]).astype("<f2").tobytes()
+            blobs = (np.ones(4, "<f4") + key).tobytes(), np.array([key], "<f2").tobytes()
             database.execute("INSERT INTO hoplite_embeddings VALUES (?, ?, 1, ?)", (key, *blobs))
     return [
         Reader(f"import.{kind}", f"e.{kind}", (folder / file).read_bytes(), _read_import)
