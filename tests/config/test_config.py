@@ -10,6 +10,7 @@ from g5.config.build import build, locate
 from g5.config.check import Count, Positive, Range, check_value
 from g5.config.choices import choices
 from g5.config.compose import composed, readable, resolve
+from g5.config.earlier import updated
 from g5.config.node import Node
 from g5.config.settings import Settings, checked, load, load_node, load_transfer
 from g5.config.stored import classes_named
@@ -271,7 +272,7 @@ def test_a_checkpoint_fixes_its_model_and_front_end():
     older["detection"]["adapt"], older["detection"]["adapt_steps"] = "none", 100
     del older["detection"]["gate"], older["detection"]["threshold"]
     del older["data"]["wind"], older["logger"]
-    today = on_checkpoint(older, [], {})
+    today = on_checkpoint(updated(older), [], {})
     assert today == stored, "what an older g5 had not got is as by default"
     for override in ("train=true", "resume=true", "debug=fast"):
         with pytest.raises(UserError, match=f"{override.split('=')[0]}: for training runs"):

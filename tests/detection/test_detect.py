@@ -87,6 +87,22 @@ def test_a_threshold_by_hand_finds_more_or_less(job, tmp_path, capsys):
     assert "detection.threshold: must be below 1" in capsys.readouterr().err
 
 
+def test_unmarked_calls_are_no_negatives_where_everything_is(job, tmp_path):
+    audacity(tmp_path / "some.txt", {"up": [1.0, 9.4, 18.2]})
+    arguments = ["night.wav", "--support", "some.txt", "detection.pictures=false"]
+    assert job(*arguments, "detection.negatives=everything") == 0
+    assert overlap(predictions(tmp_path / "found"), CALLS_S) >= 8
+
+
+def test_a_row_that_cannot_be_read_stops(job, tmp_path, capsys):
+    rows = [f"night.wav,{a},{a + 0.3},up\n" for a in CALLS_S[:4]]
+    (tmp_path / "bad.csv").write_text(
+        "file,start_s,end_s,label\n" + "".join(rows) + 'night.wav,"9,401",9.7,up\n'
+    )
+    assert job("night.wav", "--support", "bad.csv") == 1
+    assert "error: bad.csv, row 6: " in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("how", ["template", "energy"])
 def test_baselines(how, job, tmp_path):
     audacity(tmp_path / "calls.txt", {"up": CALLS_S[:5]})

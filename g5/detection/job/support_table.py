@@ -46,6 +46,9 @@ def read_targets(
     """
     events, problems = _read(request)
     for problem in problems:
+        if problem.fatal:
+            # A shot that is lost changes everything that is found.
+            raise UserError(str(problem))
         note(str(problem))
     if events.empty:
         raise UserError(f"{request.support}: marks no call; mark at least one of each species")

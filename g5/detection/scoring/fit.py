@@ -13,11 +13,13 @@ from torch import Tensor
 from archs.protonet import ProtoNet
 from g5.detection.embedding.embedder import Band, Piece, WindowEmbedder
 from g5.detection.embedding.windows import Scale
-from g5.detection.scoring.prototypes import Prototypes, clusters
+from g5.detection.scoring.prototypes import Prototypes, clusters, compared
 from g5.detection.scoring.scorer import cross_scored
 
 # Windows that are scored at once: a night's are never in memory together.
 ROWS = 2048
+# A share of the gaps that may be unmarked calls.
+FEW = 0.5
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,21 @@ class SupportEmbeddings:
     @property
     def middle_KD(self) -> Tensor:
         return self.z_KOD[:, self.z_KOD.shape[1] // 2]
+
+
+def unmarked(embedded: SupportEmbeddings, model: ProtoNet, at_G: np.ndarray, reach_s: float):
+    """Which windows of the gaps, (G,), seem to be calls that nobody has marked, or to touch one.
+
+    They resemble a shot as much as the shot that is least like the others does. Where that is
+    true of most, the shots resemble everything, and none is.
+    """
+    shots_KD = embedded.middle_KD
+    among_KK = compared(model, shots_KD, shots_KD).clone()
+    among_KK[range(len(shots_KD)), range(len(shots_KD))] = -torch.inf
+    gaps_G = compared(model, shots_KD, embedded.gaps_GD).amax(dim=1)
+    at = at_G[(gaps_G >= among_KK.amax(dim=1).min()).numpy()]
+    near_G = (np.abs(at_G[:, None] - at) < reach_s).any(axis=1)
+    return near_G if near_G.mean() < FEW else np.zeros(len(at_G), dtype=bool)
 
 
 class Fit:

@@ -36,6 +36,13 @@ def clusters(x_ND: Tensor, count: int) -> Tensor:
     return centre_CD
 
 
+@torch.inference_mode()
+def compared(model: ProtoNet, proto_PD: Tensor, z_ND: Tensor) -> Tensor:
+    """The model's logits of embeddings by prototypes, wherever it is, (N, P) on the CPU."""
+    device = next((weight.device for weight in model.parameters()), torch.device("cpu"))
+    return model.prototype_logits(proto_PD.to(device), z_ND.to(device)).cpu()
+
+
 @dataclass(frozen=True)
 class Prototypes:
     """What embeddings of windows are compared with.
@@ -52,12 +59,9 @@ class Prototypes:
     negative_CD: Tensor
     model: ProtoNet
 
-    @torch.inference_mode()
     def score(self, z_ND: Tensor) -> Tensor:
         """Log-odds of the shots, on average, against all negatives together, (N,)."""
-        device = next((w.device for w in self.model.parameters()), torch.device("cpu"))
-        proto = torch.cat([self.shots_KD, self.negative_CD])
-        logits = self.model.prototype_logits(proto.to(device), z_ND.to(device)).cpu()
+        logits = compared(self.model, torch.cat([self.shots_KD, self.negative_CD]), z_ND)
         count = len(self.shots_KD)
         own_N = torch.logsumexp(logits[:, :count], dim=1) - log(count)
         return own_N - torch.logsumexp(logits[:, count:], dim=1)
