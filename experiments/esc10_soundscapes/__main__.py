@@ -1,6 +1,7 @@
 """Soundscapes of ESC-10, species-trained encoders: F by class, distractors hit, recall by SNR.
 
     python -m experiments.esc10_soundscapes path.real_dir=DIR [key=value ...]
+    python -m experiments.esc10_soundscapes validation [key=value ...]
 
 Everything that is chosen is chosen on soundscapes of invented species. Trainings are those of
 experiments/procedural_detection, resumed; a second call only detects.
@@ -14,14 +15,16 @@ import numpy as np
 import pandas as pd
 
 from experiments.common import markdown, note_look, real_dir, run_as_command
-from experiments.esc10_soundscapes.banks import SEED, esc10, invented
+from experiments.esc10_soundscapes.banks import SEED, changing, esc10, invented
 from experiments.esc10_soundscapes.soundscapes import SNR_DB, corpus, make
 from experiments.procedural_detection.detectors import (
+    SEEDS,
     DetectionSetup,
     SplitResult,
     compared,
     group,
     scored,
+    trained_encoder,
 )
 from experiments.procedural_detection.tables import Found, f_losses, score_table
 from g5.config.settings import load
@@ -34,6 +37,9 @@ BANDS_DB = np.linspace(*SNR_DB, 5)
 
 def main(arguments: Sequence[str]) -> None:
     """Make the soundscapes, train what is not trained yet, detect, print the tables."""
+    if arguments and arguments[0] == "validation":
+        print(f"\n{validation(arguments[1:])}")
+        return
     settings = load(["experiment=procedural_detection", *arguments])
     home = real_dir(settings)
     folder = settings.path.root / "outputs" / "esc10_soundscapes"
@@ -47,6 +53,21 @@ def main(arguments: Sequence[str]) -> None:
     found = compared(setup, arguments)
     print(f"\n{score_table(found)}\n\n{f_losses(found, 'v2')}\n\n{f_by_class(found)}")
     print(f"\n{distractors_and_recall(found, setup.corpus, tables['test'])}")
+
+
+def validation(arguments: Sequence[str]) -> str:
+    """v2 of one training seed on invented species alone: what the method is chosen by."""
+    settings = load(["experiment=procedural_detection", *arguments])
+    folder, lines = settings.path.root / "outputs" / "esc10_soundscapes", []
+    encoder = trained_encoder("v2", SEEDS[0], arguments)
+    for name, bank in (("invented", invented), ("changing", changing)):
+        calls = corpus({"val": make(folder / name, bank, seed=SEED)}, settings.path.store)
+        setup = DetectionSetup(calls, settings.detection, settings.path.store)
+        result = setup.detected(encoder, "val")
+        total = result.scores.overall
+        cells = [f"{x:.3f}" for x in (total.fmeasure, total.precision, total.recall)]
+        lines.append([name, *cells, f"{distractors_hit(result, calls.events):.1%}"])
+    return markdown(["", "F", "precision", "recall", "distractors hit"], lines)
 
 
 def f_by_class(found: Found) -> str:

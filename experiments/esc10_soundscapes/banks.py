@@ -16,6 +16,7 @@ from preprocessing.synthetic.scenes import SceneSettings, make_recording, member
 EVENTS = ("dog_bark", "rooster", "person_sneeze", "baby_cry")
 BACKGROUNDS = ("rain", "sea_waves", "fire_crackling", "helicopter")
 SEED = 31337  # of the invented species; training sets have 0
+PLACES, PLACES_SEED = 40, 77  # of a background that changes
 SPECIES = 20
 TOGETHER = 4  # as many as ESC-10 has
 CLIPS = 16  # of a species
@@ -46,8 +47,7 @@ def esc10(home: Path) -> Bank:
 
 def invented() -> Bank:
     """Species that no training set has, each clip another individual; a background of its own."""
-    base = SceneSettings.of({**load(["data=procedural"]).data.values, **CLIP})
-    base = replace(base, seed=SEED, sr=SR)
+    base = _base()
     of_species: dict[str, list[Clip]] = {}
     count = base.recordings(SPLIT)
     for index in track(range(count), total=count, label="invented clips", unit="clips"):
@@ -66,6 +66,18 @@ def invented() -> Bank:
         for first in range(0, SPECIES, TOGETHER)
     ]
     return Bank(groups, {"place": _place(base)}, repeats=1)
+
+
+def changing() -> Bank:
+    """As `invented`, over a background that is another place every five seconds, as ESC-10's."""
+    place, rng = _place(_base()), np.random.default_rng(PLACES_SEED)
+    clips = [Clip(place(rng, 5 * SR).astype(np.float32), str(i)) for i in range(PLACES)]
+    return replace(invented(), backgrounds={"changing": background_of(clips)})
+
+
+def _base() -> SceneSettings:
+    base = SceneSettings.of({**load(["data=procedural"]).data.values, **CLIP})
+    return replace(base, seed=SEED, sr=SR)
 
 
 def _species_of(settings: SceneSettings, index: int) -> int:
