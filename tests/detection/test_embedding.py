@@ -7,10 +7,12 @@ import torch
 
 from g5.detection.embedding.checkpoint_embedder import CheckpointEmbedder
 from g5.detection.embedding.embedder import in_order
-from g5.detection.embedding.sound import Sound
+from g5.detection.embedding.sound import Sound, Sounds
 from g5.detection.embedding.windows import Scale, scales_of
 from preprocessing import audio
-from tests.detection.soundscapes import RATE, UP, embedder, opened, soundscape
+from preprocessing.audio import content_hash
+from preprocessing.frontend import LogMelPCEN
+from tests.detection.soundscapes import MEL, RATE, UP, embedder, opened, soundscape
 
 
 def test_windows_follow_the_shots():
@@ -165,5 +167,12 @@ def test_digital_silence_is_no_negative_and_told(tmp_path):
     (one, other) = sound.sounding(1.0, 5.0)
     assert one == pytest.approx((1.0, 2.0), abs=0.1)
     assert other == pytest.approx((4.0, 5.0), abs=0.1)
+    both = LogMelPCEN(
+        **MEL, floor_db=-100, pcen_scale=2.0**31, pcen_gain=0.98, pcen_bias=2.0, pcen_power=0.5,
+        pcen_time_constant_s=0.4, pcen_eps=1e-6,
+    )  # fmt: skip
+    sounds = Sounds(both, tmp_path, sr="checkpoint", time_expansion=1.0, block_s=3.0)
+    heard = sounds.open(path, content_hash(path))
+    assert heard.silent_E2.tolist() == sound.silent_E2.tolist(), "two channels of one mel power"
     again = opened(path, tmp_path)
     assert (again.notes, again.silent_E2.tolist()) == (sound.notes, sound.silent_E2.tolist())

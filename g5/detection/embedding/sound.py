@@ -205,7 +205,7 @@ class Sounds:
 
     def _silence(self, features_TM: Tensor) -> np.ndarray:
         """Runs of frames of digital silence: the first of each, and the one after its last."""
-        empty_TM = torch.zeros(1, features_TM.shape[1], device=self.front_end.window_N.device)
+        empty_TM = torch.zeros(1, self.front_end.n_mels, device=self.front_end.window_N.device)
         silence_TM = self.front_end.compress(empty_TM, None)[0].to(features_TM)
         silent_T = (features_TM == silence_TM).all(dim=1).int().numpy()
         return np.flatnonzero(np.diff(silent_T, prepend=0, append=0)).reshape(-1, 2)
