@@ -65,10 +65,12 @@ class SupportEmbeddings:
         return self.z_KOD[:, self.z_KOD.shape[1] // 2]
 
 
-def unmarked(embedded: SupportEmbeddings, model: ProtoNet, at_G: np.ndarray, reach_s: float):
-    """Which windows of the gaps, (G,), seem to be calls that nobody has marked, or to touch one.
+def unlike_shots(
+    embedded: SupportEmbeddings, model: ProtoNet, at_G: np.ndarray, reach_s: float
+) -> np.ndarray:
+    """Which windows of the gaps, (G',), are no call that nobody has marked, and touch none.
 
-    They resemble a shot as much as the shot that is least like the others does. Where that is
+    Those resemble a shot as much as the shot that is least like the others does. Where that is
     true of most, the shots resemble everything, and none is.
     """
     shots_KD = embedded.middle_KD
@@ -76,8 +78,9 @@ def unmarked(embedded: SupportEmbeddings, model: ProtoNet, at_G: np.ndarray, rea
     among_KK[range(len(shots_KD)), range(len(shots_KD))] = -torch.inf
     gaps_G = compared(model, shots_KD, embedded.gaps_GD).amax(dim=1)
     at = at_G[(gaps_G >= among_KK.amax(dim=1).min()).numpy()]
-    near_G = (np.abs(at_G[:, None] - at) < reach_s).any(axis=1)
-    return near_G if near_G.mean() < FEW else np.zeros(len(at_G), dtype=bool)
+    near = [bool((np.abs(at - when) < reach_s).any()) for when in at_G.tolist()]
+    few = sum(near) < FEW * len(near)
+    return np.array([i for i, touches in enumerate(near) if not (few and touches)], dtype=int)
 
 
 class Fit:

@@ -17,7 +17,7 @@ from g5.detection.embedding.embedder import Piece, WindowEmbedder
 from g5.detection.embedding.sound import Sound
 from g5.detection.embedding.windows import Scale, scales_of
 from g5.detection.events.curve import smoothed
-from g5.detection.scoring.fit import Fit, SupportWindows, unmarked
+from g5.detection.scoring.fit import Fit, SupportWindows, unlike_shots
 from g5.detection.scoring.scorer import GAP_APART, Curve, CurveScorer
 from g5.detection.support import Target
 
@@ -156,9 +156,9 @@ class PrototypeScorer(CurveScorer):
         embedded = windows.embedded_by(embedder)
         if target.negatives == "everything" and windows.gaps and len(target.shots) > 1:
             reach_s = scale.width / sound.frame_rate_hz
-            keep_G = ~unmarked(embedded, embedder.model, windows.at_G, reach_s)
-            windows = replace(windows, at_G=windows.at_G[keep_G])
-            embedded = replace(embedded, gaps_GD=embedded.gaps_GD[keep_G])
+            keep = unlike_shots(embedded, embedder.model, windows.at_G, reach_s)
+            windows = replace(windows, at_G=windows.at_G[keep])
+            embedded = replace(embedded, gaps_GD=embedded.gaps_GD[keep])
         fit = Fit(windows, embedded, embedder.model, self.negative_prototypes)
         if not notes:
             fits[scale] = fit
