@@ -41,6 +41,8 @@ ON_EMBEDDINGS += ("map", "explain", "label", "verify")
 LABEL = "g5 label birds.store --classes classes.txt"
 # By tests/detection/review/test_review_browser.py; here it is one answer in the journal.
 REVIEW = "g5 review found/"
+BEST = "outputs/protonet_baseline/v2_run/checkpoints/best_checkpoint.ckpt"
+DETECT = ("detect", BEST, "night.wav", "--support", "few.txt", "-o", "found/")
 
 
 def commands() -> list[str]:
@@ -164,6 +166,10 @@ def run(command: str) -> None:
     elif words[:2] == ["g5", "finetune"]:
         assert run_g5([*words[1:], "finetune.epochs=1", "logger=none"]) == 0
     elif command == REVIEW:
+        # Shots are no finds, and all calls of the night were shots: with fewer there are others.
+        rows = Path("five_calls.txt").read_text().splitlines(keepends=True)
+        Path("few.txt").write_text("".join(rows[:3]))
+        assert run_g5([*DETECT, "detection.threshold=0.01", "detection.pictures=false"]) == 0
         found = FoundEvents.read(Path("found"))
         review = ReviewSession(found, load_transfer(reads=()).review)
         review.answer("t", 0, "label", found.labels[0], id="1", seconds=1, by="sample")

@@ -21,6 +21,8 @@ LEAST, MOST = 12, 8
 # What is believed before any answer: log-odds of a call at the threshold, and their rise with the
 # score's; each with its standard deviation.
 PRIOR_MEAN, PRIOR_SD = np.array([0.5, 0.8]), np.array([1.5, 0.7])
+# Log-odds beyond which a score says no more: the curve must not be sure of errors there.
+KNOWN = (-8.0, 4.0)
 # Answers that the curve's variance is worth beside those of a stratum: experiments/review.
 BELIEF = 1.0
 # No event is more certain than this.
@@ -88,13 +90,12 @@ def strata_of(logit_N: np.ndarray) -> np.ndarray:
 
 def chances(logit_N: np.ndarray, said_N: np.ndarray) -> np.ndarray:
     """The chance of each event to be a call: a logistic curve over the score, (N,)."""
+    logit_N = np.clip(logit_N, *KNOWN)
     a, b = logistic(logit_N, said_N)[0]
     return expit(a + b * logit_N)
 
 
-def logistic(
-    logit_N: np.ndarray, said_N: np.ndarray, weight_N: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
+def logistic(logit_N: np.ndarray, said_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Offset and rise of the logistic curve through the answers, and their covariance.
 
     The greatest posterior by Newton's method, and Laplace's approximation around it.
@@ -102,13 +103,12 @@ def logistic(
     seen = said_N != UNANSWERED
     x_A2 = np.column_stack([np.ones(int(seen.sum())), logit_N[seen]])
     y_A = said_N[seen].astype(float)
-    w_A = np.ones(len(y_A)) if weight_N is None else weight_N[seen]
     prior = np.diag(PRIOR_SD**-2.0)
     beta = PRIOR_MEAN.copy()
     for _ in range(30):
         p_A = expit(x_A2 @ beta)
-        slope = x_A2.T @ (w_A * (y_A - p_A)) - prior @ (beta - PRIOR_MEAN)
-        bend = (x_A2 * (w_A * p_A * (1 - p_A))[:, None]).T @ x_A2 + prior
+        slope = x_A2.T @ (y_A - p_A) - prior @ (beta - PRIOR_MEAN)
+        bend = (x_A2 * (p_A * (1 - p_A))[:, None]).T @ x_A2 + prior
         step = np.linalg.solve(bend, slope)
         beta = beta + np.clip(step, -2, 2)
         if np.abs(step).max() < 1e-8:
