@@ -12,7 +12,7 @@ is some 120 dB below the loudest bin of a frame, and there lie the quiet bands b
 import math
 import threading
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple, TypedDict, Unpack
 
 import numpy as np
 import torch
@@ -28,6 +28,28 @@ SAMPLES_AT_ONCE = 2**18
 SMOOTHER_CHUNK = 256
 # What is quieter, all through a frame, was never recorded.
 SILENCE = 2.0**-25
+
+
+class MelKeys(TypedDict):
+    """What every front end takes, see `FrontEnd`."""
+
+    sr: int
+    n_fft: int
+    hop_mel: int
+    n_mels: int
+    fmin: float
+    fmax: float
+
+
+class PCENKeys(MelKeys):
+    """What `PCEN` takes."""
+
+    pcen_scale: float
+    pcen_gain: float
+    pcen_bias: float
+    pcen_power: float
+    pcen_time_constant_s: float
+    pcen_eps: float
 
 
 class FrontEnd(nn.Module, ABC):
@@ -46,6 +68,8 @@ class FrontEnd(nn.Module, ABC):
     basis_FM: torch.Tensor
     # Kinds of features: a frame holds the bands of the first, then those of the next.
     channels = 1
+    # What the constructor takes, and `settings` gives.
+    keys: ClassVar[tuple[str, ...]] = tuple(MelKeys.__annotations__)
 
     def __init__(
         self, *, sr: int, n_fft: int, hop_mel: int, n_mels: int, fmin: float, fmax: float
@@ -78,9 +102,10 @@ class FrontEnd(nn.Module, ABC):
         """Values of a frame: bands times channels."""
         return self.channels * self.n_mels
 
-    @abstractmethod
     def settings(self) -> dict[str, str | int | float]:
         """Everything the numbers depend on, as plain values; ``_target_`` is the class."""
+        target = f"{type(self).__module__}.{type(self).__qualname__}"
+        return {"_target_": target} | {key: getattr(self, key) for key in self.keys}
 
     @abstractmethod
     def compress(
@@ -165,17 +190,6 @@ class FrontEnd(nn.Module, ABC):
         bands = [power_TF[..., bins] @ basis_FM[bins, bands] for bins, bands in self._groups]
         return torch.cat(bands, dim=-1)
 
-    def _mel_settings(self) -> dict[str, str | int | float]:
-        return {
-            "_target_": f"{type(self).__module__}.{type(self).__qualname__}",
-            "sr": self.sr,
-            "n_fft": self.n_fft,
-            "hop_mel": self.hop_mel,
-            "n_mels": self.n_mels,
-            "fmin": self.fmin,
-            "fmax": self.fmax,
-        }
-
 
 class LogMel(FrontEnd):
     """Mel power in dB of power 1.0, ``10 log10(max(power, floor))``; no ``top_db``.
@@ -187,22 +201,11 @@ class LogMel(FrontEnd):
         floor_db: what is quieter is this, dB of power 1.0.
     """
 
-    def __init__(
-        self,
-        *,
-        sr: int,
-        n_fft: int,
-        hop_mel: int,
-        n_mels: int,
-        fmin: float,
-        fmax: float,
-        floor_db: float,
-    ) -> None:
-        super().__init__(sr=sr, n_fft=n_fft, hop_mel=hop_mel, n_mels=n_mels, fmin=fmin, fmax=fmax)
-        self.floor_db = _floor(floor_db)
+    keys = (*MelKeys.__annotations__, "floor_db")
 
-    def settings(self) -> dict[str, str | int | float]:
-        return {**self._mel_settings(), "floor_db": self.floor_db}
+    def __init__(self, *, floor_db: float, **mel: Unpack[MelKeys]) -> None:
+        super().__init__(**mel)
+        self.floor_db = _floor(floor_db)
 
     def compress(
         self, power_TM: torch.Tensor, state: torch.Tensor | None
@@ -228,24 +231,20 @@ class PCEN(FrontEnd):
     """
 
     smoother_TT: torch.Tensor
+    keys = tuple(PCENKeys.__annotations__)
 
     def __init__(
         self,
         *,
-        sr: int,
-        n_fft: int,
-        hop_mel: int,
-        n_mels: int,
-        fmin: float,
-        fmax: float,
         pcen_scale: float,
         pcen_gain: float,
         pcen_bias: float,
         pcen_power: float,
         pcen_time_constant_s: float,
         pcen_eps: float,
+        **mel: Unpack[MelKeys],
     ) -> None:
-        super().__init__(sr=sr, n_fft=n_fft, hop_mel=hop_mel, n_mels=n_mels, fmin=fmin, fmax=fmax)
+        super().__init__(**mel)
         self.pcen_scale = _positive("pcen_scale", pcen_scale)
         self.pcen_gain = _positive("pcen_gain", pcen_gain)
         self.pcen_bias = _positive("pcen_bias", pcen_bias)
@@ -257,17 +256,6 @@ class PCEN(FrontEnd):
         self._weight = (math.sqrt(1 + 4 * t**2) - 1) / (2 * t**2)
         smoother_TT = decay_matrix(1 - self._weight, SMOOTHER_CHUNK)
         self.register_buffer("smoother_TT", smoother_TT, persistent=False)
-
-    def settings(self) -> dict[str, str | int | float]:
-        return {
-            **self._mel_settings(),
-            "pcen_scale": self.pcen_scale,
-            "pcen_gain": self.pcen_gain,
-            "pcen_bias": self.pcen_bias,
-            "pcen_power": self.pcen_power,
-            "pcen_time_constant_s": self.pcen_time_constant_s,
-            "pcen_eps": self.pcen_eps,
-        }
 
     def compress(
         self, power_TM: torch.Tensor, state: torch.Tensor | None
@@ -294,33 +282,11 @@ class LogMelPCEN(PCEN):
     """
 
     channels = 2
+    keys = (*PCENKeys.__annotations__, "floor_db")
 
-    def __init__(
-        self,
-        *,
-        sr: int,
-        n_fft: int,
-        hop_mel: int,
-        n_mels: int,
-        fmin: float,
-        fmax: float,
-        floor_db: float,
-        pcen_scale: float,
-        pcen_gain: float,
-        pcen_bias: float,
-        pcen_power: float,
-        pcen_time_constant_s: float,
-        pcen_eps: float,
-    ) -> None:
-        super().__init__(
-            sr=sr, n_fft=n_fft, hop_mel=hop_mel, n_mels=n_mels, fmin=fmin, fmax=fmax,
-            pcen_scale=pcen_scale, pcen_gain=pcen_gain, pcen_bias=pcen_bias,
-            pcen_power=pcen_power, pcen_time_constant_s=pcen_time_constant_s, pcen_eps=pcen_eps,
-        )  # fmt: skip
+    def __init__(self, *, floor_db: float, **pcen: Unpack[PCENKeys]) -> None:
+        super().__init__(**pcen)
         self.floor_db = _floor(floor_db)
-
-    def settings(self) -> dict[str, str | int | float]:
-        return {**super().settings(), "floor_db": self.floor_db}
 
     def compress(
         self, power_TM: torch.Tensor, state: torch.Tensor | None
@@ -331,9 +297,6 @@ class LogMelPCEN(PCEN):
 
 class MelPower(FrontEnd):
     """Mel power as it is, for whoever mixes sounds before they are compressed."""
-
-    def settings(self) -> dict[str, str | int | float]:
-        return self._mel_settings()
 
     def compress(
         self, power_TM: torch.Tensor, state: torch.Tensor | None

@@ -56,14 +56,19 @@ def one_line(error: BaseException) -> str:
 
 
 def signature_hints(cls: type) -> dict[str, Any]:
-    """Keyword names and their types, as the constructor of ``cls`` declares them."""
-    parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
+    """Keyword names and their types, as the constructor of ``cls`` declares them.
+
+    Those that it hands on as ``**others: Unpack[Others]`` are the keys of the `TypedDict`.
+    """
     hints = typing.get_type_hints(cls.__init__, include_extras=True)
-    return {
-        parameter.name: hints.get(parameter.name, Any)
-        for parameter in parameters
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
-    }
+    found: dict[str, Any] = {}
+    for parameter in list(inspect.signature(cls.__init__).parameters.values())[1:]:
+        hint = hints.get(parameter.name, Any)
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
+            found[parameter.name] = hint
+        elif typing.get_origin(hint) is typing.Unpack:
+            found |= typing.get_type_hints(typing.get_args(hint)[0], include_extras=True)
+    return found
 
 
 def build(node: Node, *, expect: type[Thing], where: str) -> Thing:

@@ -4,7 +4,7 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TypedDict, Unpack
 
 import numpy as np
 
@@ -23,6 +23,16 @@ from preprocessing.annotations import (
 from preprocessing.datasets.builder import CorpusBuilder, Finder
 from preprocessing.events import ANCHORS, Corpus, DataSet, Problem, at_rows
 from preprocessing.naming import Listing
+
+
+class FolderKeys(TypedDict):
+    """What every data group of folders takes, see `AnnotatedData`."""
+
+    train_dir: str | None
+    eval_dir: str | None
+    test_dir: str | None
+    anchor: str
+    cache_dir: str | None
 
 
 class AnnotatedData(DataSet):
@@ -117,25 +127,8 @@ class RavenData(AnnotatedData):
 
     group, suffixes, dialects = "raven", (".txt",), ("raven",)
 
-    def __init__(
-        self,
-        *,
-        train_dir: str | None,
-        eval_dir: str | None,
-        test_dir: str | None,
-        label_column: str,
-        anchor: str,
-        cache_dir: str | None,
-    ) -> None:
-        super().__init__(
-            train_dir=train_dir,
-            eval_dir=eval_dir,
-            test_dir=test_dir,
-            label_column=label_column,
-            q_class=RECORDING,
-            anchor=anchor,
-            cache_dir=cache_dir,
-        )
+    def __init__(self, *, label_column: str, **others: Unpack[FolderKeys]) -> None:
+        super().__init__(label_column=label_column, q_class=RECORDING, **others)
 
 
 class DcaseData(AnnotatedData):
@@ -147,25 +140,8 @@ class DcaseData(AnnotatedData):
 
     group, suffixes, dialects = "dcase", (".csv",), ("dcase",)
 
-    def __init__(
-        self,
-        *,
-        train_dir: str | None,
-        eval_dir: str | None,
-        test_dir: str | None,
-        q_class: str,
-        anchor: str,
-        cache_dir: str | None,
-    ) -> None:
-        super().__init__(
-            train_dir=train_dir,
-            eval_dir=eval_dir,
-            test_dir=test_dir,
-            label_column="auto",
-            q_class=q_class,
-            anchor=anchor,
-            cache_dir=cache_dir,
-        )
+    def __init__(self, *, q_class: str, **others: Unpack[FolderKeys]) -> None:
+        super().__init__(label_column="auto", q_class=q_class, **others)
 
     def _finder(self, beside: Listing, anywhere: Listing) -> Finder:
         return beside.find

@@ -16,6 +16,7 @@ import soundfile
 from omegaconf import DictConfig, OmegaConf
 
 from g5.common.errors import UserError
+from g5.config.build import signature_hints
 from g5.config.choices import CONF
 from preprocessing import datasets, recordings
 from preprocessing.datasets import AnnotatedData, ClipsData, DcaseData, RavenData
@@ -103,9 +104,8 @@ def test_constructors_are_the_yaml(name: str):
     assert isinstance(config, DictConfig)
     keys = [str(key) for key in config if key != "_target_"]
     target = getattr(datasets, config["_target_"].rsplit(".", 1)[1])
-    parameters = list(inspect.signature(target.__init__).parameters.values())[1:]
-    assert [parameter.name for parameter in parameters] == keys
-    assert all(parameter.kind is inspect.Parameter.KEYWORD_ONLY for parameter in parameters)
+    assert set(signature_hints(target)) == set(keys)
+    parameters = inspect.signature(target.__init__).parameters.values()
     assert all(parameter.default is inspect.Parameter.empty for parameter in parameters)
 
 

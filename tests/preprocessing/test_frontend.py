@@ -3,6 +3,7 @@
 import copy
 import pickle
 import threading
+from typing import Any
 
 import librosa
 import numpy as np
@@ -25,13 +26,21 @@ from preprocessing.frontend import (
 from preprocessing.mel import mel_basis
 
 SR = 22050
-MEL = {"sr": SR, "n_fft": 1024, "hop_mel": 256, "n_mels": 128, "fmin": 50, "fmax": 11025}
-OTHER_MELS = [
+Keys = dict[str, Any]
+MEL: Keys = {
+    "sr": SR,
+    "n_fft": 1024,
+    "hop_mel": 256,
+    "n_mels": 128,
+    "fmin": 50,
+    "fmax": 11025,
+}
+OTHER_MELS: list[Keys] = [
     {"sr": 16000, "n_fft": 512, "hop_mel": 200, "n_mels": 40, "fmin": 0, "fmax": 8000},
     {"sr": 44100, "n_fft": 2048, "hop_mel": 441, "n_mels": 96, "fmin": 1500.0, "fmax": 20000.0},
     {"sr": 22050, "n_fft": 1001, "hop_mel": 333, "n_mels": 17, "fmin": 50, "fmax": 11025},
 ]
-PCEN_SETTINGS = {
+PCEN_SETTINGS: Keys = {
     "pcen_scale": 2.0**31,
     "pcen_gain": 0.98,
     "pcen_bias": 2.0,
