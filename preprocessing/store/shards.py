@@ -80,31 +80,6 @@ class Shard:
         self._extend({name: [value] for name, value in values.items()}, 1)
         self.rows += rows
 
-    def add_entries(
-        self,
-        keys: Sequence[str],
-        half: torch.Tensor,
-        rows: Sequence[int] | None,
-        meta: Mapping[str, Sequence[Any]],
-    ) -> None:
-        """Declare the last rows, ``half``, to be the arrays ``keys``."""
-        lengths = np.ones(len(keys), np.int64) if rows is None else np.asarray(rows, np.int64)
-        ends = np.cumsum(lengths)
-        assert len(lengths) == len(keys), "a number of rows for every key"
-        assert ends[-1] == len(half), "the rows of the keys make up the array"
-        assert lengths.min() > 0, "no array is empty"
-        content, size = half.numpy().data.cast("B"), self.width * 2
-        bounds = zip((ends - lengths).tolist(), ends.tolist(), strict=True)
-        values = {
-            "key": list(keys),
-            "row": (self.rows + ends - lengths).tolist(),
-            "rows": lengths.tolist(),
-            "checksum": [zlib.crc32(content[a * size : b * size]) for a, b in bounds],
-            **{name: list(column) for name, column in meta.items()},
-        }
-        self._extend(values, len(keys))
-        self.rows += int(ends[-1])
-
     def forget_unfinished(self) -> None:
         """Cut off rows that belong to no entry."""
         with contextlib.suppress(OSError):  # what is left over does no harm: no entry names it
@@ -138,10 +113,12 @@ class Shard:
             self._columns[name] += column
 
 
-def to_half(
-    array: Array, keys: str | Sequence[str], rows: Sequence[int] | None = None
-) -> torch.Tensor:
+def to_half(array: Array, keys: str | Sequence[str]) -> torch.Tensor:
     """Convert (rows, width) to contiguous fp16 on the CPU; a value it cannot hold is refused.
+
+    Args:
+        array: of floats.
+        keys: one of all rows, or one a row.
 
     Raises:
         NotStorable: naming the key of the first row with NaN or more than 65,504.
@@ -154,8 +131,7 @@ def to_half(
     row = int((~half.isfinite()).any(dim=1).nonzero()[0])
     bad = values[row][~half[row].isfinite().to(values.device)][0].item()
     if not isinstance(keys, str):
-        ends = np.cumsum([1] * len(keys) if rows is None else rows)
-        keys = keys[int(np.searchsorted(ends, row, side="right"))]
+        keys = keys[row]
     why = "more than fp16 holds (65,504)" if math.isfinite(bad) else "which cannot be stored"
     raise NotStorable(f"{keys}: has a value of {bad:g}, {why}; check what made it")
 

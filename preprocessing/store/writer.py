@@ -1,9 +1,8 @@
 """Adds arrays to the store, shard by shard: one writer per thread."""
 
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import torch
@@ -72,34 +71,6 @@ class StoreWriter:
         except BaseException:
             if shard is not None:
                 shard.forget_unfinished()
-            raise
-        self._commit_if_long()
-
-    def add_many(
-        self,
-        keys: Sequence[str],
-        array: Array,
-        *,
-        rows: Sequence[int] | None = None,
-        meta: Mapping[str, Sequence[Any]] | None = None,
-    ) -> None:
-        """Add many arrays at once, which is what single vectors want.
-
-        Args:
-            keys: their names.
-            array: (sum of rows, width), one after another.
-            rows: rows of each; None: one each.
-            meta: name -> a value per key.
-        """
-        if not len(keys):
-            return
-        half = to_half(array, keys, rows)
-        shard = self._shard_of(half.shape[1])
-        try:
-            self._write(shard, half)
-            shard.add_entries(keys, half, rows, meta or {})
-        except BaseException:
-            shard.forget_unfinished()
             raise
         self._commit_if_long()
 

@@ -115,19 +115,6 @@ def test_an_array_may_come_in_blocks(tmp_path):
     assert store.verify() == []
 
 
-def test_many_arrays_may_come_at_once(tmp_path):
-    store, vectors = open_store(tmp_path), array(2, 50)
-    with store.writer() as writer:
-        writer.add_many([f"v{i}" for i in range(50)], vectors, meta={"t": list(np.arange(50) / 2)})
-        writer.add_many(["a", "b"], vectors[:9], rows=[2, 7], meta={"t": [8.0, 9.0]})
-        writer.add_many([], vectors[:0], meta={"t": []})
-    assert len(store) == 52
-    np.testing.assert_array_equal(store.get("v31"), vectors[31:32].astype(np.float16))
-    np.testing.assert_array_equal(store.get("b"), vectors[2:9].astype(np.float16))
-    assert store.meta.set_index("key")["t"].loc[["v31", "b"]].tolist() == [15.5, 9.0]
-    assert store.verify() == []
-
-
 def test_widths_may_differ(tmp_path):
     store = open_store(tmp_path)
     with store.writer() as writer:
@@ -204,10 +191,6 @@ def test_what_fp16_cannot_hold_is_refused_with_its_key(tmp_path, value, message)
         writer.add("0", array(0))
         with pytest.raises(UserError, match=f"^spoilt: has a value of {message}"):
             writer.add_blocks("spoilt", [array(5), bad], dict)
-        with pytest.raises(UserError, match=f"^second: has a value of {message}"):
-            writer.add_many(["first", "second"], bad, rows=[5, 5])
-        with pytest.raises(UserError, match=f"^k7: has a value of {message}"):
-            writer.add_many([f"k{i}" for i in range(10)], bad)
         with pytest.raises(UserError, match=r"^none: an empty array"):
             writer.add("none", array(0, 0))
         writer.add("2", array(2))
@@ -665,16 +648,3 @@ def test_thousands_of_arrays_open_at_once(tmp_path, monkeypatch):
     start = time.process_time()
     assert len(open_store(tmp_path)) == 4000
     assert time.process_time() - start < 1.0
-
-
-@pytest.mark.slow
-def test_vectors_are_added_at_fifty_thousand_a_second(tmp_path):
-    vectors = np.random.default_rng(0).normal(size=(5000, 1024)).astype(np.float32)
-    store = open_store(tmp_path)
-    start = time.process_time()
-    with store.writer() as writer:
-        for batch in range(10):
-            writer.add_many([f"{batch}-{i}" for i in range(5000)], vectors)
-    seconds = time.process_time() - start
-    assert len(store) == 50000
-    assert seconds < 1.0
