@@ -1,6 +1,8 @@
 """Which keys differ between two configurations, among those that decide what a run or a test is."""
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -39,6 +41,11 @@ def deciding(
 
     walk(settings, "", False)
     return found
+
+
+def short_hash(facts: Any) -> str:
+    """Eight hex digits that name what these plain values decide."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def _of_node(node: Node, where: str) -> Mapping[str, Any]:

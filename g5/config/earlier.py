@@ -57,6 +57,17 @@ def first_facts(model: Mapping[str, Any]) -> dict[str, Any]:
     return facts | {"distance": first.get(facts["distance"], facts["distance"])}
 
 
+def first_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration of today as it would first have been stored; as `first_facts`."""
+    arch, features = config["arch"], dict(config["features"])
+    if features["channels"] == 1:
+        del features["channels"]
+    groups = {name: arch[name] | GONE[f"arch.{name}"] for name in ("episodes", "training")}
+    data = config["data"] | {"_target_": first_name(config["data"]["_target_"])}
+    arch = {**arch, **groups, "model": first_facts(arch["model"])}
+    return {**config, "arch": arch, "features": features, "data": data}
+
+
 def updated(config: Mapping[str, Any]) -> dict[str, Any]:
     """A stored configuration with the names and keys of today, without what is gone and was off."""
     config = dict(_renamed(config))

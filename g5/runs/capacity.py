@@ -1,7 +1,5 @@
 """`g5 capacity`: train one architecture at several widths, and draw error over width."""
 
-import hashlib
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,13 +9,15 @@ import pandas as pd
 
 from g5.common.atomic import atomic_path
 from g5.common.errors import UserError
-from g5.config.changes import deciding
+from g5.config.changes import deciding, short_hash
+from g5.config.earlier import first_config
 from g5.config.parts import data_of, feature_set_of
 from g5.config.settings import Settings, check_settings, load
 from g5.evaluation.episodes.protocol import TestProtocol
 from g5.evaluation.episodes.scoring import embed_plan, evaluate_episodes
 from g5.evaluation.figures.curves import capacity_curve, capacity_told
 from g5.evaluation.intervals import Interval
+from g5.runs.test import evaluate_checkpoint
 from g5.runs.train import run
 from g5.tracking.checkpoints import BEST
 from g5.tracking.folders import RunFolder
@@ -53,7 +53,9 @@ def capacity(arch: str, widths: str, overrides: Sequence[str]) -> Path:
     file = folder.path / "capacity.csv"
     rows = _rows(file)
     for factor, settings in runs:
-        key = _key(settings)
+        key, earlier = _key(settings), _earlier_key(settings)
+        if earlier in rows:
+            rows.setdefault(key, rows[earlier])
         if key not in rows:
             print(
                 f"\nwidth {factor:g}: channels {settings.arch.model.values['channels']}", flush=True
@@ -87,8 +89,14 @@ def _scaled(base: Settings, factor: float) -> Settings:
 
 def _key(settings: Settings) -> str:
     """Eight hex digits for what decides the result of a run."""
-    facts = deciding(settings, "run", length=True)
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
+    return short_hash(deciding(settings, "run", length=True))
+
+
+def _earlier_key(settings: Settings) -> str:
+    """What an earlier g5 called it."""
+    plain = first_config(settings.plain())
+    arch = [plain["arch"][name] for name in ("model", "augmentation", "episodes", "training")]
+    return short_hash([*arch, plain["features"], plain["data"], plain["seed"]])
 
 
 def _rows(file: Path) -> dict[str, dict[str, Any]]:
@@ -105,9 +113,10 @@ def _rows(file: Path) -> dict[str, dict[str, Any]]:
 def _measured(factor: float, settings: Settings) -> dict[str, Any]:
     """Train and test one width, and test it on the training classes as well."""
     result = run(settings)
-    assert result is not None
     folder = settings.path.root / "outputs" / settings.name / settings.exp_name
-    restored = restore(folder / "checkpoints" / BEST)
+    best = folder / "checkpoints" / BEST
+    result = result or evaluate_checkpoint(best)  # trained and tested by a command that was stopped
+    restored = restore(best)
     train = _on_training_classes(settings, restored)
     row: dict[str, Any] = {
         "width": factor,

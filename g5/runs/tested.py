@@ -1,8 +1,6 @@
 """A checkpoint on its way to a test: settings, data, the folder of the results, the MLflow run."""
 
 import filecmp
-import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,17 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from g5.common.errors import UserError, unreadable
-from g5.config.changes import deciding, differences
+from g5.config.changes import deciding, differences, short_hash
+from g5.config.earlier import first_config
 from g5.config.parts import data_of, feature_set_of, log_mel_set_of
 from g5.config.settings import Settings, check_settings
 from g5.config.stored import classes_named, on_checkpoint
 from g5.evaluation.episodes.protocol import TestedModel, TestedSplit
-from g5.tracking.checkpoints import ANOTHER, BEST, find
-from g5.tracking.folders import RunFolder, claim
+from g5.tracking.checkpoints import ANOTHER, BEST
+from g5.tracking.folders import RunFolder, claim, find
 from g5.tracking.mlflow_logger import MLflowLogger
 from g5.tracking.record import recording
 from g5.tracking.restore import Restored, restore
 from g5.training.setup import prepare_torch
+from preprocessing.audio import content_hash
 from preprocessing.events import Corpus
 from preprocessing.feature_set import FeatureSet
 
@@ -99,7 +99,7 @@ def opened(
         job = _job_of(path, settings.path.root / "outputs" / name / exp_name)
     with claim(settings.path.root, name, exp_name, training=False, resume=False, job=job) as folder:
         key = _key(settings, restored, corpus, folder)
-        home = folder if key is None else RunFolder(folder.path / f"test-{key}")
+        home = folder if key is None else _home(folder, key, settings, corpus)
         home.path.mkdir(exist_ok=True)
         parts = [exp_name, None if job is None else str(job), key and home.path.name]
         shown = "/".join(part for part in parts if part)
@@ -152,11 +152,20 @@ def _key(settings: Settings, restored: Restored, corpus: Corpus, folder: RunFold
     facts = [[key, value] for key, value in decides if not key.startswith("data.")]
     facts.append(["data_hash", corpus.data_hash])
     if not _is_best(restored.path, folder):
-        with restored.path.open("rb") as file:
-            facts.append(["weights", hashlib.file_digest(file, "sha256").hexdigest()])
+        facts.append(["weights", content_hash(restored.path)])
         other = True
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-    return digest[:8] if other else None
+    return short_hash(facts) if other else None
+
+
+def _home(folder: RunFolder, key: str, settings: Settings, corpus: Corpus) -> RunFolder:
+    """The folder of another test: the one that an earlier g5 named, where there is one."""
+    plain = first_config(settings.plain())
+    facts = [plain["seed"], plain["arch"]["episodes"], plain["features"], corpus.data_hash]
+    checkpoint = Path(str(settings.arch.training.load_weight_from))
+    if not _is_best(checkpoint, folder):
+        facts.append(content_hash(checkpoint))
+    earlier = folder.path / f"test-{short_hash(facts)}"
+    return RunFolder(earlier if earlier.is_dir() else folder.path / f"test-{key}")
 
 
 def _is_best(path: Path, folder: RunFolder) -> bool:

@@ -62,6 +62,17 @@ def test_a_stopped_command_keeps_what_was_finished(place, monkeypatch):
     assert asked[3:] == [0.5, 1.0]
 
 
+def test_widths_that_an_earlier_g5_measured_are_not_measured_again(place, monkeypatch):
+    monkeypatch.setattr(job, "_measured", fake)
+    command = ["capacity", "v1", "--widths", "0.5,1", *FAST]
+    monkeypatch.setattr(job, "_key", job._earlier_key)
+    assert run_g5(command) == 0
+    monkeypatch.undo()
+    monkeypatch.chdir(place)
+    monkeypatch.setattr(job, "_measured", None)
+    assert run_g5(command) == 0
+
+
 @pytest.mark.parametrize("widths", ["", "a", "0", "-1", "1,,2", "inf", "nan"])
 def test_bad_widths_are_one_clear_line(place, widths):
     with pytest.raises(UserError, match="give factors above 0"):

@@ -10,6 +10,10 @@ import torch
 import yaml
 
 from g5.common.errors import UserError
+from g5.config.changes import short_hash
+from g5.config.earlier import first_config
+from g5.tracking.restore import restore
+from preprocessing.audio import content_hash
 from tests.conftest import run_g5, run_train
 
 FAST = ("debug=fast", "logger=none")
@@ -142,6 +146,15 @@ def test_a_test_of_another_epoch_leaves_the_runs_own_alone(place, capsys):
     assert run_g5(["test", str(other), "logger=none"]) == 0
     assert run_g5(["test", str(other), "logger=none", "arch.episodes.k_shot=1"]) == 0
     assert [(folder / name).read_bytes() for name in own] == before
+    homes = list(folder.glob("test-*"))
+    assert len(homes) == 2
+    # A folder that an earlier g5 named is used on.
+    plain = first_config(restore(other).settings.but({"arch.episodes.k_shot": 1}).plain())
+    facts = [plain["seed"], plain["arch"]["episodes"], plain["features"]]
+    facts += [restore(other).header["data_hash"], content_hash(other)]
+    (one,) = [h for h in homes if json.loads((h / "test_scores.json").read_text())["k_shot"] == 1]
+    one.rename(folder / f"test-{short_hash(facts)}")
+    assert run_g5(["test", str(other), "logger=none", "arch.episodes.k_shot=1"]) == 0
     homes = list(folder.glob("test-*"))
     assert len(homes) == 2
     assert all((home / "MODEL_CARD.md").exists() for home in homes)
