@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ import yaml
 
 import g5.transfer.explore.explain_clip
 import preprocessing.audio
-from archs.prototypes import euclidean_logits
+from archs.prototypes import cosine_logits, euclidean_logits
 from g5.config.choices import CONF
 from g5.config.settings import load_transfer
 from g5.detection.review.session import ReviewSession
@@ -22,6 +22,7 @@ from g5.detection.review.table import FoundEvents
 from g5.embeddings.encoders.loaded import LoadedEncoder
 from g5.embeddings.encoders.loading import load_encoder
 from g5.embeddings.vectors import VectorStore
+from g5.transfer.explore.explain import integrated_gradients
 from g5.transfer.finetune import FineTuning, read_windows
 from g5.transfer.labelling.session import Session
 from g5.transfer.labels import read_labels
@@ -217,14 +218,17 @@ def simulate(here: Path, capsys: Any, overrides: list[str], _: Any) -> Any:
 
 @dataclasses.dataclass
 class Comparing:
-    """An encoder that compares embeddings by Euclidean distance."""
+    """An encoder that compares embeddings by a distance of its own."""
 
     encoder: torch.nn.Module
+    cosine: bool = False
 
     def __call__(self, x_B1MT: torch.Tensor) -> torch.Tensor:
         return self.encoder(x_B1MT)
 
     def prototype_logits(self, proto_ND: torch.Tensor, query_QD: torch.Tensor) -> torch.Tensor:
+        if self.cosine:
+            return cosine_logits(query_QD, proto_ND, 10.0)
         return euclidean_logits(query_QD, proto_ND)
 
 
@@ -244,6 +248,27 @@ def explain(here: Path, capsys: Any, overrides: list[str], monkeypatch: Any) -> 
     )
     assert run_g5(["explain", "a.ckpt", "audio/rec00.wav:0.2-0.5", *overrides]) == 0
     return maps[0].tolist()
+
+
+def test_explain_goes_by_the_models_own_distance(here, monkeypatch):
+    loaded, module = load_encoder("mel_cnn"), g5.transfer.explore.explain_clip
+    model = Comparing(loaded.module, cosine=True)
+    stub = SimpleNamespace(model=model, front_end=loaded.front_end, normalize=lambda x, *_: x)
+    maps: list[torch.Tensor] = []
+    monkeypatch.setattr(module, "restore", lambda *_, **__: stub)
+    monkeypatch.setattr(module, "_draw", lambda x, map_MT, *a, **k: maps.append(map_MT))
+    one, other = "audio/rec00.wav:0.2-0.5", "audio/rec01.wav:0.1-0.4"
+    keys = ["explain.method=gradients", "explain.steps=2"]
+    assert run_g5(["explain", "a.ckpt", one, "--like", other, *keys]) == 0
+    with torch.inference_mode():
+        prototype_D = model(module.features(cast("Any", stub), other)[None])[0]
+    expected_MT = integrated_gradients(
+        model,
+        module.features(cast("Any", stub), one),
+        lambda z_BD: 10 * torch.cosine_similarity(z_BD, prototype_D.clone()[None]),
+        steps=2,
+    )
+    torch.testing.assert_close(maps[0], expected_MT)
 
 
 COMMANDS: dict[str, Callable[..., Any]] = {

@@ -19,6 +19,8 @@ def cluster(store: Path, out: Path | None, overrides: tuple[str, ...]) -> None:
     g5 cluster birds.store cluster.method=kmeans cluster.k=8
     """
     from g5.config.settings import load_transfer
+
+    settings = load_transfer(overrides, reads=("cluster",)).cluster
     from g5.transfer.explore.clusters import cluster as run
 
-    run(store, out, load_transfer(overrides, reads=("cluster",)).cluster)
+    run(store, out, settings)

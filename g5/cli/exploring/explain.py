@@ -4,11 +4,11 @@ from pathlib import Path
 
 import click
 
-from g5.cli.arguments import OVERRIDES, PASS_THROUGH
+from g5.cli.arguments import CHECKPOINT, OVERRIDES, PASS_THROUGH
 
 
 @click.command(context_settings=PASS_THROUGH)
-@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.argument("checkpoint", type=CHECKPOINT)
 @click.argument("clip", metavar="CLIP")
 @click.option("--like", multiple=True, metavar="CLIP", help="Examples of the class; repeatable.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), metavar="PNG", help="The figure.")
@@ -28,7 +28,8 @@ def explain(
     """
     from g5.config.settings import load_transfer
     from g5.config.stored import classes_named
-    from g5.transfer.explore.explain_clip import explain as run
 
     settings = load_transfer(overrides, reads=("encoder", "explain"))
+    from g5.transfer.explore.explain_clip import explain as run
+
     run(checkpoint, clip, like, out, settings.explain, classes_named(overrides))

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import click
 
-from g5.cli.arguments import OVERRIDES, PASS_THROUGH, STORE
+from g5.cli.arguments import FILE, OVERRIDES, PASS_THROUGH, STORE
 
 
 @click.command(context_settings=PASS_THROUGH)
 @click.argument("store", **STORE)
-@click.option("--classes", type=click.Path(path_type=Path), help="Class names, one a line.")
+@click.option("--classes", type=FILE, help="Class names, one a line.")
 @click.option("--port", default=0, help="Port on 127.0.0.1; by default any that is free.")
 @click.option("--browser/--no-browser", default=True, help="Open the page in your browser.")
 @click.option(
@@ -19,7 +19,7 @@ from g5.cli.arguments import OVERRIDES, PASS_THROUGH, STORE
 )
 @click.option(
     "--simulate",
-    type=click.Path(path_type=Path),
+    type=FILE,
     metavar="LABELS",
     help="Compare the strategies on clips whose labels are known instead.",
 )
@@ -47,22 +47,14 @@ def label(
     """
     if export and simulate:
         raise click.UsageError("--export or --simulate, not both")
-    if export:
-        if out is None:
-            raise click.UsageError(f"--export {export} needs -o FILE (a folder for audacity)")
-        from g5.transfer.labelling.export import export as run_export
-
-        run_export(store, export, out)
-        return
+    if export and out is None:
+        raise click.UsageError(f"--export {export} needs -o FILE (a folder for audacity)")
     from g5.config.settings import load_transfer
 
-    if simulate:
-        from g5.transfer.labelling.comparison import compare_strategies
-
-        settings = load_transfer(overrides, reads=("simulate",))
-        compare_strategies(store, simulate, out, settings.simulate)
-        return
+    settings = load_transfer(overrides, reads=("simulate",) if simulate else ("label",))
     from g5.transfer.labelling.serve import label as run
 
-    settings = load_transfer(overrides, reads=("label",))
-    run(store, classes, settings.label, port=port, browser=browser)
+    run(
+        store, settings, classes=classes, port=port, browser=browser, export=export,
+        simulate=simulate, out=out,
+    )  # fmt: skip

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import click
 
-from g5.cli.arguments import OVERRIDES, PASS_THROUGH, STORE
+from g5.cli.arguments import FILE, OVERRIDES, PASS_THROUGH, STORE
 
 
 @click.command("map", context_settings=PASS_THROUGH)
 @click.argument("store", **STORE)
-@click.option("--labels", type=click.Path(path_type=Path), metavar="CSV", help="Colours.")
+@click.option("--labels", type=FILE, metavar="CSV", help="Colours.")
 @click.option(
-    "--beside", type=click.Path(path_type=Path), multiple=True, metavar="STORE",
+    "--beside", type=STORE["type"], multiple=True, metavar="STORE",
     help="Another store with the same clips, drawn beside: before and after.",
 )  # fmt: skip
 @click.option("-o", "--out", type=click.Path(path_type=Path), metavar="HTML", help="The page.")
@@ -33,6 +33,8 @@ def map_(
     g5 map before.store --beside after.store --labels labels.csv
     """
     from g5.config.settings import load_transfer
+
+    settings = load_transfer(overrides, reads=("map",)).map
     from g5.transfer.explore.linked_maps import draw_map
 
-    draw_map([store, *beside], labels, out, load_transfer(overrides, reads=("map",)).map)
+    draw_map([store, *beside], labels, out, settings)

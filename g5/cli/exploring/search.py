@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from g5.cli.arguments import OVERRIDES, PASS_THROUGH, STORE
+from g5.cli.arguments import FILE, OVERRIDES, PASS_THROUGH, STORE
 
 
 @click.command(context_settings=PASS_THROUGH)
@@ -15,7 +15,7 @@ from g5.cli.arguments import OVERRIDES, PASS_THROUGH, STORE
 @click.option("--unusual", is_flag=True, help="Clips far from everything known instead.")
 @click.option(
     "--labels",
-    type=click.Path(path_type=Path),
+    type=FILE,
     metavar="CSV",
     help="What --unusual knows, and leaves out.  [default: what is labelled in the store]",
 )
@@ -41,12 +41,8 @@ def search(
     if unusual == bool(like):
         raise click.UsageError("say --like CLIP, or --unusual")
     from g5.config.settings import load_transfer
-    from g5.transfer.explore.similar import similar
-    from g5.transfer.explore.similar import unusual as find_unusual
 
-    if unusual:
-        settings = load_transfer(overrides, reads=("search",))
-        find_unusual(store, labels, k, out, settings.search)
-    else:
-        settings = load_transfer(overrides, reads=("search", "encoder"))
-        similar(store, like, k, out, settings.search, overrides)
+    settings = load_transfer(overrides, reads=("search", "encoder") if like else ("search",))
+    from g5.transfer.explore.similar import find
+
+    find(store, like, labels, k, out, settings.search, overrides)

@@ -28,14 +28,32 @@ INDEX_FILE = "hnsw.{metric}.usearch"
 SHOWN = 20  # lines printed
 
 
-def similar(
+def find(
+    path: Path, like: Sequence[str], labels: Path | None, k: int | None, out: Path | None,
+    settings: SearchSettings, overrides: Sequence[str] = (),
+) -> None:  # fmt: skip
+    """Clips like each of ``like``, or where that is empty those unlike all that is known.
+
+    Args:
+        path: of the store.
+        like: clips, FILE or FILE:START-END.
+        labels: a table of what is known; None: what is labelled in the store.
+        k: results; None: ``settings.k``.
+        out: the page; None: beside the store's name here.
+        settings: of the search.
+        overrides: the encoder's, ``encoder.key=value``, which embeds ``like``.
+    """
+    if like:
+        _similar(path, like, k, out, settings, overrides)
+    else:
+        _unusual(path, labels, k, out, settings)
+
+
+def _similar(
     path: Path, like: Sequence[str], k: int | None, out: Path | None, settings: SearchSettings,
     overrides: Sequence[str],
 ) -> None:  # fmt: skip
-    """Print the clips most like each of ``like``, and write a table and a page of them.
-
-    ``overrides`` are the encoder's, ``encoder.key=value``, which embeds what is looked for.
-    """
+    """Print the clips most like each of ``like``, and write a table and a page of them."""
     store = VectorStore.open(path)
     if not len(store):
         raise UserError(f"{path}: is empty, there is nothing to find")
@@ -62,7 +80,7 @@ def similar(
     _show(store, found, name, f"Like {', '.join(like)}", settings, out, "search", asked)
 
 
-def unusual(
+def _unusual(
     path: Path, labels: Path | None, k: int | None, out: Path | None, settings: SearchSettings
 ) -> None:
     """Print the clips that are farthest from everything known, or from all others."""

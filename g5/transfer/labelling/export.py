@@ -9,7 +9,7 @@ from preprocessing.annotations import SUFFIXES, write_events
 from preprocessing.audio import info
 
 
-def export(path: Path, format: str, out: Path) -> None:
+def export_labels(path: Path, format: str, out: Path) -> None:
     """Write the labels as annotation tables.
 
     ``audacity`` tracks are of one recording each, so ``out`` is a folder for them; so it is for

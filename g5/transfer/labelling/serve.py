@@ -1,15 +1,43 @@
-"""`g5 label`: the labelling page, served until Ctrl-C."""
+"""`g5 label`: the labelling page, served until Ctrl-C, and what is done with its labels."""
 
 from pathlib import Path
 
 from g5.config.schema import LabelSettings
+from g5.config.settings import TransferSettings
 from g5.embeddings.vectors import VectorStore
+from g5.transfer.labelling.comparison import compare_strategies
+from g5.transfer.labelling.export import export_labels
 from g5.transfer.labelling.server import LabelServer
 from g5.transfer.labelling.session import Session, read_classes
 from g5.web.journal import Journal
 
 
 def label(
+    path: Path, settings: TransferSettings, *, classes: Path | None, port: int, browser: bool,
+    export: str | None, simulate: Path | None, out: Path | None,
+) -> None:  # fmt: skip
+    """Label a store in the browser, write its labels, or compare strategies on known ones.
+
+    Args:
+        path: of the store.
+        settings: of the page (``label``) and of the comparison (``simulate``).
+        classes: a file of class names, one a line.
+        port: of the page; 0: any that is free.
+        browser: open the page.
+        export: the labels are written instead, in this format.
+        simulate: strategies are compared instead, on the labels of this table.
+        out: where either goes.
+    """
+    if export is not None:
+        assert out is not None
+        export_labels(path, export, out)
+    elif simulate is not None:
+        compare_strategies(path, simulate, out, settings.simulate)
+    else:
+        _serve(path, classes, settings.label, port=port, browser=browser)
+
+
+def _serve(
     path: Path, classes: Path | None, settings: LabelSettings, *, port: int, browser: bool
 ) -> None:
     """Serve the labelling page until Ctrl-C."""
