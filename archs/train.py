@@ -18,6 +18,7 @@ from g5.common.secrets import redacted
 from g5.config.choices import CONF
 from g5.config.compose import override_errors, readable, resolve
 from g5.config.settings import checked
+from g5.tracking.folders import find
 
 # What the processes of distributed training are told beside their command line.
 VALUES, JOB = "G5_VALUES", "G5_JOB"
@@ -25,7 +26,11 @@ TRACKING_URI = "MLFLOW_TRACKING_URI"
 
 
 def launch(
-    overrides: Sequence[str], values: Mapping[str, Any] | None = None, *, multirun: bool = False
+    overrides: Sequence[str],
+    values: Mapping[str, Any] | None = None,
+    *,
+    multirun: bool = False,
+    ask: bool = False,
 ) -> None:
     """Run `conf/config.yaml` with ``overrides`` under Hydra.
 
@@ -34,6 +39,7 @@ def launch(
         values: keys set on the composed configuration as they are: what a user typed as an
             option or a path may hold ``=``, ``[`` or umlauts, which the grammar refuses.
         multirun: Hydra's ``-m``. A job that fails does not stop the others.
+        ask: before a training of hours on a CPU, ask whoever sits at the terminal.
 
     Raises:
         UserError: what a single run got wrong, or how many jobs of several failed.
@@ -47,8 +53,6 @@ def launch(
     failures: list[UserError] = []
 
     def task(config: DictConfig) -> None:
-        from g5.runs.train import run
-
         for key, value in values.items():
             OmegaConf.update(config, key, value)
         state = HydraConfig.get()
@@ -61,7 +65,16 @@ def launch(
             os.environ[JOB] = str(job)
             print(redacted(f"\njob {job}: {' '.join(overrides)}"))
         try:
-            run(checked(resolve(config)), job=job, overrides=overrides, values=values)
+            # What can be wrong with paths and keys is said before PyTorch is imported.
+            if isinstance(weights := config.arch.training.load_weight_from, str):
+                find(weights)
+            settings = checked(resolve(config))
+            from g5.runs.train import run
+
+            run(
+                settings, job=job, overrides=overrides, values=values,
+                ask=ask and job is None,
+            )  # fmt: skip
         except UserError as error:
             # Not raised in here: Hydra would print a line of its own, and end the other jobs.
             failures.append(error)

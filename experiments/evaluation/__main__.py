@@ -29,7 +29,7 @@ from g5.config.stored import on_checkpoint
 from g5.evaluation.episodes.raw_features import raw_features
 from g5.evaluation.episodes.scoring import embed_plan
 from g5.evaluation.intervals import Interval, points_text, resampled_interval
-from g5.tracking.checkpoints import find
+from g5.tracking.folders import find
 from g5.tracking.restore import Restored, restore
 from preprocessing.datasets.splits import fold_numbers
 from preprocessing.episodes.clips import ClipReader

@@ -1,13 +1,60 @@
 """Arguments and options that several commands have."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
+
+class CheckedPath(click.Path):
+    """A path that is looked at before anything heavy is imported; ``check`` raises `UserError`."""
+
+    def __init__(self, check: Callable[[Path], object]) -> None:
+        super().__init__(path_type=Path)
+        self.check = check
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        self.check(path)
+        return path
+
+
+def check_file(path: Path) -> None:
+    """Raise `UserError` where there is nothing."""
+    from g5.common.errors import UserError
+
+    if not path.exists():
+        raise UserError(f"{path}: there is no such file")
+
+
+def check_store(path: Path) -> None:
+    """Raise `UserError` where there is no store of embeddings."""
+    from preprocessing.store.settings import check_there
+
+    check_there(path, f"g5 embed ENCODER recordings/ -o {path}")
+
+
+def check_checkpoint(path: Path) -> None:
+    """Raise `UserError` where there is no such checkpoint."""
+    from g5.tracking.folders import find
+
+    find(path)
+
+
+def check_encoder(name: str) -> None:
+    """Raise `UserError` where an encoder is a file, and there is none."""
+    if name.endswith(".ckpt"):
+        check_checkpoint(Path(name))
+    elif name.endswith((".onnx", ".tflite")):
+        check_file(Path(name))
+
+
+FILE, CHECKPOINT = CheckedPath(check_file), CheckedPath(check_checkpoint)
 OVERRIDES: dict[str, Any] = {"nargs": -1, "type": click.UNPROCESSED, "metavar": "[KEY=VALUE]..."}
 PASS_THROUGH = {"ignore_unknown_options": True, "help_option_names": ["-h", "--help"]}
-STORE: dict[str, Any] = {"type": click.Path(path_type=Path), "metavar": "STORE"}
+STORE: dict[str, Any] = {"type": CheckedPath(check_store), "metavar": "STORE"}
 
 into_store = click.option(
     "-o", "--output", required=True, type=click.Path(path_type=Path), metavar="STORE",
@@ -18,7 +65,7 @@ with_check = click.option(
     help="Read the store first and drop what is corrupt in it, so that it is made again.",
 )  # fmt: skip
 with_labels = click.option(
-    "--labels", required=True, type=click.Path(path_type=Path), metavar="CSV",
+    "--labels", required=True, type=FILE, metavar="CSV",
     help="Columns file and label (rating for task=rating), perhaps start_s, end_s, source.",
 )  # fmt: skip
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 Item = TypeVar("Item")
+LINE_S = 15.0  # between lines where there is no terminal
 
 
 def track(items: Iterable[Item], *, total: int, label: str, unit: str) -> Iterator[Item]:
@@ -17,10 +18,11 @@ def track(items: Iterable[Item], *, total: int, label: str, unit: str) -> Iterat
         label: what is done, e.g. ``"features"``.
         unit: what is counted, e.g. ``"recordings"``.
 
-    Where stderr is no terminal, one line is written at the end if it took over two seconds.
+    Where stderr is no terminal, a line is written every `LINE_S` seconds, and one at the end if it
+    took over two seconds.
     """
     start = time.perf_counter()
-    count = 0
+    count, told = 0, start
     if sys.stderr.isatty():
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -28,12 +30,12 @@ def track(items: Iterable[Item], *, total: int, label: str, unit: str) -> Iterat
 
         columns = (
             TextColumn("{task.description}"),
-            BarColumn(),
+            BarColumn(bar_width=None),
             MofNCompleteColumn(),
             TextColumn("{task.fields[rate]}"),
             Remaining(),
         )
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        with Progress(*columns, console=Console(stderr=True), transient=True, expand=True) as bar:
             task = bar.add_task(label, total=total, rate="")
             for item in items:
                 yield item
@@ -44,6 +46,11 @@ def track(items: Iterable[Item], *, total: int, label: str, unit: str) -> Iterat
         for item in items:
             yield item
             count += 1
+            now = time.perf_counter()
+            if now - told > LINE_S and count < total:
+                told, left_s = now, (now - start) / count * (total - count)
+                line = f"{label}: {count} of {total} {unit}, about {left_s:.0f} s left"
+                print(line, file=sys.stderr, flush=True)
     seconds = time.perf_counter() - start
     if seconds > 2:
         rate = count / seconds

@@ -247,8 +247,8 @@ class ClassifySettings:
 class FinetuneSettings:
     task: Task
     head: str
+    epochs: AtLeastTwo
     frozen_epochs: Count
-    epochs: Count
     unfreeze_every: Count
     head_learning_rate: Positive
     learning_rate: Positive
@@ -263,6 +263,11 @@ class FinetuneSettings:
     sampling: Sampling
     rating_loss: Literal["mse", "mae"]
     seed: Seed
+
+    @property
+    def head_epochs(self) -> int:
+        """How many of the epochs train the head alone; the encoder gets one at least."""
+        return min(self.frozen_epochs, self.epochs - 1)
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,13 @@ import types
 import typing
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from g5.common.errors import UserError
 from g5.common.secrets import all_redacted
 from g5.config.build import check_node
-from g5.config.check import Seed, check_keys, check_value
+from g5.config.check import Seed, check_keys, check_value, unknown_key
 from g5.config.node import Node
 from g5.config.schema import (
     MODE,
@@ -44,6 +45,8 @@ from g5.config.schema import (
 from preprocessing.audio_rules import use
 
 Group = TypeVar("Group")
+# Groups of `conf/` that a key may name and that are no part of the settings.
+CHOICES = ("budget", "debug", "experiment")
 
 
 @dataclass(frozen=True)
@@ -195,8 +198,40 @@ def checked(plain: Mapping[str, Any]) -> Settings:
             or at odds with another, and what would fit.
     """
     settings = Settings.from_plain(plain, known=None)
+    check_paths(settings)
     check_settings(settings)
     return settings
+
+
+def check_paths(settings: Settings) -> None:
+    """Raise `UserError` for data that are not there; nothing is imported for it."""
+    paths = {key: getattr(settings.path, key) for key in ("train_dir", "eval_dir", "test_dir")}
+    given = {f"path.{key}": path for key, path in paths.items() if path is not None}
+    if str(settings.data.target).startswith("preprocessing.datasets."):
+        lost = [f"{key}={at}" for key, at in given.items() if not Path(at).expanduser().exists()]
+        if lost:
+            raise UserError(f"there is no such file or folder: {', '.join(lost)}")
+
+
+def check_typed(overrides: Sequence[str]) -> None:
+    """Raise `UserError` for a key that no group of `conf/config.yaml` has; reads no checkpoint.
+
+    What a node may have, its class says later.
+    """
+    for override in overrides:
+        if "=" not in override:
+            raise UserError(f"{override}: is no override; write key=value")
+        schema: type = Settings
+        parts = override.partition("=")[0].lstrip("+~").split(".")
+        for depth, part in enumerate(parts):
+            hints = hints_of(schema)
+            spread = any(_is_spread(member) for member in dataclasses.fields(schema))
+            if part not in hints and not spread and part not in CHOICES:
+                raise unknown_key(part, list(hints), ".".join(parts[:depth]))
+            hint = hints.get(part)
+            if not isinstance(hint, type) or not dataclasses.is_dataclass(hint) or hint is Node:
+                break
+            schema = hint
 
 
 def check_settings(settings: Settings) -> None:

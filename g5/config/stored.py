@@ -12,10 +12,10 @@ from omegaconf import DictConfig, OmegaConf
 from g5.common.errors import UserError
 from g5.config.choices import choices
 from g5.config.compose import composed, nearest_key, override_errors, readable, resolve
-from g5.config.settings import Settings, hints_of, marked
+from g5.config.settings import CHOICES, Settings, hints_of, marked
 
 # Groups of `conf/` that are for training runs, beside the keys that are marked so.
-TRAINING_GROUPS = ("debug", "experiment")
+TRAINING_GROUPS = CHOICES
 # Where things lie and are sent, and on what, is for whoever runs a test to say.
 USERS_GROUPS = ("path", "trainer", "callbacks", "logger")
 DATA_DIRS = ("train_dir", "eval_dir", "test_dir")

@@ -1,7 +1,9 @@
 """`g5 data check` and `g5 features`: what is there, what is wrong, and the features of it."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
+from g5.common.errors import UserError
 from g5.config.parts import data_of, feature_set_of, front_end_of
 from g5.config.settings import load
 
@@ -31,10 +33,15 @@ def build_features(overrides: Sequence[str]) -> int:
 
 
 def check_features(overrides: Sequence[str]) -> int:
-    """Verify every stored feature; the exit code, 1 if anything is damaged or missing."""
+    """Verify stored features; the exit code, 1 if anything is damaged or missing.
+
+    Without overrides of what to look for, of every store that is there.
+    """
     from preprocessing.features import check
 
     settings = load(overrides)
+    if all(text.startswith("path.root_dir=") for text in overrides):
+        return _check_stores(settings.path.store)
     front_end = front_end_of(settings)
     corpus = data_of(settings).load()
     feature_set = feature_set_of(settings, corpus, front_end)
@@ -45,3 +52,25 @@ def check_features(overrides: Sequence[str]) -> int:
     if not found:
         print(f"the features of {len(recordings)} recordings in {feature_set.store_dir} are whole")
     return int(bool(found))
+
+
+def _check_stores(folder: Path) -> int:
+    """Verify everything in every store of a folder."""
+    from preprocessing.store.settings import SETTINGS_FILE
+    from preprocessing.store.store import Store
+
+    stores = [
+        Store.at(path.parent, command="g5 features")
+        for path in sorted(folder.glob(f"*/{SETTINGS_FILE}"))
+    ]
+    if not stores:
+        raise UserError(f"{folder}: holds no features yet; g5 features and g5 train make them")
+    damaged = False
+    for store in stores:
+        found = store.verify()
+        for line in found:
+            print(line)
+        damaged = damaged or bool(found)
+        if not found:
+            print(f"the features of {len(store.keys())} recordings in {store.path} are whole")
+    return int(damaged)

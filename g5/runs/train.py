@@ -1,10 +1,13 @@
 """Train a model as the configuration says, then test it: `archs/train.py` and `g5 train`."""
 
+import json
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import ProgressBar
 from torch import nn
@@ -36,13 +39,12 @@ from g5.tracking.checkpoints import (
     check_finite,
     check_same,
     epochs_done,
-    find,
     latest,
     load,
     load_weights,
     payload,
 )
-from g5.tracking.folders import RunFolder, check_names, claim
+from g5.tracking.folders import SCORES, RunFolder, check_names, claim, find
 from g5.tracking.history_callback import History
 from g5.tracking.mlflow_logger import MLflowLogger
 from g5.tracking.record import recording
@@ -56,7 +58,7 @@ from g5.training.checks import (
     check_trainer,
     trainer_error,
 )
-from g5.training.estimate import estimate
+from g5.training.estimate import SHORTER, Estimate, estimate
 from g5.training.finite import StopAtNaN
 from g5.training.loaders import EpisodeLoaders
 from g5.training.module import FewShotModule
@@ -77,8 +79,9 @@ def run(
     job: int | None = None,
     overrides: Sequence[str] = (),
     values: Mapping[str, Any] | None = None,
+    ask: bool = False,
 ) -> TestResult | None:
-    """Train and test, or only test.
+    """Train and test, or only test; None where there is no test, or a finished one is only told.
 
     Args:
         settings: checked.
@@ -86,12 +89,13 @@ def run(
         overrides: the command line; a test starts from its checkpoint's configuration, and
             these go on top.
         values: keys that were set beside the command line; likewise.
+        ask: before a training of hours on a CPU, ask whoever sits at the terminal.
 
     Raises:
         UserError: for anything the user can put right, most of it before any work starts.
     """
     if settings.train:
-        return Training(settings, job=job).run()
+        return Training(settings, job=job, ask=ask).run()
     mode = (*marked(Settings, "mode"), *HOW)
     kept = [text for text in overrides if text.lstrip("+").split("=")[0] not in mode]
     arch_is_named = any(text.split("=")[0] == "arch" for text in overrides)
@@ -112,11 +116,13 @@ class Training:
     Args:
         settings: checked.
         job: number of a multirun job.
+        ask: as of `run`.
     """
 
-    def __init__(self, settings: Settings, *, job: int | None) -> None:
+    def __init__(self, settings: Settings, *, job: int | None, ask: bool = False) -> None:
         self.settings = settings
         self.job = job
+        self.ask = ask and not settings.resume
         check_names(settings.name, settings.exp_name)
         check_monitors(settings)
         prepare_torch(settings)
@@ -153,6 +159,8 @@ class Training:
         )  # fmt: skip
         raw_reader = log_mel_set_of(settings, self.feature_set).reader("train")
         self.raw_statistics = training_statistics(raw_reader, batch_size=RAW_BATCH)
+        if self.ask and self.device.type == "cpu":
+            self._confirm(loaders)
         with claim(
             settings.path.root, settings.name, settings.exp_name,
             training=True, resume=settings.resume, job=self.job,
@@ -167,12 +175,10 @@ class Training:
         module = self._module(loaders)
         done = 0 if start_from is None else epochs_done(start_from)
         if done < settings.arch.training.max_epochs:
-            test_clips = len(self.feature_set.corpus.split("test")) if settings.test else 0
-            line = estimate(
-                settings, module, loaders, device=self.device, processes=self.processes, done=done,
-                test_clips=test_clips,
-            )  # fmt: skip
-            print(line, flush=True)
+            print(self._estimate(module, loaders, done).line, flush=True)
+        elif settings.test and _is_tested(folder):
+            print(finished(folder), flush=True)
+            return None
         name = settings.exp_name if self.job is None else f"{settings.exp_name}/{self.job}"
         corpus = self.feature_set.corpus
         with recording(settings, folder, corpus, name=name, resume=settings.resume) as logger:
@@ -190,6 +196,23 @@ class Training:
                 return None
             return evaluate(Tested(settings, restore(best), self.feature_set, folder, logger))
 
+    def _estimate(self, module: FewShotModule, loaders: EpisodeLoaders, done: int) -> Estimate:
+        clips = len(self.feature_set.corpus.split("test")) if self.settings.test else 0
+        return estimate(
+            self.settings, module, loaders, device=self.device, processes=self.processes,
+            done=done, test_clips=clips,
+        )  # fmt: skip
+
+    def _confirm(self, loaders: EpisodeLoaders) -> None:
+        """Ask before a training of hours, while nothing has been moved or made."""
+        with torch.random.fork_rng():
+            guess = self._estimate(self._module(loaders), loaders, 0)
+        if not guess.long:
+            return
+        print(guess.line, flush=True)
+        if input("train for so long? [y/N] ").strip().lower() not in ("y", "yes"):
+            raise UserError(f"not trained; {SHORTER}")
+
     def _calibrate(self, best: Path, loaders: EpisodeLoaders) -> None:
         """Fit the best checkpoint's temperature on the validation episodes, and store it there."""
         if loaders.val_clips is None:
@@ -205,11 +228,7 @@ class Training:
             device=self.device,
         )
         add_calibration(best, found.plain())
-        print(
-            f"calibrated on {found.episodes} validation episodes: temperature "
-            f"{found.temperature:.3g}, calibration error {found.ece_before:.1%} -> "
-            f"{found.ece_after:.1%}"
-        )
+        print(found.told)
 
     def _log_checkpoints(self, folder: RunFolder, logger: MLflowLogger) -> None:
         if self.settings.logger.log_checkpoints:
@@ -346,6 +365,23 @@ class Training:
         check_epochs(self.settings, header["config"]["arch"]["training"]["max_epochs"], path)
         print(f"resume    {path}")
         return path
+
+
+def _is_tested(folder: RunFolder) -> bool:
+    """Whether a finished run's test is of its best checkpoint as it is."""
+    scores, best = folder.path / SCORES, folder.checkpoints / BEST
+    return scores.exists() and best.exists() and scores.stat().st_mtime >= best.stat().st_mtime
+
+
+def finished(folder: RunFolder) -> str:
+    """What a run that was trained and tested before has to say: its accuracy, and where it is."""
+    interval = json.loads((folder.path / SCORES).read_text("utf-8"))["accuracy"]
+    best = shlex.quote(str(folder.checkpoints / BEST))
+    return (
+        f"finished  accuracy {interval['mean']:.1%} [{interval['low']:.1%}, "
+        f"{interval['high']:.1%}], as tested before; `g5 test {best}` tests again\n"
+        f"report    {folder.path / 'report.html'}"
+    )
 
 
 def _fit(

@@ -3,6 +3,7 @@
 import math
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from pytorch_lightning.callbacks import Checkpoint, EarlyStopping, RichProgressB
 from pytorch_lightning.callbacks.early_stopping import EarlyStoppingReason
 from pytorch_lightning.plugins.io import CheckpointIO
 from pytorch_lightning.trainer.states import TrainerFn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from g5.common.errors import UserError
 from g5.config.schema import CallbackSettings
@@ -45,7 +47,7 @@ def training_callbacks(settings: CallbackSettings, *, checkpoints: Path) -> list
         )
     if settings.progress_bar:
         # Without a terminal a bar is one unreadable line after another.
-        callbacks.append(RichProgressBar(leave=True) if sys.stdout.isatty() else EpochLines())
+        callbacks.append(EpochBar(leave=True) if sys.stdout.isatty() else EpochLines())
     kept = settings.checkpoint
     callbacks.append(
         EpochCheckpoints(
@@ -347,6 +349,36 @@ class EpochLines(FreshMetrics):
         seconds = time.perf_counter() - self._since_s
         of = f"/{trainer.max_epochs}" if (trainer.max_epochs or 0) > 0 else ""
         print(f"epoch {trainer.current_epoch + 1}{of}: {shown} ({seconds:.1f} s)", flush=True)
+
+
+class EpochBar(RichProgressBar):
+    """Lightning's bar in 80 columns: epochs count from 1, as in files and lines."""
+
+    def get_metrics(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule
+    ) -> dict[str, int | str | float | dict[str, float]]:
+        """What stands behind the bar."""
+        return bar_metrics(super().get_metrics(trainer, pl_module))
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        of = f"/{self.trainer.max_epochs}" if (self.trainer.max_epochs or 0) > 0 else ""
+        return f"Epoch {current_epoch + 1}{of}"
+
+    def configure_columns(self, trainer: pl.Trainer) -> list[Any]:
+        """The bar gives way where a terminal is narrow."""
+        return [
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(compact=True),
+        ]
+
+
+def bar_metrics(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Loss and accuracies, without the logger's number and further names of the same."""
+    return {
+        name: value for name, value in metrics.items() if name in ("train/step_loss", "val/acc")
+    }
 
 
 class AtomicCheckpointIO(CheckpointIO):

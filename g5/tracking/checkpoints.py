@@ -6,7 +6,6 @@ and ``normalize.*``. It loads with ``weights_only=True``: a checkpoint from a st
 code.
 """
 
-import glob
 import io
 import os
 import pickle
@@ -27,12 +26,9 @@ from g5.common.revision import git_revision
 from g5.common.secrets import all_redacted
 from g5.config.earlier import refuse_gone, updated
 from g5.config.settings import Settings
+from g5.tracking.folders import SUFFIX, listed, missing
 
 FORMAT = 1
-SUFFIX = ".ckpt"
-# The encoder that comes with g5 (`g5 pretrain` made it, see its model card beside it).
-DEFAULT = "default"
-SHIPPED = Path(__file__).parent.parent / "weights" / f"{DEFAULT}{SUFFIX}"
 ANOTHER = "give a checkpoint that g5 wrote"
 LAST = "last.ckpt"
 BEST = "best_checkpoint.ckpt"
@@ -96,7 +92,7 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     path = Path(path)
     if not path.exists():
-        raise _missing(path)
+        raise missing(path)
     content = load_plain(path)
     header = content.get("g5") if isinstance(content, dict) else None
     if not isinstance(header, dict) or "state_dict" not in content or "format" not in header:
@@ -113,36 +109,6 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
             except UserError as error:
                 raise UserError(f"{path}: {error}") from error
     return content
-
-
-def find(path: str | os.PathLike[str]) -> tuple[Path, str | None]:
-    """The checkpoint that ``path`` means: ``default`` is the one that comes with g5.
-
-    A path that does not exist but has exactly one ``<stem>_val_acc_*.ckpt`` beside it means that
-    file, so ``epoch_050.ckpt`` finds ``epoch_050_val_acc_0.8123.ckpt``.
-
-    Returns:
-        The file, and a line to tell the user if it is not the one that was named.
-
-    Raises:
-        UserError: if there is none or more than one, naming the checkpoints that are there; or if
-            ``path`` is a directory.
-    """
-    path = Path(path).expanduser()
-    if str(path) == DEFAULT and not path.is_file():
-        return SHIPPED, None
-    if path.is_dir():
-        raise UserError(f"{path}: a folder, not a checkpoint; in it: {_listed(path)}")
-    if path.exists():
-        return path, None
-    stem = path.name.removesuffix(SUFFIX)
-    meant = sorted(path.parent.glob(f"{glob.escape(stem)}_val_acc_*{SUFFIX}"))
-    if len(meant) > 1:
-        names = ", ".join(file.name for file in meant)
-        raise UserError(f"{path}: there is no such file, and it may mean any of {names}")
-    if not meant:
-        raise _missing(path)
-    return meant[0], f"{path.name} means {meant[0]}"
 
 
 def latest(folder: Path) -> Path | None:
@@ -278,7 +244,7 @@ def save(content: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
 def load_plain(path: Path) -> Any:
     """The content of a file, checked against its checksums, loaded without pickle."""
     if path.is_dir():
-        raise UserError(f"{path}: a folder, not a checkpoint; in it: {_listed(path)}")
+        raise UserError(f"{path}: a folder, not a checkpoint; in it: {listed(path)}")
     try:
         # Torch does not check them, and a flipped bit would be a wrong weight.
         with zipfile.ZipFile(path) as archive:
@@ -300,17 +266,6 @@ def load_plain(path: Path) -> Any:
         raise UserError(
             f"{path}: corrupt or no checkpoint ({str(error).splitlines()[0]})"
         ) from error
-
-
-def _missing(path: Path) -> UserError:
-    if not path.parent.is_dir():
-        return UserError(f"{path}: there is no such file, and no folder {path.parent}")
-    return UserError(f"{path}: there is no such file; {path.parent} has {_listed(path.parent)}")
-
-
-def _listed(folder: Path) -> str:
-    names = sorted(file.name for file in folder.glob(f"*{SUFFIX}") if not file.name.startswith("."))
-    return ", ".join(names) if names else "no checkpoints"
 
 
 def _not_plain(value: Any, where: str = "g5") -> str | None:

@@ -1,5 +1,6 @@
 """A run's folder, `outputs/<name>/<exp_name>/`: who takes it, who waits, what it remembers."""
 
+import glob
 import json
 import os
 import re
@@ -11,6 +12,12 @@ from g5.common.atomic import atomic_path, disk_errors, lock_file, one_at_a_time
 from g5.common.errors import UserError
 
 RECORD = "run.json"
+SUFFIX = ".ckpt"
+# The encoder that comes with g5 (`g5 pretrain` made it, see its model card beside it).
+DEFAULT = "default"
+SHIPPED = Path(__file__).parent.parent / "weights" / f"{DEFAULT}{SUFFIX}"
+# The numbers of a test, its episodes and its answers.
+SCORES, EPISODES, ANSWERS = "test_scores.json", "test_episodes.parquet", "test_predictions.parquet"
 LOCK = ".lock"
 CLAIM = ".claim"
 
@@ -157,7 +164,7 @@ def _take(folder: RunFolder, *, training: bool, resume: bool) -> None:
         path.rename(folder.moved)
         folder.message = f"the earlier run {path.name} is now {folder.moved}"
     if training and resume and not any(folder.checkpoints.glob("*.ckpt")):
-        folder.message = f"nothing to resume in {path}: starting with epoch 1"
+        folder.message = f"new run   there is nothing to resume in {path.name}/"
 
 
 def _next_number(path: Path) -> int:
@@ -216,3 +223,46 @@ def _rank() -> int:
         if os.environ.get(key, "").isdigit():
             return int(os.environ[key])
     return 0
+
+
+def find(path: str | os.PathLike[str]) -> tuple[Path, str | None]:
+    """The checkpoint that ``path`` means: ``default`` is the one that comes with g5.
+
+    A path that does not exist but has exactly one ``<stem>_val_acc_*.ckpt`` beside it means that
+    file, so ``epoch_050.ckpt`` finds ``epoch_050_val_acc_0.8123.ckpt``.
+
+    Returns:
+        The file, and a line to tell the user if it is not the one that was named.
+
+    Raises:
+        UserError: if there is none or more than one, naming the checkpoints that are there; or if
+            ``path`` is a directory.
+    """
+    path = Path(path).expanduser()
+    if str(path) == DEFAULT and not path.is_file():
+        return SHIPPED, None
+    if path.is_dir():
+        raise UserError(f"{path}: a folder, not a checkpoint; in it: {listed(path)}")
+    if path.exists():
+        return path, None
+    stem = path.name.removesuffix(SUFFIX)
+    meant = sorted(path.parent.glob(f"{glob.escape(stem)}_val_acc_*{SUFFIX}"))
+    if len(meant) > 1:
+        names = ", ".join(file.name for file in meant)
+        raise UserError(f"{path}: there is no such file, and it may mean any of {names}")
+    if not meant:
+        raise missing(path)
+    return meant[0], f"{path.name} means {meant[0]}"
+
+
+def missing(path: Path) -> UserError:
+    """The error for a checkpoint that is not there; it names those that are."""
+    if not path.parent.is_dir():
+        return UserError(f"{path}: there is no such file, and no folder {path.parent}")
+    return UserError(f"{path}: there is no such file; {path.parent} has {listed(path.parent)}")
+
+
+def listed(folder: Path) -> str:
+    """The checkpoints in a folder, as words."""
+    names = sorted(file.name for file in folder.glob(f"*{SUFFIX}") if not file.name.startswith("."))
+    return ", ".join(names) if names else "no checkpoints"

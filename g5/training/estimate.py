@@ -5,6 +5,7 @@ The step changes nothing: weights, averages and random numbers are put back.
 
 import copy
 import time
+from dataclasses import dataclass
 
 import torch
 
@@ -13,6 +14,22 @@ from g5.training.loaders import EpisodeLoaders
 from g5.training.module import FewShotModule
 
 LONG_S = 3600.0
+# Raw features, figures, tables and the page of a test, beside embedding its clips.
+TEST_S = 60.0
+SHORTER = "budget=minutes, budget=evening and budget=night train for less"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """How long a training and its test will take: seconds, and the line that says so."""
+
+    seconds: float
+    line: str
+
+    @property
+    def long(self) -> bool:
+        """Whether somebody should be asked first."""
+        return self.seconds > LONG_S
 
 
 def estimate(
@@ -24,24 +41,24 @@ def estimate(
     processes: int,
     done: int,
     test_clips: int,
-) -> str:
-    """The line that a run prints before it trains; a second one says what determinism costs.
+) -> Estimate:
+    """What a run says before it trains; a second line says what determinism costs.
 
     Args:
         settings: of the run.
         processes: among which the training episodes are shared out.
         done: epochs that a resumed run has behind it.
-        test_clips: clips that the test will embed.
+        test_clips: clips that the test will embed; 0: no test.
     """
     episodes = settings.arch.episodes
     epochs = settings.arch.training.max_epochs - done
     step_s = seconds_per_episode(module, loaders, device)
+    test_s = step_s * test_clips / episodes.clips / 3 + (TEST_S if test_clips else 0.0)
     clips = 0 if loaders.val_clips is None else len(loaders.val_clips.plan.rows)
-    clips_per_episode = episodes.clips
     # A forward pass is about a third of a training step.
     shared = episodes.episodes_per_epoch / processes
-    epoch_s = step_s * (shared + clips / clips_per_episode / 3)
-    total_s = epochs * epoch_s + step_s * test_clips / clips_per_episode / 3
+    epoch_s = step_s * (shared + clips / episodes.clips / 3)
+    total_s = epochs * epoch_s + test_s
     devices = f"{processes} x " if processes > 1 else ""
     line = (
         f"time      {epochs} {'more ' if done else ''}epoch{'s' * (epochs > 1)} of "
@@ -49,10 +66,10 @@ def estimate(
         f"({step_s:.2g} s an episode on {devices}{device.type})"
     )
     if total_s > LONG_S and device.type == "cpu":
-        line += "; `g5 train v2 experiment=demo` takes minutes"
+        line += f"; {SHORTER}"
     if settings.deterministic:
         line += "\n" + cost_of_determinism(module, loaders, device)
-    return line
+    return Estimate(total_s, line)
 
 
 def cost_of_determinism(
@@ -78,25 +95,26 @@ def cost_of_determinism(
 def seconds_per_episode(
     module: FewShotModule, loaders: EpisodeLoaders, device: torch.device
 ) -> float:
-    """Wall time of one training step, without the optimiser; the second of two is measured."""
-    batch = loaders.train_set[0, 0]
+    """Wall time of one training step, its batch and its optimiser; the mean of two after one."""
     # The step moves batch norm's averages and draws random numbers; neither may show.
     weights = copy.deepcopy(module.state_dict())
-    seconds = 0.0
+    seconds: list[float] = []
     with torch.random.fork_rng():
         module.to(device).train()
-        batch = batch.to(device)
-        for _ in range(2):
+        optimizer = torch.optim.AdamW(module.parameters())
+        for number in range(3):
             start = time.perf_counter()
+            batch = loaders.train_set[0, number].to(device)
             with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
                 loss, *_ = module.loss(batch)
             loss.backward()
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
             if device.type == "cuda":
                 torch.cuda.synchronize()
-            seconds = time.perf_counter() - start
-    module.zero_grad(set_to_none=True)
+            seconds.append(time.perf_counter() - start)
     module.load_state_dict(weights)
-    return seconds
+    return sum(seconds[1:]) / 2
 
 
 def duration(seconds: float) -> str:

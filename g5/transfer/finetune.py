@@ -196,12 +196,12 @@ class FineTuning:
             {"params": list(self.head.module_.parameters()), "lr": settings.head_learning_rate}
         ]
         self._optimizer = torch.optim.AdamW(groups, weight_decay=settings.weight_decay)
-        first = settings.frozen_epochs
+        first = settings.head_epochs
         for epoch, loss in enumerate(self._epochs(range(first), lambda rows: z_ND[rows])):
             yield self._note(epoch, loss, z_ND, 0)
         self.frozen = dict(self.best)
         self.answers[ALONE] = self.answers[TUNED]
-        epochs = range(first, first + settings.epochs)
+        epochs = range(first, settings.epochs)
         for epoch, loss in enumerate(self._epochs(epochs, self._forward), first):
             yield self._note(epoch, loss, self._embed(), len(self._optimizer.param_groups) - 1)
         module_state, head_state = self._best_state
@@ -247,7 +247,7 @@ class FineTuning:
     def _batches(self, epoch: int) -> Iterator[np.ndarray]:
         """The windows of an epoch, in batches; the blocks whose turn it is are freed first."""
         settings = self._settings
-        later = epoch - settings.frozen_epochs
+        later = epoch - settings.head_epochs
         if later >= 0:
             self._free(min(1 + later // settings.unfreeze_every, len(self._blocks)))
         rows_N, size = self._rows["train"], settings.batch_size

@@ -92,7 +92,7 @@ def _log_facts(
 
 
 def _train(tuning: FineTuning, settings: FinetuneSettings, logger: MLflowLogger | None) -> None:
-    total = settings.frozen_epochs + settings.epochs
+    total = settings.epochs
     for epoch, metrics in enumerate(
         track(tuning.run(), total=total, label="fine-tuning", unit="epochs")
     ):

@@ -78,7 +78,8 @@ def probe(store: VectorStore, handcrafted: LoadedEncoder, seed: int = 0) -> list
     names: list[str] = handcrafted.module.names  # type: ignore[assignment]
     model = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-1, 5, 7)))
     found = []
-    for name, y_N in zip(names, y_NK.T, strict=True):
+    measures = zip(names, y_NK.T, strict=True)
+    for name, y_N in track(measures, total=len(names), label="probing", unit="measures"):
         if np.ptp(y_N) < 1e-9:
             continue
         predicted_N = cross_val_predict(model, x_ND, y_N, groups=groups, cv=GroupKFold(n_folds))

@@ -30,6 +30,15 @@ def is_foreign(name: str) -> bool:
     return not name.startswith(".") and name != SETTINGS_FILE
 
 
+def check_there(path: Path, command: str) -> None:
+    """Raise `UserError` where there is no store; ``command`` is what makes one."""
+    if path.is_file():
+        raise UserError(f"{path}: is a file; a store is a folder")
+    if not (path / SETTINGS_FILE).is_file():
+        what = "is no store" if path.is_dir() else "there is no such store"
+        raise UserError(f"{path}: {what}; make one with `{command}`")
+
+
 def write_settings(path: Path, settings: Mapping[str, Any]) -> None:
     """Make the folder ``path`` a store of these settings."""
     with atomic_path(path / SETTINGS_FILE) as temporary:

@@ -30,6 +30,7 @@ from g5.common.progress import track
 from preprocessing.store.settings import (
     SETTINGS_FILE,
     canonical,
+    check_there,
     differences,
     is_foreign,
     no_store,
@@ -141,12 +142,9 @@ class Store:
             UserError: there is none, or ``path`` is a file or a folder of something else.
         """
         path = Path(path)
-        if path.is_file():
-            raise UserError(f"{path}: is a file; a store is a folder")
-        if not (path / SETTINGS_FILE).is_file():
-            if settings is None:
-                what = "is no store" if path.is_dir() else "there is no such store"
-                raise UserError(f"{path}: {what}; make one with `{command}`")
+        if settings is None or path.is_file():
+            check_there(path, command)
+        elif not (path / SETTINGS_FILE).is_file():
             if path.is_dir() and any(is_foreign(name) for name in os.listdir(path)):
                 raise UserError(f"{path}: is a folder of something else; name another for a store")
             write_settings(path, json.loads(canonical(settings)))

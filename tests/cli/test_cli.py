@@ -109,6 +109,9 @@ def test_a_damaged_store_is_found_and_mended(place, tiny_set, capsys):
     shard.write_bytes(content)
     assert run_g5(["features", "--check", "debug=fast"]) == 1
     assert shard.stem in capsys.readouterr().out
+    # Nothing named: every store that is there.
+    assert run_g5(["features", "--check"]) == 1
+    assert shard.stem in capsys.readouterr().out
     assert run_g5(["features", "debug=fast"]) == 0
     assert run_g5(["features", "--check", "debug=fast"]) == 0
 

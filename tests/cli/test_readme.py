@@ -164,7 +164,7 @@ def run(command: str) -> None:
     elif words[:2] == ["g5", "data"]:
         assert run_g5([*words[1:3], *CUTS[:1], *words[3:]]) == 0
     elif words[:2] == ["g5", "finetune"]:
-        assert run_g5([*words[1:], "finetune.epochs=1", "logger=none"]) == 0
+        assert run_g5([*words[1:], "finetune.epochs=2", "logger=none"]) == 0
     elif command == REVIEW:
         # Shots are no finds, and all calls of the night were shots: with fewer there are others.
         rows = Path("five_calls.txt").read_text().splitlines(keepends=True)

@@ -17,7 +17,7 @@ from g5.common.errors import UserError
 from g5.config.choices import CONF, choices
 from g5.config.settings import load_node, load_transfer, plain_of
 from g5.embeddings.encoders.loading import load_encoder
-from g5.transfer.heads.compare import judged
+from g5.transfer.heads.compare import HeadScore, judged
 from g5.transfer.heads.saved import fit_head, make_head
 from tests.embeddings.model_files import small_onnx, small_tflite
 
@@ -263,8 +263,16 @@ def test_every_leaf_of_a_section_reaches_its_room_and_a_wrong_one_is_said(sectio
         read(f"{section}.nothing=1")
 
 
-def test_verdicts_follow_gap_and_low():
+def test_verdicts_say_what_helps_to_choose():
     settings = load_transfer(reads=()).classify
-    assert judged(1.0, 0.95, 0.5, settings) == "fine"
-    assert judged(1.0, 0.7, 0.5, settings) == "overfitting"
-    assert judged(0.6, 0.6, 0.5, settings) == "underfitting"
+    best = HeadScore("s", "linear", 1.0, 0.9, 0.1, "best", (0.8, 0.9, 1.0), 1.0)
+
+    def verdict(train: float, *val_F: float) -> str:
+        row = HeadScore("s", "mlp", train, float(np.mean(val_F)), 0.1, "best", val_F, 2 * train - 1)
+        return judged(row, best, settings)
+
+    assert judged(best, best, settings) == "best"
+    assert verdict(1.0, 0.78, 0.92, 0.98) == "as good"
+    assert verdict(1.0, 0.6, 0.7, 0.8) == "overfits"
+    assert verdict(0.6, 0.5, 0.6, 0.7) == "underfits"
+    assert verdict(0.85, 0.7, 0.8, 0.9) == "worse"

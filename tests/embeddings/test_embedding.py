@@ -246,7 +246,7 @@ def test_classify_and_predict(field, capsys):
     out = capsys.readouterr().out
     assert "18 labels of 3 classes from 3 sources, 3 folds" in out
     assert out.count("birds.store ") >= 3
-    assert "fine" in out
+    assert " best" in out
     assert "18 labels: under 1,000, fine-tuning the encoder is unlikely to pay" in out
     head = next(field.glob("*.head"))
     store = head.with_suffix(".store")
@@ -258,6 +258,13 @@ def test_classify_and_predict(field, capsys):
     top = pd.read_csv("some.csv")
     assert top["rank"].tolist() == [1, 2, 3, 4]
     assert top["probability"].is_monotonic_decreasing
+    assert run_g5(["predict", str(head), str(store), "-o", "f.csv", "--rows", "files"]) == 0
+    files = pd.read_csv("f.csv")
+    assert len(set(files["file"])) == len(files)
+    assert files["windows"].sum() == len(table)
+    assert set(files["label"]) <= {"a", "b", "c"}
+    assert run_g5(["predict", str(head), str(store), "-o", "e.csv", "--rows", "events"]) == 0
+    assert len(pd.read_csv("e.csv")) <= len(table)
     other = "own.store" if store.name == "birds.store" else "birds.store"
     assert run_g5(["predict", str(head), other, "-o", "x.csv"]) == 1
     assert "embed with that encoder" in capsys.readouterr().err

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from g5.embeddings.encoders.loading import load_encoder
-from g5.tracking.checkpoints import SHIPPED, find
+from g5.tracking.folders import SHIPPED, find
 from g5.tracking.restore import restore
 from preprocessing.synthetic.rendering import render
 from preprocessing.synthetic.species import KINDS, draw, vary

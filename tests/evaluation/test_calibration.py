@@ -45,7 +45,7 @@ def test_training_stores_it_and_the_test_uses_it(place, capsys):
     assert restore(best).temperature == stored["temperature"] != 1
     epoch = max(place.glob(f"{CKPT}/epoch_*"), key=lambda file: file.samefile(best))
     assert epoch.samefile(best)
-    assert "calibrated on 4 validation episodes" in capsys.readouterr().out
+    assert "on 4 validation episodes" in capsys.readouterr().out
     scores = place / "outputs" / "protonet_baseline" / "v1_debug" / "test_scores.json"
     with_it = json.loads(scores.read_text())
     assert with_it["temperature"] == stored["temperature"]

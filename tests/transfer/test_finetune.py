@@ -20,7 +20,7 @@ from tests.conftest import run_g5
 from tests.embeddings.model_files import small_onnx
 
 ENCODER = "tests.user_encoders.Good"
-SHORT = ("finetune.frozen_epochs=2", "finetune.epochs=4", "finetune.batch_size=8")
+SHORT = ("finetune.frozen_epochs=2", "finetune.epochs=6", "finetune.batch_size=8")
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +71,12 @@ def test_the_encoder_stays_frozen_and_then_thaws_from_the_end(calls, checkpointi
     assert run.best["val/score"] >= run.frozen["val/score"]
 
 
+def test_epochs_are_all_epochs():
+    assert settings("finetune.frozen_epochs=5", "finetune.epochs=2").head_epochs == 1
+    with pytest.raises(UserError, match=r"finetune\.epochs: .*at least 2"):
+        settings("finetune.epochs=1")
+
+
 def test_rates_fall_from_block_to_block(calls):
     run = tuning(calls, "finetune.block_decay=0.1", "finetune.learning_rate=0.01")
     optimizer = torch.optim.AdamW([torch.zeros(1, requires_grad=True)], lr=1.0)
@@ -111,7 +117,7 @@ def test_the_verb(calls, place, capsys):
     mlflow.set_tracking_uri("sqlite:///mlflow.db")
     (run,) = mlflow.search_runs(experiment_names=["finetune"], output_format="list")
     assert run.info.status == "FINISHED"
-    assert run.data.params["finetune.epochs"] == "4"
+    assert run.data.params["finetune.epochs"] == "6"
     assert "val/score" in run.data.metrics
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from g5.cli.arguments import PASS_THROUGH, paths_and_overrides, with_labels
+from g5.cli.arguments import PASS_THROUGH, check_store, paths_and_overrides, with_labels
 
 
 @click.command(context_settings=PASS_THROUGH)
@@ -29,8 +29,11 @@ def classify(stores: tuple[str, ...], labels: Path, output: Path | None, balance
     g5 classify birds.store --labels labels.csv head._target_=my_pkg.models.MyHead
     """
     from g5.config.settings import load_transfer
-    from g5.transfer.heads.classify import classify as run
 
     paths, overrides = paths_and_overrides(stores)
     settings = load_transfer(overrides, reads=("classify", "head"))
+    for path in paths:
+        check_store(path)
+    from g5.transfer.heads.classify import classify as run
+
     run(paths, labels, output, settings.classify, overrides, balance=balance)

@@ -5,7 +5,14 @@ from pathlib import Path
 
 import click
 
-from g5.cli.arguments import PASS_THROUGH, into_store, paths_and_overrides, with_check
+from g5.cli.arguments import (
+    PASS_THROUGH,
+    check_encoder,
+    check_file,
+    into_store,
+    paths_and_overrides,
+    with_check,
+)
 
 
 @click.command(context_settings=PASS_THROUGH)
@@ -35,8 +42,12 @@ def embed(
     g5 embed my_pkg.models.MyEncoder call.wav -o birds.store encoder.embedding_dim=512
     """
     from g5.config.settings import load_transfer
-    from g5.embeddings.embed_files import embed as run
 
     paths, overrides = paths_and_overrides(recordings)
     settings = load_transfer(overrides, reads=("encoder", "embed"))
+    check_encoder(encoder)
+    for path in paths:
+        check_file(path)
+    from g5.embeddings.embed_files import embed as run
+
     sys.exit(run(encoder, paths, output, settings.embed, overrides, audio_root, check=check))

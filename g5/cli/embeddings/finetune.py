@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from g5.cli.arguments import OVERRIDES, PASS_THROUGH, with_labels
+from g5.cli.arguments import OVERRIDES, PASS_THROUGH, check_encoder, with_labels
 
 
 @click.command(context_settings=PASS_THROUGH)
@@ -30,7 +30,9 @@ def finetune(
     g5 finetune mel_cnn --labels labels.csv finetune.epochs=20 finetune.learning_rate=0.0005
     """
     from g5.config.settings import load_transfer
-    from g5.transfer.finetune_run import finetune as run
 
     settings = load_transfer(overrides, reads=("encoder", "finetune", "logger", "path"))
+    check_encoder(encoder)
+    from g5.transfer.finetune_run import finetune as run
+
     run(encoder, labels, audio_root, exp_name, settings, overrides)

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import click
 
-from g5.cli.arguments import into_store, with_check
+from g5.cli.arguments import FILE, into_store, with_check
 
 
 @click.command("import")
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, required=True, type=FILE)
 @into_store
 @click.option(
     "--index", type=click.Path(path_type=Path), metavar="TABLE",

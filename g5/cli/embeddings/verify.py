@@ -4,13 +4,13 @@ from pathlib import Path
 
 import click
 
-from g5.cli.arguments import OVERRIDES, PASS_THROUGH, STORE
+from g5.cli.arguments import FILE, OVERRIDES, PASS_THROUGH, STORE
 
 
 @click.command(context_settings=PASS_THROUGH)
 @click.argument("store", **STORE)
 @click.option(
-    "--labels", required=True, type=click.Path(path_type=Path), metavar="CSV",
+    "--labels", required=True, type=FILE, metavar="CSV",
     help="Columns file and individual (or label), perhaps start_s, end_s, source.",
 )  # fmt: skip
 @click.option("-o", "--out", type=click.Path(path_type=Path), metavar="CSV", help="The pairs.")
@@ -29,6 +29,8 @@ def verify(
     g5 verify birds.store --labels individuals.csv verify.components=30 --json rates.json
     """
     from g5.config.settings import load_transfer
+
+    settings = load_transfer(overrides, reads=("verify",)).verify
     from g5.transfer.explore.verify import verify as run
 
-    run(store, labels, out, json_path, load_transfer(overrides, reads=("verify",)).verify)
+    run(store, labels, out, json_path, settings)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from g5.cli.arguments import OVERRIDES, PASS_THROUGH
+from g5.cli.arguments import OVERRIDES, PASS_THROUGH, check_encoder
 
 
 @click.command(context_settings=PASS_THROUGH)

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import click
 
-from g5.cli.arguments import OVERRIDES, PASS_THROUGH
+from g5.cli.arguments import CHECKPOINT, OVERRIDES, PASS_THROUGH
 
 
 @click.command(context_settings=PASS_THROUGH)
-@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.argument("checkpoint", type=CHECKPOINT)
 @click.argument("overrides", **OVERRIDES)
 def shots(checkpoint: Path, overrides: tuple[str, ...]) -> None:
     """Test a checkpoint at 1, 2, 5, 10 and 20 shots, on the same classes and queries.
@@ -17,6 +17,9 @@ def shots(checkpoint: Path, overrides: tuple[str, ...]) -> None:
     g5 shots outputs/protonet_baseline/v2_run/checkpoints/best_checkpoint.ckpt
     g5 shots CKPT arch.episodes.n_way=5 arch.episodes.n_query=2
     """
+    from g5.config.settings import check_typed
+
+    check_typed(overrides)
     from g5.runs.shots import shots_of_checkpoint
 
     shots_of_checkpoint(checkpoint, list(overrides))

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import click
 
-from g5.cli.arguments import OVERRIDES, PASS_THROUGH
+from g5.cli.arguments import CHECKPOINT, OVERRIDES, PASS_THROUGH
 
 
 @click.command(context_settings=PASS_THROUGH)
-@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.argument("checkpoint", type=CHECKPOINT)
 @click.argument("overrides", **OVERRIDES)
 def test(checkpoint: Path, overrides: tuple[str, ...]) -> None:
     """Test a checkpoint on episodes of classes it was not trained on.
@@ -21,6 +21,9 @@ def test(checkpoint: Path, overrides: tuple[str, ...]) -> None:
     g5 test default data=clips data.root=clips.csv data.split=test
     g5 test CKPT data=clips path.train_dir=clips.csv data.split=test arch.episodes.n_way=5
     """
+    from g5.config.settings import check_typed
+
+    check_typed(overrides)
     from g5.runs.test import evaluate_checkpoint
 
     evaluate_checkpoint(checkpoint, list(overrides))

@@ -1,5 +1,7 @@
 """`g5 train`."""
 
+import sys
+
 import click
 
 from g5.cli.arguments import OVERRIDES, PASS_THROUGH, Architectures
@@ -20,6 +22,7 @@ def train(arch: str, exp_name: str | None, multirun: bool, overrides: tuple[str,
 
     \b
     g5 train v2
+    g5 train v2 budget=evening
     g5 train v1 --exp-name my_run arch.training.max_epochs=10 seed=7
     g5 train v1,v2 -m seed=1,2,3
     g5 train v2 resume=true
@@ -35,4 +38,7 @@ def train(arch: str, exp_name: str | None, multirun: bool, overrides: tuple[str,
         if text.startswith("-") and text.split("=")[0] not in HYDRAS_OWN:
             raise click.NoSuchOption(text.split("=")[0])
     values = {} if exp_name is None else {"exp_name": exp_name}
-    launch([f"arch={arch}", *overrides], values, multirun=multirun)
+    # Whoever chose a budget knows; a script or a queue cannot answer.
+    budget = any(text.startswith("budget=") for text in overrides)
+    ask = sys.stdin.isatty() and sys.stdout.isatty() and not budget
+    launch([f"arch={arch}", *overrides], values, multirun=multirun, ask=ask)

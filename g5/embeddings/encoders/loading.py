@@ -92,7 +92,7 @@ def _tuned(path: Path, content: Mapping[str, Any], known: frozenset[str]) -> Loa
 
 
 def _from_checkpoint(name: str, known: frozenset[str]) -> LoadedEncoder:
-    from g5.tracking.checkpoints import find
+    from g5.tracking.folders import find
     from g5.tracking.restore import restore
 
     path, message = find(name)

@@ -31,7 +31,10 @@ class Calibration:
     Attributes:
         temperature: logits are divided by it.
         n_way, k_shot, episodes: of the validation it was fitted on.
-        nll_before, nll_after, ece_before, ece_after: at temperature 1 and at the fitted one.
+        nll_before, nll_after, ece_before, ece_after: at temperature 1 and at the kept one.
+        refused: a fitted temperature whose calibration error was larger than that of 1, which is
+            kept instead; None where there was none.
+        ece_refused: its calibration error.
     """
 
     temperature: float
@@ -42,6 +45,22 @@ class Calibration:
     nll_after: float
     ece_before: float
     ece_after: float
+    refused: float | None = None
+    ece_refused: float | None = None
+
+    @property
+    def told(self) -> str:
+        """What was fitted, on how much, and what it did, as one line."""
+        of = f"{self.episodes} validation episodes"
+        if self.ece_refused is not None:
+            return (
+                f"not calibrated: temperature {self.refused:.3g}, fitted on {of}, would raise the "
+                f"calibration error, {self.ece_before:.1%} -> {self.ece_refused:.1%}; 1 is kept"
+            )
+        return (
+            f"calibrated on {of}: temperature {self.temperature:.3g}, calibration error "
+            f"{self.ece_before:.1%} -> {self.ece_after:.1%}"
+        )
 
     def plain(self) -> dict[str, Any]:
         """As a checkpoint holds it."""
@@ -87,7 +106,10 @@ def calibrate(
     batch_size: int,
     device: Any,
 ) -> Calibration:
-    """Fit the temperature of a model on a plan of validation episodes, each clip embedded once."""
+    """Fit the temperature of a model on a plan of validation episodes, each clip embedded once.
+
+    A temperature that makes the calibration error larger is not kept.
+    """
     z_PD = embed_plan(model, normalize, plan, reader, batch_size=batch_size, device=device)
     scores = evaluate_episodes(model, z_PD, plan, labels)
     temperature = fit_temperature(scores.logits_AN, scores.way_A)
@@ -97,7 +119,11 @@ def calibrate(
         for t in (1.0, temperature)
     )  # fmt: skip
     n_way, k_shot = plan.episodes[0].support.shape
+    refused, ece_refused = None, None
+    if after.ece > before.ece:
+        refused, ece_refused, temperature, after = temperature, after.ece, 1.0, before
     return Calibration(
         temperature=temperature, n_way=n_way, k_shot=k_shot, episodes=len(plan.episodes),
         nll_before=before.nll, nll_after=after.nll, ece_before=before.ece, ece_after=after.ece,
+        refused=refused, ece_refused=ece_refused,
     )  # fmt: skip

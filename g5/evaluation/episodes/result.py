@@ -16,6 +16,7 @@ from g5.evaluation.episodes.mistakes import ClipEmbeddings, Mistake
 from g5.evaluation.episodes.raw_features import RawScores
 from g5.evaluation.episodes.scoring import EpisodeScores
 from g5.evaluation.intervals import Interval
+from g5.tracking.folders import ANSWERS, EPISODES, SCORES
 
 FORMAT = 2  # of test_scores.json and its tables; counts up when a reader must change
 
@@ -142,10 +143,7 @@ class TestResult:
             The three paths.
         """
         folder = Path(folder)
-        paths = [
-            folder / name
-            for name in ("test_scores.json", "test_episodes.parquet", "test_predictions.parquet")
-        ]
+        paths = [folder / name for name in (SCORES, EPISODES, ANSWERS)]
         with atomic_path(paths[0]) as path:
             path.write_text(json.dumps(self._plain(), indent=2, ensure_ascii=False) + "\n", "utf-8")
         for target, table in zip(

@@ -60,7 +60,7 @@ def classify(
     model = make_head(best.head, settings.task, seed=settings.seed, overrides=overrides)
     fitted = fit_head(model, one.x_ND, one.y)
     save_head(path, SavedHead(fitted, best.head, settings.task, one.classes, opened[at].facts))
-    print(f"best: {best.head} on {best.store}, {best.verdict}; trained on all labels, in {path}")
+    print(f"best: {best.head} on {best.store}; trained on all labels, in {path}")
     if len(rows) > 1:
         print(f"(the best of {len(rows)} on the same folds: its score flatters it a little)")
     if balance:

@@ -4,7 +4,7 @@ Shapes: N examples, D embedding width, C classes.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -18,7 +18,15 @@ from g5.transfer.heads.folds import Fold, folds_by_source
 from g5.transfer.heads.saved import fit_head, is_own, make_head
 from g5.transfer.labels import Examples
 
-Verdict = Literal["overfitting", "underfitting", "fine"]
+Verdict = Literal["best", "as good", "overfits", "underfits", "worse"]
+
+
+# Said below the table.
+MEANINGS = {
+    "as good": "its difference to the best, over the same folds, may be chance: take the simplest",
+    "overfits": "much better on its training labels: more labels or a simpler head may help",
+    "underfits": "poor even on its training labels: a stronger head or another encoder may help",
+}
 
 
 @dataclass(frozen=True)
@@ -26,7 +34,7 @@ class HeadScore:
     """A head on a store's embeddings, over the folds.
 
     ``train`` and ``val`` are balanced accuracy (single), macro F1 (multi) or R2 (rating); ``half``
-    is the half-width of the 95 % interval of ``val`` over the folds.
+    is the half-width of the 95 % interval of ``val`` over the folds, ``val_F`` its values there.
     """
 
     store: str
@@ -35,6 +43,8 @@ class HeadScore:
     val: float
     half: float
     verdict: Verdict
+    val_F: tuple[float, ...] = ()
+    skill: float = 0.0
 
 
 def folds_of(examples: Examples, settings: ClassifySettings) -> list[Fold]:
@@ -64,7 +74,8 @@ def compare(
     for store, one, head in track(pairs, total=len(pairs), label="comparing", unit="heads"):
         model = make_head(head, settings.task, seed=settings.seed, overrides=overrides)
         rows.append(_row(store, head, model, one, folds, settings))
-    return sorted(rows, key=lambda row: -row.val)
+    rows.sort(key=lambda row: -row.val)
+    return [replace(row, verdict=judged(row, rows[0], settings)) for row in rows]
 
 
 def _row(
@@ -88,8 +99,10 @@ def _row(
     spread = float(np.std(val_scores, ddof=1)) if len(val_scores) > 1 else np.nan
     half = 1.96 * spread / np.sqrt(len(val_scores))
     chance = 1 / max(len(one.classes), 1) if settings.task == "single" else 0.0
-    verdict = judged(train_mean, val_mean, chance, settings)
-    return HeadScore(store, head, train_mean, val_mean, float(half), verdict)
+    skill = (train_mean - chance) / (1 - chance) if chance < 1 else 0.0
+    return HeadScore(
+        store, head, train_mean, val_mean, float(half), "best", tuple(val_scores), skill
+    )
 
 
 def score(model: Any, x_ND: np.ndarray, y: np.ndarray, task: str) -> float:
@@ -103,12 +116,22 @@ def score(model: Any, x_ND: np.ndarray, y: np.ndarray, task: str) -> float:
     return float(np.mean([accuracy_score(y[y == c], predicted[y == c]) for c in present]))
 
 
-def judged(train: float, val: float, chance: float, settings: ClassifySettings) -> Verdict:
-    """Underfitting: poor where it was trained; overfitting: much better there than elsewhere."""
-    skill = (train - chance) / (1 - chance) if chance < 1 else 0.0
-    if skill < settings.low:
-        return "underfitting"
-    return "overfitting" if train - val > settings.gap else "fine"
+def judged(row: HeadScore, best: HeadScore, settings: ClassifySettings) -> Verdict:
+    """What choosing a head wants to know: is it as good as the best one, and if not, why.
+
+    As good: over the same folds its mean difference to the best is within its 95 % interval. Of
+    the others those underfit that are poor where they were trained, and those overfit whose score
+    is much better there than elsewhere.
+    """
+    if row is best:
+        return "best"
+    behind_F = np.subtract(best.val_F, row.val_F)
+    spread = float(np.std(behind_F, ddof=1)) if len(behind_F) > 1 else 0.0
+    if behind_F.mean() <= 1.96 * spread / np.sqrt(len(behind_F)):
+        return "as good"
+    if row.skill < settings.low:
+        return "underfits"
+    return "overfits" if row.train - row.val > settings.gap else "worse"
 
 
 def notes(
@@ -152,7 +175,12 @@ def table(rows: Sequence[HeadScore], settings: ClassifySettings) -> str:
             f"{row.store:<{width}}  {row.head:<{head}}  {row.train:5.3f}  "
             f"{row.val:5.3f} ± {row.half:5.3f}  {row.verdict}"
         )
+    lines += [f"{word:<9}  {meaning}" for word, meaning in MEANINGS.items() if _has(rows, word)]
     return "\n".join(lines)
+
+
+def _has(rows: Sequence[HeadScore], verdict: str) -> bool:
+    return any(row.verdict == verdict for row in rows)
 
 
 def _is_network(name: str) -> bool:

@@ -4,7 +4,7 @@ import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,9 @@ from g5.embeddings.embedding import embed_recordings, find_recordings
 from g5.embeddings.encoders.loading import load_encoder
 from g5.embeddings.vectors import VectorStore
 from g5.transfer.heads.saved import SavedHead, load_head
+from g5.transfer.heads.summaries import as_events, by_file, class_columns, labelled
+
+Rows = Literal["windows", "files", "events"]
 
 
 def predict(
@@ -26,6 +29,7 @@ def predict(
     settings: EmbedSettings,
     overrides: Sequence[str],
     top: int | None = None,
+    rows: Rows = "windows",
 ) -> pd.DataFrame:
     """Labels or ratings of every vector of a store, or of recordings, as a CSV.
 
@@ -33,42 +37,56 @@ def predict(
     the head holds or was trained with: ``head._target_=my_pkg.MyHead``.
     """
     head = load_head(head_path, known=classes_named(overrides))
+    if rows == "events" and head.task == "rating":
+        raise UserError(
+            f"{head_path}: a head of ratings has no events; say --rows windows or files"
+        )
     index, vectors, problems = _vectors(head, sources, settings, overrides)
     if not len(index):
         raise UserError(f"{', '.join(map(str, sources))}: holds no vectors")
     out = pd.DataFrame({name: index[name].to_numpy() for name in ("file", "start_s", "end_s")})
     out["file"] = out["file"].astype(str)
-    order = _fill(out, head, vectors)
+    out = _in_rows(_filled(out, head, vectors), head, rows)
     if top is not None:
+        order = out["rating" if head.task == "rating" else "probability"].to_numpy()
         out = out.take(np.argsort(-order, kind="stable")[:top]).reset_index(drop=True)
         out.insert(0, "rank", range(1, len(out) + 1))
     write_csv(out, output, float_format="%.6g")
-    print(f"{len(out):,} predictions by {head.name} in {output}")
+    print(f"{len(out):,} {rows} of {index['file'].nunique():,} files by {head.name} in {output}")
     if problems:
         count = "1 recording is" if len(problems) == 1 else f"{len(problems)} recordings are"
         raise UserError(f"{count} not among them; the lines above say why")
     return out
 
 
-def _fill(out: pd.DataFrame, head: SavedHead, vectors: np.ndarray) -> np.ndarray:
-    """Add the columns of predictions; what `--top` ranks by."""
+def _filled(out: pd.DataFrame, head: SavedHead, vectors: np.ndarray) -> pd.DataFrame:
+    """The windows with a rating, or with the probability of each class, a label and its own."""
     if head.task == "rating":
-        out["rating"] = head.model.predict(vectors)
-        return out["rating"].to_numpy()
+        return out.assign(rating=head.model.predict(vectors))
     if hasattr(head.model, "predict_proba"):
         proba_NC = head.model.predict_proba(vectors)
     else:
         print("note: an SVM has no probabilities; its margins through a softmax stand for them")
         proba_NC = _margins(head.model, vectors)
-    if head.task == "multi":
-        names = np.array(head.classes)
-        out["label"] = [";".join(names[row >= 0.5]) for row in proba_NC]
-        for column, name in enumerate(head.classes):
-            out[f"p_{name}"] = proba_NC[:, column]
-    else:
-        out["label"] = np.asarray(head.model.classes_)[proba_NC.argmax(axis=1)]
-    out["probability"] = proba_NC.max(axis=1)
-    return out["probability"].to_numpy()
+    classes = head.classes if head.task == "multi" else head.model.classes_
+    columns = {f"p_{name}": proba_NC[:, column] for column, name in enumerate(classes)}
+    return labelled(out.assign(**columns), head.task)
+
+
+def _in_rows(windows: pd.DataFrame, head: SavedHead, rows: Rows) -> pd.DataFrame:
+    """The predictions in the rows that were asked for."""
+    out = windows
+    if rows == "events":
+        return as_events(windows, head.task)
+    if rows == "files":
+        out = by_file(windows, head.task)
+    if head.task == "rating":
+        return out
+    # Of one label only its own probability is shown.
+    shown = class_columns(out) if head.task == "multi" else []
+    kept = [name for name in out.columns if not name.startswith("p_")]
+    kept = [name for name in kept if name not in ("label", "probability")]
+    return out.loc[:, [*kept, "label", *shown, "probability"]]
 
 
 def _margins(model: Any, vectors: np.ndarray) -> np.ndarray:

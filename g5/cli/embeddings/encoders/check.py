@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from g5.cli.arguments import OVERRIDES, PASS_THROUGH
+from g5.cli.arguments import OVERRIDES, PASS_THROUGH, check_encoder
 
 
 @click.command(context_settings=PASS_THROUGH)
@@ -19,7 +19,9 @@ def check(encoder: str, head: str | None, overrides: tuple[str, ...]) -> None:
     g5 encoders check my_pkg.models.MyEncoder --head my_pkg.models.MyHead encoder.window_s=30
     """
     from g5.config.settings import load_transfer
-    from g5.transfer.contracts import check as run
 
     load_transfer(overrides, reads=("encoder",))
+    check_encoder(encoder)
+    from g5.transfer.contracts import check as run
+
     sys.exit(not run(encoder, head, overrides))

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import click
 
-from g5.cli.arguments import OVERRIDES, PASS_THROUGH
+from g5.cli.arguments import OVERRIDES, PASS_THROUGH, STORE
 
 
 @click.command(context_settings=PASS_THROUGH)
-@click.argument("store", type=click.Path(path_type=Path))
+@click.argument("store", **STORE)
 @click.argument("overrides", **OVERRIDES)
 def probe(store: Path, overrides: tuple[str, ...]) -> None:
     """How well a store's embeddings predict pitch, duration, bandwidth, centroid and MFCCs.
@@ -17,7 +17,8 @@ def probe(store: Path, overrides: tuple[str, ...]) -> None:
     g5 encoders probe birds.store
     """
     from g5.config.settings import load_transfer
-    from g5.transfer.probe import print_probe
 
     load_transfer(overrides, reads=("encoder",))
+    from g5.transfer.probe import print_probe
+
     print_probe(store, overrides)
