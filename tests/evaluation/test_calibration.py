@@ -1,11 +1,14 @@
 """Temperature scaling: recovers a known temperature, is stored with the checkpoint, and is used."""
 
 import json
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from g5.evaluation.episodes import calibration
 from g5.evaluation.episodes.calibration import fit_temperature
 from g5.evaluation.episodes.scoring import softmax
 from g5.evaluation.metrics import probability_scores
@@ -34,6 +37,25 @@ def test_no_mistakes_say_nothing_of_how_sure_to_be():
 def test_answers_worse_than_guessing_get_warm():
     logits = np.array([[3.0, 1.0]] * 10)
     assert fit_temperature(logits, np.ones(10, int)) > 1000
+
+
+def test_a_temperature_that_makes_it_worse_is_not_kept(monkeypatch):
+    rng = np.random.default_rng(1)
+    logits = 2 * rng.standard_normal((5000, 5))
+    way = np.array([rng.choice(5, p=p) for p in softmax(logits)])
+    scores = SimpleNamespace(logits_AN=logits, way_A=way, class_AN=None)
+    plan: Any = SimpleNamespace(episodes=[SimpleNamespace(support=np.zeros((5, 2)))])
+    nothing: Any = None
+    monkeypatch.setattr(calibration, "embed_plan", lambda *_, **__: None)
+    monkeypatch.setattr(calibration, "evaluate_episodes", lambda *_, **__: scores)
+    monkeypatch.setattr(calibration, "fit_temperature", lambda *_: 30.0)
+    labels = list("abcde")
+    found = calibration.calibrate(
+        nothing, nothing, plan, nothing, labels, batch_size=1, device=None
+    )
+    assert (found.temperature, found.refused) == (1.0, 30.0)
+    assert found.ece_after == found.ece_before < (found.ece_refused or 0)
+    assert found.told.startswith("not calibrated: temperature 30, fitted on 1 validation episodes")
 
 
 def test_training_stores_it_and_the_test_uses_it(place, capsys):

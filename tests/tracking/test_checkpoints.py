@@ -17,13 +17,13 @@ from g5.tracking import checkpoints
 from g5.tracking.callbacks import AtomicCheckpointIO
 from g5.tracking.checkpoints import (
     check_same,
-    find,
     latest,
     load,
     payload,
     save,
     weights_only,
 )
+from g5.tracking.folders import find
 from g5.tracking.restore import restore
 from preprocessing.frontend import LogMel
 from preprocessing.normalize import Normalize, scalar_stats
