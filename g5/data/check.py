@@ -67,9 +67,10 @@ def _check_stores(folder: Path) -> int:
         raise UserError(f"{folder}: holds no features yet; g5 features and g5 train make them")
     damaged = False
     for store in stores:
-        found = store.verify()
-        for line in found:
-            print(line)
+        found = store.faults()
+        for fault in found:
+            print(fault)
+        store.drop_corrupt(found)  # `g5 features` makes it again
         damaged = damaged or bool(found)
         if not found:
             print(f"the features of {len(store.keys())} recordings in {store.path} are whole")

@@ -246,6 +246,7 @@ def explain(here: Path, capsys: Any, overrides: list[str], monkeypatch: Any) -> 
     monkeypatch.setattr(
         g5.transfer.explore.explain_clip, "_draw", lambda x, map_MT, *a, **k: maps.append(map_MT)
     )
+    Path("a.ckpt").touch()
     assert run_g5(["explain", "a.ckpt", "audio/rec00.wav:0.2-0.5", *overrides]) == 0
     return maps[0].tolist()
 
@@ -259,6 +260,7 @@ def test_explain_goes_by_the_models_own_distance(here, monkeypatch):
     monkeypatch.setattr(module, "_draw", lambda x, map_MT, *a, **k: maps.append(map_MT))
     one, other = "audio/rec00.wav:0.2-0.5", "audio/rec01.wav:0.1-0.4"
     keys = ["explain.method=gradients", "explain.steps=2"]
+    Path("a.ckpt").touch()
     assert run_g5(["explain", "a.ckpt", one, "--like", other, *keys]) == 0
     with torch.inference_mode():
         prototype_D = model(module.features(cast("Any", stub), other)[None])[0]
