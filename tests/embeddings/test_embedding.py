@@ -261,7 +261,7 @@ def test_classify_and_predict(field, capsys):
     assert run_g5(["predict", str(head), str(store), "-o", "f.csv", "--rows", "files"]) == 0
     files = pd.read_csv("f.csv")
     assert len(set(files["file"])) == len(files)
-    assert files["windows"].sum() == len(table)
+    assert sum(files["windows"].tolist()) == len(table)
     assert set(files["label"]) <= {"a", "b", "c"}
     assert run_g5(["predict", str(head), str(store), "-o", "e.csv", "--rows", "events"]) == 0
     assert len(pd.read_csv("e.csv")) <= len(table)
