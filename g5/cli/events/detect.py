@@ -61,6 +61,7 @@ def detect(
     g5 detect v2.ckpt night.wav --support five_calls.txt detection=template
     g5 detect default recordings/ --support found/ -o found2/    after g5 review found/
     """
+    check_encoder(encoder)
     from g5.detection.job import run
     from g5.detection.job.request import DetectionRequest, detection_settings
 
