@@ -20,7 +20,7 @@ from g5.config.parts import scene_settings
 from g5.config.settings import load
 from g5.embeddings.encoders.loading import load_encoder
 from g5.evaluation.intervals import Interval, mean_interval
-from g5.tracking.checkpoints import SHIPPED
+from g5.tracking.folders import SHIPPED
 from g5.tracking.restore import restore
 from preprocessing.synthetic.worlds import make_worlds
 

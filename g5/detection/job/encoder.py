@@ -24,7 +24,7 @@ from g5.detection.scoring.evidence import Evidence, shares
 from g5.detection.support import Target
 from g5.embeddings.encoders.loaded import LoadedEncoder
 from g5.embeddings.encoders.loading import load_encoder
-from g5.tracking.checkpoints import DEFAULT
+from g5.tracking.folders import DEFAULT
 from g5.training.estimate import duration
 from g5.training.setup import device_of
 from preprocessing import audio
