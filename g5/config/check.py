@@ -100,7 +100,7 @@ def _complaint(value: Any, hint: Any) -> str | None:
         return _sequence_complaint(value, hint)
     if hint is float:
         fits = isinstance(value, int | float) and not isinstance(value, bool)
-        if fits and not math.isfinite(value):
+        if fits and math.isinf(value):
             return "must be a finite number"
     elif hint is int:
         fits = isinstance(value, int) and not isinstance(value, bool)

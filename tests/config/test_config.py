@@ -75,6 +75,7 @@ def test_the_owners_defaults():
         ("arch.training.max_epochs=0", "arch.training.max_epochs: must be at least 1"),
         ("arch.training.learning_rate=-1", "arch.training.learning_rate: must be above 0"),
         ("arch.training.learning_rate=nan", "arch.training.learning_rate: must be above 0"),
+        ("arch.training.learning_rate=inf", "arch.training.learning_rate: must be a finite"),
         (
             "arch.training.optimizer=adan",
             "arch.training.optimizer: must be one of adam, adamw, sgd",
