@@ -152,7 +152,11 @@ def test_a_test_of_another_epoch_leaves_the_runs_own_alone(place, capsys):
     plain = first_config(restore(other).settings.but({"arch.episodes.k_shot": 1}).plain())
     facts = [plain["seed"], plain["arch"]["episodes"], plain["features"]]
     facts += [restore(other).header["data_hash"], content_hash(other)]
-    (one,) = [h for h in homes if json.loads((h / "test_scores.json").read_text())["k_shot"] == 1]
+    (one,) = [
+        h
+        for h in homes
+        if json.loads((h / "test_scores.json").read_text())["protocol"]["k_shot"] == 1
+    ]
     one.rename(folder / f"test-{short_hash(facts)}")
     assert run_g5(["test", str(other), "logger=none", "arch.episodes.k_shot=1"]) == 0
     homes = list(folder.glob("test-*"))
