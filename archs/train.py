@@ -17,7 +17,7 @@ from g5.common.hangup import end_with_terminal
 from g5.common.secrets import redacted
 from g5.config.choices import CONF
 from g5.config.compose import override_errors, readable, resolve
-from g5.config.settings import checked
+from g5.config.settings import Settings, checked
 from g5.tracking.folders import find
 
 # What the processes of distributed training are told beside their command line.
@@ -55,36 +55,29 @@ def launch(
     def task(config: DictConfig) -> None:
         for key, value in values.items():
             OmegaConf.update(config, key, value)
-        state = HydraConfig.get()
-        job = int(state.job.num) if state.mode == RunMode.MULTIRUN else _parents_job()
+        many = (state := HydraConfig.get()).mode == RunMode.MULTIRUN
+        job = int(state.job.num) if many else _parents_job()
         overrides = list(state.overrides.task)
         # Distributed training starts its other processes with this command line.
         sys.argv = [__file__, *overrides]
         os.environ[VALUES] = json.dumps(values)
-        if state.mode == RunMode.MULTIRUN:
+        if many:
             os.environ[JOB] = str(job)
             print(redacted(f"\njob {job}: {' '.join(overrides)}"))
         try:
-            # What can be wrong with paths and keys is said before PyTorch is imported.
-            if isinstance(weights := config.arch.training.load_weight_from, str):
-                find(weights)
-            settings = checked(resolve(config))
+            settings = _settings_of(config)
             from g5.runs.train import run
 
-            run(
-                settings, job=job, overrides=overrides, values=values,
-                ask=ask and job is None,
-            )  # fmt: skip
+            run(settings, job=job, overrides=overrides, values=values, ask=ask and not many)
         except UserError as error:
             # Not raised in here: Hydra would print a line of its own, and end the other jobs.
             failures.append(error)
-            if state.mode == RunMode.MULTIRUN:
+            if many:
                 print(f"error: job {job}: {error}", file=sys.stderr)
 
     with override_errors(), disk_errors(Path.cwd()), _own_process_state():
-        if multirun:
-            overrides = _without_password(overrides)
-        sys.argv = [__file__, *(["-m"] if multirun else []), *readable(overrides)]
+        flags, typed = (["-m"], _without_password(overrides)) if multirun else ([], overrides)
+        sys.argv = [__file__, *flags, *readable(typed)]
         # Hydra then hands exceptions on, and they are put in one line here.
         os.environ["HYDRA_FULL_ERROR"] = "1"
         hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")(task)()
@@ -92,6 +85,13 @@ def launch(
         raise failures[0]
     if failures:
         raise UserError(f"{len(failures)} jobs failed; the lines above say why")
+
+
+def _settings_of(config: Any) -> Settings:
+    """What can be wrong with paths and keys is said before PyTorch is imported."""
+    if isinstance(weights := config.arch.training.load_weight_from, str):
+        find(weights)
+    return checked(resolve(config))
 
 
 def _without_password(overrides: Sequence[str]) -> list[str]:

@@ -38,11 +38,11 @@ OTHER = {
     },
     "classify": {
         "heads": "[linear]", "task": "multi", "folds": "3", "gap": "0.9",
-        "low": "1.0 classify.heads=[prototype]", "few_labels": "10",
+        "low": "1.0 classify.heads=[forest,tree] head.min_samples_leaf=8", "few_labels": "10",
         "seed": "1 classify.heads=[forest] head.n_estimators=3",
     },
     "finetune": {
-        "task": "multi", "head": "mlp", "frozen_epochs": "1", "epochs": "2",
+        "task": "multi", "head": "mlp", "frozen_epochs": "1", "epochs": "4",
         "unfreeze_every": "1", "head_learning_rate": "0.1", "learning_rate": "0.1",
         "block_decay": "0.01 finetune.learning_rate=0.1 finetune.unfreeze_every=1",
         "weight_decay": "0.9", "batch_size": "4", "checkpointing": "true",
@@ -84,10 +84,10 @@ OTHER = {
     },
 }  # fmt: skip
 BASE = {
-    "classify": ["classify.heads=[tree]"],
+    "classify": ["classify.heads=[prototype,tree]"],
     "cluster": ["cluster.max_k=4"],
     "map": ["map.tiles=6"],
-    "finetune": ["finetune.frozen_epochs=2", "finetune.epochs=3", "finetune.batch_size=8"],
+    "finetune": ["finetune.frozen_epochs=2", "finetune.epochs=5", "finetune.batch_size=8"],
     "simulate": ["simulate.strategies=[random,margin]", "simulate.first=6", "simulate.step=6",
                  "simulate.last=18", "simulate.seeds=2"],
 }  # fmt: skip
