@@ -62,7 +62,8 @@ def pack(path: str | os.PathLike[str], parts: Mapping[str, bytes]) -> None:
     """Write named contents as one file, whole or not at all; each has its checksum."""
     with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for name, content in parts.items():
-            archive.writestr(name, content)
+            # Without the time of day: the same contents are the same bytes.
+            archive.writestr(zipfile.ZipInfo(name), content)
 
 
 def unpack(path: str | os.PathLike[str]) -> dict[str, bytes]:

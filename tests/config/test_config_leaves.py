@@ -166,6 +166,7 @@ OTHER: dict[str, Any] = {
     "arch.name": "v9",
     "arch.model.distance": ("cosine", "euclidean"),
     "arch=v2 arch.model.distance_share": 0.05,
+    "arch=v2 arch.model.timbre_dim": 8,
     "arch=v1 arch.augmentation": {
         "_target_": "archs.v2.augmentation.BioacousticAugmentation",
         "time_mask_pct": 0.1, "freq_mask_pct": 0.1, "n_time_masks": 1, "n_freq_masks": 1,
@@ -232,6 +233,8 @@ TOGETHER_WITH: dict[str, dict[str, Any]] = {
     "arch.model.cosine_scale": {"arch.model.distance": "cosine"},
     "arch=v2 arch.model.distance_hidden": {"arch.model.distance": "mlp"},
     "arch=v2 arch.model.distance_share": {"arch.model.distance": "mlp"},
+    "arch=v2 arch.model.timbre_sharpness": {"arch.model.timbre_dim": 8},
+    "arch=v2 arch.model.timbre_weight": {"arch.model.timbre_dim": 8},
     "arch.training.momentum": {"arch.training.optimizer": "sgd"},
     "arch.training.pretrain_sampling": {"arch.training.pretrain": 0.5},
     "arch.training.pretrain_weights": {
@@ -304,7 +307,10 @@ class Leaf:
 def composition(choice: str) -> DictConfig:
     """`conf/config.yaml` with the base choices and ``choice`` in place of its group's."""
     group, _, name = choice.partition("=")
-    return _composition(tuple(f"{key}={value}" for key, value in {**BASE, group: name}.items()))
+    chosen = {**BASE, group: name}
+    if group == "experiment":
+        del chosen["arch"]  # an experiment brings its own
+    return _composition(tuple(f"{key}={value}" for key, value in chosen.items()))
 
 
 @cache

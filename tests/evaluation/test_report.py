@@ -44,8 +44,9 @@ def named(world, root):
 
 def about_of(world, model, root, **changes):
     """What `g5.runs.test` says of a checkpoint."""
-    settings = load(["data=clips", "path.train_dir=/somewhere/clips.csv", "seed=1"]).but(
+    settings = load(["data=clips", "seed=1"]).but(
         {
+            "path.train_dir": "/somewhere/clips.csv",
             "arch.name": "v9",
             "arch.training.max_epochs": 5,
             "arch.training.optimizer": "adam",

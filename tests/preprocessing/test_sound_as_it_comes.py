@@ -40,7 +40,8 @@ def noise(seconds: float, seed: int = 0, channels: int = 1) -> np.ndarray:
 
 
 def rules(broken: str = "repair", channel: str | int = "auto") -> None:
-    use(AudioSettings(broken=broken, channel=channel))  # type: ignore[arg-type]
+    limits = {"min_rate_hz": 50, "max_rate_hz": 10_000_000}
+    use(AudioSettings(broken=broken, channel=channel, **limits))  # type: ignore[arg-type]
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import torch
 
 from archs.v1.arch import ProtoNetV1
 from g5.common.errors import UserError
-from g5.config.earlier import first_facts, updated
+from g5.config.earlier import NO_TIMBRE, first_facts, updated
 from g5.config.node import Node
 from g5.config.settings import load as load_settings
 from g5.tracking import checkpoints
@@ -352,6 +352,8 @@ def test_what_was_called_learnable_is_the_mlp_now_and_hashes_as_it_did() -> None
     assert updated(config) == config
     assert first_facts(new) == old
     learnable = {**new, "distance": "learnable"}
-    assert first_facts(learnable) == learnable
+    assert first_facts(learnable) == {k: v for k, v in learnable.items() if k not in NO_TIMBRE}
+    timbre = {**learnable, "timbre_dim": 8}
+    assert first_facts(timbre) == timbre
     euclidean = {**old, "distance": "euclidean"}
     assert first_facts(updated({"arch": {"model": euclidean}})["arch"]["model"]) == euclidean

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from g5.embeddings.vectors import VectorStore
@@ -87,11 +88,11 @@ def check_exports(folder: Path, monkeypatch) -> None:
     assert len(right) == 19
     assert [e.kind for e in said[19:]] == ["unsure", "not a call", "label"]
     monkeypatch.chdir(folder)
-    assert run_g5(["label", "birds.store", "--export", "raven", "-o", "out.selections.txt"]) == 0
+    assert run_g5(["label", "birds.store", "--export", "raven", "-o", "tables"]) == 0
     assert run_g5(["label", "birds.store", "--export", "csv", "-o", "out.csv"]) == 0
     assert run_g5(["label", "birds.store", "--export", "audacity", "-o", "tracks"]) == 0
-    for name in ("out.selections.txt", "out.csv"):
-        events, _ = read_events(folder / name)
+    tables = [read_events(path)[0] for path in (folder / "tables").iterdir()]
+    for events in (pd.concat(tables), read_events(folder / "out.csv")[0]):
         assert len(events) == 22
         assert sorted(events["status"]) == ["NEG"] + ["POS"] * 20 + ["UNK"]
     assert sum(len(read_events(path)[0]) for path in (folder / "tracks").iterdir()) == 22
