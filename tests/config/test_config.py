@@ -1,5 +1,6 @@
 """The configuration: composition, schema, and one-line errors that name the key."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal, Optional
 
@@ -191,6 +192,7 @@ def test_a_node_of_its_own():
 def test_nothing_of_a_class_that_a_file_names_is_imported(tmp_path, monkeypatch):
     (tmp_path / "stranger.py").write_text("raise SystemExit('imported')\n")
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "stranger", raising=False)
     stored = config("arch=v1")
     stored["arch"]["model"]["_target_"] = "stranger.Net"
     settings = on_stored(stored)

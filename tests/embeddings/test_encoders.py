@@ -259,6 +259,7 @@ def test_what_a_file_names_is_imported_by_the_users_word_alone(tmp_path, monkeyp
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "stranger", raising=False)
     node = {"_target_": "stranger.Enc", "sr": 8000, "window_s": 0.5, "front_end": None}
     header = {"name": "x", "node": node, "embedding_dim": 6}
     torch.save({"g5_encoder": header, "state_dict": {}}, "his.ckpt")
