@@ -144,6 +144,8 @@ def _refuse_unknown(table: Table, found: Mapping[str, str]) -> None:
             f"{table.path}: has no column label for the class (it has {', '.join(table.names)}); "
             f"rename the one that is (data.label_column says it for training), or remove "
             f"{', '.join(unknown)}"
+            # Where no row is whole, none tells that the columns hold 0 and 1.
+            + "".join(f"; {problem}" for problem in table.problems[:1] if problem.fatal)
         )
 
 

@@ -76,6 +76,8 @@ def test_opensoundscape_scores_are_no_events_and_ones_are(tmp_path: Path):
 def test_an_unknown_class_column_is_refused_with_the_columns(tmp_path: Path):
     with pytest.raises(UnknownFormat, match=r"it has file, start, end, Vogelart\)"):
         events_of(tmp_path / "a.csv", "file,start,end,Vogelart\na.wav,1,2,Eule\n")
+    with pytest.raises(UnknownFormat, match=r"remove owl, wren; .*row 2: has 2 fields"):
+        events_of(tmp_path / "a.csv", "file,start,end,owl,wren\na.wav,1\n")
     rows, kinds, _ = events_of(tmp_path / "a.csv", "start,end,comment\n1,2,Eule\n")
     assert rows == [("a", 1.0, 2.0, "call")]
     assert kinds == ["no-recording", "no-class"]
