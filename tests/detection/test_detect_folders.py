@@ -164,7 +164,8 @@ def test_a_second_recording_does_not_replace_what_was_found_in_the_first(job, tm
     assert "the support's own aside" in capsys.readouterr().out
     first = predictions(tmp_path / "found")
     assert first["support"].tolist().count(True) == 5
-    assert pd.read_csv("found/ledger.csv")["events"].tolist() == [len(first) - 5]
+    ledger = pd.read_csv("found/ledger.csv")
+    assert (ledger["events"].tolist(), ledger["support"].tolist()) == ([len(first)], [5])
     soundfile.write(tmp_path / "second.wav", soundscape(12, {2.0: UP, 8.0: UP}, seed=5), RATE)
     assert job("second.wav", *arguments) == 1
     assert "night.wav, which is not searched now" in capsys.readouterr().err

@@ -40,7 +40,8 @@ class ManifestEntry:
         file: its path.
         status: `DONE`, `SKIPPED` or `CORRUPT`.
         reason: why it was not done, or what to know of it.
-        events: how many were found, those of the support aside.
+        events: how many it has in `predictions.csv`.
+        support: how many of them are the support's own.
         duration_s: its length.
         key: of the recording, the support and the settings it was done with.
     """
@@ -49,6 +50,7 @@ class ManifestEntry:
     status: str
     reason: str
     events: int
+    support: int
     duration_s: float
     key: str
 
@@ -88,8 +90,8 @@ class Manifest:
         duration_s: float, reason: str = "",
     ) -> None:  # fmt: skip
         """Enter a file that is finished, with its events and candidates."""
-        new = len(events) - events["support"].tolist().count(True)
-        entry = ManifestEntry(str(file), DONE, reason, new, float(duration_s), key)
+        own = events["support"].tolist().count(True)
+        entry = ManifestEntry(str(file), DONE, reason, len(events), own, float(duration_s), key)
         tables = {EVENTS: events, CANDIDATES: candidates}
         self._enter(entry, {name: table.to_parquet(index=False) for name, table in tables.items()})
 
@@ -97,7 +99,7 @@ class Manifest:
         self, file: Path, key: str, status: str, reason: str, duration_s: float = 0.0
     ) -> None:
         """Enter a file that was `SKIPPED` or is `CORRUPT`."""
-        self._enter(ManifestEntry(str(file), status, reason, 0, float(duration_s), key))
+        self._enter(ManifestEntry(str(file), status, reason, 0, 0, float(duration_s), key))
 
     def _enter(self, entry: ManifestEntry, tables: Mapping[str, bytes] | None = None) -> None:
         self.entries[entry.file] = entry
@@ -117,7 +119,7 @@ class Manifest:
     def table(self) -> pd.DataFrame:
         """An entry per row, sorted by file."""
         rows = [asdict(self.entries[file]) for file in sorted(self.entries)]
-        names = ["file", "status", "reason", "events", "duration_s"]
+        names = ["file", "status", "reason", "events", "support", "duration_s"]
         return pd.DataFrame(rows, columns=[*names, "key"]).loc[:, names]
 
     def written(self) -> set[Path]:

@@ -45,7 +45,8 @@ def print_summary(
     told = ", ".join(f"{counts.get(s, 0)} {s}" for s in (DONE, SKIPPED, CORRUPT))
     print(f"recordings {told} ({table['duration_s'].sum() / 3600:.2f} h)")
     labels = ", ".join(target.label for target in targets)
-    print(f"events     {table['events'].sum():,} of {labels}, the support's own aside")
+    found = table["events"].sum() - table["support"].sum()
+    print(f"events     {found:,} of {labels}, the support's own aside")
     print(f"results    {manifest.folder / PREDICTIONS}, {LEDGER}{f', {REPORT}' if page else ''}")
     more = [path.name for path in written[2:]]
     if more:
