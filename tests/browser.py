@@ -36,3 +36,12 @@ class Served:
     def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
+
+
+def until(page, expression: str, *, pause_ms: int = 50) -> None:
+    """`wait_for_function`, which the page's content policy forbids."""
+    for _ in range(200):
+        if page.evaluate(expression):
+            return
+        page.wait_for_timeout(pause_ms)
+    raise AssertionError(expression)

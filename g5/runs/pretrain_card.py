@@ -33,8 +33,7 @@ def card(
     world, pool, steps = made_by["world"], made_by["pool"], int(point["step"])
     species = int(pool["slots"] + steps * pool["renewed"])
     hours = float(point["seconds"]) / 3600
-    accuracies = list(point.items())[list(point).index("acc") + 1 :]
-    rows = "\n".join(f"| {name} | {float(value):.1%} |" for name, value in accuracies)
+    rows = _accuracies(point)
     return f"""---
 {yaml.safe_dump(FRONT_MATTER, sort_keys=False)}---
 
@@ -80,3 +79,9 @@ hand. A person should check what decisions are made on.
 g5 test default data=clips path.train_dir=clips.csv data.split=test
 ```
 """
+
+
+def _accuracies(point: Mapping[str, str]) -> str:
+    """Rows of a table, from what comes after ``acc``."""
+    accuracies = list(point.items())[list(point).index("acc") + 1 :]
+    return "\n".join(f"| {name} | {float(value):.1%} |" for name, value in accuracies)

@@ -8,7 +8,7 @@ import pytest
 from g5.embeddings.vectors import VectorStore
 from g5.web.journal import Journal
 from preprocessing.annotations import read_events
-from tests.browser import MARKS, Served
+from tests.browser import MARKS, Served, until
 from tests.conftest import run_g5
 from tests.labelled_store import CLASSES, kind_of, make_store
 
@@ -148,22 +148,13 @@ def test_a_held_key_and_the_enter_of_a_composition_label_nothing_unseen(folder, 
         server.kill()
 
 
-def until(page, expression: str) -> None:
-    """`wait_for_function`, which the page's content policy forbids."""
-    for _ in range(200):
-        if page.evaluate(expression):
-            return
-        page.wait_for_timeout(100)
-    raise AssertionError(expression)
-
-
 def test_keys_zoom_and_play(folder, browser):
     server = served(folder)
     try:
         page = browser.new_page()
         page.goto(server.url)
         label(page, 6, done=0)
-        until(page, "state.curve.length > 0 && points !== null")
+        until(page, "state.curve.length > 0 && points !== null", pause_ms=100)
         source = "document.getElementById('tile').src"
         before = page.evaluate(source)
         page.keyboard.press("+")
@@ -171,7 +162,7 @@ def test_keys_zoom_and_play(folder, browser):
         page.keyboard.press("f")
         assert "band=0.5" in page.evaluate(source)
         page.keyboard.press("Space")
-        until(page, "document.getElementById('audio').currentTime > 0")
+        until(page, "document.getElementById('audio').currentTime > 0", pause_ms=100)
         legend, panel = (page.locator(name).bounding_box() for name in ("#legend", "#map"))
         assert legend["x"] + legend["width"] <= panel["x"] + panel["width"] + 1
     finally:

@@ -7,7 +7,7 @@ import pytest
 from g5.detection.review.table import COMMAND, REVIEWS
 from g5.web.journal import Journal, JournalEntry
 from preprocessing.annotations import read_events
-from tests.browser import MARKS, Served
+from tests.browser import MARKS, Served, until
 from tests.conftest import run_g5
 from tests.detection.review.found import is_call, make_found
 
@@ -125,15 +125,6 @@ def test_ends_are_dragged_calls_marked_and_named(found, browser):
         assert errors == []
     finally:
         server.kill()
-
-
-def until(page, expression: str) -> None:
-    """`wait_for_function`, which the page's content policy forbids."""
-    for _ in range(200):
-        if page.evaluate(expression):
-            return
-        page.wait_for_timeout(50)
-    raise AssertionError(expression)
 
 
 def test_a_mailed_page_saves_what_g5_reads(found, browser, tmp_path):
