@@ -284,8 +284,7 @@ class ProtoNetV2(ProtoNet):
         rule = "must be 0, or even, less than embedding_dim, and beside band_statistics"
         fits = timbre_dim % 2 == 0 <= timbre_dim < embedding_dim and band_statistics > 0
         check(timbre_dim == 0 or fits, "timbre_dim", timbre_dim, rule)
-        check(timbre_sharpness > 0, "timbre_sharpness", timbre_sharpness, "must be above 0")
-        check(timbre_weight > 0, "timbre_weight", timbre_weight, "must be above 0")
+        timbre = _timbre(timbre_dim, timbre_sharpness, timbre_weight)
         call_dim = embedding_dim - timbre_dim
         rule = "must be null, or above 0 and below 1"
         bounded = distance_share is not None
@@ -305,19 +304,23 @@ class ProtoNetV2(ProtoNet):
             embedding_dim=call_dim,
             frequency_bins=frequency_bins,
             band_statistics=band_statistics,
-            timbre=timbre_dim > 0,
+            timbre=timbre is not None,
         )
         metric = None
         if distance == "learnable":
             metric = MahalanobisMap(call_dim, metric_rank)
         elif distance == "mlp":
             metric = PairMLP(embedding_dim, hidden, distance_share)
-        timbre = None
-        if timbre_dim:
-            timbre = TimbreKernel(
-                TIMBRE_INPUTS, timbre_dim, sharpness=timbre_sharpness, weight=timbre_weight
-            )
         super().__init__(
             encoder=encoder, distance=distance, cosine_scale=cosine_scale, normalize=normalize,
             metric=metric, timbre=timbre,
         )  # fmt: skip
+
+
+def _timbre(features: int, sharpness: float, weight: float) -> TimbreKernel | None:
+    """The timbre's kernel; None where it has no features."""
+    check(sharpness > 0, "timbre_sharpness", sharpness, "must be above 0")
+    check(weight > 0, "timbre_weight", weight, "must be above 0")
+    if not features:
+        return None
+    return TimbreKernel(TIMBRE_INPUTS, features, sharpness=sharpness, weight=weight)

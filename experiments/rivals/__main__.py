@@ -10,9 +10,10 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from torch import Tensor
 
 from experiments.common import hardware, markdown, percent_cell, real_dir, run_as_command
-from experiments.rivals.answers import clip_vectors, episodes_of, hits, standardised
+from experiments.rivals.answers import Span, clip_vectors, episodes_of, hits, standardised
 from experiments.v2_vs_v1.sets import REAL, AnswerStore, TestSet, per_episode
 from experiments.v2_vs_v1.tables import SeedAnswers, paired_gap
 from g5.common.errors import UserError
@@ -55,11 +56,12 @@ def main(arguments: Sequence[str]) -> None:
         except UserError as error:
             print(f"no row for {name}: {error}")
             continue
-        training = clip_vectors(encoder, plans["field5"]) if scaled else None
+        known: dict[Span, Tensor] = {}
+        training = clip_vectors(encoder, plans["field5"], known) if scaled else None
         rows[name] = []
         for test_set, _ in places:
             episodes = plans[test_set.key]
-            z_PD = standardised(clip_vectors(encoder, episodes), training)
+            z_PD = standardised(clip_vectors(encoder, episodes, known), training)
             hit_A = hits(z_PD, episodes)
             rows[name].append(mean_interval(per_episode(hit_A)))
             gap = paired_gap(SeedAnswers([answers[test_set.key]]), hit_A.astype(float))

@@ -24,6 +24,8 @@ from preprocessing.episodes.plans import ClipPlan, plan_clips
 from preprocessing.episodes.sampling import EpisodeSampler
 from preprocessing.normalize import SMALLEST_STD
 
+Span = tuple[str, float, float]  # file, start and end, seconds
+
 
 @dataclass(frozen=True)
 class Episodes:
@@ -51,14 +53,20 @@ def episodes_of(ours: Restored, test_set: TestSet, home: Path) -> Episodes:
 
 
 @torch.inference_mode()
-def clip_vectors(encoder: LoadedEncoder, episodes: Episodes) -> Tensor:
-    """A vector of each clip's loudest window, (P, D); what is shorter is centred in silence."""
+def clip_vectors(encoder: LoadedEncoder, episodes: Episodes, known: dict[Span, Tensor]) -> Tensor:
+    """A vector of each clip's loudest window, (P, D); what is shorter is centred in silence.
+
+    ``known``: the encoder's vectors of clips so far; sets share clips.
+    """
     vectors = []
     spans = episodes.clips[["file", "start_s", "end_s"]].itertuples(index=False, name=None)
-    for file, start_s, end_s in spans:
-        wave_S = audio.read(file, start_s=start_s, end_s=end_s, rate_hz=encoder.sr)
-        window_1S = torch.from_numpy(_window(wave_S, encoder.window_samples))[None]
-        vectors.append(encoder.forward(window_1S)[0])
+    for span in spans:
+        if span not in known:
+            file, start_s, end_s = span
+            wave_S = audio.read(file, start_s=start_s, end_s=end_s, rate_hz=encoder.sr)
+            window_1S = torch.from_numpy(_window(wave_S, encoder.window_samples))[None]
+            known[span] = encoder.forward(window_1S)[0]
+        vectors.append(known[span])
     return torch.stack(vectors)
 
 
