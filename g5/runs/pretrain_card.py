@@ -33,7 +33,6 @@ def card(
     world, pool, steps = made_by["world"], made_by["pool"], int(point["step"])
     species = int(pool["slots"] + steps * pool["renewed"])
     hours = float(point["seconds"]) / 3600
-    rows = _accuracies(point)
     return f"""---
 {yaml.safe_dump(FRONT_MATTER, sort_keys=False)}---
 
@@ -59,7 +58,7 @@ spectrum.
 
 | set | accuracy |
 |---|---:|
-{rows}
+{_accuracies(point)}
 
 On real sound: experiments/rivals in g5's repository.
 
