@@ -22,8 +22,9 @@ from g5.config.settings import Settings, Tree, group_of, load, plain_of
 from g5.evaluation.episodes.raw_features import RawStatistics, time_statistics
 from g5.evaluation.episodes.scoring import embed_plan, evaluate_episodes
 from g5.runs.pretrain_card import card
-from g5.tracking.checkpoints import payload, save
-from g5.tracking.folders import claim
+from g5.tracking.checkpoints import check_same, load_weights, payload, save
+from g5.tracking.checkpoints import load as load_checkpoint
+from g5.tracking.folders import claim, find
 from g5.training.arithmetic import trusted_precision
 from g5.training.pretraining import Pretraining, Recipe
 from g5.training.setup import device_of, precision_of, prepare_torch
@@ -84,7 +85,8 @@ def pretrain(overrides: Sequence[str]) -> Path:
     with claim(
         settings.path.root, settings.name, settings.exp_name, training=True, resume=True, job=None
     ) as folder:
-        _check_same(folder.path / "pretrain.yaml", ours)
+        begun_with = settings.arch.training.load_weight_from
+        _check_same(folder.path / "pretrain.yaml", ours, begun_with)
         return _Run(settings, ours, folder.path).run()
 
 
@@ -106,10 +108,12 @@ def read_settings(overrides: Sequence[str], *, sr: int) -> PretrainSettings:
     return settings
 
 
-def _check_same(path: Path, settings: PretrainSettings) -> None:
+def _check_same(path: Path, settings: PretrainSettings, begun_with: str | None) -> None:
     """A training goes on only as it began."""
     plain = plain_of(settings)
     del plain["workers"]  # no number depends on it
+    if begun_with:
+        plain["begun_with"] = begun_with
     if path.exists():
         if yaml.safe_load(path.read_text("utf-8")) != plain:
             raise UserError(
@@ -126,6 +130,8 @@ class _Run:
     def __init__(self, settings: Settings, ours: PretrainSettings, folder: Path) -> None:
         self.settings, self.ours, self.folder = settings, ours, folder
         self.front_end, self.normalize = front_end_of(settings), normalize_of(settings)
+        named = settings.arch.training.load_weight_from
+        self.begun_with = _Begun.read(named, settings) if named else None
 
     def run(self) -> Path:
         tests = list(_tests(self.settings, front_end_of(self.settings)))
@@ -166,8 +172,11 @@ class _Run:
             workers=(os.cpu_count() or 1) - 1 if workers == "auto" else workers,
             device=device,
         )
+        model = build(self.settings.arch.model, expect=ProtoNet, where="arch.model")
+        if self.begun_with:
+            load_weights(model, self.begun_with.state, "model.", self.begun_with.path)
         return Pretraining(
-            model=build(self.settings.arch.model, expect=ProtoNet, where="arch.model"),
+            model=model,
             front_end=self.front_end,
             normalize=self.normalize,
             pool=pool,
@@ -217,6 +226,8 @@ class _Run:
             for name, value in model.state_dict().items()
         }
         header[GROUP] = plain_of(self.ours)
+        if self.begun_with:
+            header[GROUP]["begun_with"] = self.begun_with.story
         content = {"g5": header, "state_dict": state, "epoch": 0, "global_step": 0}
         save(content, self.folder / ENCODER)
 
@@ -225,8 +236,34 @@ class _Run:
         with open(self.folder / CURVE, newline="", encoding="utf-8") as handle:
             last = list(csv.DictReader(handle))[-1]
         with atomic_path(self.folder / CARD) as temporary:
-            text = card(self.settings, plain_of(self.ours), last, parameters)
+            before = self.begun_with.story if self.begun_with else None
+            text = card(self.settings, plain_of(self.ours), last, parameters, before)
             temporary.write_text(text, encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """The checkpoint that a training begins with (`arch.training.load_weight_from`).
+
+    Attributes:
+        path: of it.
+        state: its weights.
+        story: what it was made by, for the model card.
+    """
+
+    path: Path
+    state: Mapping[str, Any]
+    story: dict[str, Any]
+
+    @classmethod
+    def read(cls, named: str, settings: Settings) -> "_Begun":
+        path, message = find(named)
+        content = load_checkpoint(path)
+        header = content["g5"]
+        check_same(header, settings, path)
+        print(f"weights   {message or path}")
+        story = {"revision": header["git_revision"], "pretrain": header.get(GROUP)}
+        return cls(path, content["state_dict"], story)
 
 
 @dataclass(frozen=True)

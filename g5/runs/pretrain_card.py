@@ -19,7 +19,11 @@ FRONT_MATTER = {
 
 
 def card(
-    settings: Settings, made_by: Mapping[str, Any], point: Mapping[str, str], parameters: int
+    settings: Settings,
+    made_by: Mapping[str, Any],
+    point: Mapping[str, str],
+    parameters: int,
+    before: Mapping[str, Any] | None,
 ) -> str:
     """Markdown.
 
@@ -28,6 +32,7 @@ def card(
         made_by: the settings of conf/pretrain.yaml.
         point: the last of the curve; what comes after ``acc`` are accuracies.
         parameters: of the model.
+        before: what its first weights were made by: ``revision``, and ``pretrain`` as ``made_by``.
     """
     front, model = settings.features.front_end.values, settings.arch.model.values
     world, pool, steps = made_by["world"], made_by["pool"], int(point["step"])
@@ -52,7 +57,7 @@ every step.
 `g5 pretrain`: {steps:,} steps, {hours:.1f} hours on {platform.machine()}; g5 {__version__},
 revision {git_revision() or "unknown"}. Clips of a species are to be alike whoever calls,
 wherever, through whatever recorder; takes of one individual through one recorder, in their mean
-spectrum.
+spectrum.{_before(before)}
 
 ## Accuracy on procedural sets that it was not trained on
 
@@ -78,6 +83,20 @@ hand. A person should check what decisions are made on.
 g5 test default data=clips path.train_dir=clips.csv data.split=test
 ```
 """
+
+
+def _before(before: Mapping[str, Any] | None) -> str:
+    """What a training began with, and what that had begun with."""
+    if before is None:
+        return ""
+    made_by, revision = before["pretrain"], before["revision"] or "unknown"
+    if made_by is None:
+        return f"\n\nIt began with the weights of a checkpoint of revision {revision}."
+    return (
+        f"{_before(made_by.get('begun_with'))}\n\nIt began with the weights of "
+        f"{made_by['recipe']['steps']:,} steps in world {made_by['world']['seed']}, clips of at "
+        f"most {max(made_by['recipe']['clip_s']):g} s\n(revision {revision})."
+    )
 
 
 def _accuracies(point: Mapping[str, str]) -> str:

@@ -126,3 +126,13 @@ def test_the_command_makes_an_encoder_and_its_curve(tmp_path, monkeypatch):
         read_settings(["pretrain.pool.individuals=1"], sr=22050)
     with pytest.raises(UserError, match="has other settings"):
         pretrain([*overrides, "pretrain.recipe.steps=3"])
+    second = [text for text in overrides if not text.startswith("exp_name=")]
+    begun = pretrain([*second, "exp_name=more", f"arch.training.load_weight_from={path}"])
+    assert "weights of 2 steps in world 0" in (begun.parent / "encoder.md").read_text("utf-8")
+    first, more = (torch.load(p, weights_only=True)["state_dict"] for p in (path, begun))
+    name = "model.encoder.projection.weight"
+    moved = (more[name] - first[name]).float().norm() / first[name].float().norm()
+    assert 0 < moved < 0.5, "it did not begin where the other ended"
+    with pytest.raises(UserError, match="of another model"):
+        pretrain([*second, "exp_name=no", "arch.model.embedding_dim=32",
+                  f"arch.training.load_weight_from={path}"])  # fmt: skip

@@ -13,6 +13,7 @@ def pretrain(overrides: tuple[str, ...]) -> None:
     \b
     g5 pretrain
     g5 pretrain exp_name=small pretrain.recipe.steps=2000 arch.model.channels=[16,32,64,128]
+    g5 pretrain exp_name=more arch.training.load_weight_from=default pretrain.world.seed=1
     """
     from g5.runs.pretrain import pretrain as make
 
