@@ -217,6 +217,7 @@ class LoggerSettings:
     enabled: bool
     tracking_uri: str | None
     system_metrics: bool
+    server_wait_s: NotNegative
     log_model: bool
     log_checkpoints: bool
 

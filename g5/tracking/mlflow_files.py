@@ -42,6 +42,7 @@ def record_files(
             MLflowLogger(
                 root=root, experiment=job, run_name=name, folder=RunFolder(Path(memory)),
                 resume=False, tracking_uri=None, system_metrics=False,
+                server_wait_s=0.0,
             ) as logger,
         ):  # fmt: skip
             logger.set_tags({"job": job, **tags})

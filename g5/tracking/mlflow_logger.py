@@ -1,7 +1,7 @@
 """A run's record in MLflow: params, tags, metrics, artifacts and the model.
 
-A tracking server that does not answer, or stops answering, is left for the local SQLite
-database, with all that was recorded so far.
+A tracking server that does not answer at the start, or stops answering for longer than the run
+waits for it, is left for the local SQLite database, with all that was recorded so far.
 """
 
 import getpass
@@ -51,6 +51,7 @@ class MLflowLogger(Logger):
         resume: whether to continue the run that ``folder`` remembers.
         tracking_uri: of the server; None for ``MLFLOW_TRACKING_URI``, else the local database.
         system_metrics: record CPU, memory, disk, network and GPU.
+        server_wait_s: how long a server may be away before the local database takes its place.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class MLflowLogger(Logger):
         resume: bool,
         tracking_uri: str | None,
         system_metrics: bool,
+        server_wait_s: float,
     ) -> None:
         super().__init__()
         self.root = Path(root).expanduser().resolve()
@@ -73,6 +75,7 @@ class MLflowLogger(Logger):
         self.local_uri = local_uri(self.root)
         self.tracking_uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or self.local_uri
         self.system_metrics = system_metrics
+        self.server_wait_s = server_wait_s
         self.run_id: str | None = None
         self._status_before: str | None = None
         self._writer: RecordWriter | None = None
@@ -229,7 +232,9 @@ class MLflowLogger(Logger):
             self._end_moved_run(client)
         self.tracking_uri = client.tracking_uri
         self._remember(client.tracking_uri, self.run_id)
-        self._writer = RecordWriter(client, self.run_id, fall_back=self._fall_back)
+        self._writer = RecordWriter(
+            client, self.run_id, wait_s=self.server_wait_s, fall_back=self._fall_back
+        )
         self._writer.start()
 
     def _remembered_run(self, uri: str) -> "tuple[MlflowClient, str] | None":

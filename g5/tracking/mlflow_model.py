@@ -12,6 +12,7 @@ from g5.tracking.restore import restore
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import LoggedModel, Run
     from mlflow.models import Model
 
 NAME = "model"
@@ -24,13 +25,13 @@ def log_model(client: "MlflowClient", run_id: str, checkpoint: Path) -> None:
     """Record ``checkpoint`` as the model of an MLflow run.
 
     What `mlflow.pyfunc.log_model` does, for a run that need not be active in this thread, in
-    whatever store ``client`` has.
+    whatever store ``client`` has. Called again after it failed, it goes on with the same model.
     """
     from mlflow.entities import LoggedModelOutput
     from mlflow.models import Model
 
     run = client.get_run(run_id)
-    logged = client.create_logged_model(
+    logged = _begun(client, run) or client.create_logged_model(
         run.info.experiment_id, name=NAME, source_run_id=run_id, params=run.data.params
     )
     entry = Model(artifact_path=logged.artifact_location, run_id=run_id, model_id=logged.model_id)
@@ -39,6 +40,14 @@ def log_model(client: "MlflowClient", run_id: str, checkpoint: Path) -> None:
         client.log_model_artifacts(logged.model_id, str(Path(folder) / NAME))
     client.finalize_logged_model(logged.model_id, "READY")
     client.log_outputs(run_id, models=[LoggedModelOutput(logged.model_id, step=0)])
+
+
+def _begun(client: "MlflowClient", run: "Run") -> "LoggedModel | None":
+    """The run's model that is not an output of it yet: a server died while it was recorded."""
+    own = f"source_run_id = '{run.info.run_id}'"
+    found = client.search_logged_models([run.info.experiment_id], filter_string=own)
+    done = {model.model_id for model in (run.outputs.model_outputs if run.outputs else [])}
+    return next((model for model in found if model.model_id not in done), None)
 
 
 def save_model(checkpoint: Path, folder: Path, entry: "Model | None" = None) -> None:

@@ -53,6 +53,7 @@ def recording(
         resume=resume,
         tracking_uri=settings.logger.tracking_uri,
         system_metrics=settings.logger.system_metrics,
+        server_wait_s=settings.logger.server_wait_s,
     ) as logger:
         if describe:
             _describe(logger, settings, folder, corpus)

@@ -79,6 +79,7 @@ def _logger(
     return MLflowLogger(
         root=place, experiment=EXPERIMENT, run_name=exp_name, folder=folder, resume=False,
         tracking_uri=settings.logger.tracking_uri, system_metrics=settings.logger.system_metrics,
+        server_wait_s=settings.logger.server_wait_s,
     )  # fmt: skip
 
 

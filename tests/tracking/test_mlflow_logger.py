@@ -44,7 +44,7 @@ FIRST_USE = """
     folder = claim(sys.argv[1], "base", "first", training=True, resume=False, job=None)
     with MLflowLogger(
         root=sys.argv[1], experiment="first", run_name="first", folder=folder, resume=False,
-        tracking_uri=None, system_metrics=False,
+        tracking_uri=None, system_metrics=False, server_wait_s=0.0,
     ) as logger:
         logger.log_metrics({"train/loss": 1.0}, step=0)
 """
@@ -94,7 +94,7 @@ def take(root: Path, *, resume: bool = False, training: bool = True) -> RunFolde
 def logger_of(root: Path, folder: RunFolder | None = None, **changes: Any) -> MLflowLogger:
     settings: dict[str, Any] = {
         "root": root, "experiment": "base", "run_name": "v1_run", "folder": folder or take(root),
-        "resume": False, "tracking_uri": None, "system_metrics": False,
+        "resume": False, "tracking_uri": None, "system_metrics": False, "server_wait_s": 0.0,
     }  # fmt: skip
     return MLflowLogger(**settings | changes)
 
@@ -490,6 +490,40 @@ def test_a_server_that_dies(root: Path, server: Server, end: str, capsys) -> Non
     assert folder.record["run_id"] == logger.run_id
 
 
+def test_a_server_that_is_away_for_a_while_gets_all_of_it(
+    root: Path, server: Server, monkeypatch, capsys
+) -> None:
+    monkeypatch.setattr(mlflow_writer, "RETRY_S", 0.05)
+    with logger_of(root, tracking_uri=server.uri, server_wait_s=60.0) as logger:
+        remote_run = logger.run_id
+        server.mode = "hang"
+        logger.log_metrics({"train/loss": 0.5}, step=3)
+        wait_for(lambda: logger._writer and logger._writer._away)
+        logger.log_metrics({"train/loss": 0.25}, step=4)
+        server.mode = "answer"
+        server.never.set()  # whoever hangs is answered nothing
+    sent = [metric["step"] for body in server.bodies("log-batch") for metric in body["metrics"]]
+    assert sorted(set(sent)) == [3, 4]
+    assert server.bodies("runs/update")[-1]["status"] == "FINISHED"
+    assert logger.run_id == remote_run
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert "does not answer" in lines[0]
+    assert "answers again; nothing is lost" in lines[1]
+
+
+def test_a_server_that_is_away_for_too_long(root: Path, server: Server, monkeypatch, capsys):
+    monkeypatch.setattr(mlflow_writer, "RETRY_S", 0.05)
+    with logger_of(root, tracking_uri=server.uri, server_wait_s=0.3) as logger:
+        server.shutdown()
+        server.server_close()
+        logger.log_metrics({"train/loss": 0.5}, step=3)
+    assert history(root, logger, "train/loss") == [(3, 0.5)]
+    assert run_of(root, logger).info.status == "FINISHED"
+    lines = capsys.readouterr().err.splitlines()
+    assert ["does not answer" in lines[0], "no longer answers" in lines[1]] == [True, True]
+
+
 def test_what_a_server_refuses_is_said_and_the_rest_goes_on(
     root: Path, server: Server, capsys
 ) -> None:
@@ -518,8 +552,8 @@ def test_the_end_does_not_wait_for_ever(root: Path, monkeypatch, capsys) -> None
     assert "not complete after" in capsys.readouterr().err
 
 
-def wait_for(condition: Any) -> None:
-    for _ in range(200):
+def wait_for(condition: Any, *, seconds: float = 10) -> None:
+    for _ in range(int(seconds / 0.05)):
         if condition():
             return
         time.sleep(0.05)
