@@ -3,7 +3,7 @@
 import io
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -136,29 +136,52 @@ def wav_layout(path: str | os.PathLike[str]) -> WavLayout | None:
     The length of the samples is what the sizes of RIFF and data agree on, whatever follows; where
     they do not, and no chunk follows, the samples last to the end of the file.
     """
+    return wav_chunks(path, ())[0]
+
+
+def wav_chunks(
+    path: str | os.PathLike[str], wanted: Collection[bytes], most: int = 1 << 16
+) -> tuple[WavLayout | None, dict[bytes, bytes]]:
+    """As `wav_layout`, and the content of the first chunks of these names, before or after it.
+
+    Args:
+        path: the file.
+        wanted: names; of a LIST the kind is part of it, ``b"LISTINFO"``.
+        most: bytes of a chunk that are read.
+    """
     with open(path, "rb") as handle:
         riff = _Riff(handle)
         if not riff.known:
-            return None
-        form, data = None, None
+            return None, {}
+        form, data, found = None, None, {}
         for chunk in riff.chunks():
             if chunk.name == b"fmt " and form is None:
                 form = _form(riff.content(chunk, 40), riff.order)
             elif chunk.name == b"data" and data is None:
                 data = chunk
-            if form and data:
+            elif wanted:
+                body = riff.content(chunk, most)
+                listed = chunk.name == b"LIST"
+                name, body = (b"LIST" + body[:4], body[4:]) if listed else (chunk.name, body)
+                if name in wanted:
+                    found.setdefault(name, body)
+            if form and data and not wanted:
                 break
-        if form is None or data is None:
-            return None
-        tag, channels, rate_hz, frame_bytes = form
-        if not channels or not rate_hz or not frame_bytes:
-            return None
-        size, note, fault = _size(riff, data)
-        subtype = _RAW.get((tag, frame_bytes // channels), "") if not frame_bytes % channels else ""
-        endian = "BIG" if riff.order == ">" else "LITTLE"
-        return WavLayout(
-            subtype, endian, channels, rate_hz, data.first, size, frame_bytes, note, fault
-        )
+        return _layout(riff, form, data), found
+
+
+def _layout(
+    riff: _Riff, form: tuple[int, int, int, int] | None, data: _Chunk | None
+) -> WavLayout | None:
+    if form is None or data is None:
+        return None
+    tag, channels, rate_hz, frame_bytes = form
+    if not channels or not rate_hz or not frame_bytes:
+        return None
+    size, note, fault = _size(riff, data)
+    subtype = _RAW.get((tag, frame_bytes // channels), "") if not frame_bytes % channels else ""
+    endian = "BIG" if riff.order == ">" else "LITTLE"
+    return WavLayout(subtype, endian, channels, rate_hz, data.first, size, frame_bytes, note, fault)
 
 
 def _form(body: bytes, order: str) -> tuple[int, int, int, int] | None:

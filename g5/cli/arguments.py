@@ -70,6 +70,34 @@ with_labels = click.option(
 )  # fmt: skip
 
 
+def with_clues(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options that say when and where recordings were made; they arrive as ``clues``, a mapping."""
+    from functools import wraps
+
+    options = [
+        click.option("--zone", metavar="ZONE", help="Time zone of the sites: Europe/Berlin."),
+        click.option(
+            "--clock", metavar="ZONE",
+            help="Of clocks that do not say theirs: UTC, +01:00; by default the sites' zone.",
+        ),
+        click.option("--deployments", type=FILE, metavar="CSV",
+                     help="Columns recorder, site, lat, lon, from, to; or Camtrap DP's."),
+        click.option("--times", type=FILE, metavar="CSV", help="Columns file and start."),
+        click.option("--pattern", help="Of dates in names, as strptime has it: %Y%m%d_%H%M%S."),
+        click.option("--mtime", is_flag=True,
+                     help="Where nothing else is known, believe when a file was last changed."),
+    ]  # fmt: skip
+    names = ("zone", "clock", "deployments", "times", "pattern", "mtime")
+
+    @wraps(command)
+    def gathered(**values: Any) -> Any:
+        return command(clues={name: values.pop(name) for name in names}, **values)
+
+    for option in reversed(options):
+        gathered = option(gathered)
+    return gathered
+
+
 class Architectures(click.ParamType):
     """One architecture of `conf/arch/`, or several with commas for `-m`."""
 
