@@ -20,7 +20,7 @@ import click
 def evaluate(
     predictions: Path, ground_truth: Path, mode: str, json_path: Path | None, report: Path | None
 ) -> None:
-    """Score predicted events as DCASE Task 5 does, against a folder of ground truth.
+    """Score predicted events as DCASE Task 5 does, against ground truth: a table or a folder.
 
     Both may be Raven, Audacity, BirdNET, DCASE, CSV or Parquet; the sub-folders of GROUND_TRUTH
     are its subsets. The first five calls of each recording are the support.

@@ -44,7 +44,7 @@ class Truth:
 
 
 def read_truth(folder: str | Path) -> tuple[Truth, list[Problem]]:
-    """Read the tables of a folder; its sub-folders are the subsets, a flat folder is one.
+    """Read a table, or those of a folder; its sub-folders are the subsets, a flat folder is one.
 
     A DCASE table is of the recording that it is named after. Recordings that lie beside their
     tables are opened for their lengths.
@@ -53,10 +53,14 @@ def read_truth(folder: str | Path) -> tuple[Truth, list[Problem]]:
         UserError: no folder, no tables in it, an unreadable row, or a recording with two tables.
     """
     root = Path(folder)
-    if not root.is_dir():
-        raise UserError(f"{root}: there is no such folder of ground truth")
-    files = walk(root)
-    tables = [file for file in files if is_table(file)]
+    if root.is_file():
+        tables = files = [root]
+        root = root.parent
+    elif root.is_dir():
+        files = walk(root)
+        tables = [file for file in files if is_table(file)]
+    else:
+        raise UserError(f"{root}: there is no such ground truth, neither a table nor a folder")
     parts: list[pd.DataFrame] = []
     problems: list[Problem] = []
     table_of: dict[str, Path] = {}
