@@ -338,6 +338,13 @@ class ReviewSettings:
 
 
 @dataclass(frozen=True)
+class ClipSettings:
+    margin: NotNegative
+    bins: Count
+    seed: Seed
+
+
+@dataclass(frozen=True)
 class SimulateSettings:
     strategies: list[str]
     first: Count

@@ -26,6 +26,7 @@ from g5.config.schema import (
     AudioSettings,
     CallbackSettings,
     ClassifySettings,
+    ClipSettings,
     ClusterSettings,
     DetectionSettings,
     EmbedSettings,
@@ -108,7 +109,7 @@ class Settings(Tree):
 
 @dataclass(frozen=True)
 class TransferSettings(Tree):
-    """What commands on embeddings and reviews read: `conf/transfer.yaml`."""
+    """What commands on embeddings, reviews and clips read: `conf/transfer.yaml`."""
 
     path: PathSettings
     audio: AudioSettings
@@ -122,6 +123,7 @@ class TransferSettings(Tree):
     map: MapSettings
     label: LabelSettings
     review: ReviewSettings
+    clips: ClipSettings
     simulate: SimulateSettings
     explain: ExplainSettings
 

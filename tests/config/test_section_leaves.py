@@ -73,6 +73,7 @@ OTHER = {
         "precision": "0.5", "recall": "0.7",
         "seed": "1 review.mailed=5",
     },
+    "clips": {"margin": "0.1", "bins": "1", "seed": "3"},
     "simulate": {
         "strategies": "[random]", "first": "9", "step": "3", "last": "12", "seeds": "1",
         "test_share": "0.6", "seconds_per_label": "60", "regularisation": "30",
@@ -232,6 +233,11 @@ class Comparing:
         return euclidean_logits(query_QD, proto_ND)
 
 
+def clips(here: Path, _: Any, overrides: list[str], __: Any) -> Any:
+    assert run_g5(["clips", "job/found", "-o", "cut", "--sample", "5", *overrides]) == 0
+    return Path("cut/clips.csv").read_text()
+
+
 def review(here: Path, capsys: Any, overrides: list[str], _: Any) -> Any:
     return shown(capsys, "review", "job/found", "--page", "out.html", *overrides)
 
@@ -276,8 +282,8 @@ def test_explain_goes_by_the_models_own_distance(here, monkeypatch):
 COMMANDS: dict[str, Callable[..., Any]] = {
     "embed": embed, "classify": classify, "finetune": finetune, "verify": verify,
     "search": search,
-    "cluster": cluster, "map": map_, "label": label, "review": review, "simulate": simulate,
-    "explain": explain,
+    "cluster": cluster, "map": map_, "label": label, "review": review, "clips": clips,
+    "simulate": simulate, "explain": explain,
 }  # fmt: skip
 
 
