@@ -75,6 +75,15 @@ def changing() -> Bank:
     return replace(invented(), backgrounds={"changing": background_of(clips)})
 
 
+def more() -> Bank:
+    """Three soundscapes of each species over a background that changes."""
+    return replace(changing(), repeats=3)
+
+
+# What is chosen by; names of folders.
+BANKS = {"invented": invented, "changing": changing, "changing3": more}
+
+
 def _base() -> SceneSettings:
     base = SceneSettings.of({**load(["data=procedural"]).data.values, **CLIP})
     return replace(base, seed=SEED, sr=SR)

@@ -1,5 +1,6 @@
 """From embeddings to events: prototypes, thresholds, curves, the gate."""
 
+from dataclasses import replace
 from time import process_time
 
 import numpy as np
@@ -7,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from g5.detection.events.boundaries import Outline
+from g5.detection.events.boundaries import Durations, Outline
 from g5.detection.events.curve import (
     EventShape,
     crossing,
@@ -61,6 +62,38 @@ def test_nothing_is_an_event_where_nothing_happens(night, tmp_path):
     opened_E = gate.opens(sound, np.column_stack([starts, starts + 0.3]))
     assert opened_E.tolist() == [True] * 5 + [False] * 4
     assert not Gate(gate.outline, 99 * gate.least).opens(sound, np.array([[1.0, 1.3]])).any()
+
+
+def test_an_event_is_as_long_as_the_shots_where_its_frames_do_not_say(night, tmp_path):
+    """Ends are those of the frames where these are clear, and of the shots' lengths elsewhere."""
+    sound = opened(night, tmp_path)
+    rows = pd.DataFrame({"start_s": CALLS_S[:5], "file": "night", "label": "up", "status": "POS"})
+    (target,) = targets_of(
+        rows.assign(end_s=rows["start_s"] + 0.3), lambda _: sound, shots=5, negatives="gaps",
+        problem=print,
+    )  # fmt: skip
+    outline = Outline.of(target, LogMel(**MEL, floor_db=-100), 0.5)
+    for start in CALLS_S[5:]:
+        begin, end = outline.ends(sound, start + 0.05, start + 0.25, 1.0)
+        assert (begin, end) == (
+            pytest.approx(start, abs=0.05),
+            pytest.approx(start + 0.3, abs=0.05),
+        )
+    # Every frame as loud: nothing but the lengths and the window's middle.
+    flat = replace(outline, weight_M=np.zeros(16), offset=1.0)
+    begin, end = flat.ends(sound, 10.0, 10.2, 5.0)
+    assert 0.3 <= end - begin < 0.5
+    assert (begin + end) / 2 == pytest.approx(10.1, abs=0.1)
+    begin, end = flat.ends(sound, 10.0, 10.2, 0.1)
+    assert end - begin == pytest.approx(0.1, abs=0.02), "never longer than is asked for"
+
+
+def test_lengths_that_differ_are_expected_to():
+    alike, unlike = Durations.of(np.full(5, 0.3)), Durations.of(np.array([0.1, 0.2, 0.3, 1, 2]))
+    assert alike.median_s == pytest.approx(0.3)
+    assert alike.log_odds(np.array([0.3])) == [0]
+    one, other = (d.log_odds(np.array([d.median_s * 3]))[0] for d in (alike, unlike))
+    assert one < other < 0
 
 
 def test_the_threshold_lies_between_shots_and_negatives():

@@ -1,19 +1,19 @@
-"""When exactly an event begins and ends: its frames, weighed by what the shots sound like.
+"""When exactly an event begins and ends: its frames, and how long the shots are.
 
 A window says that there is a call; it is many frames long. Each frame is weighed by how the shots'
 frames differ from those between them (a linear discriminant with a diagonal covariance, Fisher
-1936), and an event's ends are where that weight crosses half of its height, between two frames.
+1936). Of all stretches around the loudest frame, the event is the one whose frames stand out most
+and whose length is likeliest: noise moves either end, and the shots say what to expect.
 
-Shapes: T frames, M mel bands.
+Shapes: T frames, M mel bands, A beginnings, B ends.
 """
 
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from dataclasses import dataclass
 
 import numpy as np
 
 from g5.detection.embedding.sound import Sound
-from g5.detection.events.curve import crossing, runs, smoothed
+from g5.detection.events.curve import crossing
 from g5.detection.support import Target, free
 from preprocessing.frontend import FrontEnd
 
@@ -21,27 +21,54 @@ from preprocessing.frontend import FrontEnd
 SHRINK = 0.3
 # Seconds of gaps that are enough to know them.
 ENOUGH_S = 60.0
+# What the frames' evidence counts for beside the shots' lengths, for a median shot of it.
+EVIDENCE = 2.0
+# The logarithm of lengths deviates by so much before any shot is seen, worth so many shots.
+USUAL_SPREAD, WORTH = 0.4, 3.0
+# The event's middle deviates from the window's by this share of the median shot.
+OFF_MIDDLE = 0.5
+# Beginnings and ends that are tried.
+TRIED = 400
+
+
+@dataclass(frozen=True)
+class Durations:
+    """How long calls are: a log-normal distribution, its spread drawn towards the usual one.
+
+    Attributes:
+        median_s: of the shots.
+        spread: deviation of the logarithm.
+    """
+
+    median_s: float
+    spread: float
+
+    @classmethod
+    def of(cls, duration_K: np.ndarray) -> "Durations":
+        """From the shots'."""
+        log_K = np.log(duration_K)
+        total = np.square(log_K - log_K.mean()).sum() + WORTH * USUAL_SPREAD**2
+        return cls(float(np.exp(log_K.mean())), float(np.sqrt(total / (len(log_K) + WORTH))))
+
+    def log_odds(self, length: np.ndarray) -> np.ndarray:
+        """Log-likelihood of lengths, seconds, over that of the median."""
+        return -np.square(np.log(length / self.median_s) / self.spread) / 2
 
 
 @dataclass(frozen=True)
 class Outline:
-    """How a species' frames stand out, and how its shots' marks lie to that.
+    """How a species' frames stand out, and how long its calls are.
 
     Attributes:
         weight_M, offset: a frame's weight is ``x @ weight + offset``: 1 in shots, 0 between them.
-        merge_s: the longest pause within a shot.
-        early_s, late_s: by how much marks begin before and end after the crossing, on average.
-        level: where an event ends, as a share of its height.
-        least_s: shortest event: a frame, or a shot where that is shorter.
+        durations: of its calls.
+        level: frames below this share of the loudest one speak against the event.
     """
 
     weight_M: np.ndarray
     offset: float
-    merge_s: float
-    early_s: float
-    late_s: float
+    durations: Durations
     level: float
-    least_s: float
 
     @classmethod
     def of(cls, target: Target, front_end: FrontEnd, level: float) -> "Outline":
@@ -63,78 +90,68 @@ class Outline:
             weight_M[: band[0]] = 0.0
             weight_M[band[1] :] = 0.0
         weight_M = weight_M / max(float(difference_M @ weight_M), 1e-9)
-        rate_hz = target.shots[0].sound.frame_rate_hz
-        outline = cls(
-            weight_M, -float(out_TM.mean(axis=0) @ weight_M), 0.0, 0.0, 0.0, level,
-            min(1 / rate_hz, float(np.median(target.duration_K))),
-        )  # fmt: skip
-        return outline._fitted(target, front_end.n_fft / front_end.hop_mel / 2 / rate_hz)
-
-    def _fitted(self, target: Target, smear_s: float) -> "Outline":
-        """Pauses and marks' habits, from the shots; a frame hears ``smear_s`` around it."""
-        merge: list[float] = []
-        early: list[float] = []
-        late: list[float] = []
-        for shot in target.shots:
-            time_T, weight_T = self.weights(shot.sound, shot.start_s, shot.end_s)
-            above = runs(weight_T >= self.level * weight_T.max())
-            gaps = [time_T[b[0]] - time_T[a[1] - 1] for a, b in pairwise(above)]
-            merge.append(float(max(gaps, default=0.0)))
-        plain = replace(self, merge_s=float(np.median(merge)))
-        for shot in target.shots:
-            longest = max(1.5 * shot.duration_s, shot.duration_s + 0.1)
-            a, b = plain.ends(shot.sound, shot.start_s, shot.end_s, longest)
-            early.append(a - shot.start_s)
-            late.append(shot.end_s - b)
-        half = max(float(np.median(target.duration_K)) / 2, smear_s)
-        return replace(
-            plain,
-            early_s=float(np.clip(np.median(early), -half, half)),
-            late_s=float(np.clip(np.median(late), -half, half)),
-        )
+        offset = -float(out_TM.mean(axis=0) @ weight_M)
+        return cls(weight_M, offset, Durations.of(target.duration_K), level)
 
     def weights(self, sound: Sound, start_s: float, end_s: float) -> tuple[np.ndarray, np.ndarray]:
         """Seconds and weights of the frames of a stretch, (T,) each."""
         first, last = frames_of(start_s, end_s, sound)
         weight_T = sound.normalised(first, last) @ self.weight_M + self.offset
-        return np.arange(first, last) / sound.frame_rate_hz, smoothed(weight_T, 1)
+        return np.arange(first, last) / sound.frame_rate_hz, weight_T
 
     def ends(
         self, sound: Sound, start_s: float, end_s: float, longest_s: float
     ) -> tuple[float, float]:
         """Begin and end of the call that is loudest within a stretch, at most ``longest_s``."""
-        room = max((longest_s - (end_s - start_s)) / 2, 0.0) + 2 / sound.frame_rate_hz
+        room = longest_s + 2 / sound.frame_rate_hz
         time_T, weight_T = self.weights(sound, start_s - room, end_s + room)
         core = (time_T >= start_s) & (time_T <= end_s)
         if not core.any():
             return start_s, end_s
         peak = int(np.flatnonzero(core)[np.argmax(weight_T[core])])
-        level = self.level * float(weight_T[peak])
-        if level <= 0:
+        height = float(weight_T[peak])
+        if height <= 0:
             return start_s, end_s
-        first, last = _grown(time_T, runs(weight_T >= level), peak, self.merge_s)
-        begin = crossing(time_T, weight_T, first, first - 1, level) - self.early_s
-        end = crossing(time_T, weight_T, last, last + 1, level) + self.late_s
-        length = float(np.clip(end - begin, self.least_s, longest_s))
-        if length != end - begin:
-            reach = max(longest_s / 2, 2 / sound.frame_rate_hz)
-            middle = float(np.clip((begin + end) / 2, time_T[peak] - reach, time_T[peak] + reach))
-            begin, end = middle - length / 2, middle + length / 2
+        weight_T /= height
+        first, last = self._likeliest(time_T, weight_T, peak, (start_s + end_s) / 2, longest_s)
+        begin = _edge(time_T, weight_T, first, first - 1, self.level)
+        end = _edge(time_T, weight_T, last, last + 1, self.level)
+        if end - begin > longest_s:
+            middle = (begin + end) / 2
+            begin, end = middle - longest_s / 2, middle + longest_s / 2
         return max(begin, 0.0), min(end, sound.duration_s)
 
+    def _likeliest(
+        self, time_T: np.ndarray, weight_T: np.ndarray, peak: int, middle_s: float,
+        longest_s: float,
+    ) -> tuple[int, int]:  # fmt: skip
+        """First and last frame of the likeliest stretch around the peak, whose weight is 1."""
+        step_s = float(time_T[1] - time_T[0]) if len(time_T) > 1 else longest_s
+        skip = max(1, round(longest_s / step_s / TRIED))
+        first_A1 = np.arange(peak, -1, -skip)[:, None]
+        last_B = np.arange(peak, len(time_T), skip)
+        evidence_T = np.clip(weight_T - self.level, -1, 1) * step_s / self.durations.median_s
+        total = np.concatenate([[0.0], np.cumsum(evidence_T)])
+        length_AB = (last_B - first_A1 + 1) * step_s
+        off_AB = (time_T[first_A1] + time_T[last_B]) / 2 - middle_s
+        odds_AB = (
+            EVIDENCE * (total[last_B + 1] - total[first_A1])
+            + self.durations.log_odds(length_AB)
+            - np.square(off_AB / (OFF_MIDDLE * self.durations.median_s)) / 2
+        )
+        odds_AB[length_AB > longest_s + step_s] = -np.inf
+        a, b = np.unravel_index(int(np.argmax(odds_AB)), odds_AB.shape)
+        return int(first_A1[a, 0]), int(last_B[b])
 
-def _grown(time_T: np.ndarray, above: np.ndarray, peak: int, merge_s: float) -> tuple[int, int]:
-    """The run around the peak, and its neighbours across pauses that a call may have."""
-    at = int(np.flatnonzero((above[:, 0] <= peak) & (peak < above[:, 1]))[0])
-    first = last = at
-    slack = merge_s + 1e-9
-    while first > 0 and time_T[above[first, 0]] - time_T[above[first - 1, 1] - 1] <= slack:
-        first -= 1
-    while (
-        last + 1 < len(above) and time_T[above[last + 1, 0]] - time_T[above[last, 1] - 1] <= slack
-    ):
-        last += 1
-    return int(above[first, 0]), int(above[last, 1] - 1)
+
+def _edge(
+    time_T: np.ndarray, weight_T: np.ndarray, inside: int, outside: int, level: float
+) -> float:
+    """Where the weight crosses the level between two frames; half way where it does not."""
+    if 0 <= outside < len(time_T) and weight_T[inside] >= level > weight_T[outside]:
+        return crossing(time_T, weight_T, inside, outside, level)
+    half = (time_T[1] - time_T[0]) / 2 if len(time_T) > 1 else 0.0
+    return float(time_T[inside] + np.sign(outside - inside) * half)
 
 
 def frames_of(start_s: float, end_s: float, sound: Sound) -> tuple[int, int]:
