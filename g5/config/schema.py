@@ -106,6 +106,8 @@ class DetectionSettings:
     min_duration: NotNegative
     max_duration: Positive
     candidates: NotNegative
+    hours: str | None = field(metadata=NO_EVENT)
+    dates: str | None = field(metadata=NO_EVENT)
     pictures: bool = field(metadata=NO_EVENT)
     snippets: Whole = field(metadata=NO_EVENT)
 

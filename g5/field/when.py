@@ -10,6 +10,7 @@ from g5.common.files import recordings_under
 from g5.common.lengths import length
 from g5.common.spreadsheet import write_csv
 from preprocessing.recorders.starts import RESET, Clues
+from preprocessing.recorders.written import texts_of, utc_texts
 
 # Of one kind of oddity, so many are spelled out.
 SHOWN = 5
@@ -144,15 +145,3 @@ def _texts(table: pd.DataFrame) -> pd.DataFrame:
     """Moments as text, UTC with its Z."""
     utc, local = (pd.Series(table[name]) for name in ("start_utc", "start_local"))
     return table.assign(start_utc=utc_texts(utc), start_local=texts_of(local))
-
-
-def texts_of(moments: pd.Series) -> pd.Series:
-    """``2024-05-31 22:39:11``, with a fraction where there is one; "" where it is not known."""
-    text = moments.dt.strftime("%Y-%m-%d %H:%M:%S.%f").str.replace(r"\.?0{1,6}$", "", regex=True)
-    return text.fillna("")
-
-
-def utc_texts(moments: pd.Series) -> pd.Series:
-    """The same with a Z."""
-    text = texts_of(moments)
-    return text.where(text == "", text.str.replace(" ", "T") + "Z")

@@ -204,6 +204,9 @@ OTHER: dict[str, Any] = {
     "detection.lean": 0.0,
     "detection.threshold": 0.99,
     "detection.gate": 9.0,
+    # Nobody knows when the probe's recording was made.
+    "detection.hours": "22:00..04:30",
+    "detection.dates": "2024-05-01..",
     "detection.prior_spread": 3.0,
     "detection.max_negatives": 3,
     "detection.min_window_s": 0.4,

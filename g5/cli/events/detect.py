@@ -2,10 +2,11 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
-from g5.cli.arguments import OVERRIDES, PASS_THROUGH, check_encoder
+from g5.cli.arguments import OVERRIDES, PASS_THROUGH, check_encoder, with_clues
 
 
 @click.command(context_settings=PASS_THROUGH)
@@ -37,6 +38,7 @@ from g5.cli.arguments import OVERRIDES, PASS_THROUGH, check_encoder
     type=click.Path(exists=True, path_type=Path),
     help="Where known: a table, or a folder of them, to draw beside what was found.",
 )
+@with_clues
 @click.argument("overrides", **OVERRIDES)
 def detect(
     encoder: str,
@@ -46,6 +48,7 @@ def detect(
     formats: str | None,
     truth: Path | None,
     overrides: tuple[str, ...],
+    clues: dict[str, Any],
 ) -> None:
     """Find every call like a few marked ones, in one recording or a folder of them.
 
@@ -59,11 +62,15 @@ def detect(
     g5 detect v2.ckpt recordings/ --support library.csv --format raven,dcase
     g5 detect birdnet recordings/ --support library.csv -o found/
     g5 detect v2.ckpt night.wav --support five_calls.txt detection=template
+    g5 detect default recordings/ --support library.csv detection.hours=22:00..04:30
     g5 detect default recordings/ --support found/ -o found2/    after g5 review found/
     """
     check_encoder(encoder)
     from g5.detection.job import run
     from g5.detection.job.request import DetectionRequest, detection_settings
+    from preprocessing.recorders.starts import Clues
 
-    request = DetectionRequest(encoder, recordings, support, out, formats, truth, tuple(overrides))
+    request = DetectionRequest(
+        encoder, recordings, support, out, formats, truth, tuple(overrides), Clues(**clues)
+    )
     sys.exit(run.detect(request, detection_settings(overrides)))

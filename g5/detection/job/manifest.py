@@ -101,6 +101,10 @@ class Manifest:
         """Enter a file that was `SKIPPED` or is `CORRUPT`."""
         self._enter(ManifestEntry(str(file), status, reason, 0, 0, float(duration_s), key))
 
+    def left_out(self, file: str, reason: str, duration_s: float) -> None:
+        """Enter a file that was not asked for; what was once found in it is kept."""
+        self.entries[file] = ManifestEntry(file, SKIPPED, reason, 0, 0, duration_s, "")
+
     def _enter(self, entry: ManifestEntry, tables: Mapping[str, bytes] | None = None) -> None:
         self.entries[entry.file] = entry
         part = self._part(Path(entry.file))
@@ -158,10 +162,10 @@ class Manifest:
                 names = sorted(path.relative_to(self.folder).as_posix() for path in now)
                 temporary.write_text(json.dumps(names, indent=1), encoding="utf-8")
 
-    def write(self) -> Path:
-        """Write `ledger.csv`."""
+    def write(self, table: pd.DataFrame) -> Path:
+        """Write `ledger.csv`: `table`, and what else is known of each file."""
         path = self.folder / LEDGER
-        write_csv(self.table(), path)
+        write_csv(table, path)
         return path
 
     def _part(self, file: Path) -> Path:

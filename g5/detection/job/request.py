@@ -1,7 +1,7 @@
 """What the user asks of `g5 detect`, as typed, and what of it there is to read."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +12,7 @@ from g5.config.settings import Settings, load, marked
 from g5.detection.review.answers import files_of, is_found
 from g5.evaluation.events.ground_truth import SUPPORT_CSV, recording_name
 from preprocessing.annotations import SUFFIXES, format_of, read_events
+from preprocessing.recorders.starts import Clues
 
 # What may be set; the encoder says the rest.
 FREE = marked(Settings, "detection")
@@ -29,6 +30,7 @@ class DetectionRequest:
         formats: names of formats, with commas; None: that of the support.
         truth: a table of the calls there are, or a folder of tables, to draw beside what is found.
         overrides: the encoder's, ``encoder.key=value``, and the classes that the user names.
+        clues: what the user says of when and where the recordings were made.
     """
 
     encoder: str
@@ -38,6 +40,7 @@ class DetectionRequest:
     formats: str | None = None
     truth: Path | None = None
     overrides: tuple[str, ...] = ()
+    clues: Clues = field(default_factory=Clues)
 
     def format_names(self) -> list[str]:
         """The formats to write.

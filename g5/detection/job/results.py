@@ -10,6 +10,7 @@ import pandas as pd
 
 from g5.common.errors import UserError
 from g5.detection.job.manifest import CANDIDATES, EVENTS, Manifest
+from g5.detection.job.times import RecordingTimes
 from g5.detection.support import Target
 from g5.evaluation.events.ground_truth import CANDIDATES_CSV, LEDGER, PREDICTIONS, SUPPORT_CSV
 from preprocessing.annotations import SUFFIXES, write_events
@@ -85,8 +86,9 @@ def picture_of(out: Path, file: Path) -> Path:
 
 
 def write_results(
-    manifest: Manifest, formats: Sequence[str], targets: Sequence[Target], files: Sequence[Path]
-) -> tuple[pd.DataFrame, list[Path]]:
+    manifest: Manifest, formats: Sequence[str], targets: Sequence[Target], files: Sequence[Path],
+    times: RecordingTimes,
+) -> tuple[pd.DataFrame, list[Path]]:  # fmt: skip
     """Write the manifest, and all events in every format; the events, and the files but candidates.
 
     Args:
@@ -94,8 +96,9 @@ def write_results(
         formats: names of formats beside CSV.
         targets: the species.
         files: all recordings of the job, done or not.
+        times: when they were made.
     """
-    out, events = manifest.folder, _all(manifest, EVENTS)
+    out, events = manifest.folder, times.beside(_all(manifest, EVENTS))
     whole = _whole(out, formats)
     done = {entry.file for entry in manifest.done_entries()}
     # Where nothing was found, too: an earlier table would tell of what is no more.
@@ -107,8 +110,8 @@ def write_results(
     # Not those of recordings that failed: nothing of ours is there.
     tables = [*whole.values(), *(path for _, _, path in each)]
     manifest.will_write([out / LEDGER, out / CANDIDATES_CSV, *tables])
-    written = [manifest.write()]
-    write_events(_all(manifest, CANDIDATES), out / CANDIDATES_CSV, "csv")
+    written = [manifest.write(times.beside(manifest.table()))]
+    write_events(times.beside(_all(manifest, CANDIDATES)), out / CANDIDATES_CSV, "csv")
     for name, path in whole.items():
         rows = _after_support(events, targets) if name == "dcase" else events
         written.append(write_events(rows, path, name))

@@ -10,6 +10,7 @@ from g5.detection.job.results import refuse_to_overwrite, results_of, write_supp
 from g5.detection.job.search import RecordingSearch
 from g5.detection.job.summary import print_summary, write_summary_page
 from g5.detection.job.support_table import read_targets
+from g5.detection.job.times import RecordingTimes
 from g5.detection.review.answers import changes
 from g5.evaluation.events.ground_truth import PREDICTIONS
 from g5.training.setup import prepare_torch, set_matmul_precision
@@ -24,7 +25,9 @@ def detect(request: DetectionRequest, settings: Settings) -> int:
     prepare_torch(settings)
     set_matmul_precision(settings)
     files, manifest, notes = request.files(), Manifest(request.out), Notes()
-    request = chosen(request, settings, files)
+    times = RecordingTimes(files, request.clues, detection)
+    asked = [file for file in files if str(file) not in times.left_out]
+    request = chosen(request, settings, asked)
     detector, sounds = detector_named(request, settings)
     refuse_to_overwrite(
         manifest,
@@ -33,13 +36,13 @@ def detect(request: DetectionRequest, settings: Settings) -> int:
     )
     manifest.refuse_others(files)
     reader = RecordingReader(sounds, settings.path.store)
-    broken = reader.look_at(files)
+    broken = reader.look_at(asked)
     targets, support = read_targets(request, files, reader, sounds.front_end, detection, notes.add)
     weigh(detector.embedder, targets)
-    slow = told_time(detector, targets, [file for file in files if str(file) in reader.hashes])
+    slow = told_time(detector, targets, [file for file in asked if str(file) in reader.hashes])
     if slow:
         notes.add(slow)
-    search = RecordingSearch(request, detector, targets, reader, manifest, notes)
+    search = RecordingSearch(request, detector, targets, reader, manifest, notes, times)
     write_support(manifest, support)
     events, written = search.over(files, broken, formats)
     if detection.pictures:

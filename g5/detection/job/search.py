@@ -22,6 +22,7 @@ from g5.detection.job.picture import draw
 from g5.detection.job.reader import RecordingReader
 from g5.detection.job.request import DetectionRequest
 from g5.detection.job.results import picture_of, pictures_of, rows_of, write_results
+from g5.detection.job.times import RecordingTimes
 from g5.detection.support import Target
 from g5.evaluation.events.ground_truth import CALL
 from preprocessing.audio import content_hash
@@ -37,6 +38,7 @@ class RecordingSearch:
         reader: opens recordings.
         manifest: of the results' folder.
         notes: told what is odd about the support.
+        times: when recordings were made, and which are left out.
 
     Attributes:
         diagnoses: of the species' support.
@@ -44,10 +46,10 @@ class RecordingSearch:
 
     def __init__(
         self, request: DetectionRequest, detector: Detector, targets: Sequence[Target],
-        reader: RecordingReader, manifest: Manifest, notes: Notes,
+        reader: RecordingReader, manifest: Manifest, notes: Notes, times: RecordingTimes,
     ) -> None:  # fmt: skip
         self.detector, self.targets, self.reader = detector, targets, reader
-        self.manifest = manifest
+        self.manifest, self.times = manifest, times
         self.job_key = _job_key(request, detector, targets)
         self.known_calls = request.known_calls()
         with disk_errors(manifest.folder):
@@ -71,7 +73,10 @@ class RecordingSearch:
         for file, reason in broken.items():
             status = SKIPPED if file in self.reader.skipped else CORRUPT
             self.manifest.failed(Path(file), "", status, reason)
-        good = [file for file in files if str(file) in self.reader.hashes]
+        left_out = self.times.left_out
+        for file, reason in left_out.items():
+            self.manifest.left_out(file, reason, self.times.duration_s(file))
+        good = [f for f in files if str(f) in self.reader.hashes and str(f) not in left_out]
         if self.detector.settings.pictures:
             self.manifest.will_write(pictures_of(self.manifest.folder, good))
         try:
@@ -79,7 +84,7 @@ class RecordingSearch:
                 self.take(file)
         finally:
             # Ctrl-C, too: what is done is told.
-            results = write_results(self.manifest, formats, self.targets, files)
+            results = write_results(self.manifest, formats, self.targets, files, self.times)
         return results
 
     def take(self, file: Path) -> None:

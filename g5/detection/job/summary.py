@@ -14,6 +14,9 @@ from g5.detection.job.results import REPORT, picture_of
 from g5.detection.support import Target
 from g5.evaluation.events.ground_truth import LEDGER, PREDICTIONS
 
+# Files of which one and the same is to be said, so many are named.
+ALIKE = 3
+
 
 def write_summary_page(
     manifest: Manifest, events: pd.DataFrame, targets: Sequence[Target], diagnoses: Diagnoses,
@@ -39,8 +42,12 @@ def print_summary(
 ) -> None:
     """What was not done on stderr; on stdout how much was found, and where the results lie."""
     table = manifest.table()
-    for row in table.loc[table["status"] != DONE].to_dict("records"):
-        print(f"{row['status']}: {row['file']}: {row['reason']}", file=sys.stderr)
+    for (status, reason), rows in table.loc[table["status"] != DONE].groupby(["status", "reason"]):
+        files = rows["file"].tolist()
+        for file in files[:ALIKE]:
+            print(f"{status}: {file}: {reason}", file=sys.stderr)
+        if len(files) > ALIKE:
+            print(f"{status}: {len(files) - ALIKE:,} more, {reason}", file=sys.stderr)
     counts = table["status"].value_counts()
     told = ", ".join(f"{counts.get(s, 0)} {s}" for s in (DONE, SKIPPED, CORRUPT))
     print(f"recordings {told} ({table['duration_s'].sum() / 3600:.2f} h)")
