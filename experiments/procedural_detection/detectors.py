@@ -84,7 +84,9 @@ class DetectionSetup:
                     curve = replace(task.found.curve, threshold=threshold)
                     target = task.found.target
                     sound = target.shots[0].sound  # the support is of the same recording
-                    events = detector.events(sound, target, curve, detector.calibration(curve))
+                    events = detector.events(
+                        sound, target, curve, detector.calibration(curve, target)
+                    )
                     found.append(replace(task, found=replace(task.found, events=events)))
                 f = scored(predictions_of(found), truth).overall.fmeasure
                 if f > best[0]:

@@ -100,6 +100,8 @@ class DetectionSettings:
     prior_spread: Positive
     lean: Share
     threshold: Between
+    precision: Between | None
+    recall: Between | None
     gate: NotNegative
     level: Share
     merge: NotNegative
@@ -110,6 +112,14 @@ class DetectionSettings:
     dates: str | None = field(metadata=NO_EVENT)
     pictures: bool = field(metadata=NO_EVENT)
     snippets: Whole = field(metadata=NO_EVENT)
+
+    @property
+    def asks(self) -> tuple[str, float] | None:
+        """What share is asked for instead of a threshold, ``precision`` or ``recall``, and it."""
+        for name in ("precision", "recall"):
+            if (share := getattr(self, name)) is not None:
+                return name, share
+        return None
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 Shapes: N points of a curve, E events.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -16,7 +16,7 @@ from g5.detection.embedding.sound import Sound
 from g5.detection.events.boundaries import Outline
 from g5.detection.events.curve import EventShape, hysteresis, joined, maxima, parted
 from g5.detection.events.gate import Gate
-from g5.detection.events.threshold import CalibratedThreshold, calibrate
+from g5.detection.events.threshold import CalibratedThreshold, asked_for, calibrate
 from g5.detection.scoring.scorer import STEEPNESS, Curve, CurveScorer
 from g5.detection.support import Target
 
@@ -46,6 +46,9 @@ class Detector:
         scorer: how windows are scored.
         embedder: embeds them.
         settings: of detection.
+
+    Attributes:
+        least: by species, the score that an event reaches somewhere, where a review says it.
     """
 
     def __init__(
@@ -54,8 +57,7 @@ class Detector:
         self.scorer = scorer
         self.embedder = embedder
         self.settings = settings
-        # Log-odds that an event reaches somewhere.
-        self._least = float(logit(settings.threshold))
+        self.least: dict[str, float] = {}
         self._gates: WeakKeyDictionary[Target, Gate] = WeakKeyDictionary()
 
     def detect(self, sound: Sound, target: Target) -> Detections:
@@ -66,22 +68,31 @@ class Detector:
         """
         sound.refuse_silence()
         curve = self.scorer.curve(sound, target, self.embedder)
-        calibration = self.calibration(curve)
+        calibration = self.calibration(curve, target)
         return Detections(
             target, self.events(sound, target, curve, calibration), curve, calibration
         )
 
-    def calibration(self, curve: Curve) -> CalibratedThreshold:
+    def calibration(self, curve: Curve, target: Target) -> CalibratedThreshold:
         """The curve's threshold: from the support, unless the scorer has one of its own."""
+        settings = self.settings
+        asks = None if target.label in self.least else settings.asks
+        least = float(logit(self.least.get(target.label, settings.threshold)))
         if curve.threshold is not None:
             return CalibratedThreshold(
-                curve.threshold, max(abs(curve.threshold) / STEEPNESS, 1e-6), float("nan")
+                curve.threshold, max(abs(curve.threshold) / STEEPNESS, 1e-6), float("nan"), least
             )
-        settings = self.settings
-        return calibrate(
+        found = calibrate(
             curve.positive_K, curve.negative_P,
             prior_spread=settings.prior_spread, lean=settings.lean,
         )  # fmt: skip
+        if asks:
+            raw = asked_for(
+                curve.positive_K, curve.negative_P, prior_spread=settings.prior_spread,
+                precision=settings.precision, recall=settings.recall,
+            )  # fmt: skip
+            least = float(found.logit(np.array(raw)))
+        return replace(found, least=least)
 
     def candidates(self, sound: Sound, found: Detections) -> pd.DataFrame:
         """The events there would be with a threshold that lies lower, as `candidates` says.
@@ -89,7 +100,7 @@ class Detector:
         Their scores are the calibrated ones: for an oracle, which looks at other thresholds.
         """
         own, below = found.calibration, self.settings.candidates
-        lower = CalibratedThreshold(own.threshold - below * own.scale, own.scale, own.expected_f)
+        lower = replace(own, threshold=own.threshold - below * own.scale)
         events = self.events(sound, found.target, found.curve, lower)
         peak_E = events["peak_s"].to_numpy(float)
         score_E = np.interp(peak_E, found.curve.time_N, found.curve.score_N)
@@ -100,7 +111,7 @@ class Detector:
     ) -> pd.DataFrame:
         """Events of a curve above the calibration's threshold, `FOUND_COLUMNS`."""
         logit_N = calibration.logit(curve.score_N)
-        peak_E, bounds_E2 = self._raw(sound, target, curve, logit_N)
+        peak_E, bounds_E2 = self._raw(sound, target, curve, logit_N, calibration.least)
         rows_E3 = np.column_stack([bounds_E2, logit_N[peak_E]]) if len(peak_E) else np.zeros((0, 3))
         kept_E4 = joined(rows_E3, self._shape(target))
         kept_E4 = kept_E4[~lies_on(kept_E4[:, :2], target.refused.get(sound.key))]
@@ -126,28 +137,28 @@ class Detector:
         )
 
     def _raw(
-        self, sound: Sound, target: Target, curve: Curve, logit_N: np.ndarray
+        self, sound: Sound, target: Target, curve: Curve, logit_N: np.ndarray, least: float
     ) -> tuple[np.ndarray, np.ndarray]:
         """Peaks (E,) of a curve, and begin and end of what is there (E, 2), not yet joined."""
         time_N = curve.time_N
         if curve.length_N is not None:
-            peak_E = maxima(time_N, logit_N, curve.length_N / 2, self._least)
+            peak_E = maxima(time_N, logit_N, curve.length_N / 2, least)
             half_E = curve.length_N[peak_E] / 2
             return peak_E, np.column_stack([time_N[peak_E] - half_E, time_N[peak_E] + half_E])
-        regions = hysteresis(logit_N, self._least, self._least + self.scorer.low_logit)
+        regions = hysteresis(logit_N, least, least + self.scorer.low_logit)
         if not self.scorer.refines:
             step = float(time_N[1] - time_N[0]) / 2 if len(time_N) > 1 else 0.0
             most = int(self._shape(target).max_s / (2 * step)) if step else len(time_N)
             regions = [part for a, b in regions for part in parted((a, b), logit_N, most)]
-            kept = [(a, b) for a, b in regions if logit_N[a:b].max() >= self._least]
+            kept = [(a, b) for a, b in regions if logit_N[a:b].max() >= least]
             peak_E = np.array([a + int(np.argmax(logit_N[a:b])) for a, b in kept], dtype=int)
             ends = [(time_N[a] - step, time_N[b - 1] + step) for a, b in kept]
             return peak_E, np.array(ends).reshape(-1, 2)
-        return self._refined(sound, target, time_N, logit_N, regions)
+        return self._refined(sound, target, time_N, logit_N, regions, least)
 
     def _refined(
         self, sound: Sound, target: Target, time_N: np.ndarray, logit_N: np.ndarray,
-        regions: np.ndarray,
+        regions: np.ndarray, least: float,
     ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
         """Every peak's call, its ends looked for in the frames around it."""
         gate = self._gate(target)
@@ -158,7 +169,7 @@ class Detector:
         peaks, ends = [], []
         for a, b in regions:
             apart_s = max(0.8 * middle_s, 2 * step_s)
-            for peak in a + maxima(time_N[a:b], logit_N[a:b], apart_s, self._least):
+            for peak in a + maxima(time_N[a:b], logit_N[a:b], apart_s, least):
                 at = float(time_N[peak])
                 peaks.append(peak)
                 ends.append(gate.outline.ends(sound, at - core_s, at + core_s, longest_s))

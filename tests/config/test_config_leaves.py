@@ -203,6 +203,8 @@ OTHER: dict[str, Any] = {
     "detection.level": 0.95,
     "detection.lean": 0.0,
     "detection.threshold": 0.99,
+    "detection.precision": 0.9999,
+    "detection.recall": 0.01,
     "detection.gate": 9.0,
     # Nobody knows when the probe's recording was made.
     "detection.hours": "22:00..04:30",

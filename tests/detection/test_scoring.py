@@ -19,7 +19,7 @@ from g5.detection.events.curve import (
     smoothed,
 )
 from g5.detection.events.gate import Gate
-from g5.detection.events.threshold import calibrate
+from g5.detection.events.threshold import asked_for, calibrate
 from g5.detection.scoring.prototypes import Prototypes, clusters
 from g5.detection.scoring.scorer import cross_scored, peaks
 from g5.detection.scoring.template_scorer import correlated
@@ -113,6 +113,25 @@ def test_the_threshold_follows_the_scale_of_the_scores():
     one = calibrate(positive, negative, prior_spread=0.25, lean=0.5)
     ten = calibrate(10 * positive + 3, 10 * negative + 3, prior_spread=0.25, lean=0.5)
     assert ten.threshold == pytest.approx(10 * one.threshold + 3, abs=0.3)
+
+
+def test_a_precision_and_a_recall_are_what_calls_like_the_shots_give():
+    rng = np.random.default_rng(2)
+    positive, negative = rng.normal(5, 1, 20), rng.normal(2, 1, 40)
+
+    def asked(precision: float | None = None, recall: float | None = None) -> float:
+        wanted = {"precision": precision, "recall": recall}
+        return asked_for(positive, negative, prior_spread=0.3, **wanted)
+
+    assert asked(precision=0.5) < asked(precision=0.9) < asked(precision=0.99)
+    assert asked(recall=0.99) < asked(recall=0.9) < asked(recall=0.5)
+    calls, others = rng.normal(5, 1, 20_000), rng.normal(2, 1, 40_000)
+    said = np.array([(x >= asked(precision=0.9)).sum() for x in (calls, others)])
+    assert said[0] / said.sum() == pytest.approx(0.9, abs=0.06)
+    assert (calls >= asked(recall=0.8)).mean() == pytest.approx(0.8, abs=0.08)
+    # More than can be had: as sure as it gets.
+    never = asked_for(negative, positive, prior_spread=0.3, precision=0.999, recall=None)
+    assert np.isfinite(never)
 
 
 def test_negatives_are_scored_by_models_that_have_not_seen_them():

@@ -1,11 +1,12 @@
 """Is the support fit for its purpose? Shots that disagree, repeat, clip or are silent."""
 
 import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from scipy.special import expit
 
 from g5.common import sealed
 from g5.common.lengths import length
@@ -139,6 +140,16 @@ def _why_mixed_up(
     )
 
 
+def _extrapolated(found: Detections, name: str, share: float) -> str:
+    label, curve = found.target.label, found.curve
+    score = expit(found.calibration.least)
+    return (
+        f"{label}: for a {name} of {share:g} events need a score of {score:.3g}; extrapolated from "
+        f"{len(curve.positive_K)} shots and {len(curve.negative_P)} sounds that are none; after "
+        "g5 review, --support FOUND goes by the answers"
+    )
+
+
 class Diagnoses:
     """The diagnosis of each species' support, kept for when the same job goes on.
 
@@ -146,16 +157,22 @@ class Diagnoses:
         file: what an earlier run of the job has kept, and this one keeps.
         settings: of the threshold.
         note: told of every oddity.
+        told: species whose threshold somebody else tells.
 
     Attributes:
         by_label: species to diagnosis.
     """
 
     def __init__(
-        self, file: Path, settings: DetectionSettings, note: Callable[[str], None]
+        self,
+        file: Path,
+        settings: DetectionSettings,
+        note: Callable[[str], None],
+        told: Collection[str] = (),
     ) -> None:
         self.by_label: dict[str, Diagnosis] = {}
         self._file, self._settings, self._note = file, settings, note
+        self._told = told
         try:
             kept = json.loads(sealed.unpack(file)[NOTES])
         except (FileNotFoundError, ValueError, KeyError):
@@ -173,11 +190,13 @@ class Diagnoses:
         """Diagnose a species' support by its scores in the first recording it is looked for in."""
         if found.target.label in self.by_label or found.curve.threshold is not None:
             return
-        self._add(
-            of_scores(
-                found.target, found.curve, found.calibration,
-                prior_spread=self._settings.prior_spread, lean=self._settings.lean,
-            )
+        diagnosis = of_scores(
+            found.target, found.curve, found.calibration,
+            prior_spread=self._settings.prior_spread, lean=self._settings.lean,
         )  # fmt: skip
+        if self._settings.asks and found.target.label not in self._told:
+            extrapolated = _extrapolated(found, *self._settings.asks)
+            diagnosis = replace(diagnosis, notes=(*diagnosis.notes, extrapolated))
+        self._add(diagnosis)
         kept = {label: asdict(diagnosis) for label, diagnosis in self.by_label.items()}
         sealed.pack(self._file, {NOTES: json.dumps(kept).encode()})

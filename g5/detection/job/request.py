@@ -120,4 +120,7 @@ def detection_settings(overrides: Sequence[str]) -> Settings:
                 f"{key}: the checkpoint says it; a detection takes {', '.join(FREE)}, encoder.* of "
                 "an encoder that is no checkpoint, and features.sr=native"
             )
-    return load(own)
+    settings = load(own)
+    if settings.detection.precision is not None and settings.detection.recall is not None:
+        raise UserError("detection.precision and detection.recall: ask for one of them")
+    return settings

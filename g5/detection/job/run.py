@@ -1,6 +1,7 @@
 """`g5 detect`: five calls in, every call in some recordings out."""
 
 from g5.config.settings import Settings
+from g5.detection.job.asked import take_reviewed
 from g5.detection.job.encoder import chosen, detector_named, told_time, weigh
 from g5.detection.job.manifest import CORRUPT, Manifest
 from g5.detection.job.notes import Notes
@@ -39,6 +40,7 @@ def detect(request: DetectionRequest, settings: Settings) -> int:
     broken = reader.look_at(asked)
     targets, support = read_targets(request, files, reader, sounds.front_end, detection, notes.add)
     weigh(detector.embedder, targets)
+    take_reviewed(detector, request.support, [target.label for target in targets])
     slow = told_time(detector, targets, [file for file in asked if str(file) in reader.hashes])
     if slow:
         notes.add(slow)

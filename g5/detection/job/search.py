@@ -55,7 +55,7 @@ class RecordingSearch:
         with disk_errors(manifest.folder):
             manifest.parts.mkdir(parents=True, exist_ok=True)
         kept = manifest.parts / f"{self.job_key}.diagnoses"
-        self.diagnoses = Diagnoses(kept, detector.settings, notes.add)
+        self.diagnoses = Diagnoses(kept, detector.settings, notes.add, detector.least)
 
     def over(
         self, files: Sequence[Path], broken: Mapping[str, str], formats: Sequence[str]

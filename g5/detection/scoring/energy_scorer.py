@@ -30,6 +30,7 @@ class EnergyScorer(CurveScorer):
 
     needs_encoder = False
     refines = False
+    cuts_itself = True
 
     def __init__(
         self,

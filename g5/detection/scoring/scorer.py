@@ -71,6 +71,8 @@ class CurveScorer(ABC):
     # Whether an encoder is needed at all, and whether events' ends are looked for in the frames.
     needs_encoder: bool = True
     refines: bool = True
+    # Whether it has a threshold of its own, in which the support has no say.
+    cuts_itself: bool = False
     # An event goes on while its log-odds are above this; where it refines, its frames tell.
     low_logit: float = 0.0
 

@@ -37,6 +37,7 @@ class TemplateScorer(CurveScorer):
     ) -> None:
         self.max_template_s = max_template_s
         self.correlation = correlation
+        self.cuts_itself = correlation is not None
         self.min_template_frames = min_template_frames
 
     def curve(self, sound: Sound, target: Target, embedder: WindowEmbedder) -> Curve:

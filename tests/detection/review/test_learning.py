@@ -54,6 +54,29 @@ def test_the_next_detection_learns_from_yes_no_and_marks(job, tmp_path, capsys):
     assert "is a folder without support.csv" in capsys.readouterr().err
 
 
+def test_a_precision_is_asked_for_before_a_review_and_after_it(job, tmp_path, capsys):
+    audacity(tmp_path / "calls.txt", {"up": CALLS_S[:3]})
+    command = ["night.wav", "--support", "calls.txt", QUIET]
+    assert job(*command, "-o", "found") == 0
+    assert job(*command, "-o", "sure", "detection.precision=0.95") == 0
+    told = capsys.readouterr().err
+    assert "up: for a precision of 0.95 events need a score of " in told
+    assert "extrapolated from 3 shots" in told
+    assert job(*command, "detection.precision=0.9", "detection.recall=0.9") == 1
+    assert "ask for one of them" in capsys.readouterr().err
+    assert job(*command, "-o", "e", "detection=energy", "detection.recall=0.9") == 1
+    assert "the shots have no say in this detection's threshold" in capsys.readouterr().err
+    answer_all(tmp_path / "found", 4)
+    capsys.readouterr()
+    assert job("night.wav", "--support", "found", "-o", "f2", QUIET, "detection.recall=0.5") == 0
+    said = capsys.readouterr()
+    assert "threshold  up: a score of " in said.out
+    assert "by 4 answers, of the events that were reviewed" in said.out
+    assert "extrapolated" not in said.err
+    assert job("night.wav", "--support", "found", "-o", "f3", "detection.precision=0.99999") == 1
+    assert "no threshold gives it for up" in capsys.readouterr().err
+
+
 def test_what_changed_is_counted_by_overlap():
     def table(*starts: float) -> pd.DataFrame:
         rows = [("a.wav", start, start + 1, "up") for start in starts]
