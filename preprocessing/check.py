@@ -130,12 +130,17 @@ def leaks(events: pd.DataFrame, column: str) -> list[Problem]:
 
 
 def contradictions(rows: pd.DataFrame) -> list[Problem]:
-    """Clips that have several labels, where one is meant."""
-    clips = rows.groupby(["file", "start_s", "end_s"], observed=True, dropna=False)
+    """Clips that have several labels, where one is meant; whatever their files are called."""
+    clips = rows.groupby(["sha256", "start_s", "end_s"], observed=True, dropna=False)
     several = clips["label"].transform("nunique").to_numpy() > 1
     found = []
-    for file, group in rows.loc[several].groupby("file", observed=True):
-        labels = " and ".join(f"{row.label!r} (row {row.row})" for row in group.itertuples())
+    for _, group in rows.loc[several].groupby("sha256", sort=False, observed=True):
+        file = group["file"].iloc[0]
+        labels = " and ".join(
+            f"{row.label!r} (" + (f"row {row.row}" if row.row else "its folder")
+            + (")" if row.file == file else f", {row.file})")
+            for row in group.itertuples()
+        )  # fmt: skip
         message = f"has several labels that contradict each other, {labels}; all are used"
         found.append(Problem("contradiction", str(file), message, False))
     return found

@@ -296,16 +296,11 @@ class ProtoNetV2(ProtoNet):
         divides = attention_heads > 0 and widths[-1] % attention_heads == 0
         check(divides or attention_heads == 0, "attention_heads", attention_heads, rule)
         encoder = self.encoder_class(
-            input_channels=input_channels,
-            channels=widths,
-            se_reduction=se_reduction,
-            attention_heads=attention_heads,
-            dropout=dropout,
-            embedding_dim=call_dim,
-            frequency_bins=frequency_bins,
-            band_statistics=band_statistics,
+            input_channels=input_channels, channels=widths, se_reduction=se_reduction,
+            attention_heads=attention_heads, dropout=dropout, embedding_dim=call_dim,
+            frequency_bins=frequency_bins, band_statistics=band_statistics,
             timbre=timbre is not None,
-        )
+        )  # fmt: skip
         metric = None
         if distance == "learnable":
             metric = MahalanobisMap(call_dim, metric_rank)

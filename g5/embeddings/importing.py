@@ -4,6 +4,7 @@ Shapes: N vectors, D their width; F files and S segments of BirdNET's npz.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from g5.embeddings.vectors import INDEX_COLUMNS, VectorStore, complete_index
 from g5.web.journal import clip_of
 from preprocessing.annotations import decode, ours, read_texts
 from preprocessing.annotations.columns import COLUMNS
-from preprocessing.annotations.numbers import settled
+from preprocessing.annotations.numbers import as_float, settled
 
 # Columns that an index may have.
 INDEX_NAMES = ("file", "start_s", "end_s", "label", "source", "date")
@@ -65,7 +66,8 @@ def read_embeddings(path: Path, table: Path | None = None) -> Imported:
 def _read(path: Path, table: Path | None) -> Imported:
     suffix = path.suffix.casefold()
     if path.is_dir() or suffix in (".sqlite", ".db", ".sqlite3"):
-        return Imported(*read_hoplite(path))
+        x_ND, index, notes = read_hoplite(path)
+        return Imported(x_ND, index.set_index(pd.RangeIndex(1, len(index) + 1)), notes)
     if suffix == ".npz":
         return _npz(path)
     if suffix == ".npy":
@@ -136,15 +138,17 @@ def _checked(path: Path, found: Imported) -> Imported:
         raise UserError(f"{path}: {len(x_ND)} embeddings, but {len(found.index)} rows of names")
     bad_N = ~np.isfinite(x_ND).all(axis=1)
     if bad_N.any():
-        row = int(bad_N.argmax())
+        at = int(bad_N.argmax())
+        row, file = found.index.index[at], found.index["file"].iloc[at]
         raise UserError(
-            f"{path}, row {row + 1} ({found.index['file'].iloc[row]}): has NaN or infinity; "
-            f"{bad_N.sum()} rows in all; make them again or leave them out"
+            f"{path}, row {row} ({file}): has NaN or infinity; {bad_N.sum()} rows in all; "
+            "make them again or leave them out"
         )
     index = found.index.reset_index(drop=True)
     empty = index["file"].astype(str).str.strip() == ""
     if bool(empty.to_numpy().any()):
-        raise UserError(f"{path}, row {int(empty.to_numpy().argmax()) + 1}: names no file")
+        row = found.index.index[int(empty.to_numpy().argmax())]
+        raise UserError(f"{path}, row {row}: names no file")
     return Imported(x_ND, index, found.notes)
 
 
@@ -159,16 +163,42 @@ def _text(path: Path) -> Imported:
     first = SEPARATORS.split(head.strip())[0]
     if _number(first) is not None:
         return _birdnet_text(path, text)
-    return _from_frame(path, _frame(path))
+    return _from_frame(path, *_frame(path))
 
 
-def _frame(path: Path) -> pd.DataFrame:
-    """A table, all of whose cells are text: names, labels and dates stay what they are."""
+def _frame(path: Path) -> tuple[pd.DataFrame, list[str]]:
+    """A table, all of whose cells are text: names, labels and dates stay what they are; and notes.
+
+    Texts may repeat the row above by a ditto mark; numbers are as computers write them. The index
+    are the rows as a spreadsheet counts.
+    """
     cells = read_texts(path)
+    texts = set(ours(cells.names, ("file", "label", "source", "date")).values())
+    columns = {
+        name: cells.repeated(name) if name in texts else cells.text(name) for name in cells.names
+    }
     for problem in cells.problems:
         if problem.fatal:
             raise UserError(str(problem))
-    return pd.DataFrame({name: cells.text(name) for name in cells.names}, dtype="str")
+    notes = [str(problem) for problem in cells.problems]
+    lists = {name for name in columns if name.casefold() in VECTOR_NAMES}
+    odd = [name for name in columns if name not in texts | lists and not _plain(columns[name])]
+    decimals = settled((cell for name in odd for cell in columns[name]), cells.separator)
+    for name in odd:
+        numbers = map(decimals.number, columns[name])
+        pairs = zip(numbers, columns[name], strict=True)
+        columns[name] = np.array([cell if x != x else repr(x) for x, cell in pairs], object)
+    notes += [f"{path}: {decimals.note}"] if decimals.note else []
+    return pd.DataFrame(columns, index=pd.Index(cells.rows), dtype="str"), notes
+
+
+def _plain(cells: np.ndarray) -> bool:
+    """Whether all are numbers as computers write them."""
+    try:
+        np.array(cells, np.float64)
+    except ValueError:
+        return False
+    return True
 
 
 def _birdnet_text(path: Path, text: str) -> Imported:
@@ -189,6 +219,7 @@ def _birdnet_text(path: Path, text: str) -> Imported:
     file = re.sub(r"\.birdnet|\.embeddings", "", path.stem)
     index = pd.DataFrame(np.array(times, np.float64), columns=["start_s", "end_s"])
     index.insert(0, "file", file)
+    index.index = pd.RangeIndex(1, len(index) + 1)
     return Imported(np.array(rows, np.float32), index)
 
 
@@ -196,19 +227,20 @@ def _parquet(path: Path) -> pd.DataFrame:
     import pyarrow as pa
 
     try:
-        return pd.read_parquet(path)
+        frame = pd.read_parquet(path)
+        return frame.set_index(pd.RangeIndex(1, len(frame) + 1))
     except (OSError, ValueError, pa.ArrowException) as error:
         raise UserError(f"{path}: cannot be read as Parquet ({error})") from error
 
 
-def _from_frame(path: Path, frame: pd.DataFrame) -> Imported:
+def _from_frame(path: Path, frame: pd.DataFrame, notes: Sequence[str] = ()) -> Imported:
     if not len(frame):
         raise UserError(f"{path}: has no rows")
     index = _index(path, frame)
     names = {str(name).casefold().strip(): name for name in frame.columns}
     whole = next((names[name] for name in VECTOR_NAMES if name in names), None)
     if whole is not None and not _is_numeric(frame[whole]):
-        return Imported(_lists(path, frame[whole].tolist()), index)
+        return Imported(_lists(path, frame[whole]), index, [*notes])
     columns = _numbered(frame)
     if not columns:
         raise UserError(
@@ -216,20 +248,17 @@ def _from_frame(path: Path, frame: pd.DataFrame) -> Imported:
             f"numbered ones like e0, e1, ... (it has {_some(frame.columns)})"
         )
     x_ND = np.stack([_floats(frame[name]) for name in columns], axis=1)
-    return Imported(x_ND.astype(np.float32), index)
+    return Imported(x_ND.astype(np.float32), index, [*notes])
 
 
 def _floats(column: Any) -> np.ndarray:
-    """A column as numbers, NaN where a cell holds none; of texts with their decimal sign."""
+    """A column as numbers, NaN where a cell holds none."""
     if pd.api.types.is_numeric_dtype(column):
         return column.to_numpy(np.float64, na_value=np.nan)
-    cells = [str(cell).strip() for cell in column]
-    try:
-        return np.array(cells, np.float64)  # all are as computers write them
-    except ValueError:
-        pass
-    number = settled(cells, ",").number
-    return np.array([number(cell) for cell in cells], np.float64)
+    cells = np.array([str(cell).strip() for cell in column], object)
+    if _plain(cells):
+        return cells.astype(np.float64)
+    return np.array([as_float(cell) for cell in cells], np.float64)
 
 
 def _is_numeric(column: Any) -> bool:
@@ -254,18 +283,18 @@ def _numbered(frame: pd.DataFrame) -> list[Any]:
     return [name for _, name in sorted(best, key=lambda pair: pair[0])] if len(best) > 1 else []
 
 
-def _lists(path: Path, cells: list[Any]) -> np.ndarray:
+def _lists(path: Path, cells: Any) -> np.ndarray:
     """A column of lists, or of texts of numbers, as rows of one width."""
     rows: list[np.ndarray] = []
-    for number, cell in enumerate(cells, 1):
+    for number, cell in cells.items():
         try:
             row = _row(cell)
         except (ValueError, SyntaxError, TypeError) as error:
             raise UserError(f"{path}, row {number}: the embedding is no list of numbers") from error
         if rows and len(row) != len(rows[0]):
             raise UserError(
-                f"{path}, row {number}: the embedding has {len(row)} dimensions, where row 1 has "
-                f"{len(rows[0])}"
+                f"{path}, row {number}: the embedding has {len(row)} dimensions, where row "
+                f"{cells.index[0]} has {len(rows[0])}"
             )
         rows.append(row)
     return np.stack(rows)
@@ -293,16 +322,18 @@ def _index(path: Path, frame: Any) -> pd.DataFrame:
             f"(it has {_some(names.values())})"
         )
     index = pd.DataFrame({ours: np.asarray(frame[name]) for ours, name in found.items()})
+    rows = getattr(frame, "index", None)
+    index.index = pd.RangeIndex(1, len(index) + 1) if rows is None else rows
     for name in ("start_s", "end_s"):
         if name in index:
             numbers = _floats(index[name])
             given = index[name].notna() & ~index[name].astype(str).str.strip().isin(["", "nan"])
             bad = np.isnan(numbers) & given.to_numpy()
             if bad.any():
-                row = int(bad.argmax())
+                at = int(bad.argmax())
                 raise UserError(
-                    f"{path}, row {row + 1}: {found[name]} is {index[name].iloc[row]!r}, where a "
-                    "number of seconds should be"
+                    f"{path}, row {index.index[at]}: {found[name]} is "
+                    f"{index[name].iloc[at]!r}, where a number of seconds should be"
                 )
             index[name] = numbers
     for name in set(index) - {"start_s", "end_s"}:
@@ -323,8 +354,8 @@ def _npy(path: Path, table: Path | None) -> Imported:
             f"{path}: says nothing of the recordings; give --index TABLE, or put "
             f"{path.with_suffix('.csv').name} beside it, with a row for each vector"
         )
-    frame = _parquet(table) if table.suffix == ".parquet" else _frame(table)
-    return Imported(x, _index(table, frame))
+    frame, notes = (_parquet(table), []) if table.suffix == ".parquet" else _frame(table)
+    return Imported(x, _index(table, frame), notes)
 
 
 def _loaded(path: Path) -> Any:

@@ -56,6 +56,17 @@ def window_starts(n_samples: int, window: int, hop: int) -> np.ndarray:
     return np.arange(count + (rest >= window / 2), dtype=np.int64) * hop
 
 
+def without_silence(x: Tensor, silent: Tensor) -> tuple[Tensor, Tensor]:
+    """Windows (B, T, ...) that are not all digital silence, and which (B,) these are.
+
+    Of one that is partly silent (``silent`` (B, T)), what sounds is repeated in its place.
+    """
+    kept = ~silent.all(dim=1)
+    for window in torch.nonzero(silent.any(dim=1) & kept)[:, 0].tolist():
+        x[window] = sounding(x[window], silent[window])
+    return x[kept], kept
+
+
 class Windows:
     """Cuts recordings for one encoder.
 
@@ -143,10 +154,7 @@ class Windows:
             silent = torch.stack([silent_samples(x_S, self._sr) for x_S in x])
         else:
             silent = silent_frames(x, self._front_end.channels)
-        for window in torch.nonzero(silent.any(dim=1) & ~silent.all(dim=1))[:, 0].tolist():
-            x[window] = sounding(x[window], silent[window])
-        kept = ~silent.all(dim=1)
-        x = x[kept]
+        x, kept = without_silence(x, silent)
         if self._front_end is not None:
             x = x.float().transpose(1, 2)[:, None].contiguous()
         return x, kept.numpy()

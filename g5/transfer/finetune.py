@@ -9,6 +9,7 @@ Shapes: N windows, L labels, S samples, D embedding width, C classes.
 """
 
 import copy
+import hashlib
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from g5.common.progress import track
 from g5.config.schema import FinetuneSettings
 from g5.embeddings.embedding import source_of
 from g5.embeddings.encoders.loaded import LoadedEncoder
-from g5.embeddings.windows import window_starts
+from g5.embeddings.windows import window_starts, without_silence
 from g5.evaluation.report.per_class import recall_table
 from g5.training.fit import fit
 from g5.transfer.contracts import checkpointed
@@ -35,8 +36,9 @@ from g5.transfer.heads.compare import score
 from g5.transfer.heads.estimator import EmbeddingHead, check_settings
 from g5.transfer.heads.folds import folds_by_source
 from g5.transfer.heads.saved import make_head
-from g5.transfer.labels import label_targets, named_by_class
+from g5.transfer.labels import label_targets, named_by_class, odd
 from preprocessing import audio
+from preprocessing.silence import silent_samples
 
 ALONE, TUNED = "head alone", "fine-tuned"  # the epochs that `FineTuning.answers` knows
 
@@ -51,6 +53,7 @@ class LabelledWindows:
         y: labels (L,), a 0/1 matrix, or ratings.
         classes: names of the labels.
         groups: source of each label.
+        notes: what is odd about the labels, a line each.
     """
 
     x: Tensor
@@ -58,6 +61,7 @@ class LabelledWindows:
     y: np.ndarray
     classes: list[str]
     groups: np.ndarray
+    notes: list[str]
 
 
 def read_windows(
@@ -69,6 +73,7 @@ def read_windows(
         The clips, and a line for each label whose sound cannot be read.
     """
     parts, numbers, labels, rows, groups, files, problems = [], [], [], [], [], [], []
+    contents: list[str] = []
     entries = table.itertuples(index=True, name=None)
     with torch.no_grad():
         for row, file, label, start_s, end_s, source, _ in track(
@@ -85,13 +90,16 @@ def read_windows(
             rows.append(row)
             groups.append(source or source_of(file))
             files.append(file)
+            contents.append(hashlib.sha256(x.numpy().tobytes()).hexdigest())
     if not parts:
         raise UserError(f"{where}: no label has readable sound below {root}; {problems[0]}")
     y, classes = label_targets(labels, rows, task, where)
     if task == "single" and named_by_class(groups, labels):
         groups = files
+    several = task == "multi"
+    notes = [] if task == "rating" else odd(where, table.loc[rows], contents, several=several)
     return LabelledWindows(
-        torch.cat(parts), np.array(numbers), y, classes, np.array(groups)
+        torch.cat(parts), np.array(numbers), y, classes, np.array(groups), notes
     ), problems
 
 
@@ -108,7 +116,12 @@ def _windows_of(encoder: LoadedEncoder, file: Path, start_s: float, end_s: float
     window = encoder.window_samples
     starts = window_starts(len(samples), window, window)
     cuts = [np.resize(samples[start : start + window], window) for start in starts]
-    return encoder.inputs(torch.from_numpy(np.stack(cuts)))
+    wave_BS = torch.from_numpy(np.stack(cuts))
+    silent_BS = torch.stack([silent_samples(wave_S, encoder.sr) for wave_S in wave_BS])
+    wave_BS, kept_B = without_silence(wave_BS, silent_BS)
+    if not kept_B.any():
+        raise UserError(f"{file}: is digital silence where its label is")
+    return encoder.inputs(wave_BS)
 
 
 def held_back(clips: LabelledWindows, settings: FinetuneSettings) -> tuple[np.ndarray, np.ndarray]:

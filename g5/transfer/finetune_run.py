@@ -42,6 +42,8 @@ def finetune(
         print(f"left out: {line}")
     if len(problems) > PROBLEMS_NAMED:
         print(f"left out: and {len(problems) - PROBLEMS_NAMED} more")
+    for line in clips.notes:
+        print(f"note: {line}")
     tuning = FineTuning(encoder, clips, settings.finetune)
     place = Path(settings.path.root_dir)
     with claim(place, EXPERIMENT, exp_name, training=True, resume=False, job=None) as folder:

@@ -16,8 +16,19 @@ import pandas as pd
 from g5.common.errors import UserError
 from g5.embeddings.vectors import VectorStore
 from g5.transfer.heads.estimator import Task
-from preprocessing.annotations import format_of, odd_labels, ours, read_events, read_texts
-from preprocessing.events import Problem
+from preprocessing.annotations import (
+    Table,
+    format_of,
+    odd_labels,
+    ours,
+    plain,
+    read_events,
+    read_texts,
+)
+from preprocessing.annotations.columns import ASIDE, COLUMN_NAMES
+from preprocessing.annotations.numbers import as_float
+from preprocessing.annotations.spelling import NO_CALL, folded
+from preprocessing.events import Problem, at_rows
 from preprocessing.naming import Listing
 
 SEPARATOR = ";"
@@ -98,14 +109,44 @@ def _read_table(path: Path) -> pd.DataFrame:
         raise UserError(f"{path}: cannot be read as a table of labels (there is no such file)")
     cells = read_texts(path, short=True)
     # A table's own `label` and `rating` are what they say, whatever else it has.
-    found = ours(cells.names, ("file", "start_s", "end_s", "label", "source"))
+    found = ours(cells.names, ("file", "start_s", "end_s", "duration_s", "label", "source"))
+    unknown = [name for name in cells.names if plain(name) not in COLUMN_NAMES | ASIDE]
+    if (
+        unknown
+        and "start_s" in found
+        and not {"label", "rating", "individual"}
+        & (set(found) | {name.lower() for name in cells.names})
+    ):
+        return _calls(path)  # a column for each class
     names = {theirs: name for name, theirs in found.items()}
     texts = {names.get(name, name.lower()): cells.repeated(name) for name in cells.names}
     table = pd.DataFrame({**texts, ROW: cells.rows}).astype(dict.fromkeys(texts, "str"))
-    for name in {"start_s", "end_s"} & set(found):
+    for name in {"start_s", "end_s", "duration_s"} & set(found):
         table[name] = cells.seconds(found[name], empty=True)
     _tell(cells.problems)
+    if "start_s" not in table:
+        _tell_unread(path, cells, unknown)
+        return table
+    if "end_s" not in table and "duration_s" in table:
+        table["end_s"] = table["start_s"] + table["duration_s"]
+    labels: Any = table.get("label", [])
+    silent = np.array([folded(text) in NO_CALL for text in labels], dtype=bool)
+    if silent.any():
+        where = at_rows(str(path), table[ROW][silent])
+        print(f"note: {where}: 'nocall' says that nothing called; left out", file=sys.stderr)
+        table = table.loc[~silent].reset_index(drop=True)
     return table
+
+
+def _tell_unread(path: Path, cells: Table, unknown: Sequence[str]) -> None:
+    """Columns of numbers that may be times, where no column is known to be."""
+    unread = [
+        name for name in unknown
+        if np.isfinite([as_float(cell) for cell in cells.text(name) if cell] or np.nan).all()
+    ]  # fmt: skip
+    if unread:
+        message = "has no columns start_s and end_s, so a label is of its whole recording"
+        print(f"note: {path}: {message}; not read: {', '.join(unread)}", file=sys.stderr)
 
 
 def _tell(problems: Sequence[Problem]) -> None:
@@ -208,7 +249,7 @@ def examples(
     x_ND = _means(store, [match.rows for match in matches])
     labels = table.loc[kept, "label"].tolist()
     if task != "rating":
-        notes += _odd(where, table.loc[kept], files, several=task == "multi")
+        notes += odd(where, table.loc[kept], _contents(store, files), several=task == "multi")
     y, classes = label_targets(labels, kept, task, where)
     if task == "single" and not any(table["source"]) and named_by_class(groups, labels):
         # Folders named by class say nothing of where a sound comes from.
@@ -216,18 +257,33 @@ def examples(
     return Examples(x_ND, y, classes, np.array(groups), np.array(files), np.array(kept), notes)
 
 
-def _odd(where: str, table: pd.DataFrame, files: Sequence[str], *, several: bool) -> list[str]:
-    """What is odd about labels that are used, a line each."""
+def _contents(store: VectorStore, files: Sequence[str]) -> list[str]:
+    """What tells the sound of files apart: its hash, or the name where the store has none."""
+    hashes = {name: digest for digest, _, name in (key.partition(":") for key in store.keys)}
+    return [hashes.get(file, file) for file in files]
+
+
+def odd(where: str, table: pd.DataFrame, contents: Sequence[str], *, several: bool) -> list[str]:
+    """What is odd about labels that are used, a line each.
+
+    Args:
+        where: the table's name, for messages.
+        table: rows of `read_labels`.
+        contents: of each row, what tells its recording from others, whatever both are called.
+        several: a clip may have several labels.
+    """
     parts = [part.strip() for text in table["label"] for part in text.split(SEPARATOR)]
     notes = [f"{where}: {line}" for line in odd_labels(parts if several else table["label"])]
-    clips: Any = table.assign(file=files).groupby(["file", "start_s", "end_s"], dropna=False)
+    clips: Any = table.assign(sound=contents).groupby(["sound", "start_s", "end_s"], dropna=False)
     both = [] if several else [rows for _, rows in clips if rows["label"].nunique() > 1]
     if both:
         first = both[0].drop_duplicates("label")
+        name, *others = first["file"].unique()
         at = " and ".join(f"{label!r} (row {row})" for row, label in first["label"].items())
+        same = f", the same sound as {others[0]}," if others else ""
         more = f"; so are {len(both) - 1} more" if len(both) > 1 else ""
         notes.append(
-            f"{where}: {first['file'].iloc[0]} has several labels that contradict each other, "
+            f"{where}: {name}{same} has several labels that contradict each other, "
             f"{at}; all are used{more}"
         )
     return notes
@@ -335,7 +391,8 @@ def rows_of_labels(
     labels: Any = table[table["label"] != ""]
     matches, notes = _matched(store, labels, where)
     kept = [match.number for match in matches]
-    notes += _odd(where, labels.loc[kept], [match.file for match in matches], several=False)
+    contents = _contents(store, [match.file for match in matches])
+    notes += odd(where, labels.loc[kept], contents, several=False)
     for match in matches:
         found.update(dict.fromkeys(match.rows.tolist(), str(table.at[match.number, "label"])))
     if not found:

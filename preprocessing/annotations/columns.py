@@ -11,7 +11,7 @@ COLUMNS: Mapping[str, Sequence[str]] = {
     "file": (
         "file", "filename", "file_name", "recording", "audio", "path", "filepath", "file_path",
         "audio_file", "audio_path", "sound_files", "sound_file", "input", "source_id", "begin_path",
-        "begin_file", "audiofilename", "in_file", "notated_path", "wav_filename",
+        "begin_file", "audiofilename", "in_file", "notated_path", "wav_filename", "wavname",
     ),
     "start_s": (
         "start_s", "start", "onset_s", "onset", "begin", "begin_s", "start_time", "start_time_s",
@@ -25,7 +25,8 @@ COLUMNS: Mapping[str, Sequence[str]] = {
     "duration_s": ("duration_s", "duration"),
     "label": (
         "label", "species", "class", "annotation", "common_name", "scientific_name",
-        "species_name", "sound_type", "signal_type", "class_name", "manual_id",
+        "species_name", "sound_type", "signal_type", "class_name", "manual_id", "primary_label",
+        "species_code", "ebird_code", "species_ebird_code",
     ),
     "status": ("status",),
     "low_hz": (
@@ -44,6 +45,7 @@ COLUMNS: Mapping[str, Sequence[str]] = {
     "source": ("source", "site", "deployment", "location"),
     "date": ("date", "datetime", "timestamp"),
 }  # fmt: skip
+COLUMN_NAMES = {option for options in COLUMNS.values() for option in options}
 # Columns of numbers, by which the decimal sign of a table is settled.
 NUMBERS = {
     *("start_s", "end_s", "duration_s", "low_hz", "high_hz", "low_khz", "high_khz"),
@@ -51,7 +53,10 @@ NUMBERS = {
 }
 NUMERIC = {name for ours in NUMBERS for name in COLUMNS[ours]} | {"file_offset_s"}
 # Names of one and the same species: whichever comes first is taken without a word.
-SYNONYMS = {"common_name", "scientific_name", "species_name"}
+SYNONYMS = {
+    *("common_name", "scientific_name", "species_name"),
+    *("species_code", "ebird_code", "species_ebird_code"),
+}
 # What programs write beside an event, which is no class; a column of any other name might be one.
 ASIDE = {
     "", "id", "index", "selection", "selec", "view", "channel", "rank", "species_code", "lat",

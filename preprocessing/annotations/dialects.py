@@ -11,7 +11,14 @@ import numpy as np
 
 from preprocessing.annotations.audacity import audacity_rows
 from preprocessing.annotations.clips import CLIPS_COLUMNS, clips_rows
-from preprocessing.annotations.columns import ASIDE, COLUMNS, SYNONYMS, ours, plain
+from preprocessing.annotations.columns import (
+    ASIDE,
+    COLUMN_NAMES,
+    COLUMNS,
+    SYNONYMS,
+    ours,
+    plain,
+)
 from preprocessing.annotations.dcase import DCASE_COLUMNS, dcase_rows
 from preprocessing.annotations.numbers import as_float
 from preprocessing.annotations.raven import RAVEN_COLUMNS, raven_rows
@@ -29,7 +36,6 @@ from preprocessing.events import STATUSES, Problem
 
 # Those of `COLUMNS` that an event has.
 EVENT_NAMES = tuple(name for name in COLUMNS if name not in ("source", "date"))
-COLUMN_NAMES = {option for options in COLUMNS.values() for option in options}
 _PRESENT, _ABSENT = ("1", "1.0", "true"), ("0", "0.0", "false", "")
 _R_BIRDNET = ("filepath", "start", "end", "scientific_name", "common_name", "confidence")
 _WARBLER = ("sound.files", "selec", "start", "end")

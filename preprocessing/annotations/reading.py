@@ -29,7 +29,7 @@ from preprocessing.events import EVENT_COLUMNS, Problem, at_rows
 
 # What calls are called where nothing in the table says.
 CALL = "call"
-SEPARATORS = "\t,;"
+SEPARATORS = "\t,;|"
 
 
 def read_table(
@@ -158,7 +158,7 @@ def read_texts(path: Path, *, short: bool = False) -> Table:
     head = first_line(text)
     if not head:
         raise UserError(f"{path}: cannot be read as a CSV or another table: it is empty")
-    separator = max(f"{SEPARATORS}|", key=lambda sign: len(header(head, sign)))
+    separator = max(SEPARATORS, key=lambda sign: len(header(head, sign)))
     return Table.of_text(path, text, separator if separator in head else ",", short=short)
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -22,6 +23,10 @@ Rows = dict[str, np.ndarray]
 OPTIONAL_COLUMNS = ["low_hz", "high_hz", "score", "distance", "nearest"]
 # What an empty row of a table is made of.
 _NOTHING = '\t,;|" \ufeff'
+# Signs without a width, which nobody sees at the ends of a cell.
+_UNSEEN = "\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
+# The first line of a CSV that tells Excel what parts columns; which the header shows, too.
+_SEPARATOR_LINE = re.compile(r"""\A"?sep=[^\r\n]"?[\t,; ]*(?=[\r\n])""", re.IGNORECASE)
 OUR_COLUMNS = {*EVENT_COLUMNS, *OPTIONAL_COLUMNS, "audio", "row"}
 
 
@@ -95,7 +100,10 @@ class Table:
                 del fields[width:]
             lines.append(fields)
             numbers.append(number)
-        del lines[:1], numbers[:1]  # the header
+        again = [row for row, fields in zip(numbers[1:], lines[1:], strict=True)
+                 if fields == lines[0]]  # fmt: skip
+        kept = [at for at in range(1, len(lines)) if numbers[at] not in again]
+        lines, numbers = [lines[at] for at in kept], [numbers[at] for at in kept]
         cells = list(zip(*lines, strict=True)) or [()] * width
         columns = {name.casefold(): cell for name, cell in zip(names, cells, strict=True) if name}
         rows = np.array(numbers, dtype=np.int64)
@@ -105,6 +113,9 @@ class Table:
             where = at_rows(str(path), [row for row, _ in ragged])
             message = f"has {ragged[0][1]} fields, where the header has {width}; put it right"
             table.problems.append(Problem("bad-row", where, message, True))
+        if again:
+            where = at_rows(str(path), again)
+            table.problems.append(Problem("header", where, "repeats the header; left out", False))
         if not quoted:
             table._unquote()
         return table
@@ -143,7 +154,7 @@ class Table:
         # Texts repeat: what is done to each is done once.
         codes, texts = pd.factorize(np.array(self.columns[name.casefold()], dtype=object))
         plain = unguarded if self.separator in ",;" else str
-        clean = np.array([change(plain(text.strip())) for text in texts], dtype=object)
+        clean = np.array([change(plain(trimmed(text))) for text in texts], dtype=object)
         return clean[codes] if len(codes) else np.zeros(0, dtype=object)
 
     def repeated(self, name: str) -> np.ndarray:
@@ -278,7 +289,12 @@ def header(line: str, separator: str) -> list[str]:
         names = next(csv.reader([line], delimiter=separator), [])
     except csv.Error:  # longer than a cell may be: whoever reads the rows says so
         names = line.split(separator)
-    return [unguarded(name.strip()) for name in names]
+    return [unguarded(trimmed(name)) for name in names]
+
+
+def trimmed(text: str) -> str:
+    """A text without what cannot be seen at its ends."""
+    return text.strip().strip(_UNSEEN).strip()
 
 
 def _quoted(path: Path, text: str, separator: str, width: int) -> Iterator[tuple[int, list[str]]]:
@@ -333,6 +349,10 @@ def decode(path: Path) -> str:
         data = path.read_bytes()
     except OSError as error:
         raise UserError(f"{path}: cannot be opened ({error.strerror})") from error
+    return _SEPARATOR_LINE.sub("", _decoded(path, data))
+
+
+def _decoded(path: Path, data: bytes) -> str:
     encoding = _encoding(data)
     if b"\0" in data and encoding == "utf-8-sig":
         raise UserError(f"{path}: is no text but binary data; replace or remove it")

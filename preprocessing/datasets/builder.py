@@ -148,7 +148,8 @@ class CorpusBuilder:
         source = rows["source"].to_numpy(dtype=object)
         named = source != ""
         source[~named] = _content_sources(rows.loc[~named], scanned)
-        rows = rows.assign(source=_column(source))
+        sha256 = dict(zip(scanned["file"], scanned["sha256"], strict=True))
+        rows = rows.assign(source=_column(source), sha256=[sha256[file] for file in rows["file"]])
         self._tell_labels(rows)
         if assign_split is not None:
             split, found = assign_split(rows)

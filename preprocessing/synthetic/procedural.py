@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pandas as pd
-import psutil
 import soundfile
 
 from g5.common.atomic import atomic_path
@@ -131,8 +130,6 @@ class ProceduralData(DataSet):
         todo = [job for split in missing for job in self._jobs(split) if not _is_made(job)]
         if todo:
             _check_disk(todo)
-            for folder in {job.wav.parent for job in todo}:
-                _sweep(folder)
             made = _made(todo, self.workers)
             for _ in track(made, total=len(todo), label="procedural recordings", unit="recordings"):
                 pass
@@ -278,14 +275,6 @@ def _write_manifest(folder: Path, jobs: list[RecordingJob]) -> None:
     sizes = {path.name: path.stat().st_size for path in files}
     with atomic_path(folder / "manifest.json") as temporary:
         temporary.write_text(json.dumps(sizes, indent=0))
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what a killed process left half-written; a living one's is left alone."""
-    for path in folder.glob(".*.tmp.*"):
-        pid = path.name.split(".")[-3]
-        if not (pid.isdigit() and psutil.pid_exists(int(pid))):
-            path.unlink(missing_ok=True)
 
 
 def _check_disk(todo: list[RecordingJob]) -> None:

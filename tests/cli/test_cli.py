@@ -5,7 +5,9 @@ import sys
 from pathlib import Path
 
 import click
+import numpy as np
 import pytest
+import soundfile
 from click.testing import CliRunner
 
 from g5 import __version__
@@ -127,6 +129,30 @@ def test_strict_turns_problems_into_an_exit_code(place, tmp_path):
     (folder / "a.csv").write_text("Audiofilename,Starttime,Endtime,X\na.wav,0,1,POS\n")
     where = ["data=dcase", f"path.train_dir={folder.parent}"]
     assert run_g5(["data", "check", *where]) == 0
+    assert run_g5(["data", "check", "--strict", *where]) == 1
+
+
+def test_strict_refuses_what_is_repaired(tmp_path, capsys):
+    for name in "abc":
+        (tmp_path / "set" / name).mkdir(parents=True)
+        for number in range(6):
+            x = np.random.default_rng(number).normal(0, 0.1, 4000)
+            soundfile.write(tmp_path / "set" / name / f"{name}{number}.wav", x + ord(name), 8000)
+    where = [
+        "data=clips", f"path.train_dir={tmp_path / 'set'}", "data.split=test", "features=logmel",
+        "arch.episodes.n_way=2", "arch.episodes.k_shot=1", "arch.episodes.n_query=1",
+    ]  # fmt: skip
+    assert run_g5(["data", "check", *where]) == 0
+    whole = capsys.readouterr().out
+    cut = tmp_path / "set" / "a" / "a0.wav"
+    cut.write_bytes(cut.read_bytes()[:-100])
+    (tmp_path / "set" / "a" / "empty.wav").touch()
+    assert run_g5(["data", "check", *where]) == 0
+    out = capsys.readouterr().out
+    assert "1 of 19 recordings end early; read to their end: a0.wav" in out
+    assert "empty.wav: cannot be read as sound (it is empty)" in out
+    assert "left out" in out
+    assert "end early" not in whole
     assert run_g5(["data", "check", "--strict", *where]) == 1
 
 

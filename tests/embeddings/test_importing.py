@@ -274,7 +274,7 @@ def _bytes(folder):
         (_nan, "row 2 (a/x.wav): has NaN"),
         (_text("start,e0,e1\n0,1,2\n"), "no column names the recording"),
         (_text("file,start\na.wav,0\n"), "no column holds the embedding"),
-        (_text('file,embedding\na.wav,"1,2"\nb.wav,"1,2,3"\n'), "row 2: the embedding has 3"),
+        (_text('file,embedding\na.wav,"1,2"\nb.wav,"1,2,3"\n'), "row 3: the embedding has 3"),
         (_text("file,start,e0,e1\na.wav,soon,1,2\n"), "start is 'soon'"),
         (_text(""), "is empty"),
         (_text("0 3 1 2\n3 6 1\n", "f.txt"), "row 2: has 1 values"),

@@ -18,6 +18,9 @@ LABELS = (
 FILES = ("a.wav", "night 1.WAV", "20240105_053000.wav", "site1/x.flac", "D:\\Field\\site 2\\x.wav")
 # Cells that are no number of seconds.
 NO_TIME = ("", "x", "1:23", "00:01:05", "1.5 s", "--", "NaN", "inf", "1_0", "1.2.3", "#REF!")
+# An embedding, and the dialects whose tables may hold some.
+VECTOR = (0.25, -1234.5, 12.34567)
+IMPORTED = ("plain", "birdnet", "birdnet-r", "warbler", "batdetect")
 DCASE_TIMES = ("Starttime", "Endtime")
 Event = tuple[str, float, float, str]
 
@@ -74,11 +77,13 @@ class Style:
         return cell
 
 
-def made_table(rng: np.random.Generator) -> MadeTable:
-    """One at random."""
-    dialect = str(rng.choice(list(DIALECTS)))
+def made_table(rng: np.random.Generator, dialects: Sequence[str] = ()) -> MadeTable:
+    """One at random, of all dialects or of some, which have an embedding in every row then."""
+    dialect = str(rng.choice(list(dialects or DIALECTS)))
     style, encoding = _style(rng, dialect), str(rng.choice(ENCODINGS))
     rows = DIALECTS[dialect](rng, style)
+    for row in rows if dialects else ():
+        row.cells |= {f"e{at}": style.number(x, 5) for at, x in enumerate(VECTOR)}
     columns = list(rows[0].cells)
     odd = [] if rng.random() < 0.4 else _odd_rows(rng, rows, dialect, style)
     own = ("owl", "wren", "0012", "WREN")  # classes

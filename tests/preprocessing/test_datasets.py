@@ -497,6 +497,11 @@ def test_clips_of_two_labels_and_folders_that_are_classes_are_told(tmp_path: Pat
         sound(tmp_path / f"{name}.wav", 0.2)
     rows = "".join(f"{name}.wav,{name}\n" for name in "abcdef")
     (tmp_path / "l.csv").write_text(f"file,label\n{rows}A.WAV,owl\nb.wav,〃\n", "utf-8")
+    sound(tmp_path / "c.wav", 0.3)
+    copied = tmp_path / "copy.wav"
+    copied.write_bytes((tmp_path / "c.wav").read_bytes())
+    with (tmp_path / "l.csv").open("a") as table:
+        table.write("copy.wav,owl\n")
     corpus = clips(tmp_path / "l.csv", split="test").load()
     assert told(corpus, "ditto").endswith("row 9: label is a ditto mark, read as the value above")
     found = [str(problem) for problem in corpus.problems if problem.kind == "contradiction"]
@@ -504,6 +509,9 @@ def test_clips_of_two_labels_and_folders_that_are_classes_are_told(tmp_path: Pat
         f"{tmp_path / name}.wav: has several labels that contradict each other, "
         f"{name!r} (row {of}) and 'owl' (row {row}); all are used"
         for name, of, row in (("a", 2, 8), ("b", 3, 9))
+    ] + [
+        f"{tmp_path / 'c'}.wav: has several labels that contradict each other, "
+        f"'c' (row 4) and 'owl' (row 10, {copied}); all are used"
     ]
     corpus.raise_if_fatal()
     assert "b.wav: has several labels" in capsys.readouterr().out

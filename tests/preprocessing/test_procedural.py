@@ -17,6 +17,7 @@ import pytest
 import soundfile
 import yaml
 
+from g5.common.atomic import atomic_path
 from g5.common.errors import UserError
 from preprocessing.synthetic import procedural
 from preprocessing.synthetic.mixing import (
@@ -462,7 +463,10 @@ def test_killed_at_any_point_it_goes_on_where_it_was(tmp_path):
     process.send_signal(signal.SIGKILL)
     process.wait()
     # What a kill inside a write leaves behind.
-    (folder / f".train_00023.{process.pid}.tmp.wav").write_bytes(b"RIFF")
+    with atomic_path(tmp_path / "train_00023.wav") as of_this_process:
+        left = of_this_process.name.replace(f".{os.getpid()}@", f".{process.pid}@")
+        of_this_process.touch()
+    (tmp_path / "train_00023.wav").rename(folder / left)
     tables = len(list(folder.glob("[!.]*.csv")))
     whole = {path: path.stat().st_mtime_ns for path in folder.glob("[!.]*.csv")}
     assert 4 <= tables < 24

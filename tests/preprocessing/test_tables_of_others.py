@@ -40,6 +40,24 @@ def test_birdnet_keeps_species_apart_in_all_of_its_tables(tmp_path: Path):
     assert (rows, kinds) == ([("a.wav", 0.0, 3.0, "S_T")], [])
 
 
+def test_what_spreadsheets_and_scripts_put_into_a_table(tmp_path: Path):
+    """Excel's line on the separator, a second header, signs that nobody sees, pipes, codes."""
+    first = [("a.wav", 1.5, 2.25, "owl")]
+    rows = "file;start_s;end_s;label\r\na.wav;1,5;2,25;owl\r\n"
+    for line in ("sep=;\r\n", '"sep=;"\r\n', "SEP=;;;;\r\n"):
+        for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+            assert events_of(tmp_path / "a.csv", line + rows, encoding)[:2] == (first, [])
+    head = "file,start_s,end_s,label\n"
+    found = events_of(tmp_path / "a.csv", f"{head}a.wav,1.5,2.25,owl\n{head}b.wav,0,1,wren\n")
+    assert found[:2] == ([*first, ("b.wav", 0.0, 1.0, "wren")], ["header"])
+    text = f"\ufeff{head}\u200ba.wav,1.5,2.25,owl\u200e\n"
+    assert events_of(tmp_path / "a.csv", text, "utf-8-sig")[:2] == (first, [])
+    text = "file|start_s|end_s|label\na.wav|1.5|2.25|owl\n"
+    assert events_of(tmp_path / "a.csv", text)[:2] == (first, [])
+    text = "Filename,Start Time (s),End Time (s),Species eBird Code\na.wav,1.5,2.25,owl\n"
+    assert events_of(tmp_path / "a.csv", text)[:2] == (first, [])
+
+
 def test_warbler_has_kilohertz_and_batdetect_two_probabilities(tmp_path: Path):
     rows, kinds, events = events_of(
         tmp_path / "sels.csv",

@@ -142,3 +142,23 @@ def test_unreadable_sound_is_left_out_and_said(calls, capsys, place):
     Path("none.csv").write_text("file,label\nnowhere.wav,a\n")
     assert run_g5(["finetune", ENCODER, "--labels", "none.csv", "logger=none"]) == 1
     assert "no label has readable sound" in capsys.readouterr().err
+
+
+def test_windows_hear_no_digital_silence(calls, tmp_path):
+    """A trigger's zeros are left out, as in `g5 embed`; equal sound with two labels is told."""
+    loaded = load_encoder(ENCODER)
+    x = np.random.default_rng(0).normal(0, 0.1, 8000).astype(np.float32)
+    gap = x.copy()
+    gap[2000:5000] = 0
+    zeros = np.zeros_like(x)
+    for name, wave in (("gap", gap), ("zeros", zeros), ("x", x), ("copy", x)):
+        soundfile.write(tmp_path / f"{name}.wav", wave, 8000, subtype="FLOAT")
+    (tmp_path / "l.csv").write_text("file,label\ngap.wav,a\nzeros.wav,a\nx.wav,a\ncopy.wav,b\n")
+    table = read_labels(tmp_path / "l.csv")
+    clips, problems = read_windows(loaded, table, tmp_path, "single", where="l.csv")
+    assert problems == [f"l.csv, row 3: {tmp_path / 'zeros.wav'}: is digital silence where its "
+                        "label is"]  # fmt: skip
+    assert not (clips.x == 0).all(dim=-1).any()
+    assert float((clips.x[clips.label_N == 0] == 0).float().mean()) < 0.01
+    (note,) = clips.notes
+    assert "x.wav, the same sound as copy.wav, has several labels that contradict" in note

@@ -43,6 +43,37 @@ def test_contradictions_and_spellings_are_told(tmp_path: Path):
         store, read_labels(path), "multi", where="l.csv").notes)  # fmt: skip
 
 
+def test_equal_sound_under_two_names_has_one_label(tmp_path: Path):
+    files = ["a.wav", "site/b.wav", "c.wav"]
+    store = a_store(tmp_path / "s.store", files)
+    named = VectorStore.create(tmp_path / "t.store", store.facts, audio_root=None)
+    with named.writer() as writer:
+        for file, sound in zip(files, ("one", "one", "two"), strict=True):
+            columns = {"file": [file], "start_s": [0.0], "end_s": [1.0]}
+            writer.add(f"{sound}:{file}", np.zeros((1, 2), np.float32), columns)
+    path = tmp_path / "l.csv"
+    path.write_text("file,label\na.wav,owl\nb.wav,wren\nc.wav,wren\n")
+    notes = examples(VectorStore.open(named.path), read_labels(path), "single").notes
+    assert notes == [
+        "labels: a.wav, the same sound as b.wav, has several labels that contradict each other, "
+        "'owl' (row 2) and 'wren' (row 3); all are used"
+    ]
+    assert examples(store, read_labels(path), "single").notes == []
+
+
+def test_times_that_are_not_understood_and_what_is_no_species_are_told(tmp_path: Path, capsys):
+    path = tmp_path / "l.csv"
+    path.write_text("file,label,start_ms,sex\na.wav,owl,1500,f\n")
+    assert np.isnan(read_labels(path)["start_s"]).all()
+    assert "a label is of its whole recording; not read: start_ms\n" in capsys.readouterr().err
+    path.write_text("file,label,start,duration\na.wav,owl,1.5,2\nb.wav,nocall,0,3\n")
+    table = read_labels(path)
+    assert table[["start_s", "end_s"]].to_numpy().tolist() == [[1.5, 3.5]]
+    assert "row 3: 'nocall' says that nothing called" in capsys.readouterr().err
+    path.write_text("file,start_s,end_s,owl,wren\na.wav,0,3,1,0\na.wav,3,6,0,1\n")
+    assert read_labels(path)["label"].tolist() == ["owl", "wren"]
+
+
 def test_a_list_is_read_as_tables_are(tmp_path: Path, capsys):
     """One decimal sign for a table, ditto marks, and notes of what was repaired."""
     path = tmp_path / "l.csv"
