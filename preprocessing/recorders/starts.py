@@ -19,7 +19,7 @@ from preprocessing.recorders.stamp import UTC, Stamp
 from preprocessing.recorders.table import TABLE, TimesTable
 from preprocessing.recorders.zones import in_zone, zone_name, zone_of
 
-MTIME = "modified"
+MTIME, LEDGER = "modified", "ledger"
 COLUMNS = [
     "file", "recorder", "site", "lat", "lon", "zone", "start_utc", "start_local", "source",
     "duration_s", "serial", "note",
@@ -30,7 +30,7 @@ RESET, FUTURE = "its clock was reset", "in the future"
 _FIRST_YEAR = 2001
 _THREADS = 8
 # Sources whose word for a recorder is a name, and no serial number.
-_NAMING = (TABLE, NAME)
+_NAMING = (TABLE, LEDGER, NAME)
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,9 @@ class StartReader:
         self._now = datetime.now(UTC)
 
     def read(
-        self, files: Sequence[Path], durations_s: Mapping[str, float] | None = None
-    ) -> pd.DataFrame:
+        self, files: Sequence[Path], durations_s: Mapping[str, float] | None = None,
+        told: Mapping[str, Stamp] | None = None,
+    ) -> pd.DataFrame:  # fmt: skip
         """A row a recording with `COLUMNS`, in order of ``files``.
 
         ``start_utc`` and ``start_local`` are datetimes without a zone, NaT where they are not
@@ -97,12 +98,13 @@ class StartReader:
         Args:
             files: recordings; what is not there is known by its name.
             durations_s: lengths that are known, by path, seconds.
+            told: what is known of some already, by path: those are not opened.
         """
-        known = durations_s or {}
+        known, told = durations_s or {}, told or {}
         if self.times:
             self.times.look_among(files)
         with ThreadPoolExecutor(_THREADS) as pool:
-            headers = pool.map(self._header, files)
+            headers = pool.map(lambda file: self._header(file, told.get(str(file))), files)
             rows = [
                 self._row(file, header, known.get(str(file)))
                 for file, header in zip(
@@ -113,7 +115,10 @@ class StartReader:
             ]
         return _parted(table_of(rows))
 
-    def _header(self, file: Path) -> Header:
+    def _header(self, file: Path, known: Stamp | None) -> Header:
+        if known is not None:
+            named = name_stamp(file, self.pattern)
+            return Header(float("nan"), [known, named] if named else [known])
         stamps: list[Stamp] = []
         if self.times and (told := self.times.of(file)):
             stamps.append(told)
@@ -222,7 +227,7 @@ def _parted(table: pd.DataFrame) -> pd.DataFrame:
 def _names(file: Path, stamps: Sequence[Stamp]) -> list[str]:
     """What its recorder may be called: a table's word, before the date in the name, its serial
     number, its folders from the last one up."""
-    told = [stamp.recorder for stamp in stamps if stamp.source == TABLE]
+    told = [stamp.recorder for stamp in stamps if stamp.source in (TABLE, LEDGER)]
     named = [stamp.recorder for stamp in stamps if stamp.source == NAME]
     serials = [stamp.recorder for stamp in stamps if stamp.source not in _NAMING]
     folders = [part for part in reversed(file.parts[:-1]) if part != file.anchor]
@@ -243,7 +248,7 @@ def _moments(start: datetime | None, zone: tzinfo | None) -> dict:
 def _disagreement(stamp: Stamp, others: Sequence[Stamp]) -> list[str]:
     """Where the name says another time than the source that is believed, by more than zones do."""
     named = next((other for other in others if other.source == NAME), None)
-    if named is None or named is stamp or stamp.source == TABLE:
+    if named is None or named is stamp or stamp.source in (TABLE, LEDGER):
         return []
     assert stamp.clock is not None
     assert named.clock is not None

@@ -164,6 +164,10 @@ def run(command: str) -> None:
         assert run_g5(words[1:]) == 0
     elif words[:3] == ["g5", "data", "when"]:
         assert run_g5(words[1:]) == 1  # the world's recordings have no dates
+        table = pd.read_csv("times.csv", dtype=str)
+        night = table["file"].str.endswith("night.wav")
+        dated = table.assign(start="2024-05-31 22:00:00+02:00").loc[night, ["file", "start"]]
+        dated.to_csv("times.csv", index=False)
     elif words[:2] == ["g5", "data"]:
         assert run_g5([*words[1:3], *CUTS[:1], *words[3:]]) == 0
     elif words[:2] == ["g5", "finetune"]:
