@@ -5,7 +5,7 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 	$$python -c '$(FITS)' 2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin
 
-.PHONY: demo test smoke test-browser lint bench torture lock clean
+.PHONY: demo test smoke test-browser lint bench bench-compare torture lock clean
 
 demo: .venv/installed
 	$(BIN)/g5 train v2 experiment=demo
@@ -37,6 +37,10 @@ torture: .venv/installed
 
 bench: .venv/installed
 	$(BIN)/python -m benchmarks
+
+# make bench-compare REV=main BENCH="features training": that revision and this one in turns.
+bench-compare: .venv/installed
+	$(BIN)/python -m benchmarks.compare $(REV) $(BENCH)
 
 # Every dependency at one version with its hashes; what is installed already stays.
 .venv/installed: requirements.lock pyproject.toml
