@@ -7,7 +7,7 @@ import math
 import os
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Literal
@@ -60,6 +60,15 @@ def build(
     if len(todo):
         _Extraction(todo, frontend, store, block_s).run(_n_workers(workers, len(todo)))
     return store
+
+
+def extract(
+    recordings: pd.DataFrame, frontend: FrontEnd, store: Store, *, block_s: float
+) -> dict[str, str]:
+    """`build` in this thread alone, one recording after another; by file, what is wrong with it."""
+    extraction = _Extraction(missing(recordings, store), frontend, store, block_s)
+    extraction.work()
+    return extraction.failures
 
 
 def missing(recordings: pd.DataFrame, store: Store) -> pd.DataFrame:
@@ -175,14 +184,14 @@ class _Extraction:
         # Seconds of sound that are done; None from every worker when it ends.
         self._done: queue.SimpleQueue[float | None] = queue.SimpleQueue()
         self._stop = threading.Event()
-        self._failures: list[str] = []
+        self.failures: dict[str, str] = {}
 
     def run(self, workers: int) -> None:
         """Work through the recordings; raises `UserError` for those that failed."""
         threads = torch.get_num_threads()
         try:
             with ThreadPoolExecutor(workers, thread_name_prefix="features") as pool:
-                futures = [pool.submit(self._work) for _ in range(workers)]
+                futures = [pool.submit(self.work) for _ in range(workers)]
                 try:
                     # Whole minutes: an update of the bar costs as much as a second of sound.
                     total = math.ceil(self._total_s / 60)
@@ -196,8 +205,8 @@ class _Extraction:
                 future.result()
         finally:
             torch.set_num_threads(threads)
-        if self._failures:
-            raise UserError(self._report())
+        if self.failures:
+            raise UserError(failed(list(self.failures.values()), self._n_recordings))
 
     def _minutes(self, workers: int) -> Iterator[None]:
         """Yield once for every minute of sound that is done, until all workers have ended."""
@@ -214,7 +223,7 @@ class _Extraction:
         if done_s > 60 * told:
             yield
 
-    def _work(self) -> None:
+    def work(self) -> None:
         """What a thread does: take recordings until there are none."""
         torch.set_num_threads(1)
         try:
@@ -243,7 +252,7 @@ class _Extraction:
             if writer.broken:
                 raise
             message = str(error)
-            self._failures.append(message if file in message else f"{file}: {message}")
+            self.failures[file] = message if file in message else f"{file}: {message}"
 
     def _features(self, file: str, moments: Moments) -> Iterator[torch.Tensor]:
         """Features of one recording, block by block (T, M)."""
@@ -259,16 +268,17 @@ class _Extraction:
         moments.update(features_TM, stream.silent_T)
         yield features_TM
 
-    def _report(self) -> str:
-        failures = sorted(self._failures)
-        if len(failures) == 1:
-            return failures[0]
-        more = len(failures) - FAILURES_NAMED
-        named = failures[:FAILURES_NAMED] + ([f"... and {more} more"] if more > 0 else [])
-        return (
-            f"{len(failures)} of {self._n_recordings} recordings could not be read "
-            f"(the others are stored): {'; '.join(named)}"
-        )
+
+def failed(failures: Sequence[str], n_recordings: int) -> str:
+    """What is said of recordings that could not be read."""
+    if len(failures) == 1:
+        return failures[0]
+    more = len(failures) - FAILURES_NAMED
+    named = sorted(failures)[:FAILURES_NAMED] + ([f"... and {more} more"] if more > 0 else [])
+    return (
+        f"{len(failures)} of {n_recordings} recordings could not be read "
+        f"(the others are stored): {'; '.join(named)}"
+    )
 
 
 class _Stopped(Exception):

@@ -127,7 +127,7 @@ def paths_and_overrides(words: tuple[str, ...]) -> tuple[list[Path], list[str]]:
     """Paths, and the overrides typed after them: group.key=value, unless a file is called so."""
     from re import match
 
-    is_override = [bool(match(r"\+?[a-z]+\.[\w.]+=", word)) for word in words]
+    is_override = [bool(match(r"\+?([a-z]+\.[\w.]+|engine)=", word)) for word in words]
     pairs = list(zip(words, is_override, strict=True))
     paths = [Path(word) for word, yes in pairs if not yes or Path(word).exists()]
     return paths, [word for word, yes in pairs if yes and not Path(word).exists()]

@@ -234,6 +234,22 @@ class LoggerSettings:
     log_checkpoints: bool
 
 
+# --- where work runs: both ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    where: Literal["local", "ray"]
+    address: str | None
+    workers: Workers
+    cpus: Count
+    gpus: NotNegative
+    unit_s: Positive
+    part_s: Positive
+    ahead: Count
+    tries: Count
+
+
 # --- commands on embeddings: conf/transfer.yaml -------------------------------------------------
 
 

@@ -30,6 +30,7 @@ from g5.config.schema import (
     ClusterSettings,
     DetectionSettings,
     EmbedSettings,
+    EngineSettings,
     ExplainSettings,
     FeatureSettings,
     FinetuneSettings,
@@ -105,6 +106,7 @@ class Settings(Tree):
     trainer: TrainerSettings = field(metadata=OF_DETECTION)
     callbacks: CallbackSettings
     logger: LoggerSettings
+    engine: EngineSettings = field(metadata=OF_DETECTION)
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,7 @@ class TransferSettings(Tree):
     path: PathSettings
     audio: AudioSettings
     logger: LoggerSettings
+    engine: EngineSettings
     embed: EmbedSettings
     classify: ClassifySettings
     finetune: FinetuneSettings

@@ -17,7 +17,7 @@ from g5.config.settings import CHOICES, Settings, hints_of, marked
 # Groups of `conf/` that are for training runs, beside the keys that are marked so.
 TRAINING_GROUPS = CHOICES
 # Where things lie and are sent, and on what, is for whoever runs a test to say.
-USERS_GROUPS = ("path", "trainer", "callbacks", "logger")
+USERS_GROUPS = ("path", "trainer", "callbacks", "logger", "engine")
 DATA_DIRS = ("train_dir", "eval_dir", "test_dir")
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from g5.common.errors import UserError
 from g5.config.parts import data_of, feature_set_of, front_end_of
 from g5.config.settings import load
+from g5.data.elsewhere import build_elsewhere
 
 
 def check_data(overrides: Sequence[str], *, strict: bool) -> int:
@@ -27,7 +28,10 @@ def build_features(overrides: Sequence[str]) -> int:
     corpus = data_of(settings).load()
     corpus.raise_if_fatal()
     feature_set = feature_set_of(settings, corpus, front_end)
-    store = feature_set.build()
+    if settings.engine.where == "local":
+        store = feature_set.build()
+    else:
+        store = build_elsewhere(feature_set, settings.engine)
     print(f"{len(store.keys())} recordings in {store.path}")
     return 0
 

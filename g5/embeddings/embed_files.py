@@ -1,10 +1,11 @@
 """`g5 embed`: recordings into a store of embeddings."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from g5.common.errors import UserError
-from g5.config.schema import EmbedSettings
+from g5.config.schema import EmbedSettings, EngineSettings
 from g5.embeddings.embedding import embed_recordings, find_recordings
 from g5.embeddings.encoders.loading import load_encoder
 from g5.embeddings.vectors import VectorStore
@@ -17,6 +18,7 @@ def embed(
     recordings: Sequence[Path],
     output: Path,
     settings: EmbedSettings,
+    engine: EngineSettings,
     overrides: Sequence[str],
     audio_root: Path | None = None,
     *,
@@ -37,7 +39,8 @@ def embed(
     )
     root = store.audio_root
     assert root is not None
-    added, problems = embed_recordings(encoder, store, files, root, settings)
+    again = partial(load_encoder, encoder_name, overrides)
+    added, problems = embed_recordings(encoder, store, files, root, settings, engine, again)
     for line in problems[:PROBLEMS_NAMED]:
         print(f"left out: {line}")
     if len(problems) > PROBLEMS_NAMED:

@@ -5,10 +5,13 @@ Shapes: B windows, D embedding width.
 
 import os
 import re
+import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,20 +24,41 @@ from g5.common.errors import UserError
 from g5.common.files import recordings_under
 from g5.common.progress import track
 from g5.common.threads import torch_threads
-from g5.config.schema import EmbedSettings
+from g5.config.schema import EmbedSettings, EngineSettings
 from g5.embeddings.encoders.loaded import LoadedEncoder
 from g5.embeddings.vectors import VectorStore
 from g5.embeddings.windows import Batch, Windows
+from g5.engine.jobs import Job, done
 from preprocessing import audio
+from preprocessing.audio_rules import AudioRules, rules, use
 from preprocessing.recordings import UNREADABLE, scan
 
 # Batches of a thread that are decoded ahead of it.
 AHEAD = 3
 STRETCH_BATCH = 16
-# A recording, its name in the store and its key.
-KeyedRecording = tuple[Path, str, str]
+# So often what is embedded is put on the disk.
+COMMIT_S = 60.0
 # What recorders put into file names: 20240501_053000, 2024-05-01.
 DATE = re.compile(r"(?<!\d)((?:19|20)\d\d)[-_]?(0[1-9]|1[0-2])[-_]?(0[1-9]|[12]\d|3[01])(?!\d)")
+
+
+@dataclass(frozen=True)
+class Part:
+    """Batches of a recording: all, or those from ``first`` until before ``stop``.
+
+    Attributes:
+        path: of the recording.
+        name: in the store.
+        key: in the store.
+        first: number of a batch.
+        stop: None: to the end.
+    """
+
+    path: Path
+    name: str
+    key: str
+    first: int = 0
+    stop: int | None = None
 
 
 @dataclass
@@ -76,6 +100,8 @@ def embed_recordings(
     files: Sequence[Path],
     root: Path,
     settings: EmbedSettings,
+    engine: EngineSettings | None = None,
+    again: Callable[[], LoadedEncoder] | None = None,
 ) -> tuple[int, list[str]]:
     """Embed every recording that the store does not have yet.
 
@@ -88,24 +114,27 @@ def embed_recordings(
         files: absolute paths.
         root: the folder that the store's file names are relative to.
         settings: window hop, batch, block.
+        engine: where the work is done; None: here.
+        again: loads the encoder where that is elsewhere.
 
     Returns:
         How many recordings were added, and a line for each that could not be.
     """
-    device = torch_device(settings.device, "embed.device")
-    encoder.to(device)
-    windows = Windows(
-        encoder, hop_s=settings.hop_s, batch_size=settings.batch_size, block_s=settings.block_s
-    )
-    todo, total, problems = _missing(store, files, root, windows)
-    added = 0
+    work = Embedding(settings, rules(), encoder, again, encoder.hash())
+    todo, total, problems = _missing(store, files, root, work.windows(encoder))
+    if engine is not None and engine.where != "local":
+        todo = [part for job in todo for part in work.parts(encoder, job, engine.part_s)]
+    added, failed, since_s = 0, "", time.monotonic()
     with store.writer() as writer:
         parts: list[EmbeddedBatch] = []
-        stream = _embedded_in_order(encoder, windows, todo, device)
-        for (_, name, key), part in track(stream, total=total, label="embedding", unit="batches"):
+        stream = done(engine, todo, work)
+        for job, part in track(stream, total=total, label="embedding", unit="batches"):
+            name, key = job.what.name, job.what.key
+            if key == failed:
+                continue
             if isinstance(part, UserError):
                 problems.append(str(part))
-                parts = []  # it is damaged further on
+                parts, failed = [], key  # it is damaged further on
                 continue
             parts.append(part)
             if not part.last:
@@ -119,7 +148,59 @@ def embed_recordings(
             else:
                 problems.append(f"{name}: {encoder.name} gives NaN or infinity for it")
             parts = []
+            if time.monotonic() > since_s + COMMIT_S:
+                writer.commit()
+                since_s = time.monotonic()
     return added, problems
+
+
+@dataclass
+class Embedding:
+    """Makes what embeds parts of recordings, here or in another process (`g5.engine`).
+
+    Attributes:
+        settings: window hop, batch, block, device.
+        rules: how recordings are read.
+        encoder: stays in this process.
+        again: loads it in another.
+        hash: what the encoder must have there, too.
+    """
+
+    settings: EmbedSettings
+    rules: AudioRules
+    encoder: LoadedEncoder | None
+    again: Callable[[], LoadedEncoder] | None
+    hash: str
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "encoder": None}
+
+    def windows(self, encoder: LoadedEncoder) -> Windows:
+        """How recordings are cut."""
+        own = self.settings
+        return Windows(encoder, hop_s=own.hop_s, batch_size=own.batch_size, block_s=own.block_s)
+
+    def parts(self, encoder: LoadedEncoder, job: Job[Part], part_s: float) -> list[Job[Part]]:
+        """A recording as several jobs, where it is long. Each reads it from the start."""
+        windows = self.windows(encoder)
+        step = max(windows.count(part_s), 1)
+        edges = [*range(0, max(windows.count(job.seconds) - step // 2, 1), step), None]
+        return [
+            Job(replace(job.what, first=first or 0, stop=stop), job.name, min(job.seconds, part_s))
+            for first, stop in pairwise(edges)
+        ]
+
+    def __call__(self) -> Callable[[Iterable[Job[Part]]], Iterator[tuple[Job[Part], Any]]]:
+        encoder = self.encoder
+        if encoder is None:
+            assert self.again is not None
+            use(self.rules)
+            encoder = self.again()
+            if encoder.hash() != self.hash:
+                raise UserError(f"{encoder.name}: is another encoder on the workers than here")
+        device = torch_device(self.settings.device, "embed.device")
+        encoder.to(device)
+        return partial(_embedded_in_order, encoder, self.windows(encoder), device)
 
 
 def embed_stretch(
@@ -156,8 +237,8 @@ def source_of(file: str) -> str:
 
 
 def _embedded_in_order(
-    encoder: LoadedEncoder, windows: Windows, todo: Sequence[KeyedRecording], device: torch.device
-) -> Iterator[tuple[KeyedRecording, EmbeddedBatch | UserError]]:
+    encoder: LoadedEncoder, windows: Windows, device: torch.device, todo: Iterable[Job[Part]]
+) -> Iterator[tuple[Job[Part], EmbeddedBatch | UserError]]:
     """The vectors of every batch, in order; what is wrong with a recording in its place.
 
     This thread decodes, and others run the encoder. On a CPU as many as torch has threads, with
@@ -167,7 +248,7 @@ def _embedded_in_order(
     threads = torch.get_num_threads()
     workers = threads if encoder.shareable and device.type == "cpu" else 1
     each = threads // workers
-    waiting: deque[tuple[KeyedRecording, Batch | UserError, Future[np.ndarray] | None]] = deque()
+    waiting: deque[tuple[Job[Part], Batch | UserError, Future[np.ndarray] | None]] = deque()
     pool = ThreadPoolExecutor(workers, "embedding", torch.set_num_threads, (each,))
     with torch_threads(1):
         try:
@@ -185,19 +266,20 @@ def _embedded_in_order(
 
 
 def _batches(
-    windows: Windows, todo: Sequence[KeyedRecording]
-) -> Iterator[tuple[KeyedRecording, Batch | UserError]]:
+    windows: Windows, todo: Iterable[Job[Part]]
+) -> Iterator[tuple[Job[Part], Batch | UserError]]:
     for entry in todo:
+        part = entry.what
         try:
-            for batch in windows.batches(entry[0]):
+            for batch in islice(windows.batches(part.path), part.first, part.stop):
                 yield entry, batch
         except UserError as error:
             yield entry, error
 
 
 def _settled(
-    entry: KeyedRecording, batch: Batch | UserError, job: "Future[np.ndarray] | None"
-) -> tuple[KeyedRecording, EmbeddedBatch | UserError]:
+    entry: Job[Part], batch: Batch | UserError, job: "Future[np.ndarray] | None"
+) -> tuple[Job[Part], EmbeddedBatch | UserError]:
     if isinstance(batch, UserError):
         return entry, batch
     assert job is not None
@@ -230,7 +312,7 @@ def _index(name: str, parts: Sequence[EmbeddedBatch]) -> dict[str, Any]:
 
 def _missing(
     store: VectorStore, files: Sequence[Path], root: Path, windows: Windows
-) -> tuple[list[KeyedRecording], int, list[str]]:
+) -> tuple[list[Job[Part]], int, list[str]]:
     """Recordings that the store lacks, how many batches they make, and why others are left out.
 
     Raises:
@@ -259,6 +341,6 @@ def _missing(
                 "new sound wants another store"
             )
             continue
-        todo.append((Path(file), name, key))
+        todo.append(Job(Part(Path(file), name, key), str(file), float(seconds)))
         total += windows.count(seconds)
     return todo, total, problems

@@ -44,10 +44,14 @@ def embed(
     from g5.config.settings import load_transfer
 
     paths, overrides = paths_and_overrides(recordings)
-    settings = load_transfer(overrides, reads=("encoder", "embed"))
+    settings = load_transfer(overrides, reads=("encoder", "embed", "engine"))
     check_encoder(encoder)
     for path in paths:
         check_file(path)
     from g5.embeddings.embed_files import embed as run
 
-    sys.exit(run(encoder, paths, output, settings.embed, overrides, audio_root, check=check))
+    sys.exit(run(
+            encoder, paths, output, settings.embed, settings.engine, overrides, audio_root,
+            check=check,
+        )
+    )  # fmt: skip

@@ -34,9 +34,9 @@ def predict(head: Path, sources: tuple[str, ...], output: Path, top: int | None,
     from g5.config.settings import load_transfer
 
     paths, overrides = paths_and_overrides(sources)
-    settings = load_transfer(overrides, reads=("encoder", "embed", "head"))
+    settings = load_transfer(overrides, reads=("encoder", "embed", "head", "engine"))
     for path in paths:
         check_file(path)
     from g5.transfer.heads.predict import predict as run
 
-    run(head, paths, output, settings.embed, overrides, top, rows)
+    run(head, paths, output, settings.embed, settings.engine, overrides, top, rows)

@@ -158,6 +158,8 @@ class Diagnoses:
         settings: of the threshold.
         note: told of every oddity.
         told: species whose threshold somebody else tells.
+        alone: no other process searches for it. Else every recording is diagnosed: whoever gathers
+            the results keeps that of the first.
 
     Attributes:
         by_label: species to diagnosis.
@@ -169,9 +171,11 @@ class Diagnoses:
         settings: DetectionSettings,
         note: Callable[[str], None],
         told: Collection[str] = (),
+        *,
+        alone: bool = True,
     ) -> None:
         self.by_label: dict[str, Diagnosis] = {}
-        self._file, self._settings, self._note = file, settings, note
+        self._file, self._settings, self._note, self._alone = file, settings, note, alone
         self._told = told
         try:
             kept = json.loads(sealed.unpack(file)[NOTES])
@@ -186,10 +190,11 @@ class Diagnoses:
         for text in diagnosis.notes:
             self._note(text)
 
-    def add(self, found: Detections) -> None:
-        """Diagnose a species' support by its scores in the first recording it is looked for in."""
-        if found.target.label in self.by_label or found.curve.threshold is not None:
-            return
+    def of(self, found: Detections) -> Diagnosis | None:
+        """What a species' scores in a recording say of its support; None if that is known."""
+        known = self._alone and found.target.label in self.by_label
+        if known or found.curve.threshold is not None:
+            return None
         diagnosis = of_scores(
             found.target, found.curve, found.calibration,
             prior_spread=self._settings.prior_spread, lean=self._settings.lean,
@@ -197,6 +202,13 @@ class Diagnoses:
         if self._settings.asks and found.target.label not in self._told:
             extrapolated = _extrapolated(found, *self._settings.asks)
             diagnosis = replace(diagnosis, notes=(*diagnosis.notes, extrapolated))
+        return diagnosis
+
+    def add(self, diagnosis: Diagnosis) -> None:
+        """Keep a diagnosis by the first recording that a species is looked for in."""
+        if diagnosis.label in self.by_label:
+            return
         self._add(diagnosis)
-        kept = {label: asdict(diagnosis) for label, diagnosis in self.by_label.items()}
-        sealed.pack(self._file, {NOTES: json.dumps(kept).encode()})
+        if self._alone or not self._file.exists():
+            kept = {label: asdict(one) for label, one in self.by_label.items()}
+            sealed.pack(self._file, {NOTES: json.dumps(kept).encode()})

@@ -88,29 +88,33 @@ class Manifest:
     def done(
         self, file: Path, key: str, events: pd.DataFrame, candidates: pd.DataFrame, *,
         duration_s: float, reason: str = "",
-    ) -> None:  # fmt: skip
+    ) -> ManifestEntry:  # fmt: skip
         """Enter a file that is finished, with its events and candidates."""
         own = events["support"].tolist().count(True)
         entry = ManifestEntry(str(file), DONE, reason, len(events), own, float(duration_s), key)
         tables = {EVENTS: events, CANDIDATES: candidates}
-        self._enter(entry, {name: table.to_parquet(index=False) for name, table in tables.items()})
+        parts = {name: table.to_parquet(index=False) for name, table in tables.items()}
+        return self._enter(entry, parts)
 
     def failed(
         self, file: Path, key: str, status: str, reason: str, duration_s: float = 0.0
-    ) -> None:
+    ) -> ManifestEntry:
         """Enter a file that was `SKIPPED` or is `CORRUPT`."""
-        self._enter(ManifestEntry(str(file), status, reason, 0, 0, float(duration_s), key))
+        return self._enter(ManifestEntry(str(file), status, reason, 0, 0, float(duration_s), key))
 
     def left_out(self, file: str, reason: str, duration_s: float) -> None:
         """Enter a file that was not asked for; what was once found in it is kept."""
         self.entries[file] = ManifestEntry(file, SKIPPED, reason, 0, 0, duration_s, "")
 
-    def _enter(self, entry: ManifestEntry, tables: Mapping[str, bytes] | None = None) -> None:
+    def _enter(
+        self, entry: ManifestEntry, tables: Mapping[str, bytes] | None = None
+    ) -> ManifestEntry:
         self.entries[entry.file] = entry
         part = self._part(Path(entry.file))
         sealed.pack(part, {ENTRY: json.dumps(asdict(entry), indent=1).encode(), **(tables or {})})
         for suffix in EARLIER:
             part.with_suffix(suffix).unlink(missing_ok=True)
+        return entry
 
     def done_entries(self) -> list[ManifestEntry]:
         """The entries of files that are finished."""

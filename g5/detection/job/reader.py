@@ -17,11 +17,13 @@ class RecordingReader:
 
     Attributes:
         hashes: of the content, by path, of all that were looked at and can be read.
+        seconds: their lengths.
         skipped: paths of those that the user wants left out, as they are broken.
     """
 
     def __init__(self, sounds: Sounds, store_dir: Path) -> None:
         self.hashes: dict[str, str] = {}
+        self.seconds: dict[str, float] = {}
         self.skipped: set[str] = set()
         self._sounds = sounds
         self._store_dir = store_dir
@@ -34,6 +36,7 @@ class RecordingReader:
         """
         table, problems = scan(files, self._store_dir)
         self.hashes.update(zip(table["file"], table["sha256"], strict=True))
+        self.seconds.update(zip(table["file"], table["duration_s"], strict=True))
         for problem in problems:
             if problem.fatal:
                 raise UserError(str(problem))

@@ -1,6 +1,16 @@
 """`g5 detect`: five calls in, every call in some recordings out."""
 
+import io
+from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from g5.common.errors import UserError
 from g5.config.settings import Settings
+from g5.detection.detector import Detector
 from g5.detection.job.asked import take_reviewed
 from g5.detection.job.encoder import chosen, detector_named, told_time, weigh
 from g5.detection.job.manifest import CORRUPT, Manifest
@@ -13,6 +23,7 @@ from g5.detection.job.summary import print_summary, write_summary_page
 from g5.detection.job.support_table import read_targets
 from g5.detection.job.times import RecordingTimes
 from g5.detection.review.answers import changes
+from g5.engine.jobs import Worker
 from g5.evaluation.events.ground_truth import PREDICTIONS
 from g5.training.setup import prepare_torch, set_matmul_precision
 from preprocessing.annotations import read_events
@@ -38,15 +49,14 @@ def detect(request: DetectionRequest, settings: Settings) -> int:
     manifest.refuse_others(files)
     reader = RecordingReader(sounds, settings.path.store)
     broken = reader.look_at(asked)
-    targets, support = read_targets(request, files, reader, sounds.front_end, detection, notes.add)
-    weigh(detector.embedder, targets)
-    take_reviewed(detector, request.support, [target.label for target in targets])
+    search, support = _search(request, detector, reader, manifest, notes, times, files)
+    targets = search.targets
     slow = told_time(detector, targets, [file for file in asked if str(file) in reader.hashes])
     if slow:
         notes.add(slow)
-    search = RecordingSearch(request, detector, targets, reader, manifest, notes, times)
     write_support(manifest, support)
-    events, written = search.over(files, broken, formats)
+    elsewhere = SearchElsewhere(request, settings, files, times, reader.hashes, search.job_key)
+    events, written = search.over(files, broken, formats, settings.engine, elsewhere)
     if detection.pictures:
         write_summary_page(
             manifest, events, targets, search.diagnoses, notes,
@@ -57,3 +67,57 @@ def detect(request: DetectionRequest, settings: Settings) -> int:
         before, _ = read_events(request.support / PREDICTIONS, boxes=False)
         print(changes(before, events))
     return int(any(entry.status == CORRUPT for entry in manifest.entries.values()))
+
+
+def _search(
+    request: DetectionRequest, detector: Detector, reader: RecordingReader, manifest: Manifest,
+    notes: Notes, times: RecordingTimes, files: Sequence[Path], *, alone: bool = True,
+) -> tuple[RecordingSearch, pd.DataFrame]:  # fmt: skip
+    """The search for the species of the support, and the support as it is kept."""
+    front_end, detection = detector.embedder.front_end, detector.settings
+    targets, support = read_targets(request, files, reader, front_end, detection, notes.add)
+    weigh(detector.embedder, targets)
+    take_reviewed(detector, request.support, [target.label for target in targets])
+    search = RecordingSearch(
+        request, detector, targets, reader, manifest, notes, times, alone=alone
+    )
+    return search, support
+
+
+@dataclass(frozen=True)
+class SearchElsewhere:
+    """Makes the same search in another process, from what the user has said (`g5.engine`).
+
+    Attributes:
+        request: with the encoder that was chosen.
+        settings: of the detection.
+        files: all recordings.
+        times: when they were made.
+        hashes: of their content.
+        job_key: what the search must have there, too.
+    """
+
+    request: DetectionRequest
+    settings: Settings
+    files: Sequence[Path]
+    times: RecordingTimes
+    hashes: dict[str, str]
+    job_key: str
+
+    def __call__(self) -> Worker:
+        use(self.settings.audio)
+        prepare_torch(self.settings)
+        set_matmul_precision(self.settings)
+        manifest, notes = Manifest(self.request.out), Notes()
+        # What there is to say has been said where it began.
+        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            detector, sounds = detector_named(self.request, self.settings)
+            reader = RecordingReader(sounds, self.settings.path.store)
+            reader.hashes.update(self.hashes)
+            search, _ = _search(
+                self.request, detector, reader, manifest, notes, self.times, self.files,
+                alone=False,
+            )  # fmt: skip
+        if search.job_key != self.job_key:
+            raise UserError(f"{self.request.encoder}: is another encoder on the workers than here")
+        return search.work

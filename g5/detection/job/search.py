@@ -1,9 +1,10 @@
 """Searches one recording after another, and enters into the manifest what became of each."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -11,12 +12,12 @@ from g5.common.atomic import disk_errors
 from g5.common.errors import DiskError, UserError
 from g5.common.progress import track
 from g5.config.earlier import first_name
-from g5.config.schema import DetectionSettings
+from g5.config.schema import DetectionSettings, EngineSettings
 from g5.config.settings import marked, plain_of
 from g5.detection.detector import Detections, Detector, without_rivals
 from g5.detection.embedding.sound import SilentRecording, Sound
-from g5.detection.job.diagnose import Diagnoses
-from g5.detection.job.manifest import CORRUPT, SKIPPED, Manifest, key_of
+from g5.detection.job.diagnose import Diagnoses, Diagnosis
+from g5.detection.job.manifest import CORRUPT, SKIPPED, Manifest, ManifestEntry, key_of
 from g5.detection.job.notes import Notes
 from g5.detection.job.picture import draw
 from g5.detection.job.reader import RecordingReader
@@ -24,6 +25,7 @@ from g5.detection.job.request import DetectionRequest
 from g5.detection.job.results import picture_of, pictures_of, rows_of, write_results
 from g5.detection.job.times import RecordingTimes
 from g5.detection.support import Target
+from g5.engine.jobs import Job, Work, done
 from g5.evaluation.events.ground_truth import CALL
 from preprocessing.audio import content_hash
 
@@ -39,6 +41,7 @@ class RecordingSearch:
         manifest: of the results' folder.
         notes: told what is odd about the support.
         times: when recordings were made, and which are left out.
+        alone: no other process searches for the same job.
 
     Attributes:
         diagnoses: of the species' support.
@@ -46,7 +49,8 @@ class RecordingSearch:
 
     def __init__(
         self, request: DetectionRequest, detector: Detector, targets: Sequence[Target],
-        reader: RecordingReader, manifest: Manifest, notes: Notes, times: RecordingTimes,
+        reader: RecordingReader, manifest: Manifest, notes: Notes, times: RecordingTimes, *,
+        alone: bool = True,
     ) -> None:  # fmt: skip
         self.detector, self.targets, self.reader = detector, targets, reader
         self.manifest, self.times = manifest, times
@@ -55,17 +59,20 @@ class RecordingSearch:
         with disk_errors(manifest.folder):
             manifest.parts.mkdir(parents=True, exist_ok=True)
         kept = manifest.parts / f"{self.job_key}.diagnoses"
-        self.diagnoses = Diagnoses(kept, detector.settings, notes.add, detector.least)
+        self.diagnoses = Diagnoses(kept, detector.settings, notes.add, detector.least, alone=alone)
 
     def over(
-        self, files: Sequence[Path], broken: Mapping[str, str], formats: Sequence[str]
-    ) -> tuple[pd.DataFrame, list[Path]]:
+        self, files: Sequence[Path], broken: Mapping[str, str], formats: Sequence[str],
+        engine: EngineSettings, elsewhere: Work,
+    ) -> tuple[pd.DataFrame, list[Path]]:  # fmt: skip
         """Search the recordings and write the results, also when it is stopped.
 
         Args:
             files: all recordings.
             broken: why some of them cannot be read, by path.
             formats: of the tables.
+            engine: where the recordings are searched.
+            elsewhere: makes another search like this one, in another process.
 
         Returns:
             As `write_results`.
@@ -79,19 +86,39 @@ class RecordingSearch:
         good = [f for f in files if str(f) in self.reader.hashes and str(f) not in left_out]
         if self.detector.settings.pictures:
             self.manifest.will_write(pictures_of(self.manifest.folder, good))
+        todo = [file for file in good if self.manifest.earlier(file, self._key(file)) is None]
+        jobs = [Job(file, str(file), self.reader.seconds[str(file)]) for file in todo]
+        work = (lambda: self.work) if engine.where == "local" else elsewhere
+        found = done(engine, jobs, work)
         try:
-            for file in track(good, total=len(good), label="detection", unit="recordings"):
-                self.take(file)
+            for job, one in track(found, total=len(jobs), label="detection", unit="recordings"):
+                self._keep(job.what, one)
         finally:
             # Ctrl-C, too: what is done is told.
             results = write_results(self.manifest, formats, self.targets, files, self.times)
         return results
 
-    def take(self, file: Path) -> None:
-        """Search a recording, or take what an earlier run of the job found in it."""
-        manifest, key = self.manifest, key_of(self.job_key, self.reader.hashes[str(file)])
-        if manifest.earlier(file, key) is not None:
+    def work(self, jobs: Iterable[Job[Path]]) -> Iterator[tuple[Job[Path], Any]]:
+        """Search recordings one after another: what `g5.engine` shares out."""
+        for job in jobs:
+            yield job, self.take(job.what)
+
+    def _key(self, file: Path) -> str:
+        return key_of(self.job_key, self.reader.hashes[str(file)])
+
+    def _keep(self, file: Path, found: "UserError | tuple[ManifestEntry, list[Diagnosis]]") -> None:
+        """Enter what became of a recording, here or elsewhere."""
+        if isinstance(found, UserError):
+            self.manifest.failed(file, self._key(file), CORRUPT, _reason(file, found))
             return
+        entry, diagnoses = found
+        self.manifest.entries[entry.file] = entry
+        for diagnosis in diagnoses:
+            self.diagnoses.add(diagnosis)
+
+    def take(self, file: Path) -> tuple[ManifestEntry, list[Diagnosis]]:
+        """Search a recording; its entry, which is on the disk, and what it says of the support."""
+        manifest, key = self.manifest, self._key(file)
         try:
             sound = self.reader.open(file)
             found = [self.detector.detect(sound, target) for target in self.targets]
@@ -99,21 +126,22 @@ class RecordingSearch:
             raise
         except UserError as error:
             status = SKIPPED if isinstance(error, SilentRecording) else CORRUPT
-            manifest.failed(file, key, status, str(error).removeprefix(f"{file}: "))
-            return
+            return manifest.failed(file, key, status, _reason(file, error)), []
         events = without_rivals(found)
         told = (text for one in found for text in one.curve.notes)
-        for one in found:
-            self.diagnoses.add(one)
+        diagnoses = [said for one in found if (said := self.diagnoses.of(one)) is not None]
+        for diagnosis in diagnoses:
+            self.diagnoses.add(diagnosis)
         if self.detector.settings.pictures:
             self._draw(file, sound, found, events)
         low = without_rivals(
             [replace(one, events=self.detector.candidates(sound, one)) for one in found]
         )
-        manifest.done(
+        entry = manifest.done(
             file, key, rows_of(events, file, self.targets), rows_of(low, file, self.targets),
             duration_s=sound.duration_s, reason="; ".join([*sound.notes, *dict.fromkeys(told)]),
         )  # fmt: skip
+        return entry, diagnoses
 
     def _draw(
         self, file: Path, sound: Sound, found: Sequence[Detections], events: pd.DataFrame
@@ -126,6 +154,10 @@ class RecordingSearch:
             truth = calls.loc[(calls["name"] == file.stem) & wanted & (calls["status"] == "POS")]
         picture = picture_of(self.manifest.folder, file)
         draw(sound, found, events, self.detector.embedder.front_end, picture, truth)
+
+
+def _reason(file: Path, error: UserError) -> str:
+    return str(error).removeprefix(f"{file}: ")
 
 
 def _job_key(request: DetectionRequest, detector: Detector, targets: Sequence[Target]) -> str:

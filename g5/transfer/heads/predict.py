@@ -3,6 +3,7 @@
 import os
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +12,7 @@ import pandas as pd
 
 from g5.common.errors import UserError
 from g5.common.spreadsheet import write_csv
-from g5.config.schema import EmbedSettings
+from g5.config.schema import EmbedSettings, EngineSettings
 from g5.config.stored import classes_named
 from g5.embeddings.embedding import embed_recordings, find_recordings
 from g5.embeddings.encoders.loading import load_encoder
@@ -27,6 +28,7 @@ def predict(
     sources: Sequence[Path],
     output: Path,
     settings: EmbedSettings,
+    engine: EngineSettings,
     overrides: Sequence[str],
     top: int | None = None,
     rows: Rows = "windows",
@@ -41,7 +43,7 @@ def predict(
         raise UserError(
             f"{head_path}: a head of ratings has no events; say --rows windows or files"
         )
-    index, vectors, problems = _vectors(head, sources, settings, overrides)
+    index, vectors, problems = _vectors(head, sources, settings, engine, overrides)
     if not len(index):
         raise UserError(f"{', '.join(map(str, sources))}: holds no vectors")
     out = pd.DataFrame({name: index[name].to_numpy() for name in ("file", "start_s", "end_s")})
@@ -98,14 +100,16 @@ def _margins(model: Any, vectors: np.ndarray) -> np.ndarray:
 
 
 def _vectors(
-    head: SavedHead, sources: Sequence[Path], settings: EmbedSettings, overrides: Sequence[str]
-) -> tuple[pd.DataFrame, np.ndarray, list[str]]:
+    head: SavedHead, sources: Sequence[Path], settings: EmbedSettings, engine: EngineSettings,
+    overrides: Sequence[str],
+) -> tuple[pd.DataFrame, np.ndarray, list[str]]:  # fmt: skip
     if len(sources) == 1 and (sources[0] / "settings.json").is_file():
         store = VectorStore.open(sources[0])
         head.check(store)
         return store.index, np.asarray(store.vectors, dtype=np.float32), []
     _, files = find_recordings(sources)
-    encoder = load_encoder(head.encoder.encoder, overrides, from_file=True)
+    again = partial(load_encoder, head.encoder.encoder, overrides, from_file=True)
+    encoder = again()
     if encoder.hash() != head.encoder.encoder_hash:
         raise UserError(
             f"{head.encoder.encoder}: is not the encoder this head was trained with any more (its "
@@ -114,7 +118,7 @@ def _vectors(
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder:
         root = Path(os.path.commonpath([str(file.parent) for file in files]))
         store = VectorStore.create(Path(folder) / "predict.store", encoder.facts(), audio_root=root)
-        _, problems = embed_recordings(encoder, store, files, root, settings)
+        _, problems = embed_recordings(encoder, store, files, root, settings, engine, again)
         for line in problems:
             print(f"left out: {line}")
         return store.index, np.asarray(store.vectors, dtype=np.float32), problems
