@@ -1,13 +1,14 @@
 """Soundscapes of ESC-10, species-trained encoders: F by class, distractors hit, recall by SNR.
 
     python -m experiments.esc10_soundscapes path.real_dir=DIR [key=value ...]
+    python -m experiments.esc10_soundscapes shipped path.real_dir=DIR [key=value ...]
     python -m experiments.esc10_soundscapes validation [key=value ...]
 
 Everything that is chosen is chosen on soundscapes of invented species. Trainings are those of
 experiments/procedural_detection, resumed; a second call only detects.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,19 +20,20 @@ from experiments.esc10_soundscapes.banks import BANKS, SEED, esc10, invented
 from experiments.esc10_soundscapes.mistakes import CALLS, EVENTS, mistakes
 from experiments.esc10_soundscapes.soundscapes import SNR_DB, corpus, make
 from experiments.procedural_detection.detectors import (
+    SHIPPED,
     DetectionSetup,
     SplitResult,
     compared,
     group,
     scored,
+    shipped,
+    shipped_compared,
 )
 from experiments.procedural_detection.tables import Found, f_losses, score_table
 from g5.config.settings import load
 from g5.detection.corpus import predictions_of
-from g5.embeddings.encoders.loading import load_encoder
 from g5.evaluation.events.ground_truth import Truth
 from g5.tracking.folders import DEFAULT
-from g5.tracking.restore import Restored
 from preprocessing.events import Corpus
 
 BANDS_DB = np.linspace(*SNR_DB, 5)
@@ -42,7 +44,9 @@ def main(arguments: Sequence[str]) -> None:
     if arguments and arguments[0] == "validation":
         print(f"\n{validation(arguments[1:])}")
         return
-    settings = load(["experiment=procedural_detection", *arguments])
+    only = bool(arguments) and arguments[0] == SHIPPED
+    arguments = arguments[1:] if only else arguments
+    settings = load([*([] if only else ["experiment=procedural_detection"]), *arguments])
     home = real_dir(settings)
     folder = settings.path.root / "outputs" / "esc10_soundscapes"
     tables = {
@@ -52,37 +56,37 @@ def main(arguments: Sequence[str]) -> None:
     store_dir = settings.path.store
     setup = DetectionSetup(corpus(tables, store_dir), group("prototypes", {}), store_dir)
     note_look(folder / "looks.csv")
-    found = compared(setup, arguments)
-    print(f"\n{score_table(found)}\n\n{f_losses(found, 'v2')}\n\n{f_by_class(found)}")
+    found = shipped_compared(setup) if only else compared(setup, arguments)
+    own = DEFAULT if only else "v2"
+    print(f"\n{score_table(found)}\n\n{f_losses(found, own)}\n\n{f_by_class(found)}")
     print(f"\n{distractors_and_recall(found, setup.corpus, tables['test'])}")
+    print(
+        f"\n{mistakes_table({name: results[0] for name, results in found.items()}, setup.corpus)}"
+    )
 
 
 def validation(arguments: Sequence[str]) -> str:
     """The shipped encoder on invented species alone: what the method is chosen by."""
     settings = load(arguments)
     folder, store = settings.path.root / "outputs" / "esc10_soundscapes", settings.path.store
-    encoder, lines, said, calls = shipped(), [], [], []
+    encoder, lines, tables = shipped(), [], []
     for name, bank in BANKS.items():
         made = corpus({"val": make(folder / name, bank, seed=SEED)}, store)
         result = DetectionSetup(made, settings.detection, store).detected(encoder, "val")
         total = result.scores.overall
         cells = [f"{x:.3f}" for x in (total.fmeasure, total.precision, total.recall)]
         lines.append([name, *cells, f"{distractors_hit(result, made.events):.1%}"])
-        events_of, calls_of = mistakes(result, made.events)
-        said.append([name, *(str(events_of[kind]) for kind in EVENTS)])
-        calls.append([name, *(str(calls_of[kind]) for kind in CALLS)])
-    return "\n\n".join([
-        markdown(["", "F", "precision", "recall", "distractors hit"], lines),
-        markdown(["events", *EVENTS], said),
-        markdown(["calls", *CALLS], calls),
-    ])  # fmt: skip
+        tables.append(mistakes_table({name: result}, made))
+    scores = markdown(["", "F", "precision", "recall", "distractors hit"], lines)
+    return "\n\n".join([scores, *tables])
 
 
-def shipped() -> Restored:
-    """The encoder `default`."""
-    restored = load_encoder(DEFAULT, ()).restored
-    assert restored is not None
-    return restored
+def mistakes_table(found: Mapping[str, SplitResult], corpus: Corpus) -> str:
+    """What became of events and of calls, by ways to detect."""
+    parts = {name: mistakes(result, corpus.events) for name, result in found.items()}
+    said = [[name, *(str(events[kind]) for kind in EVENTS)] for name, (events, _) in parts.items()]
+    calls = [[name, *(str(calls[kind]) for kind in CALLS)] for name, (_, calls) in parts.items()]
+    return f"{markdown(['events', *EVENTS], said)}\n\n{markdown(['calls', *CALLS], calls)}"
 
 
 def f_by_class(found: Found) -> str:

@@ -1,17 +1,25 @@
 """Train v1 and v2 on procedural species, detect unseen ones by five calls, print the table.
 
     python -m experiments.procedural_detection [key=value ...]
+    python -m experiments.procedural_detection shipped [key=value ...]
 
-Trainings are resumed: a second call only detects.
+Trainings are resumed: a second call only detects. `shipped` needs none: the encoder default beside
+the energy detector, and BirdNET where it is installed.
 """
 
 from collections.abc import Sequence
 
 from experiments.common import run_as_command
-from experiments.procedural_detection.detectors import DetectionSetup, compared
+from experiments.procedural_detection.detectors import (
+    SHIPPED,
+    DetectionSetup,
+    compared,
+    shipped_compared,
+)
 from experiments.procedural_detection.tables import f_losses, score_table
 from g5.config.parts import data_of
 from g5.config.settings import load
+from g5.tracking.folders import DEFAULT
 
 # Recordings to detect in: two species each, so that one's calls are the other's distractors.
 EVENTS = (
@@ -29,6 +37,10 @@ def setup(arguments: Sequence[str]) -> DetectionSetup:
 
 def main(arguments: Sequence[str]) -> None:
     """Print the table of the test recordings, three training seeds."""
+    if arguments and arguments[0] == SHIPPED:
+        found = shipped_compared(setup(arguments[1:]))
+        print(f"\n{score_table(found)}\n\n{f_losses(found, DEFAULT)}")
+        return
     found = compared(setup(arguments), arguments)
     print(f"\n{score_table(found)}\n\n{f_losses(found, 'v2')}")
 

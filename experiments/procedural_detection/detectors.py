@@ -16,16 +16,28 @@ import torch
 
 from experiments.common import finished
 from experiments.v2_vs_v1.runs import SEEDS, euclidean
+from g5.common.errors import UserError
 from g5.config.schema import DetectionSettings
 from g5.config.settings import load
-from g5.detection.corpus import DetectionTask, detect_corpus, detector_of, predictions_of, truth_of
+from g5.detection.corpus import (
+    DetectionTask,
+    detect_corpus,
+    detector_of,
+    detector_with,
+    predictions_of,
+    truth_of,
+)
 from g5.detection.detector import Detector
+from g5.detection.embedding.own_window import OwnWindowEmbedder, frames_for
+from g5.embeddings.encoders.loading import load_encoder
 from g5.evaluation.events.ground_truth import Truth
 from g5.evaluation.events.scores import EventScores, oracle, score_events
+from g5.tracking.folders import DEFAULT
 from g5.tracking.restore import Restored, restore
 from preprocessing.events import Corpus
 
 SHOTS = 5
+SHIPPED = "shipped"  # of both commands
 # What the energy detector may be.
 BANDS_HZ = ((100, 11025), (500, 11025), (1000, 11025), (500, 4000), (2000, 11025))
 SMOOTH_S = (0.05, 0.1, 0.3, 1.0)
@@ -160,6 +172,36 @@ class SplitResults(dict[str, list[SplitResult]]):
             f"{name}: F {total.fmeasure:.3f}, precision {total.precision:.3f}, recall "
             f"{total.recall:.3f}, oracle {result.oracle:.3f}", flush=True,
         )  # fmt: skip
+
+
+def shipped() -> Restored:
+    """The encoder `default`."""
+    restored = load_encoder(DEFAULT, ()).restored
+    assert restored is not None
+    return restored
+
+
+def shipped_compared(setup: DetectionSetup) -> SplitResults:
+    """The test recordings by the shipped encoder, the energy detector, and BirdNET if installed."""
+    found, own = SplitResults(), shipped()
+    found.add(DEFAULT, setup.detected(own, "test"))
+    values, f = setup.chosen(own, "energy")
+    print(f"energy detector: {values}, F {f:.3f} on validation recordings", flush=True)
+    found.add("energy detector, chosen", setup.detected(own, "test", group("energy", values)))
+    try:
+        birdnet = load_encoder("birdnet", ())
+    except UserError as error:
+        print(f"left out: {error}")
+        return found
+    front_end = frames_for(birdnet, load([]).features.front_end)
+    embedder = OwnWindowEmbedder(
+        birdnet, front_end, setup.store_dir, device=torch.device("cpu"),
+        batch=setup.detection.batch, workers=1,
+    )  # fmt: skip
+    detector, sounds = detector_with(embedder, setup.detection, block_s=30.0)
+    tasks = list(detect_corpus(detector, sounds, setup.corpus, "test", shots=SHOTS))
+    found.add("birdnet", SplitResult(tasks, "test"))
+    return found
 
 
 def compared(setup: DetectionSetup, arguments: Sequence[str]) -> SplitResults:

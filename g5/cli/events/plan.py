@@ -1,0 +1,30 @@
+"""`g5 plan`."""
+
+from pathlib import Path
+
+import click
+
+from g5.cli.arguments import OVERRIDES, PASS_THROUGH, check_encoder
+
+
+@click.command(context_settings=PASS_THROUGH)
+@click.argument("support", type=click.Path(path_type=Path))
+@click.argument("recordings", type=click.Path(path_type=Path))
+@click.option("--encoder", default="default", show_default=True, help="As g5 detect takes it.")
+@click.argument("overrides", **OVERRIDES)
+def plan(support: Path, recordings: Path, encoder: str, overrides: tuple[str, ...]) -> None:
+    """Will I find it? Pastes marked calls between each other and looks for them.
+
+    Says which share is found at which level above the background, how many false alarms an hour
+    there are, and which call to replace. Writes nothing but stores.
+
+    \b
+    g5 plan five_calls.txt night.wav
+    g5 plan library.csv recordings/ --encoder birdnet
+    """
+    check_encoder(encoder)
+    from g5.detection.job.request import DetectionRequest, detection_settings
+    from g5.detection.plan.plan import plan as run
+
+    request = DetectionRequest(encoder, recordings, support, Path(), overrides=tuple(overrides))
+    run(request, detection_settings(overrides))
