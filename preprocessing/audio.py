@@ -45,6 +45,7 @@ _PROBES, _PROBE, _CANCELLED = 8, 1 << 15, 0.05
 _FILTER_REACH = 4096
 # Samples that come out of the resampler at once, at most: a header may say 4 Hz.
 _MOST_RESAMPLED = 1 << 20
+UNKNOWN = "Format not recognised"
 # An MP3 counts whole packets of up to 1152 frames and hides its encoder's delay.
 _MP3_SPARE = 4 * 1152
 
@@ -167,7 +168,9 @@ def _opened(
         except OSError as error:
             raise UserError(f"{path}: cannot be opened ({error.strerror})") from error
         except soundfile.LibsndfileError as error:
-            raise UserError(f"{path}: {_why(path, error)}") from error
+            raise UserError(f"{path}: {_why(path, error.error_string)}") from error
+        if layout is None and sound.format == "RAW":  # libsndfile goes by the suffix alone
+            raise UserError(f"{path}: {_why(path, UNKNOWN)}")
         if sound.frames == 0:
             raise UserError(f"{path}: has no samples; replace or remove it")
         if not rules().min_rate_hz <= sound.samplerate <= rules().max_rate_hz:
@@ -212,13 +215,14 @@ def _refuse_irregular(path: Path) -> None:
         raise UserError(f"{path}: is no regular file but a pipe or a device; remove it")
 
 
-def _why(path: Path, error: soundfile.LibsndfileError) -> str:
+def _why(path: Path, error: str) -> str:
     if path.stat().st_size == 0:
         return "cannot be read as sound (it is empty); replace or remove it"
     if is_foreign(path):
         kind = path.suffix.lower()
         return f"cannot be read as sound ({kind} is not supported); convert it to WAV or FLAC"
-    return f"cannot be read as sound ({error.error_string.rstrip('.')}); replace or remove it"
+    error = UNKNOWN if "does not exist" in error else error.rstrip(".")  # its word for no MP3
+    return f"cannot be read as sound ({error}); replace or remove it"
 
 
 def _fault(
@@ -230,7 +234,7 @@ def _fault(
         return layout.fault, layout.note, frames
     if sound.format == "OGG" and ogg_is_cut(path):
         return ENDS_EARLY, "its last page is missing; read to the end of the file", frames
-    if sound.format == "AIFF" and form_is_cut(path):
+    if sound.format in ("AIFF", "AU", "CAF") and form_is_cut(path):
         return ENDS_EARLY, "it ends before its header says; read to the end of the file", frames
     if sound.format not in ("FLAC", "MP3") or _has_end(sound):
         return "", "", frames

@@ -257,10 +257,22 @@ def open_samples(path: str | os.PathLike[str], layout: WavLayout) -> soundfile.S
 
 
 def form_is_cut(path: str | os.PathLike[str]) -> bool:
-    """Whether an AIFF is shorter than its header says."""
+    """Whether an AIFF, an AU or a CAF is shorter than its header says."""
     with open(path, "rb") as handle:
-        head, end = handle.read(8), os.fstat(handle.fileno()).st_size
-    return head[:4] == b"FORM" and struct.unpack(">4xI", head)[0] + 7 > end
+        head, end = handle.read(12), os.fstat(handle.fileno()).st_size
+        if head[:4] == b"FORM":
+            return struct.unpack(">4xI4x", head)[0] + 7 > end
+        if head[:4] in (b".snd", b"dns."):
+            first, size = struct.unpack((">" if head[0] == 46 else "<") + "4xII", head)
+            return size != WRAP - 1 and first + size > end
+        at = 8
+        while head[:4] == b"caff" and at < end:
+            handle.seek(at)
+            name, size = struct.unpack(">4sq", handle.read(12).ljust(12, b"\0"))
+            at += 12 + max(size, 0)  # of samples up to the end it may be -1
+            if name == b"data":
+                return at > end
+        return False
 
 
 def ogg_is_cut(path: str | os.PathLike[str]) -> bool:

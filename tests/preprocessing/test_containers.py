@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from g5.common.errors import UserError
 from preprocessing import audio
 from preprocessing.containers import wav_layout
 from tests.preprocessing.wav_files import made_wav
@@ -67,6 +68,28 @@ def test_half_an_ogg_is_told_of(tmp_path: Path, kind: str):
     assert head.fault == "end early"
     assert "last page" in head.note
     assert len(audio.read(path)) == head.frames < len(x)
+
+
+@pytest.mark.parametrize("suffix", ["aiff", "au", "caf"])
+def test_other_containers_that_are_cut_are_told_of(tmp_path: Path, suffix: str):
+    path = tmp_path / f"a.{suffix}"
+    soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, 8000), 8000)
+    assert audio.info(path).fault == ""
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-100])
+    head = audio.info(path)
+    assert head.fault == "end early"
+    assert 7940 < head.frames <= 7950
+    path.write_bytes(whole + bytes(5000))
+    assert audio.info(path).fault == ""
+
+
+@pytest.mark.parametrize("suffix", ["au", "snd", "mp3", "wav", "caf"])
+def test_text_is_no_sound_whatever_it_is_called(tmp_path: Path, suffix: str):
+    path = tmp_path / f"a.{suffix}"
+    path.write_text("this is no sound " * 100)
+    with pytest.raises(UserError, match=r"cannot be read as sound \(Format not recognised\)"):
+        audio.info(path)
 
 
 @pytest.mark.parametrize("suffix", ["flac", "mp3"])
