@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from g5.config.earlier import first_facts
-from g5.detection.embedding.embedder import Band, Piece, WindowEmbedder, in_order, inside
+from g5.detection.embedding.embedder import Band, Piece, StoredEmbedder, in_order, inside
 from g5.detection.embedding.sound import Sound
 from g5.detection.embedding.windows import Scale
 from g5.embeddings.encoders.identity import encoder_hash
@@ -28,7 +28,7 @@ from preprocessing.normalize import Normalize
 SHARED_FRAMES = 64
 
 
-class CheckpointEmbedder(WindowEmbedder):
+class CheckpointEmbedder(StoredEmbedder):
     """Embeds windows of recordings' features; overlapping ones share the encoder's work.
 
     Args:

@@ -47,30 +47,21 @@ class WindowEmbedder(ABC):
         self.front_end, self.model, self.identity = front_end, model, identity
         self.store_dir, self.device = store_dir, device
         self.batch, self.workers = batch, workers
-        self._stores: dict[str, Store] = {}
 
     @property
     def stride(self) -> int:
         """Frames that the hop of windows should be a multiple of; 0: any will do."""
         return 0
 
+    @abstractmethod
     def grid(self, sound: Sound, scale: Scale, band: Band | None) -> Tensor:
-        """Embeddings of all windows of a scale, (N, D) fp16 mapped from the store.
+        """Embeddings of all windows of a scale, (N, D) fp16 mapped from the disk.
 
         Args:
             sound: the recording.
             scale: of the windows.
             band: all that is heard, for encoders that take features; None: everything.
         """
-        store = self._store(self._facts(scale, band))
-        found_ND = store.take(sound.key)
-        if found_ND is not None:
-            return found_ND
-        with store.writer() as writer:
-            writer.add_blocks(
-                sound.key, self._blocks(sound, scale, band), lambda: {"file": str(sound.path)}
-            )
-        return store.get(sound.key)
 
     @abstractmethod
     def cut(self, pieces: Sequence[Piece], width: int, band: Band | None) -> list[Tensor]:
@@ -92,6 +83,25 @@ class WindowEmbedder(ABC):
             UserError: the encoder does not embed sound.
         """
         return 0.0
+
+
+class StoredEmbedder(WindowEmbedder):
+    """Keeps what it has embedded in stores; arguments as of `WindowEmbedder`."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self._stores: dict[str, Store] = {}
+
+    def grid(self, sound: Sound, scale: Scale, band: Band | None) -> Tensor:
+        store = self._store(self._facts(scale, band))
+        found_ND = store.take(sound.key)
+        if found_ND is not None:
+            return found_ND
+        with store.writer() as writer:
+            writer.add_blocks(
+                sound.key, self._blocks(sound, scale, band), lambda: {"file": str(sound.path)}
+            )
+        return store.get(sound.key)
 
     @abstractmethod
     def _blocks(self, sound: Sound, scale: Scale, band: Band | None) -> Iterator[Tensor]:

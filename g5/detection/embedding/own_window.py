@@ -20,7 +20,7 @@ from archs.protonet import Encoder, ProtoNet
 from g5.common.errors import UserError
 from g5.config.build import build
 from g5.config.node import Node
-from g5.detection.embedding.embedder import Band, Piece, WindowEmbedder, in_order, inside
+from g5.detection.embedding.embedder import Band, Piece, StoredEmbedder, in_order, inside
 from g5.detection.embedding.sound import Sound
 from g5.detection.embedding.windows import Scale
 from g5.embeddings.encoders.loaded import LoadedEncoder
@@ -33,7 +33,7 @@ TAPE_S = 30.0
 TRIED = 2
 
 
-class OwnWindowEmbedder(WindowEmbedder):
+class OwnWindowEmbedder(StoredEmbedder):
     """Embeds windows of recordings' samples, each alone in a window of the encoder's.
 
     Args:

@@ -4,8 +4,7 @@ Shapes: N windows, P encoders, D embedding width.
 """
 
 import tempfile
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -86,9 +85,3 @@ class SideBySideEmbedder(WindowEmbedder):
             for weight, z_ND in zip(self.weight_P, parts, strict=True)
         ]
         return torch.cat(scaled, dim=1)
-
-    def _blocks(self, sound: Sound, scale: Scale, band: Band | None) -> Iterator[Tensor]:
-        raise NotImplementedError("the parts have their own")
-
-    def _facts(self, scale: Scale, band: Band | None) -> dict[str, Any]:
-        raise NotImplementedError("the parts have their own")
