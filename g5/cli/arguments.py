@@ -98,6 +98,12 @@ def with_clues(command: Callable[..., Any]) -> Callable[..., Any]:
     return gathered
 
 
+with_columns = click.option(
+    "--columns", metavar="OURS=THEIRS,...",
+    help="What a CSV of your own calls its columns: start_s=Begin,end_s=End,label=Sp.",
+)  # fmt: skip
+
+
 class Architectures(click.ParamType):
     """One architecture of `conf/arch/`, or several with commas for `-m`."""
 

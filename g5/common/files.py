@@ -11,7 +11,7 @@ AUDIO_SUFFIXES = FOREIGN_SUFFIXES | frozenset((
     ".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".w64",
     ".rf64", ".bw64", ".caf", ".au", ".snd",
 ))  # fmt: skip
-TABLE_SUFFIXES = (".csv", ".txt", ".tsv", ".parquet")
+TABLE_SUFFIXES = (".csv", ".txt", ".tsv", ".parquet", ".textgrid")
 
 
 def is_audio(name: str | os.PathLike[str]) -> bool:

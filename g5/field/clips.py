@@ -1,6 +1,7 @@
 """Cuts the events of any table out of their recordings, each into a WAV of its own."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -39,6 +40,7 @@ class ClipsRequest:
         audio_root: where the recordings lie; None: where the table says, or below its folder.
         top: only so many of each label, those with the highest score; None: all.
         sample: only so many of each label, spread over score and site; None: all.
+        columns: the table's names for our columns, where it is of no known format.
     """
 
     table: Path
@@ -46,6 +48,7 @@ class ClipsRequest:
     audio_root: Path | None = None
     top: int | None = None
     sample: int | None = None
+    columns: Mapping[str, str] | None = None
 
 
 def cut_clips(request: ClipsRequest, settings: ClipSettings) -> int:
@@ -80,7 +83,7 @@ def cut_clips(request: ClipsRequest, settings: ClipSettings) -> int:
 
 def _events(request: ClipsRequest) -> pd.DataFrame:
     table = request.table / PREDICTIONS if request.table.is_dir() else request.table
-    events, problems = read_events(table)
+    events, problems = read_events(table, columns=request.columns)
     for problem in problems:
         print(f"note: {problem}")
     events = events.loc[events["status"] == "POS"].reset_index(drop=True)

@@ -14,13 +14,20 @@ from preprocessing.annotations.columns import ours, plain
 from preprocessing.annotations.dcase import RECORDING, SUBSET
 from preprocessing.annotations.dialects import EVENTS
 from preprocessing.annotations.raven import recording_of
-from preprocessing.annotations.reading import format_of, read_events, read_table, read_texts
+from preprocessing.annotations.reading import (
+    columns_of,
+    format_of,
+    read_events,
+    read_table,
+    read_texts,
+)
 from preprocessing.annotations.spelling import odd_labels
 from preprocessing.annotations.table import Reading, Rows, Table, UnknownFormat, decode
-from preprocessing.annotations.writing import SUFFIXES, write_events
+from preprocessing.annotations.writing import OF_ONE, SUFFIXES, write_events, write_tables
 
 __all__ = [
     "EVENTS",
+    "OF_ONE",
     "RECORDING",
     "SUBSET",
     "SUFFIXES",
@@ -28,6 +35,7 @@ __all__ = [
     "Rows",
     "Table",
     "UnknownFormat",
+    "columns_of",
     "decode",
     "format_of",
     "odd_labels",
@@ -38,4 +46,5 @@ __all__ = [
     "read_texts",
     "recording_of",
     "write_events",
+    "write_tables",
 ]

@@ -66,6 +66,12 @@ ASIDE = {
     "row", "duration", "delta_time_s", "snr", "annotation_file", "rating", "individual",
     "file_offset_s", "begin_date", "begin_clock_time", "time", "center_freq", "peak_freq",
     "minimum_confidence",
+    # Kaleidoscope's
+    "indir", "outdir", "folder", "auto_id", "top1match", "top1dist", "fmin", "fmean", "fmax",
+    "vocalizations", "hour", "date_12", "time_12", "hour_12", "pulses", "matching", "match_ratio",
+    "margin", "alternate_1", "alternate_2", "files", "in_file", "out_file_fs", "out_file_zc",
+    # of crowsetta, Arbimon, Praat
+    "onset_sample", "offset_sample", "annot_path", "sequence", "songtype", "tier",
 }  # fmt: skip
 # Of these, what nobody reads: such a column may even be there twice.
 UNREAD = ASIDE - {"rating", "individual", "split", "fold"}

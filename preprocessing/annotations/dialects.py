@@ -40,6 +40,9 @@ _PRESENT, _ABSENT = ("1", "1.0", "true"), ("0", "0.0", "false", "")
 _R_BIRDNET = ("filepath", "start", "end", "scientific_name", "common_name", "confidence")
 _WARBLER = ("sound.files", "selec", "start", "end")
 _KALEIDOSCOPE = ("IN FILE", "OFFSET", "DURATION")
+# What Kaleidoscope itself thinks of a row that nobody has named.
+_KALEIDOSCOPE_GUESSES = ("AUTO ID", "TOP1MATCH*", "TOP1MATCH")
+_ARBIMON = {"start_s": "x1", "end_s": "x2", "low_hz": "y1", "high_hz": "y2"}
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ def mapped_rows(table: Table, how: Reading) -> Rows:
         if classes:
             return _one_hot_rows(table, rows, classes)
         _refuse_unknown(table, found)
-    elif how.label_column == "auto":
+    elif how.label_column == "auto" and "label" not in how.columns:
         _tell_other_labels(table, found["label"])
     if "status" in found:
         rows["status"] = table.text(found["status"], str.upper)
@@ -199,14 +202,22 @@ def _one_hot_rows(table: Table, rows: Rows, classes: Sequence[str]) -> Rows:
 
 
 def _kaleidoscope_rows(table: Table, how: Reading) -> Rows:
-    """`mapped_rows`, with the folder before the name."""
+    """`mapped_rows`, with the folder before the name, and its guess where nobody gave a name."""
     rows = mapped_rows(table, how)
+    for name in _KALEIDOSCOPE_GUESSES if how.label_column == "auto" else ():
+        if name in rows:
+            rows["label"] = np.where(rows["label"] == "", rows[name], rows["label"])
     folders = rows.get("FOLDER")
     if folders is not None:
         rows["audio"] = np.array(
             [f"{a}/{b}" if a else b for a, b in zip(folders, rows["audio"], strict=True)], object
         )
     return rows
+
+
+def _arbimon_rows(table: Table, how: Reading) -> Rows:
+    """`mapped_rows`; boxes are in seconds and Hz."""
+    return mapped_rows(table.renamed(_ARBIMON), how)
 
 
 def _without_header(_: Sequence[str]) -> bool:
@@ -216,6 +227,8 @@ def _without_header(_: Sequence[str]) -> bool:
 # Recognised by the file, not by a header.
 AUDACITY = Dialect("audacity", "Audacity label track", _without_header, audacity_rows)
 PARQUET = Dialect("parquet", "Parquet table", _without_header, mapped_rows)
+TEXTGRID = Dialect("textgrid", "Praat TextGrid", _without_header, mapped_rows)
+JSON = Dialect("json", "JSON of batdetect2, whombat or Label Studio", _without_header, mapped_rows)
 # A header is of the first that it fits.
 DIALECTS = {
     dialect.name: dialect
@@ -241,9 +254,15 @@ DIALECTS = {
             "kaleidoscope", "Kaleidoscope CSV (IN FILE, OFFSET, DURATION)",
             _all_of(*_KALEIDOSCOPE), _kaleidoscope_rows,
         ),
+        Dialect(
+            "arbimon", "Arbimon table (species, x1, x2, y1, y2)",
+            _all_of("species", *_ARBIMON.values()), _arbimon_rows,
+        ),
         Dialect("csv", "plain CSV (file, start_s, end_s, label)", _is_plain, mapped_rows),
         AUDACITY,
         PARQUET,
+        TEXTGRID,
+        JSON,
         Dialect("clips", "list of clips (file, label)", _all_of(*CLIPS_COLUMNS), clips_rows),
     )
 }  # fmt: skip

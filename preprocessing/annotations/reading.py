@@ -1,7 +1,7 @@
 """Reads any annotation table: tells its dialect by what is in the file."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,17 @@ import pandas as pd
 from g5.common.errors import UserError
 from preprocessing import check
 from preprocessing.annotations.audacity import audacity_table, is_audacity
-from preprocessing.annotations.dialects import AUDACITY, DIALECTS, EVENTS, PARQUET, Dialect
+from preprocessing.annotations.dialects import (
+    AUDACITY,
+    DIALECTS,
+    EVENT_NAMES,
+    EVENTS,
+    JSON,
+    PARQUET,
+    TEXTGRID,
+    Dialect,
+)
+from preprocessing.annotations.documents import document_table, is_document
 from preprocessing.annotations.raven import recording_of
 from preprocessing.annotations.spelling import NO_CALL, folded, odd_labels
 from preprocessing.annotations.table import (
@@ -30,6 +40,8 @@ from preprocessing.events import EVENT_COLUMNS, Problem, at_rows
 # What calls are called where nothing in the table says.
 CALL = "call"
 SEPARATORS = "\t,;|"
+# The dialects that may be of the recording that the file is named after.
+OF_ONE_FILE = ("raven", AUDACITY.name, TEXTGRID.name)
 
 
 def read_table(
@@ -50,7 +62,7 @@ def read_table(
         UnknownFormat: it is in none of these dialects.
         UserError: a folder, binary data, no such file, no table.
     """
-    dialect, table = _opened(path, among)
+    dialect, table = _opened(path, among) if not how.columns else _named(path, how.columns)
     rows = dialect.rows(table, how)
     problems = table.problems
     if dialect.name in EVENTS:
@@ -58,6 +70,27 @@ def read_table(
         problems = [*problems, *found, *_nameless(dialect, rows, path)]
     lines = odd_labels(rows["label"])
     return rows, [*problems, *(Problem("label", str(path), line, False) for line in lines)]
+
+
+def columns_of(text: str) -> dict[str, str]:
+    """The names of a table's columns as somebody types them: ``start_s=Begin,label=Sp``.
+
+    Raises:
+        UserError: no such list, or a name that is none of ours.
+    """
+    pairs = [pair.partition("=") for pair in text.split(",")]
+    for ours, _, theirs in pairs:
+        if ours.strip() not in EVENT_NAMES or not theirs.strip():
+            raise UserError(
+                f"--columns: {ours}={theirs} should be OURS=THEIRS, with one of ours: "
+                f"{', '.join(EVENT_NAMES)}"
+            )
+    return {ours.strip(): theirs.strip() for ours, _, theirs in pairs}
+
+
+def _named(path: Path, columns: Mapping[str, str]) -> tuple[Dialect, Table]:
+    """A table of any columns that the user has named."""
+    return DIALECTS["csv"], read_texts(path).renamed(columns)
 
 
 def _without_no_calls(rows: Rows, path: Path) -> tuple[Rows, list[Problem]]:
@@ -80,7 +113,7 @@ def _nameless(dialect: Dialect, rows: Rows, path: Path) -> list[Problem]:
         empty = rows[column] == ""
         if empty.any():
             # Some are one file's, which they are named after.
-            if empty.all() and column == "audio" and dialect.name in ("raven", AUDACITY.name):
+            if empty.all() and column == "audio" and dialect.name in OF_ONE_FILE:
                 continue
             where = path if empty.all() else at_rows(str(path), rows["row"][empty])
             message = f"names no {what}; it {instead}"
@@ -88,7 +121,9 @@ def _nameless(dialect: Dialect, rows: Rows, path: Path) -> list[Problem]:
     return problems
 
 
-def read_events(path: str | Path, *, boxes: bool = True) -> tuple[pd.DataFrame, list[Problem]]:
+def read_events(
+    path: str | Path, *, boxes: bool = True, columns: Mapping[str, str] | None = None
+) -> tuple[pd.DataFrame, list[Problem]]:
     """Read an annotation table of any format that `format_of` knows.
 
     Args:
@@ -96,6 +131,7 @@ def read_events(path: str | Path, *, boxes: bool = True) -> tuple[pd.DataFrame, 
         boxes: put right and report what is no box in time: rows that end before or where they
             start are left out, a start before zero is cut, repeats count once, overlaps are
             noted. False: rows are taken as they stand, if they are numbers.
+        columns: of a table of no known format, its names for ours (`columns_of`).
 
     Returns:
         The events, sorted by file and then start: `EVENT_COLUMNS`, those of `OPTIONAL_COLUMNS`
@@ -110,7 +146,7 @@ def read_events(path: str | Path, *, boxes: bool = True) -> tuple[pd.DataFrame, 
         UserError: a folder, binary data, no such file, no table.
     """
     path = Path(path)
-    rows, problems = read_table(path, Reading(default_label=CALL))
+    rows, problems = read_table(path, Reading(default_label=CALL, columns=columns or {}))
     events = _events(rows, path)
     if boxes:
         events, found = _boxes(events, path)
@@ -135,6 +171,8 @@ def _opened(path: Path, among: Sequence[str]) -> tuple[Dialect, Table]:
         return dialect, _parquet_table(path)
     if dialect is AUDACITY:
         return dialect, audacity_table(path, text)
+    if dialect in (TEXTGRID, JSON):
+        return dialect, document_table(path, text)
     # Raven parts cells by tabs and writes what was typed, quotation marks and all.
     quoted = dialect.name != "raven" or separator != "\t"
     return dialect, Table.of_text(path, text, separator, quoted=quoted)
@@ -173,6 +211,10 @@ def _recognised(path: Path, among: Sequence[str]) -> tuple[Dialect, str, str]:
     track = is_audacity(head) if head else path.suffix.lower() == ".txt"  # one without labels
     if track and AUDACITY.name in among:
         return AUDACITY, text, "\t"
+    if is_document(head):
+        document = TEXTGRID if "ooTextFile" in head else JSON
+        if document.name in among:
+            return document, text, ""
     if not head:
         raise UnknownFormat(f"{path}: is empty; a table has a first row with its columns")
     known = [DIALECTS[name] for name in DIALECTS if name in among]
@@ -182,7 +224,10 @@ def _recognised(path: Path, among: Sequence[str]) -> tuple[Dialect, str, str]:
                 return dialect, text, separator
     *others, last = [dialect.example for dialect in known]
     examples = f"{', '.join(others)} or {last}" if others else last
-    raise UnknownFormat(f"{path}: its first row is {head[:120]!r}; that is no {examples}")
+    raise UnknownFormat(
+        f"{path}: its first row is {head[:120]!r}; that is no {examples}. Which column is what is "
+        "said by g5 convert --columns start_s=...,end_s=...,label=..."
+    )
 
 
 def _parquet_table(path: Path) -> Table:

@@ -43,11 +43,13 @@ class Reading:
         default_label: the class where a table must name one and does not; None: that is an error.
         q_class: what one class of a DCASE ``Q`` column is, "recording" or "subset" (both with the
             folder's name); None: the recording's name alone, also where there is no class column.
+        columns: the table's names for some of ours, as the user says: ``{"start_s": "Begin"}``.
     """
 
     label_column: str = "auto"
     default_label: str | None = None
     q_class: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -211,6 +213,27 @@ class Table:
         if found.note:
             self.problems.append(Problem("decimal-sign", str(self.path), found.note, False))
         return found
+
+    def renamed(self, names: Mapping[str, str]) -> "Table":
+        """A table whose columns have our names, given as ``{ours: theirs}``.
+
+        Raises:
+            UserError: it has no such column.
+        """
+        lost = [theirs for theirs in names.values() if not self.has(theirs)]
+        if lost:
+            has = ", ".join(self.names)
+            raise UserError(f"{self.path}: has no column {lost[0]} (it has {has})")
+        ours = {theirs.casefold(): name for name, theirs in names.items()}
+        called = [
+            ours.get(name.casefold(), f"{name} (table)" if name.casefold() in names else name)
+            for name in self.names
+        ]
+        pairs = zip(called, self.names, strict=True)
+        columns = {name.casefold(): self.columns[old.casefold()] for name, old in pairs}
+        return Table(
+            self.path, called, self.separator, columns, self.rows, self.good, self.problems
+        )
 
     def extras(self, used: Iterable[str]) -> Rows:
         """The columns that are none of ``used``, as text under the names that the file has.

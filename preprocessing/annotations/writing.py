@@ -1,6 +1,7 @@
 """The events table into any annotation format, such that its reader gives the table back."""
 
 import csv
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -20,8 +21,11 @@ from preprocessing.events import EVENT_COLUMNS
 
 SUFFIXES = {
     "raven": ".selections.txt", "audacity": ".txt", "csv": ".csv", "dcase": ".csv",
-    "parquet": ".parquet",
+    "parquet": ".parquet", "birdnet": ".BirdNET.results.csv", "textgrid": ".TextGrid",
+    "labelstudio": ".labelstudio.json",
 }  # fmt: skip
+# Those of one recording each.
+OF_ONE = ("audacity", "textgrid")
 _RAVEN_NAMES = {
     "low_hz": "Low Freq (Hz)", "high_hz": "High Freq (Hz)", "label": "Annotation",
     "score": "Score", "distance": "Distance", "nearest": "Nearest",
@@ -38,6 +42,9 @@ def write_events(events: pd.DataFrame, path: str | Path, format: str) -> Path:
     * ``csv``, ``parquet``: everything is kept.
     * ``dcase``: the name of the recording and times, as the challenge wants predictions; where
       some event is no POS, a ``Q`` column with the status.
+    * ``birdnet``: recording, times, label (as either name) and score, as BirdNET-Analyzer's CSV.
+    * ``textgrid``: of one recording; times and labels, in as many tiers as overlap.
+    * ``labelstudio``: recording, times, label and score, as predictions to be imported.
 
     Args:
         events: `EVENT_COLUMNS`, and whatever else it has; ``row`` is not written.
@@ -45,14 +52,37 @@ def write_events(events: pd.DataFrame, path: str | Path, format: str) -> Path:
         format: a key of `SUFFIXES`.
 
     Raises:
-        UserError: no such format, several recordings in an Audacity track, or nowhere to write.
+        UserError: no such format, several recordings where there may be one, an event without
+            length in a TextGrid, or nowhere to write.
     """
     path = Path(path)
     if format not in _WRITERS:
         raise UserError(f"{format!r} is no format of events; choose from {', '.join(_WRITERS)}")
     with atomic_path(path) as temporary:
+        if format in OF_ONE:
+            _refuse_several(events, format)
         _WRITERS[format](events.drop(columns="row", errors="ignore"), temporary)
     return path
+
+
+def write_tables(events: pd.DataFrame, out: Path, format: str) -> list[Path]:
+    """`write_events`, into a folder with a table for each where there are several recordings and
+    the format is of one.
+
+    Raven's is, too: only then are its times those that its window shows.
+    """
+    files = list(events["file"].unique())
+    if format not in OF_ONE and (format != "raven" or len(files) < 2):
+        return [write_events(events, out, format)]
+    if len(files) < 2 and (out.suffix or not files) and not out.is_dir():
+        return [write_events(events, out, format)]
+    folder = out.with_name(out.name.removesuffix(".txt").removesuffix(".selections"))
+    written = []
+    for file in files:
+        stem = re.sub(r"[/\\:]+", "_", str(file).removesuffix(Path(file).suffix)).strip("_")
+        rows = events.loc[events["file"] == file].reset_index(drop=True)
+        written.append(write_events(rows, folder / f"{stem}{SUFFIXES[format]}", format))
+    return written
 
 
 def _write_raven(events: pd.DataFrame, path: Path) -> None:
@@ -90,12 +120,6 @@ def _write_dcase(events: pd.DataFrame, path: Path) -> None:
 
 
 def _write_audacity(events: pd.DataFrame, path: Path) -> None:
-    files = list(events["file"].unique())
-    if len(files) > 1:
-        raise UserError(
-            f"an Audacity label track holds one recording, not {len(files)} ({files[0]}, "
-            f"{files[1]}, ...); write one file for each"
-        )
     banded = {"low_hz", "high_hz"} <= set(events.columns)
     with _open(path) as out:
         for event in events.to_dict("records"):
@@ -104,6 +128,74 @@ def _write_audacity(events: pd.DataFrame, path: Path) -> None:
             limits = (event["low_hz"], event["high_hz"]) if banded else (np.nan, np.nan)
             if not np.isnan(limits).any():
                 out.write("\t".join(("\\", *map(_cell, limits))) + "\n")
+
+
+def _refuse_several(events: pd.DataFrame, format: str) -> None:
+    files = list(events["file"].unique())
+    if len(files) > 1:
+        what = {"audacity": "an Audacity label track", "textgrid": "a TextGrid"}[format]
+        raise UserError(
+            f"{what} holds one recording, not {len(files)} ({files[0]}, {files[1]}, ...); write "
+            "one file for each"
+        )
+
+
+def _write_birdnet(events: pd.DataFrame, path: Path) -> None:
+    size = len(events)
+    columns = {
+        "Start (s)": events["start_s"], "End (s)": events["end_s"],
+        "Scientific name": events["label"], "Common name": events["label"],
+        "Confidence": events["score"] if "score" in events else [""] * size,
+        "File": events["file"],
+    }  # fmt: skip
+    _write_table(path, columns, ",")
+
+
+def _write_textgrid(events: pd.DataFrame, path: Path) -> None:
+    """Each tier is without overlaps, and filled up with empty intervals."""
+    tiers: list[list[tuple[float, float, str]]] = []
+    columns = (events[name] for name in ("start_s", "end_s", "label"))
+    for start_s, end_s, label in sorted(zip(*columns, strict=True)):
+        if not 0 <= start_s < end_s:
+            raise UserError(
+                f"{start_s:g} to {end_s:g} s is no interval of a TextGrid; leave it out"
+            )
+        free = next((tier for tier in tiers if tier[-1][1] <= start_s), None)
+        if free is None:
+            tiers.append(free := [])
+        free.append((start_s, end_s, label))
+    last_s = max((tier[-1][1] for tier in tiers), default=1.0)
+    lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', "", "0", _cell(last_s)]
+    lines += ["<exists>", str(max(1, len(tiers)))]
+    for number, tier in enumerate(tiers or [[]], start=1):
+        rows, at = [], 0.0
+        for start_s, end_s, label in tier:
+            rows += [(at, start_s, "")] if at < start_s else []
+            rows.append((start_s, end_s, _text(label).replace('"', '""')))
+            at = end_s
+        rows += [(at, last_s, "")] if at < last_s else []
+        lines += ['"IntervalTier"', f'"calls {number}"', "0", _cell(last_s), str(len(rows))]
+        lines += [f'{_cell(float(a))}\n{_cell(float(b))}\n"{text}"' for a, b, text in rows]
+    with _open(path) as out:
+        out.write("\n".join(lines) + "\n")
+
+
+def _write_labelstudio(events: pd.DataFrame, path: Path) -> None:
+    tasks = []
+    scores = events["score"] if "score" in events else pd.Series(np.nan, events.index)
+    for file, rows in events.assign(score=scores).groupby("file", sort=False):
+        columns = (rows[name] for name in ("start_s", "end_s", "label", "score"))
+        result = [
+            {
+                "from_name": "label", "to_name": "audio", "type": "labels",
+                "value": {"start": start_s, "end": end_s, "labels": [label]},
+                **({} if np.isnan(score) else {"score": score}),
+            }
+            for start_s, end_s, label, score in zip(*columns, strict=True)
+        ]  # fmt: skip
+        tasks.append({"data": {"audio": file}, "predictions": [{"result": result}]})
+    with _open(path) as out:
+        json.dump(tasks, out, ensure_ascii=False, indent=1)
 
 
 def _write_parquet(events: pd.DataFrame, path: Path) -> None:
@@ -116,6 +208,9 @@ _WRITERS: dict[str, Callable[[pd.DataFrame, Path], None]] = {
     "csv": _write_csv,
     "dcase": _write_dcase,
     "parquet": _write_parquet,
+    "birdnet": _write_birdnet,
+    "textgrid": _write_textgrid,
+    "labelstudio": _write_labelstudio,
 }
 
 

@@ -160,7 +160,11 @@ def run(command: str) -> None:
             small_tflite(Path("model.tflite"))
             words += ["encoder.path=model.tflite", "encoder.output=hidden"]
         assert run_g5([*words[1:], "detection.workers=1"]) == 0
-    elif words[1:2] in (["evaluate"], ["compare"]) or words[:3] == ["g5", "data", "split"]:
+    elif words[1] in ("evaluate", "compare", "clips", "convert") or words[:3] == [
+        "g5",
+        "data",
+        "split",
+    ]:
         assert run_g5(words[1:]) == 0
     elif words[:3] == ["g5", "data", "when"]:
         assert run_g5(words[1:]) == 1  # the world's recordings have no dates

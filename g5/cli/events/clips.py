@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from g5.cli.arguments import FILE, OVERRIDES, PASS_THROUGH
+from g5.cli.arguments import FILE, OVERRIDES, PASS_THROUGH, with_columns
 
 
 @click.command(context_settings=PASS_THROUGH)
@@ -28,10 +28,11 @@ from g5.cli.arguments import FILE, OVERRIDES, PASS_THROUGH
     "--sample", type=click.IntRange(min=1), metavar="N",
     help="N of each label at random, spread over score and site.",
 )  # fmt: skip
+@with_columns
 @click.argument("overrides", **OVERRIDES)
 def clips(
     table: Path, output: Path, audio_root: Path | None, top: int | None, sample: int | None,
-    overrides: tuple[str, ...],
+    columns: str | None, overrides: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Cut the events of a table out of their recordings, each into a WAV.
 
@@ -50,6 +51,8 @@ def clips(
 
     settings = load_transfer(overrides, reads=("clips",)).clips
     from g5.field.clips import ClipsRequest, cut_clips
+    from preprocessing.annotations import columns_of
 
-    if cut_clips(ClipsRequest(table, output, audio_root, top, sample), settings):
+    names = columns_of(columns) if columns else None
+    if cut_clips(ClipsRequest(table, output, audio_root, top, sample, names), settings):
         sys.exit(1)

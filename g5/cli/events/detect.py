@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from g5.cli.arguments import OVERRIDES, PASS_THROUGH, check_encoder, with_clues
+from g5.cli.arguments import OVERRIDES, PASS_THROUGH, check_encoder, with_clues, with_columns
 
 
 @click.command(context_settings=PASS_THROUGH)
@@ -31,7 +31,8 @@ from g5.cli.arguments import OVERRIDES, PASS_THROUGH, check_encoder, with_clues
     "--format",
     "formats",
     metavar="NAMES",
-    help="raven, audacity, csv, dcase, parquet, with commas; by default the support's own.",
+    help="raven, audacity, csv, dcase, birdnet, textgrid, labelstudio, parquet, with commas; by "
+    "default the support's own.",
 )
 @click.option(
     "--truth",
@@ -39,6 +40,7 @@ from g5.cli.arguments import OVERRIDES, PASS_THROUGH, check_encoder, with_clues
     help="Where known: a table, or a folder of them, to draw beside what was found.",
 )
 @with_clues
+@with_columns
 @click.argument("overrides", **OVERRIDES)
 def detect(
     encoder: str,
@@ -47,6 +49,7 @@ def detect(
     out: Path,
     formats: str | None,
     truth: Path | None,
+    columns: str | None,
     overrides: tuple[str, ...],
     clues: dict[str, Any],
 ) -> None:
@@ -68,9 +71,11 @@ def detect(
     check_encoder(encoder)
     from g5.detection.job import run
     from g5.detection.job.request import DetectionRequest, detection_settings
+    from preprocessing.annotations import columns_of
     from preprocessing.recorders.starts import Clues
 
     request = DetectionRequest(
-        encoder, recordings, support, out, formats, truth, tuple(overrides), Clues(**clues)
-    )
+        encoder, recordings, support, out, formats, truth, tuple(overrides), Clues(**clues),
+        columns_of(columns) if columns else None,
+    )  # fmt: skip
     sys.exit(run.detect(request, detection_settings(overrides)))

@@ -1,6 +1,6 @@
 """What the user asks of `g5 detect`, as typed, and what of it there is to read."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,6 +31,7 @@ class DetectionRequest:
         truth: a table of the calls there are, or a folder of tables, to draw beside what is found.
         overrides: the encoder's, ``encoder.key=value``, and the classes that the user names.
         clues: what the user says of when and where the recordings were made.
+        columns: the support's names for our columns, where it is of no known format.
     """
 
     encoder: str
@@ -41,6 +42,7 @@ class DetectionRequest:
     truth: Path | None = None
     overrides: tuple[str, ...] = ()
     clues: Clues = field(default_factory=Clues)
+    columns: Mapping[str, str] | None = None
 
     def format_names(self) -> list[str]:
         """The formats to write.
@@ -48,7 +50,7 @@ class DetectionRequest:
         Raises:
             UserError: there is no such format, or the support's cannot be told.
         """
-        own = "csv" if self.support.is_dir() else format_of(self.support)
+        own = "csv" if self.support.is_dir() or self.columns else format_of(self.support)
         if self.formats is None:
             names = [own if own in SUFFIXES else "csv"]
         else:

@@ -13,10 +13,10 @@ from g5.detection.job.manifest import CANDIDATES, EVENTS, Manifest
 from g5.detection.job.times import RecordingTimes
 from g5.detection.support import Target
 from g5.evaluation.events.ground_truth import CANDIDATES_CSV, LEDGER, PREDICTIONS, SUPPORT_CSV
-from preprocessing.annotations import SUFFIXES, write_events
+from preprocessing.annotations import OF_ONE, SUFFIXES, write_events
 
 # Formats with a table for each recording.
-EACH = ("raven", "audacity")
+EACH = ("raven", *OF_ONE)
 REPORT = "report.html"
 
 
@@ -129,7 +129,8 @@ def write_support(manifest: Manifest, support: pd.DataFrame) -> Path:
 
 def _whole(out: Path, formats: Sequence[str]) -> dict[str, Path]:
     """By format, the table of all recordings; a CSV is always among them."""
-    names = {"dcase": "predictions_dcase.csv", "parquet": f"predictions{SUFFIXES['parquet']}"}
+    names = {name: f"predictions{end}" for name, end in SUFFIXES.items() if name not in EACH}
+    names["dcase"] = "predictions_dcase.csv"
     return {"csv": out / PREDICTIONS} | {
         name: out / names[name] for name in formats if name in names
     }

@@ -67,7 +67,7 @@ def read_targets(
 def _read(request: DetectionRequest) -> tuple[pd.DataFrame, list[Problem]]:
     """The rows of the support: a table, or what a detection has written and the answers to it."""
     if not request.support.is_dir():
-        return read_events(request.support)
+        return read_events(request.support, columns=request.columns)
     events, line = learned_support(request.support)
     print(line)
     return events, []

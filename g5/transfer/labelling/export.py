@@ -5,7 +5,7 @@ from pathlib import Path
 from g5.common.errors import UserError
 from g5.embeddings.vectors import VectorStore
 from g5.web.journal import Journal
-from preprocessing.annotations import SUFFIXES, write_events
+from preprocessing.annotations import write_tables
 from preprocessing.audio import info
 
 
@@ -25,14 +25,8 @@ def export_labels(path: Path, format: str, out: Path) -> None:
             for file, end in zip(events["file"], events["end_s"], strict=True)
         ]
         events["end_s"] = ends
-    files = list(events["file"].unique())
-    if format == "audacity" or (format == "raven" and len(files) > 1):
-        out = out.with_name(out.name.removesuffix(".txt").removesuffix(".selections"))
-        for file, part in events.groupby("file"):
-            flat = str(Path(str(file)).with_suffix("")).replace("/", "_").replace("\\", "_")
-            table = out / f"{flat}{SUFFIXES[format]}"
-            write_events(part.reset_index(drop=True), table, format)
-        print(f"{len(events)} labels of {len(files)} recordings in {out}/")
+    written = write_tables(events, out, format)
+    if len(written) > 1:
+        print(f"{len(events)} labels of {len(written)} recordings in {written[0].parent}/")
     else:
-        write_events(events, out, format)
-        print(f"{len(events)} labels in {out}")
+        print(f"{len(events)} labels in {written[0]}")
