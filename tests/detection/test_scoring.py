@@ -20,6 +20,7 @@ from g5.detection.events.curve import (
 )
 from g5.detection.events.gate import Gate
 from g5.detection.events.threshold import asked_for, calibrate
+from g5.detection.scoring.fit import SupportEmbeddings, second_kind
 from g5.detection.scoring.prototypes import Prototypes, clusters
 from g5.detection.scoring.scorer import cross_scored, peaks
 from g5.detection.scoring.template_scorer import correlated
@@ -47,6 +48,24 @@ def test_shots_of_two_kinds_are_both_found():
     (one, other, mean, nothing) = score(torch.cat([kinds[:1], kinds[-1:], between, between * 0]))
     assert min(one, other) > mean + 20, "their mean is no call"
     assert nothing < 0
+
+
+def test_shots_of_two_kinds_are_told_where_they_are_clear():
+    model = restored("v2").model
+
+    def second(at: list[float], spread: float = 0.2) -> tuple[int, ...]:
+        torch.manual_seed(1)
+        z_KD = spread * torch.randn(len(at), 32)
+        z_KD[:, 0] += torch.tensor(at)
+        empty = torch.zeros(0, 32)
+        return second_kind(SupportEmbeddings(z_KD[:, None], empty, empty), model)
+
+    assert second([0, 9, 0, 9, 0]) == (1, 3)
+    assert second([9, 9, 0, 0]) in ((0, 1), (2, 3))
+    assert second([0, 9, 0, 0, 0]) == (), "one that is odd is no kind"
+    assert second([0, 9, 9]) == (), "too few"
+    assert second([0, 0, 0, 0, 0]) == ()
+    assert second([0, 1, 0, 1, 0], spread=0.5) == ()
 
 
 def test_nothing_is_an_event_where_nothing_happens(night, tmp_path):

@@ -113,6 +113,12 @@ def of_scores(
     if np.isfinite(calibration.expected_f) and calibration.expected_f < GOOD_F:
         settings = {"prior_spread": prior_spread, "lean": lean}
         notes.append(_why_mixed_up(target, curve, calibration.expected_f, settings))
+    if curve.second_kind:
+        names = ", ".join(target.shots[k].name for k in curve.second_kind)
+        notes.append(
+            f"{target.label}: its shots are of two kinds, of which the second is {names}; both are "
+            f"looked for, each by its own shots. To tell them apart label these {target.label} 2"
+        )
     return Diagnosis(target.label, tuple(notes), tuple(left_out))
 
 

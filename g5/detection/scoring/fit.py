@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.spatial.distance import squareform
 from torch import Tensor
 
 from archs.protonet import ProtoNet
@@ -20,6 +22,8 @@ from g5.detection.scoring.scorer import cross_scored
 ROWS = 2048
 # A share of the gaps that may be unmarked calls.
 FEW = 0.5
+# How much farther apart two kinds of shots are than those of a kind.
+KINDS_APART = 2.0
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,31 @@ def unlike_shots(
     near = [bool((np.abs(at - when) < reach_s).any()) for when in at_G.tolist()]
     few = sum(near) < FEW * len(near)
     return np.array([i for i, touches in enumerate(near) if not (few and touches)], dtype=int)
+
+
+def second_kind(embedded: SupportEmbeddings, model: ProtoNet) -> tuple[int, ...]:
+    """The shots of the smaller of two kinds, where there are two that are far apart; else none.
+
+    Two kinds have two shots or more each, and no shot of one is as near to the other as twice the
+    farthest two of a kind are (squared distances, complete linkage).
+    """
+    shots_KD = embedded.middle_KD
+    if len(shots_KD) < 4:
+        return ()
+    away_KK = -compared(model, shots_KD, shots_KD).double().numpy()
+    away_KK = (away_KK + away_KK.T) / 2
+    away_KK -= np.diag(away_KK).mean()
+    np.fill_diagonal(away_KK, 0)
+    pairs = squareform(np.maximum(away_KK, 0), checks=False)
+    other_K = fcluster(linkage(pairs, "complete"), 2, "maxclust") == 2
+    if min(other_K.sum(), (~other_K).sum()) < 2:
+        return ()
+    within = max(away_KK[other_K][:, other_K].max(), away_KK[~other_K][:, ~other_K].max())
+    if away_KK[other_K][:, ~other_K].min() < KINDS_APART * within:
+        return ()
+    return tuple(
+        np.flatnonzero(other_K if other_K.sum() * 2 <= len(other_K) else ~other_K).tolist()
+    )
 
 
 class Fit:

@@ -17,7 +17,7 @@ from g5.detection.embedding.embedder import Piece, WindowEmbedder
 from g5.detection.embedding.sound import Sound
 from g5.detection.embedding.windows import Scale, scales_of
 from g5.detection.events.curve import smoothed
-from g5.detection.scoring.fit import Fit, SupportWindows, unlike_shots
+from g5.detection.scoring.fit import Fit, SupportWindows, second_kind, unlike_shots
 from g5.detection.scoring.scorer import GAP_APART, Curve, CurveScorer
 from g5.detection.support import Target
 
@@ -133,6 +133,7 @@ class PrototypeScorer(CurveScorer):
             distance_N=distance_N,
             nearest_N=nearest_N,
             notes=notes,
+            second_kind=second_kind(fit.embedded, embedder.model),
         )
 
     def _fit(
@@ -209,4 +210,5 @@ def _combined(curves: list[Curve]) -> Curve:
         distance_N=first.distance_N[nearest],
         nearest_N=first.nearest_N[nearest],
         notes=tuple(dict.fromkeys(note for curve in curves for note in curve.notes)),
+        second_kind=first.second_kind,
     )

@@ -38,6 +38,7 @@ class Curve:
         threshold: where scores are to be cut; None: that is for the support to say.
         length_N: how long the event at a point would be, seconds; None: the curve tells.
         notes: what the user should know.
+        second_kind: which shots are of another kind than the others.
     """
 
     time_N: np.ndarray
@@ -52,6 +53,7 @@ class Curve:
     threshold: float | None = None
     length_N: np.ndarray | None = None
     notes: tuple[str, ...] = field(default=())
+    second_kind: tuple[int, ...] = field(default=())
 
     @property
     def negative_P(self) -> np.ndarray:
