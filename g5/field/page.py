@@ -92,7 +92,7 @@ class SummaryPage:
             ))  # fmt: skip
         elif calls:
             parts.append(
-                paragraph("Nobody has reviewed them: g5 review says how many are.", "soft")
+                paragraph("Not reviewed yet; g5 review says how many of them are calls.", "soft")
             )
         for path in pictures:
             png = path.read_bytes()

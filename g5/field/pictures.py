@@ -168,7 +168,7 @@ def site_map(totals: pd.DataFrame, label: str, path: Path) -> Path:
         axis.scatter(lon[called], lat[called], s=size[called], color=BLUE, alpha=0.55, linewidth=0)
         axis.scatter(lon[~called], lat[~called], s=30, facecolors="none", edgecolors=GREY)
         names = short_names([str(site) for site in totals.index], 20)
-        for i in np.argsort(-rate, kind="stable")[:NAMED]:
+        for i in _apart(lon, lat, np.argsort(-rate, kind="stable")):
             text = f"{names[i]} {rate[i]:.3g}" if called[i] else names[i]
             axis.annotate(text, (lon[i], lat[i]), (6, 4), textcoords="offset points", fontsize=8)
         axis.set_aspect(1 / max(np.cos(np.radians(lat.mean())), 0.05), adjustable="datalim")
@@ -178,6 +178,17 @@ def site_map(totals: pd.DataFrame, label: str, path: Path) -> Path:
         axis.set_ylabel("latitude (°)")
         axis.set_title(f"{label}: calls per hour")
     return path
+
+
+def _apart(x_S: np.ndarray, y_S: np.ndarray, order_S: np.ndarray) -> list[int]:
+    """The first sites in an order whose names do not lie over one another."""
+    width, height = np.ptp(x_S) or 1.0, np.ptp(y_S) or 1.0
+    kept: list[int] = []
+    for i in order_S.tolist():
+        near = (abs(x_S[kept] - x_S[i]) < 0.22 * width) & (abs(y_S[kept] - y_S[i]) < 0.03 * height)
+        if not near.any() and len(kept) < NAMED:
+            kept.append(i)
+    return kept
 
 
 def _number(day: np.datetime64) -> float:

@@ -151,12 +151,14 @@ def notes_of(season: Season, clues: Clues) -> list[str]:
         told = table["note"].to_numpy(object)[undated]
         why = next((note for note in told if note), "nothing says when")
         notes.append(
-            f"{undated.sum():,} recordings ({minutes:,.0f} min) have no start ({why}); they count "
-            "by recorder, and in no hour, day or history"
+            f"without a start: {undated.sum():,} of {len(table):,} recordings, {minutes:,.0f} min "
+            f"({why}); they count by recorder, and in no hour, day or history"
         )
     left = table.loc[table["status"] != "done", "status"].value_counts()
     for status, count in left.items():
-        notes.append(f"{count:,} recordings are {status} in {LEDGER}: recorded, not analysed")
+        notes.append(
+            f"{status} in {LEDGER}: {count:,} of {len(table):,} recordings; recorded, not analysed"
+        )
     if clues.deployments is not None:
         lost = table["note"].str.contains(clues.deployments.name, regex=False)
         for name, rows in table.loc[lost].groupby("recorder"):

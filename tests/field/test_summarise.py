@@ -72,7 +72,7 @@ def test_calls_beside_effort(found, capsys):
         assert total(table, "calls") == 3, name
     assert len(csv(out, "recordings")) == 148
     printed = capsys.readouterr().out
-    assert "4 recordings (4 min) have no start (name: its clock was reset" in printed
+    assert "without a start: 4 of 148 recordings, 4 min (name: its clock was reset" in printed
     assert "sites.csv does not cover" not in printed  # what has no start cannot be covered
     page = (out / "summary.html").read_text()
     assert "data:image/png" in page
