@@ -5,7 +5,9 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 	$$python -c '$(FITS)' 2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin
 
-.PHONY: demo test smoke test-browser lint bench bench-compare torture lock clean
+.PHONY: install demo test smoke test-browser docs lint bench bench-compare torture lock clean
+
+install: .venv/installed
 
 demo: .venv/installed
 	$(BIN)/g5 train v2 experiment=demo
@@ -21,6 +23,10 @@ smoke: .venv/installed
 # The labelling page in a real Chromium; skipped where there is none.
 test-browser: .venv/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser
+
+# The documentation as a site, build/docs/index.html, without network; a warning is an error.
+docs: .venv/installed
+	$(BIN)/python -m sphinx -W --keep-going -q -d build/doctrees docs build/docs
 
 lint: .venv/installed
 	$(BIN)/ruff check .
@@ -54,7 +60,7 @@ bench-compare: .venv/installed
 
 # After a change of the dependencies in pyproject.toml.
 lock:
-	uv pip compile --universal --fork-strategy fewest --python-version 3.11 --extra dev --generate-hashes \
+	uv pip compile --universal --fork-strategy fewest --python-version 3.11 --extra dev --extra docs --generate-hashes \
 		--no-emit-index-url --no-header --no-annotate --quiet pyproject.toml -o requirements.lock
 
 clean:

@@ -31,7 +31,7 @@ NIGHT = {
     "calls_per_recording": 20, "snr_db": (0.0, 30.0), "distractors": 10.0,
 }  # fmt: skip
 SHOTS = 5
-COLOURS = 48
+COLOURS = 128
 
 
 def make_night(folder: Path) -> None:
@@ -63,7 +63,9 @@ def draw_night(folder: Path) -> None:
         subprocess.run([*g5, "evaluate", f"{found}/predictions.csv", truth], check=True)
         (picture,) = Path(found, "pictures").glob("*.png")
         with Image.open(picture) as drawn:
-            drawn.convert("RGB").quantize(COLOURS).save(folder / "night.png", optimize=True)
+            drawn.convert("RGB").quantize(COLOURS, Image.Quantize.FASTOCTREE).save(
+                folder / "night.png", optimize=True
+            )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""Every command of README.md runs as it stands there, cut to a few episodes."""
+"""Every command of README.md and docs/ runs as it stands there, cut to a few episodes."""
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -27,13 +28,25 @@ from preprocessing.events import SPLITS
 from tests.conftest import ROOT, run_g5, run_train
 from tests.embeddings.model_files import small_tflite
 
+# So that a script elsewhere finds this checkout.
+HERE = {"PYTHONPATH": str(ROOT)}
 SETS = {"train": "Training_Set", "val": "Validation_Set", "test": "Evaluation_Set"}
 CUTS = ("debug=fast", "logger=none", "arch.training.max_epochs=1")
 # Checked elsewhere: `make test` is what runs this, `make demo` is run by .ci/run, and
 # `mlflow ui` has a test of its own below.
 # Checked by tests/test_fetch.py, against a server on this machine.
 FETCH = "g5 data fetch dcase2024 -o dcase2024"
-ELSEWHERE = ("make demo", "make test", ". .venv/bin/activate", "mlflow ui --port 5000", FETCH)
+# `make install` is the beginning of `make demo`; `make docs` is run by .ci/run.
+MADE = ("make install", "make demo", "make test", "make docs", ". .venv/bin/activate")
+ELSEWHERE = (*MADE, "mlflow ui --port 5000", FETCH)
+# In the order in which a reader would type; what two pages say is typed once.
+PAGES = (
+    "README.md", "docs/quickstart.md", "docs/training.md", "docs/recordings.md",
+    "docs/detecting.md", "docs/season.md", "docs/embeddings.md", "docs/own_encoder.md",
+    "docs/dcase.md",
+)  # fmt: skip
+# Its servers and machines are not here.
+NOT_HERE = ("docs/scale.md",)
 
 ON_EMBEDDINGS = ("embed", "classify", "predict", "encoders", "import", "search", "cluster")
 ON_EMBEDDINGS += ("map", "explain", "label", "verify")
@@ -46,9 +59,19 @@ DETECT = ("detect", BEST, "night.wav", "--support", "few.txt", "-o", "found/")
 
 
 def commands() -> list[str]:
-    text = (ROOT / "README.md").read_text()
+    text = "\n".join((ROOT / page).read_text() for page in PAGES)
     blocks = re.findall(r"```sh\n(.*?)```", text, re.S)
-    return [line for block in blocks for line in block.splitlines() if line.strip()]
+    lines = [line.removeprefix(".venv/bin/") for block in blocks for line in block.splitlines()]
+    return list(dict.fromkeys(filter(str.strip, lines)))
+
+
+def test_pages_with_commands_are_all_read():
+    with_commands = {
+        str(page.relative_to(ROOT))
+        for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))
+        if "```sh" in page.read_text()
+    }
+    assert with_commands == {*PAGES, *NOT_HERE}
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +94,7 @@ def workplace(place, calls, tiny_home) -> Path:
     write_truth(place, calls)
     write_labelled(place)
     (place / "sites.csv").write_text("recorder,site,lat,lon\nrecordings,Marsh,48.1,11.5\n")
+    (place / "examples").symlink_to(ROOT / "examples")
     shutil.copy(ROOT / "examples" / "hello_world.py", place / "my_models.py")
     return place
 
@@ -197,6 +221,8 @@ def run(command: str) -> None:
         assert run_g5(words[1:]) == 0
     elif words[0] == "g5":
         assert run_g5([*words[1:], *CUTS[:1]]) == 0
+    elif words == ["python", "examples/hello_world.py"]:
+        subprocess.run([sys.executable, *words[1:]], check=True, env={**os.environ, **HERE})
     else:
         assert words[:2] == ["python", "archs/train.py"], command
         is_test = "train=false" in words
@@ -204,7 +230,7 @@ def run(command: str) -> None:
 
 
 @pytest.mark.timeout(1800)
-def test_every_command_of_the_readme_runs(workplace):
+def test_every_command_of_the_readme_and_the_pages_runs(workplace):
     """In order, in one directory, as a reader would."""
     run_train([*CUTS, "arch=v2", "exp_name=v2_run"])
     checkpoints = workplace / "outputs" / "protonet_baseline" / "v2_run" / "checkpoints"
@@ -217,8 +243,8 @@ def test_every_command_of_the_readme_runs(workplace):
     assert done > 20
 
 
-def test_the_owners_commands_are_in_the_readme():
-    text = (ROOT / "README.md").read_text()
+def test_the_owners_commands_are_in_the_documentation():
+    text = "\n".join((ROOT / page).read_text() for page in PAGES)
     for command in (
         "python archs/train.py arch=v2",
         "g5 train v2",
