@@ -30,7 +30,7 @@ def made_wav(rng: np.random.Generator) -> MadeWav:
     """One at random: dialect, format, order of chunks, padding and fault."""
     magic = str(rng.choice(["RIFF", "RIFX", "RF64", "BW64", "W64"], p=[0.5, 0.1, 0.15, 0.05, 0.2]))
     order = ">" if magic == "RIFX" else "<"
-    kind = str(rng.choice(["u1", "i2", "i3", "i4", "f4", "f8"]))
+    kind = str(rng.choice(["u1", "i2", "i3", "i4", "f4", "f8", "m1", "a1"]))
     channels, frames = int(rng.integers(1, 4)), int(rng.integers(200, 1200))
     pcm, samples_TC = _samples(rng, kind, channels, frames, order)
     faults = [f for f in FAULTS if magic == "RIFF" or f in ("none", "cut", "zeros follow")]
@@ -58,6 +58,9 @@ def _samples(
     if kind[0] == "f":
         y_TC = x_TC.astype(f"{order}{kind}")
         return y_TC.tobytes(), y_TC.astype(np.float64)
+    if kind[0] in "ma":
+        codes_TC = rng.integers(0, 256, (frames, channels), dtype=np.uint8)
+        return codes_TC.tobytes(), (_mu_law if kind[0] == "m" else _a_law)(codes_TC) / 32768
     bits = 8 * int(kind[1])
     whole_TC = np.round(x_TC * (2 ** (bits - 1) - 1)).astype(np.int64)
     truth_TC = whole_TC / 2 ** (bits - 1)
@@ -68,8 +71,23 @@ def _samples(
     return (each[..., 4 - size :] if order == ">" else each[..., :size]).tobytes(), truth_TC
 
 
+def _mu_law(codes: np.ndarray) -> np.ndarray:
+    """ITU-T G.711, 16 bits."""
+    u = ~codes.astype(np.int64) & 0xFF
+    size = ((((u & 15) << 3) + 132) << ((u & 112) >> 4)) - 132
+    return np.where(u & 128, -size, size)
+
+
+def _a_law(codes: np.ndarray) -> np.ndarray:
+    """ITU-T G.711, 16 bits."""
+    a = codes.astype(np.int64) ^ 0x55
+    step, segment = (a & 15) << 4, (a & 112) >> 4
+    size = np.where(segment == 0, step + 8, (step + 264) << np.maximum(segment - 1, 0))
+    return np.where(a & 128, size, -size)
+
+
 def _form(kind: str, channels: int, order: str, *, extensible: bool) -> bytes:
-    size, tag = int(kind[1]), 3 if kind[0] == "f" else 1
+    size, tag = int(kind[1]), {"f": 3, "m": 7, "a": 6}.get(kind[0], 1)
     values = channels, RATE_HZ, RATE_HZ * channels * size, channels * size, 8 * size
     if not extensible:
         return struct.pack(order + "HHIIHH", tag, *values)
@@ -78,7 +96,9 @@ def _form(kind: str, channels: int, order: str, *, extensible: bool) -> bytes:
 
 
 def _chunk_body(rng: np.random.Generator) -> tuple[bytes, bytes]:
-    name = bytes(rng.choice([b"LIST", b"bext", b"guan", b"junk", b"cue "]).ljust(4))
+    name = bytes(rng.choice([b"LIST", b"bext", b"guan", b"junk", b"JUNK", b"cue "]).ljust(4))
+    if rng.random() < 0.1:  # empty, or as long as a page of a disk
+        return name, bytes(rng.choice([0, 0, 4096, 65535]))
     return name, b"INFO" + bytes(rng.integers(65, 91, rng.integers(0, 300), dtype=np.uint8))
 
 
