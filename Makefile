@@ -37,7 +37,7 @@ lint: .venv/installed
 # Ten thousand generated tables and WAVs of which it is known what they hold; 50,000 mutated files of
 # every kind, and 200 kills of every kind of job at random moments; hours.
 torture: .venv/installed
-	G5_TABLES=10000 G5_WAV_FILES=10000 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto \
+	G5_TABLES=10000 G5_WAV_FILES=10000 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --timeout 0 \
 		tests/preprocessing/test_generated_tables.py tests/preprocessing/test_containers.py
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.torture
 
