@@ -74,10 +74,9 @@ def test_odd_predictions_warn_and_exit_with_0(workplace, capsys, text: str):
 
 def test_what_cannot_be_read_is_one_line(workplace, capsys):
     for arguments, words in (
-        (["absent.csv", "truth"], "absent.csv: cannot be opened"),
+        (["absent.csv", "truth"], "absent.csv: there is no such file"),
         (["truth", "truth"], "truth: is a folder"),
-        (["predictions.csv", "nowhere"], "nowhere: there is no such folder"),
-        (["predictions.csv", "predictions.csv"], "there is no such folder"),
+        (["predictions.csv", "nowhere"], "nowhere: there is no such file"),
     ):
         assert run_g5(["evaluate", *arguments]) == 1
         told = capsys.readouterr()

@@ -6,7 +6,14 @@ from typing import Any
 
 import click
 
-from g5.cli.arguments import OVERRIDES, PASS_THROUGH, check_encoder, with_clues, with_columns
+from g5.cli.arguments import (
+    OVERRIDES,
+    PASS_THROUGH,
+    check_encoder,
+    check_file,
+    with_clues,
+    with_columns,
+)
 
 
 @click.command(context_settings=PASS_THROUGH)
@@ -69,7 +76,7 @@ def detect(
     g5 detect default recordings/ --support found/ -o found2/    after g5 review found/
     """
     check_encoder(encoder)
-    from g5.detection.job import run
+    check_file(support)
     from g5.detection.job.request import DetectionRequest, detection_settings
     from preprocessing.annotations import columns_of
     from preprocessing.recorders.starts import Clues
@@ -78,4 +85,7 @@ def detect(
         encoder, recordings, support, out, formats, truth, tuple(overrides), Clues(**clues),
         columns_of(columns) if columns else None,
     )  # fmt: skip
+    request.files()
+    from g5.detection.job import run
+
     sys.exit(run.detect(request, detection_settings(overrides)))

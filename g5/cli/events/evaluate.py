@@ -4,10 +4,12 @@ from pathlib import Path
 
 import click
 
+from g5.cli.arguments import FILE
+
 
 @click.command()
-@click.argument("predictions", type=click.Path(path_type=Path))
-@click.argument("ground_truth", type=click.Path(path_type=Path))
+@click.argument("predictions", type=FILE)
+@click.argument("ground_truth", type=FILE)
 @click.option(
     "--mode",
     type=click.Choice(["fair", "official"]),

@@ -20,6 +20,9 @@ def features(check: bool, overrides: tuple[str, ...]) -> None:
     g5 features features=pcen data=dcase path.train_dir=DIR path.eval_dir=DIR
     g5 features --check
     """
+    from g5.config.settings import check_typed
+
+    check_typed(overrides)
     from g5.data.check import build_features, check_features
 
     sys.exit(check_features(list(overrides)) if check else build_features(list(overrides)))

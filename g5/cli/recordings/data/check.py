@@ -17,6 +17,9 @@ def check(strict: bool, overrides: tuple[str, ...]) -> None:
     g5 data check
     g5 data check --strict data=raven path.train_dir=DIR path.eval_dir=DIR
     """
+    from g5.config.settings import check_typed
+
+    check_typed(overrides)
     from g5.data.check import check_data
 
     sys.exit(check_data(list(overrides), strict=strict))
