@@ -29,6 +29,14 @@ def check_file(path: Path) -> None:
         raise UserError(f"{path}: there is no such file")
 
 
+def check_recordings(path: Path) -> None:
+    """Raise `UserError` where there is nothing, unless it is a pattern."""
+    from glob import has_magic
+
+    if not has_magic(str(path)):
+        check_file(path)
+
+
 def check_store(path: Path) -> None:
     """Raise `UserError` where there is no store of embeddings."""
     from preprocessing.store.settings import check_there

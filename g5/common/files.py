@@ -1,7 +1,10 @@
 """Which files a folder holds, and which of them are recordings or tables, by their names."""
 
 import os
+from glob import glob, has_magic
 from pathlib import Path, PureWindowsPath
+
+from g5.common.errors import UserError
 
 # Sound that no decoder here reads: it is told of, and left out.
 FOREIGN_SUFFIXES = frozenset((
@@ -60,6 +63,47 @@ def walk(root: Path) -> list[Path]:
 def recordings_under(root: Path) -> list[Path]:
     """The sound files under ``root``, and what may hold some and cannot be entered; sorted."""
     return [file for file in walk(root) if is_audio(file) or not (is_table(file) or file.is_file())]
+
+
+def sounds_at(place: Path) -> list[Path]:
+    """The recordings that a user means: a file, a folder, a pattern (``rec/**/*.wav``) or a list.
+
+    A list is a ``.txt`` with a path in each row, from the folder that it lies in; a row may be a
+    folder or a pattern, too, and one that begins with ``#`` is passed over.
+
+    Raises:
+        UserError: nothing is there; of a list it names the row.
+    """
+    if place.is_dir():
+        return recordings_under(place)
+    if place.is_file() and place.suffix.lower() == ".txt":
+        return _listed(place)
+    if place.exists():
+        return [place]
+    if not has_magic(str(place)):
+        raise UserError(f"{place}: there is no such recording, folder or pattern")
+    found = sorted(map(Path, glob(str(place), recursive=True)))
+    return [file for path in found for file in (recordings_under(path) if path.is_dir() else [path])
+            if is_audio(file)]  # fmt: skip
+
+
+def _listed(table: Path) -> list[Path]:
+    try:
+        rows = table.read_text("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{table}: is no list of recordings in UTF-8; save it anew") from error
+    files: dict[Path, None] = {}
+    for number, row in enumerate(map(str.strip, rows), start=1):
+        if not row or row.startswith("#"):
+            continue
+        place = table.parent / row
+        if place.suffix.lower() == ".txt":
+            raise UserError(f"{table}, row {number}: {row} is no recording")
+        try:
+            files |= dict.fromkeys(sounds_at(place))
+        except UserError as error:
+            raise UserError(f"{table}, row {number}: {error}") from error
+    return list(files)
 
 
 def _hidden(name: str) -> bool:

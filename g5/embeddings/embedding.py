@@ -21,7 +21,7 @@ from torch import Tensor
 
 from g5.common.device import torch_device
 from g5.common.errors import UserError
-from g5.common.files import recordings_under
+from g5.common.files import sounds_at
 from g5.common.progress import track
 from g5.common.threads import torch_threads
 from g5.config.schema import EmbedSettings, EngineSettings
@@ -72,19 +72,14 @@ class EmbeddedBatch:
 
 
 def find_recordings(paths: Sequence[str | os.PathLike[str]]) -> tuple[Path, list[Path]]:
-    """The sound files at and below ``paths``, sorted, and the folder they have in common.
+    """The sound files that ``paths`` mean (`sounds_at`), sorted, and the folder they share.
 
     Raises:
         UserError: a path that is not there, or no sound files at all.
     """
     files: set[Path] = set()
     for path in map(Path, paths):
-        if path.is_dir():
-            files.update(recordings_under(path))
-        elif path.exists():
-            files.add(path)
-        else:
-            raise UserError(f"{path}: there is no such file or folder")
+        files.update(sounds_at(path))
     if not files:
         raise UserError(f"{', '.join(map(str, paths))}: no recordings there")
     if len(paths) == 1 and Path(paths[0]).is_dir():

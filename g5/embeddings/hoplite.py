@@ -111,7 +111,7 @@ def _hoplite_embeddings(
             database.execute("SELECT embedding_id, label FROM hoplite_labels WHERE type = 1")
         )
     if "embedding" in columns:
-        x_ND = np.stack([_floats(row[4]) for row in rows]) if rows else np.zeros((0, 0))
+        x_ND = _vectors(file, [row[4] for row in rows])
     else:
         x_ND = _usearch_vectors(file, [row[0] for row in rows])
     index = pd.DataFrame(
@@ -133,15 +133,27 @@ def _offsets(file: Path, blob: object, kinds: dict[int, str]) -> tuple[float, fl
     return float(values[0]), float(values[1]) if len(values) > 1 else float("nan")
 
 
-def _floats(blob: bytes) -> np.ndarray:
-    """A blob of fp32 or fp16, whichever makes finite numbers of usual size."""
-    if len(blob) % 4 == 0:
-        values = np.frombuffer(blob, "<f4")
-        if np.isfinite(values).all() and (np.abs(values) < 1e6).all() and values.any():
-            size = np.abs(values[values != 0])
-            if np.median(size) > 1e-6:
-                return values
-    return np.frombuffer(blob, "<f2").astype(np.float32)
+def _vectors(file: Path, blobs: list[bytes]) -> np.ndarray:
+    """Vectors (N, D) from blobs, which are all fp32 or all fp16.
+
+    Read as the other, numbers spread over many more orders of magnitude.
+    """
+    if len({len(blob) for blob in blobs}) > 1:
+        raise UserError(f"{file}: has embeddings of several widths")
+    whole = b"".join(blobs)
+    kind = "<f2"
+    if blobs and len(blobs[0]) % 4 == 0:
+        round_numbers = not np.frombuffer(whole, "<u2")[::2].any()  # of fp32, or nothing but zeros
+        kind = "<f4" if round_numbers or _spread(whole, "<f4") <= _spread(whole, "<f2") else kind
+    return np.frombuffer(whole, kind).astype(np.float32).reshape(len(blobs), -1 if whole else 0)
+
+
+def _spread(whole: bytes, kind: str) -> float:
+    """Of the magnitudes of numbers, in octaves; infinite where one is no number."""
+    values = np.abs(np.frombuffer(whole, kind).astype(np.float64))
+    if not np.isfinite(values).all():
+        return float("inf")
+    return float(np.log2(values[values > 0]).std()) if values.any() else 0.0
 
 
 def _usearch_vectors(file: Path, keys: list[int]) -> np.ndarray:

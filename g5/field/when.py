@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from g5.common.errors import UserError
-from g5.common.files import recordings_under
+from g5.common.files import sounds_at
 from g5.common.lengths import length
 from g5.common.spreadsheet import write_csv
 from preprocessing.recorders.starts import RESET, Clues
@@ -31,7 +31,7 @@ def when(recordings: Path, clues: Clues, out: Path | None) -> int:
     """
     if not recordings.exists():
         raise UserError(f"{recordings}: there is no such recording or folder")
-    files = recordings_under(recordings) if recordings.is_dir() else [recordings]
+    files = sounds_at(recordings)
     if not files:
         raise UserError(f"{recordings}: holds no recordings")
     table = clues.reader().read(files)

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from g5.common.errors import UserError
+from g5.embeddings.hoplite import _vectors
 from g5.embeddings.importing import read_embeddings
 from g5.embeddings.vectors import VectorStore
 from tests.conftest import run_g5
@@ -246,6 +247,24 @@ def test_hoplite_with_the_vectors_in_sqlite(offsets, expected, tmp_path):
     np.testing.assert_array_equal(found.x_ND, X[1:2])
     assert found.index["file"].tolist() == ["x.wav"]
     np.testing.assert_array_equal(found.index[["start_s", "end_s"]].to_numpy(), [expected])
+
+
+def test_hoplite_vectors_of_one_width_where_some_are_zero():
+    x_ND = np.zeros((3, 4), np.float32)
+    x_ND[1] = [1, -0.5, 0.25, 3]
+    for kind in ("<f4", "<f2"):
+        blobs = [row.astype(kind).tobytes() for row in x_ND]
+        np.testing.assert_array_equal(_vectors(Path("h.sqlite"), blobs), x_ND)
+    for seed, size in enumerate((1e-3, 0.05, 1, 30)):
+        x_ND = np.random.default_rng(seed).normal(0, size, (5, 16)).astype("<f2")
+        x_ND[seed] = 0
+        for kind in ("<f4", "<f2"):
+            blobs = [row.astype(kind).tobytes() for row in x_ND]
+            np.testing.assert_array_equal(_vectors(Path("h.sqlite"), blobs), x_ND)
+    assert _vectors(Path("h.sqlite"), [bytes(16)] * 2).shape == (2, 4)
+    assert _vectors(Path("h.sqlite"), []).shape == (0, 0)
+    with pytest.raises(UserError, match="several widths"):
+        _vectors(Path("h.sqlite"), [bytes(16), bytes(8)])
 
 
 def _nan(folder):

@@ -8,7 +8,7 @@ import click
 from g5.cli.arguments import (
     PASS_THROUGH,
     check_encoder,
-    check_file,
+    check_recordings,
     into_store,
     paths_and_overrides,
     with_check,
@@ -31,7 +31,9 @@ def embed(
     audio_root: Path | None,
     check: bool,
 ) -> None:
-    """Turn recordings (files or folders) into embeddings; goes on where it was stopped.
+    """Turn recordings into embeddings; goes on where it was stopped.
+
+    RECORDINGS are files, folders, patterns ("rec/**/*.wav") or a .txt with a path in each row.
 
     ENCODER is a .ckpt or .onnx file, a name that `g5 encoders` lists, or the import path of a
     class of your own; the current directory is importable.
@@ -47,7 +49,7 @@ def embed(
     settings = load_transfer(overrides, reads=("encoder", "embed", "engine"))
     check_encoder(encoder)
     for path in paths:
-        check_file(path)
+        check_recordings(path)
     from g5.embeddings.embed_files import embed as run
 
     sys.exit(run(

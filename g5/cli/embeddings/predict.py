@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from g5.cli.arguments import FILE, PASS_THROUGH, check_file, paths_and_overrides
+from g5.cli.arguments import FILE, PASS_THROUGH, check_recordings, paths_and_overrides
 
 
 @click.command(context_settings=PASS_THROUGH)
@@ -36,7 +36,7 @@ def predict(head: Path, sources: tuple[str, ...], output: Path, top: int | None,
     paths, overrides = paths_and_overrides(sources)
     settings = load_transfer(overrides, reads=("encoder", "embed", "head", "engine"))
     for path in paths:
-        check_file(path)
+        check_recordings(path)
     from g5.transfer.heads.predict import predict as run
 
     run(head, paths, output, settings.embed, settings.engine, overrides, top, rows)

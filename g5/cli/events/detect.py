@@ -62,6 +62,8 @@ def detect(
 ) -> None:
     """Find every call like a few marked ones, in one recording or a folder of them.
 
+    RECORDINGS may be a pattern ("rec/**/*.wav") or a .txt with a path in each row, too.
+
     ENCODER is a checkpoint, an ONNX or TFLite file, a name that g5 encoders lists or a class of
     your own; several are default+birdnet, and with auto the shots choose. Any number of species
     at once; predictions.csv and ledger.csv are always written. The same command again goes on

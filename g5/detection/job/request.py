@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from g5.common.errors import UserError
-from g5.common.files import is_table, recordings_under, walk
+from g5.common.files import is_table, sounds_at, walk
 from g5.config.settings import Settings, load, marked
 from g5.detection.review.answers import files_of, is_found
 from g5.evaluation.events.ground_truth import SUPPORT_CSV, recording_name
@@ -24,7 +24,7 @@ class DetectionRequest:
 
     Attributes:
         encoder: as `load_encoder` takes it.
-        recordings: one, or a folder of them.
+        recordings: one, a folder, a pattern or a list of them.
         support: a table of marked calls, or the folder of a detection whose events are reviewed.
         out: folder of the results.
         formats: names of formats, with commas; None: that of the support.
@@ -62,11 +62,8 @@ class DetectionRequest:
         return names
 
     def files(self) -> list[Path]:
-        """The recording, or all of the folder."""
-        target = self.recordings.absolute()
-        if not target.exists():
-            raise UserError(f"{self.recordings}: there is no such recording or folder")
-        files = recordings_under(target) if target.is_dir() else [target]
+        """The recordings, absolute."""
+        files = sounds_at(self.recordings.absolute())
         if not files:
             raise UserError(f"{self.recordings}: holds no recordings")
         return files

@@ -83,6 +83,9 @@ class _SupportRecordings:
         folder = folder if folder.is_dir() else folder.parent
         beside = [f for f in walk(folder) if is_audio(f)]
         self._listings = Listing(files), Listing(beside)
+        self._alone = (
+            files[0].absolute() if request.recordings.is_file() and len(files) == 1 else None
+        )
         self._request, self._reader = request, reader
         self._opened: dict[str, Sound] = {}
 
@@ -105,7 +108,7 @@ class _SupportRecordings:
             return name
 
     def _path(self, name: str) -> Path:
-        support, recordings = self._request.support, self._request.recordings
+        support = self._request.support
         if Path(name).is_absolute() and Path(name).is_file():
             return Path(name)
         for listing in self._listings:
@@ -116,7 +119,7 @@ class _SupportRecordings:
                 )
             if matches:
                 return matches[0].absolute()
-        if recordings.is_file() and name in (support.stem, support.name.split(".")[0]):
+        if self._alone is not None and name in (support.stem, support.name.split(".")[0]):
             # A table that names no recording belongs to the one it is given with.
-            return recordings.absolute()
+            return self._alone
         raise UserError(f"there is no recording {name} beside {support} or among those given")

@@ -1,5 +1,6 @@
 """When and where a job's recordings were made: what is left out, and columns beside events."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,7 +30,9 @@ class RecordingTimes:
 
     def __init__(self, files: Sequence[Path], clues: Clues, detection: DetectionSettings) -> None:
         choice = Choice(detection.hours, detection.dates)
-        self._table = clues.reader().read(files).set_index("file", drop=False)
+        # A name that is no text is told of where the file is opened.
+        named = [f for f in files if str(f).encode("utf-8", "ignore") == os.fsencode(f)]
+        self._table = clues.reader().read(named).set_index("file", drop=False)
         self.left_out = choice.why_not(self._table)
 
     def duration_s(self, file: str) -> float:
