@@ -59,7 +59,9 @@ def _of_encoder(arch: str, path: Path, place: Path, rate: float) -> Iterator[Cla
     sound, target = _opened(path, sounds)
     (scale,) = detector.scorer.scales(sound, target, detector.embedder.stride)  # type: ignore[attr-defined]
     x_NBMT = _windows(sound, scale)
-    model = detector.embedder.model
+    embedder = detector.embedder
+    assert isinstance(embedder, CheckpointEmbedder)
+    model = embedder.model
 
     def forward() -> None:
         with torch.inference_mode():
@@ -67,7 +69,7 @@ def _of_encoder(arch: str, path: Path, place: Path, rate: float) -> Iterator[Cla
                 model(x_B1MT)
 
     def shared() -> None:
-        for _ in detector.embedder._blocks(sound, scale, None):
+        for _ in embedder._blocks(sound, scale, None):
             pass
 
     sides: dict[str, Callable[[], object]] = {
@@ -75,8 +77,6 @@ def _of_encoder(arch: str, path: Path, place: Path, rate: float) -> Iterator[Cla
         "forward": forward,
         "features": lambda: _decode_and_features(path),
     }
-    embedder = detector.embedder
-    assert isinstance(embedder, CheckpointEmbedder)
     shares = embedder.shares(scale)
     if shares:
         sides["shared"] = shared

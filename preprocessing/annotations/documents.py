@@ -59,7 +59,8 @@ def _textgrid(text: str) -> Iterator[Event]:
     """The intervals with a text and the points of all tiers."""
     found = (match for match in _TOKENS.finditer(text) if match[1] is not None or match[2])
     tokens = iter([match[1] if match[1] is not None else match[2] for match in found])
-    next(tokens), next(tokens), next(tokens), next(tokens), next(tokens)  # to <exists>
+    for _ in range(5):  # to <exists>
+        next(tokens)
     for _ in range(int(next(tokens))):
         kind, tier, _, _, count = (next(tokens) for _ in range(5))
         for _ in range(int(count)):

@@ -161,7 +161,7 @@ def _manifest_work() -> None:
         if manifest.earlier(Path(key), "k") is None:
             table = pd.DataFrame({"start_s": [float(key)], "label": "owl", "support": False})
             manifest.done(Path(key), "k", table, table, duration_s=1.0)
-    manifest.write()
+    manifest.write(manifest.table())
 
 
 def _manifest_digest(home: Path) -> str:
