@@ -21,7 +21,7 @@ def test_events_are_found_and_scored(place):
     assert found["support"].tolist().count(True) == 5
     scores = g5.evaluate(found, TRUTH)
     assert list(scores.index) == ["fair", "official"]
-    assert scores["F"].tolist()[0] > 0.4
+    assert scores["F"].tolist()[0] > 0.7
     # A data frame is support as a table is, and keys are as they are typed.
     shots = found.loc[found["support"], ["start_s", "end_s", "label"]]
     more = g5.detect(NIGHT, shots, "detection.threshold=0.2", out="kept")

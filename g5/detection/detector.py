@@ -172,7 +172,8 @@ class Detector:
             for peak in a + maxima(time_N[a:b], logit_N[a:b], apart_s, least):
                 at = float(time_N[peak])
                 peaks.append(peak)
-                ends.append(gate.outline.ends(sound, at - core_s, at + core_s, longest_s))
+                stretch = (at - core_s, at + core_s, longest_s)
+                ends.append(gate.outline.ends(sound, *stretch, step_s=step_s))
         bounds_E2 = np.array(ends).reshape(-1, 2)
         open_E = gate.opens(sound, bounds_E2)
         return np.array(peaks, dtype=int)[open_E], bounds_E2[open_E]

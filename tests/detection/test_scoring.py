@@ -93,17 +93,17 @@ def test_an_event_is_as_long_as_the_shots_where_its_frames_do_not_say(night, tmp
     )  # fmt: skip
     outline = Outline.of(target, LogMel(**MEL, floor_db=-100), 0.5)
     for start in CALLS_S[5:]:
-        begin, end = outline.ends(sound, start + 0.05, start + 0.25, 1.0)
+        begin, end = outline.ends(sound, start + 0.05, start + 0.25, 1.0, step_s=0.05)
         assert (begin, end) == (
             pytest.approx(start, abs=0.05),
             pytest.approx(start + 0.3, abs=0.05),
         )
     # Every frame as loud: nothing but the lengths and the window's middle.
     flat = replace(outline, weight_M=np.zeros(16), offset=1.0)
-    begin, end = flat.ends(sound, 10.0, 10.2, 5.0)
+    begin, end = flat.ends(sound, 10.0, 10.2, 5.0, step_s=0.05)
     assert 0.3 <= end - begin < 0.5
     assert (begin + end) / 2 == pytest.approx(10.1, abs=0.1)
-    begin, end = flat.ends(sound, 10.0, 10.2, 0.1)
+    begin, end = flat.ends(sound, 10.0, 10.2, 0.1, step_s=0.05)
     assert end - begin == pytest.approx(0.1, abs=0.02), "never longer than is asked for"
 
 

@@ -46,4 +46,4 @@ def test_most_of_it_is_found(place, capsys):
     assert run_g5(["detect", "default", night, "--support", shots]) == 0
     assert run_g5(["evaluate", "found/predictions.csv", truth]) == 0
     (fair,) = re.findall(r"fair +[\d.]+% +[\d.]+% +([\d.]+)%", capsys.readouterr().out)
-    assert float(fair) > 40
+    assert float(fair) > 70

@@ -25,8 +25,9 @@ ENOUGH_S = 60.0
 EVIDENCE = 2.0
 # The logarithm of lengths deviates by so much before any shot is seen, worth so many shots.
 USUAL_SPREAD, WORTH = 0.4, 3.0
-# The event's middle deviates from the window's by this share of the median shot.
-OFF_MIDDLE = 0.5
+# The event's middle deviates from the window's by this share of the median shot, and by so many
+# of the steps between windows.
+OFF_MIDDLE, OFF_STEPS = 0.5, 2.0
 # Beginnings and ends that are tried.
 TRIED = 400
 
@@ -100,9 +101,13 @@ class Outline:
         return np.arange(first, last) / sound.frame_rate_hz, weight_T
 
     def ends(
-        self, sound: Sound, start_s: float, end_s: float, longest_s: float
+        self, sound: Sound, start_s: float, end_s: float, longest_s: float, *, step_s: float
     ) -> tuple[float, float]:
-        """Begin and end of the call that is loudest within a stretch, at most ``longest_s``."""
+        """Begin and end of the call that is loudest within a stretch, at most ``longest_s``.
+
+        Args:
+            step_s: between windows: the stretch is known no better.
+        """
         room = longest_s + 2 / sound.frame_rate_hz
         time_T, weight_T = self.weights(sound, start_s - room, end_s + room)
         core = (time_T >= start_s) & (time_T <= end_s)
@@ -113,7 +118,10 @@ class Outline:
         if height <= 0:
             return start_s, end_s
         weight_T /= height
-        first, last = self._likeliest(time_T, weight_T, peak, (start_s + end_s) / 2, longest_s)
+        off_s = float(np.hypot(OFF_MIDDLE * self.durations.median_s, OFF_STEPS * step_s))
+        first, last = self._likeliest(
+            time_T, weight_T, peak, (start_s + end_s) / 2, longest_s, off_s
+        )
         begin = _edge(time_T, weight_T, first, first - 1, self.level)
         end = _edge(time_T, weight_T, last, last + 1, self.level)
         if end - begin > longest_s:
@@ -123,7 +131,7 @@ class Outline:
 
     def _likeliest(
         self, time_T: np.ndarray, weight_T: np.ndarray, peak: int, middle_s: float,
-        longest_s: float,
+        longest_s: float, off_s: float,
     ) -> tuple[int, int]:  # fmt: skip
         """First and last frame of the likeliest stretch around the peak, whose weight is 1."""
         step_s = float(time_T[1] - time_T[0]) if len(time_T) > 1 else longest_s
@@ -137,7 +145,7 @@ class Outline:
         odds_AB = (
             EVIDENCE * (total[last_B + 1] - total[first_A1])
             + self.durations.log_odds(length_AB)
-            - np.square(off_AB / (OFF_MIDDLE * self.durations.median_s)) / 2
+            - np.square(off_AB / off_s) / 2
         )
         odds_AB[length_AB > longest_s + step_s] = -np.inf
         a, b = np.unravel_index(int(np.argmax(odds_AB)), odds_AB.shape)
