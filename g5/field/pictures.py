@@ -126,7 +126,10 @@ def season_curves(days: pd.DataFrame, label: str, path: Path) -> Path:
             zip(short_names(list(curves)), curves.values(), strict=True)
         ):
             if few:
-                axis.plot(middle, curve, color=COLORS[i], label=name, linewidth=1.6)
+                axis.plot(
+                    middle, curve, color=COLORS[i], label=name, linewidth=1.6, marker=".",
+                    markevery=_alone(curve),
+                )  # fmt: skip
             else:
                 axis.plot(middle, curve, color=GREY, alpha=0.35, linewidth=0.7)
         if not few:
@@ -139,6 +142,12 @@ def season_curves(days: pd.DataFrame, label: str, path: Path) -> Path:
         _date_axis(axis)
         axis.legend(fontsize=8, ncols=min(4, len(axis.get_lines())), loc="upper right")
     return path
+
+
+def _alone(curve_D: np.ndarray) -> list[int]:
+    """Days without a neighbour, of which a line shows nothing."""
+    known = np.concatenate([[False], np.isfinite(curve_D), [False]])
+    return np.flatnonzero(known[1:-1] & ~known[:-2] & ~known[2:]).tolist()
 
 
 def _smooth(rows: pd.DataFrame, first: pd.Timestamp, count: int) -> np.ndarray:

@@ -183,7 +183,7 @@ def _tell(
     for note in notes:
         print(f"note: {note}")
     print(
-        f"{len(season.recordings):,} recordings of {len(whole)} recorders at "
+        f"{len(season.recordings):,} recordings of {whole['recorder'].nunique()} recorders at "
         f"{whole['site'].nunique()} sites: {length(recorded)}, {length(analysed)} of it analysed"
     )
     for label, rows in recorders.groupby("label"):

@@ -7,6 +7,8 @@ from datetime import datetime, timedelta, tzinfo
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
+
 from g5.common.errors import UserError
 from preprocessing.annotations import read_texts
 from preprocessing.annotations.columns import plain
@@ -33,6 +35,11 @@ COLUMNS = {
     "zone": ("timezone", "time_zone", "zone", "tz"),
     "clock": ("clock", "clock_zone", "utc_offset"),
 }  # fmt: skip
+# A recorder so far from the others is no neighbour, degrees.
+FAR_DEG = 10.0
+# What R, pandas and people write where nothing is known.
+NOTHING = ("", "na", "n/a", "nan", "nat", "null", "none", "-", "–", "?")
+_SIGNS = str.maketrans({",": ".", "−": "-", "–": "-"})
 _DMS = re.compile(r"\s*(-?\d{1,3})\s*[°d:\s]\s*(\d{1,2}(?:[.,]\d+)?)\s*['′m:]?\s*(?:(\d{1,2}(?:[.,]\d+)?)\s*(?:[\"″s]|'')?)?\s*([NSEWO])?\s*", re.I)  # fmt: skip # noqa: E501
 
 
@@ -108,10 +115,12 @@ class Deployments:
         order = sorted(range(len(stays)), key=lambda i: spans[i])
         for a, b in pairwise(order):
             if spans[b][0] < spans[a][1]:
+                one, two = stays[a], stays[b]
+                sites = f"{one.site} and at {two.site}" if one.site != two.site else one.site
                 raise UserError(
-                    f"{self.path}, rows {stays[a].row} and {stays[b].row}: {stays[a].names[0]} is "
-                    f"at {stays[a].site} and at {stays[b].site} at once; put from and to right, or "
-                    "give two recorders two names"
+                    f"{self.path}, rows {one.row} and {two.row}: {one.names[0]} is at {sites} "
+                    f"{'twice' if one.site == two.site else 'at once'}; put from and to right, "
+                    "remove one row, or give two recorders two names"
                 )
 
 
@@ -138,12 +147,29 @@ def _read(path: Path) -> list[Deployment]:
     stays = [_stay(table, cells, i) for i in range(len(table.rows))]
     if not stays:
         raise UserError(f"{path}: has no rows")
+    _refuse_swapped(path, stays)
     return stays
+
+
+def _refuse_swapped(path: Path, stays: Sequence[Deployment]) -> None:
+    """A place that is far from the others, and near them with lat and lon the other way round."""
+    placed = [(stay, stay.place) for stay in stays if stay.place is not None]
+    if len(placed) < 3:
+        return
+    middle = np.median(np.array([place for _, place in placed], float), axis=0)
+    for stay, place in placed:
+        off, swapped = (np.abs(np.subtract(at, middle)).max() for at in (place, place[::-1]))
+        if off > FAR_DEG and swapped < off / 10:
+            raise UserError(
+                f"{path}, row {stay.row}: lat is {place[0]:g} and lon {place[1]:g}: they look "
+                "swapped; the other way round they are beside the other rows"
+            )
 
 
 def _stay(table: Table, cells: dict[str, list[list[str]]], i: int) -> Deployment:
     def cell(name: str) -> str:
-        return next((column[i] for column in cells[name] if column[i]), "")
+        written = (column[i] for column in cells[name])
+        return next((text for text in written if text.casefold() not in NOTHING), "")
 
     row = int(table.rows[i])
     where = f"{table.path}, row {row}"
@@ -167,7 +193,7 @@ def _place(lat: str, lon: str, where: str) -> tuple[float, float] | None:
     values = []
     for name, text in (("lat", lat), ("lon", lon)):
         try:
-            values.append(float(text.replace(",", ".").removesuffix("°")))
+            values.append(float(text.translate(_SIGNS).removesuffix("°").strip()))
         except ValueError:
             raise UserError(f"{where}: {name} is {text!r}{_in_degrees(text)}") from None
     (a, b) = values
@@ -196,15 +222,13 @@ def _in_degrees(text: str) -> str:
 
 def _moment(text: str, where: str, *, last: bool = False) -> datetime | None:
     """A day or a moment; of the ``last`` day all hours count."""
-    if not text:
+    if not text or re.match("0001-|9999-", text):  # databases write so: without limit
         return None
-    days = re.fullmatch(r"(\d{1,2})\.(\d{1,2})\.(\d{4})(.*)", text)
-    written = f"{days[3]}-{int(days[2]):02}-{int(days[1]):02}{days[4]}" if days else text
-    found = moment_of(written)
+    found = moment_of(text)
     if found is None:
         raise UserError(
             f"{where}: {text!r} is no date; write it as 2024-05-31, or 2024-05-31 22:39"
         )
     clock, zone = found
-    only_day = len(written.strip()) <= 10
+    only_day = len(text) <= 10
     return (clock + timedelta(days=1) if last and only_day else clock).replace(tzinfo=zone)

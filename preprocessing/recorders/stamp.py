@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 
+from g5.common.errors import UserError
 from preprocessing.recorders.zones import zone_of
 
 _MOMENT = re.compile(
@@ -12,6 +13,7 @@ _MOMENT = re.compile(
     r"\s*(Z|UTC|[+-]\d\d:?\d\d|[+-]\d\d)?",
     re.I,
 )
+_DOTTED = re.compile(r"^(\d{1,2})\.(\d{1,2})\.(\d{4})(?!\d)")
 
 
 @dataclass(frozen=True)
@@ -34,17 +36,23 @@ class Stamp:
 
 
 def moment_of(text: str) -> tuple[datetime, tzinfo | None] | None:
-    """``2024-05-31T22:39:11+02:00`` and its likes as clock and zone; None: it is no moment."""
-    found = _MOMENT.fullmatch(text.strip())
+    """``2024-05-31T22:39:11+02:00`` and its likes as clock and zone; None: it is no moment.
+
+    ``31.05.2024`` is a day, too; the years 1 and 9999 are none, of which no zone can be told.
+    """
+    text = _DOTTED.sub(lambda d: f"{d[3]}-{int(d[2]):02}-{int(d[1]):02}", text.strip())
+    found = _MOMENT.fullmatch(text)
     if found is None:
         return None
     *parts, fraction, zone = found.groups()
     try:
         clock = datetime(*(int(part or 0) for part in parts))  # type: ignore[arg-type]
-    except ValueError:
+        offset = zone_of(zone) if zone else None
+    except (ValueError, UserError):
         return None
-    clock += timedelta(microseconds=int((fraction or "0").ljust(6, "0")[:6]))
-    return clock, zone_of(zone) if zone else None
+    if not datetime.min.year < clock.year < datetime.max.year:
+        return None
+    return clock + timedelta(microseconds=int((fraction or "0").ljust(6, "0")[:6])), offset
 
 
 def place_of(lat: float, lon: float) -> tuple[float, float] | None:

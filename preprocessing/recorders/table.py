@@ -69,7 +69,7 @@ class TimesTable:
         """Settle which recordings the rows mean.
 
         Raises:
-            UserError: a row may mean several.
+            UserError: a row may mean several, or none of them means any.
         """
         listing = Listing(files)
         for name, stamp in self._stamps.items():
@@ -80,6 +80,8 @@ class TimesTable:
                 )
             if found:
                 self._of_file[found[0]] = stamp
+        if not self._of_file:
+            raise UserError(f"{self.path}: names none of these recordings ({files[0]} is one)")
 
     def of(self, file: Path) -> Stamp | None:
         """What the table says of a recording."""

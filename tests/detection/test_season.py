@@ -16,10 +16,11 @@ def test_hours_choose_and_tables_say_when(job, tmp_path, night, capsys):
         + "".join(f"20240620_230000.wav,{a},{a + 0.3},up\n" for a in CALLS_S[:5])
     )
     arguments = ["A1", "--support", "calls.csv", "--deployments", "sites.csv", "--clock", "+01:00"]
-    arguments += ["--zone", "Europe/Berlin", "detection.pictures=false"]
+    arguments += ["--zone", "Europe/Berlin", "detection.pictures=false", "--format", "raven"]
     assert job(*arguments) == 0
     whole = pd.read_csv("found/ledger.csv", keep_default_na=False)
     assert whole["status"].tolist() == ["done"] * 4
+    (tmp_path / "found" / "mine.selections.txt").write_text("of nobody's")
     assert job(*arguments, "detection.hours=sunset-1h..sunrise+1h") == 0
     told = capsys.readouterr().err
     assert told.count("skipped: ") == 2
@@ -30,6 +31,9 @@ def test_hours_choose_and_tables_say_when(job, tmp_path, night, capsys):
     assert {n: r["status"] for n, r in by_name.items() if n > "2"} == {
         "20240620_200000": "done", "20240620_230000": "done", "20240621_100000": "skipped"
     }  # fmt: skip
+    # A table of the run before would tell of what is left out now; the user's own stays.
+    tables = sorted(path.name[:15] for path in (tmp_path / "found").glob("*.selections.txt"))
+    assert tables == ["20240620_200000", "20240620_230000", "mine.selections"]
     one = by_name["20240620_230000"]
     assert (one["start_utc"], one["start_local"]) == ("2024-06-20T22:00:00Z", "2024-06-21 00:00:00")
     assert (one["recorder"], one["site"]) == ("A1", "Marsh")

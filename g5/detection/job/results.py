@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from g5.common.errors import UserError
-from g5.detection.job.manifest import CANDIDATES, EVENTS, Manifest
+from g5.detection.job.manifest import CANDIDATES, DONE, EVENTS, Manifest
 from g5.detection.job.times import RecordingTimes
 from g5.detection.support import Target
 from g5.evaluation.events.ground_truth import CANDIDATES_CSV, LEDGER, PREDICTIONS, SUPPORT_CSV
@@ -109,6 +109,7 @@ def write_results(
     ]  # fmt: skip
     # Not those of recordings that failed: nothing of ours is there.
     tables = [*whole.values(), *(path for _, _, path in each)]
+    _remove_earlier(manifest, files)
     manifest.will_write([out / LEDGER, out / CANDIDATES_CSV, *tables])
     written = [manifest.write(times.beside(manifest.table()))]
     write_events(times.beside(_all(manifest, CANDIDATES)), out / CANDIDATES_CSV, "csv")
@@ -118,6 +119,18 @@ def write_results(
     for name, file, path in each:
         written.append(write_events(events.loc[events["file"] == str(file)], path, name))
     return events, written
+
+
+def _remove_earlier(manifest: Manifest, files: Sequence[Path]) -> None:
+    """Remove an earlier job's tables of recordings that are left out now, or cannot be read.
+
+    Pictures stay: they are not drawn again when these are asked for again.
+    """
+    own, entries = manifest.written(), manifest.entries
+    gone = [f for f in files if str(f) in entries and entries[str(f)].status != DONE]
+    for tables in [_each(manifest.folder, name, files) for name in EACH] if gone else []:
+        for path in own & {tables[file] for file in gone}:
+            path.unlink(missing_ok=True)
 
 
 def write_support(manifest: Manifest, support: pd.DataFrame) -> Path:

@@ -39,6 +39,18 @@ def test_camtrap_dp_semicolons_and_decimal_commas(tmp_path):
     assert (stay.site, stay.place) == ("Marsh", (48.1, 11.5))
 
 
+def test_what_is_not_known_and_minus_signs(tmp_path):
+    """As R, pandas and databases write them; nor is a network across continents swapped."""
+    one, two, three, four = read(
+        tmp_path,
+        "recorder,site,lat,lon,from,to\nA1,Marsh,NA,NA,0001-01-01,9999-12-31\n"
+        "A2,Hill,−33.5,151.2,-,NaT\nA3,Lake,52,13,,9999-12-31T23:59:59Z\nA4,Bay,-33,151,,\n",
+    ).all
+    assert (one.place, one.begin, one.end) == (None, None, None)
+    assert (two.place, two.begin, two.end) == ((-33.5, 151.2), None, None)
+    assert (three.end, four.place) == (None, (-33, 151))
+
+
 @pytest.mark.parametrize(
     ("row", "said"),
     [
@@ -52,6 +64,8 @@ def test_camtrap_dp_semicolons_and_decimal_commas(tmp_path):
         ("A1,Marsh,48.1,11.5,2024-06-01,2024-05-01", "row 2: ends before it begins"),
         (",Marsh,48.1,11.5,,", "row 2: names no recorder"),
         ("A1,Marsh,1,1,2024-05-01,2024-05-09\nA1,Hill,2,2,2024-05-09,", "rows 2 and 3: A1 is at"),
+        ("A1,Marsh,1,1,,\nA1,Marsh,1,1,,", "rows 2 and 3: A1 is at Marsh twice"),
+        ("A,a,52,13,,\nB,b,13.1,52.2,,\nC,c,52.1,13.1,,", "row 3: lat is 13.1 .* look swapped"),
         ("A1,Marsh,1,1,,\na1,Hill,2,2,,", "rows 2 and 3: A1 is at Marsh and at Hill at once"),
     ],
 )

@@ -119,6 +119,8 @@ def test_the_order_of_sources(tmp_path):
 def test_half_written_metadata_gives_way_to_the_next(tmp_path):
     for number, broken in enumerate((
         guano(Timestamp="2024-05-31T22"), guano(Timestamp="2024-13-31T22:00:00"),
+        guano(Timestamp="2024-05-31T22:00:00+99:00"), guano(Timestamp="9999-12-31T23:00:00-14:00"),
+        guano(Timestamp="0001-01-01T00:00:00+14:00"),
         comment("Recorded at 22:39:1"), comment("Recorded at 22:39:11 31/02/2024 (UTC)"),
         wamd(time="2024"), b"wamd\x40\0\0\0\x05\0\xff\xff\xff\xff" + bytes(58), bext("\0" * 10, ""),
         b"guan\x02\0\0\0\xff\xfe", b"LIST\x06\0\0\0INFOIC",
@@ -187,6 +189,8 @@ def test_zones():
     [
         ("name,when\na.wav,1\n", "has file and start"),
         ("file,start\na.wav,soon\n", "row 2: start is 'soon'"),
+        ("file,start\na.wav,2024-01-01 10:00 +99:00\n", "row 2: start is"),
+        ("file,start\na.wav,9999-12-31 23:59:59-14:00\n", "row 2: start is"),
         ("file,start\na.wav,2024-01-01\na.wav,2024-01-02\n", "row 3: a.wav is there twice"),
     ],
 )
@@ -195,3 +199,12 @@ def test_tables_of_times_that_are_none(tmp_path, text, said):
     table.write_text(text)
     with pytest.raises(UserError, match=re.escape(said)):
         Clues(times=table).reader()
+
+
+def test_a_table_of_times_of_other_recordings_is_told(tmp_path):
+    file, table = wav(tmp_path / "20240531_223911.wav"), tmp_path / "times.csv"
+    table.write_text("file,start\nother.wav,31.05.2024 10:00\n")
+    with pytest.raises(UserError, match=r"times.csv: names none of these recordings"):
+        start_of(file, times=table)
+    table.write_text("file,start\n20240531_223911.wav,31.05.2024 10:00\n")
+    assert start_of(file, times=table)["start_local"] == pd.Timestamp("2024-05-31 10:00")
