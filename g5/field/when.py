@@ -85,6 +85,10 @@ def oddities(known: pd.DataFrame) -> list[str]:
     over_s = (end[:-1] - start[1:]).astype("timedelta64[ms]").astype(float) / 1000
     lines = _spelled("gap", np.flatnonzero(_gaps(step_s, length_s[:-1], start)), rows, step_s)
     lines += _spelled("overlap", np.flatnonzero(over_s > 1), rows, over_s)
+    folders = np.array([str(Path(str(file)).parent) for file in rows["file"]], object)
+    if (apart := np.flatnonzero((over_s > 1) & (folders[:-1] != folders[1:]))).size:
+        one, two = folders[apart[0]], folders[apart[0] + 1]
+        lines.append(f"perhaps two recorders of one name: {one} and {two}")
     # Names that count on tell the order in which recordings were made.
     files = known["file"].tolist()
     by_name = sorted(range(len(files)), key=lambda i: _counted(files[i]))

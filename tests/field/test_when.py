@@ -74,3 +74,10 @@ def test_headers_are_read_fast(tmp_path):
     begin = time.process_time()
     assert run_g5(["data", "when", str(tmp_path)]) == 0
     assert time.process_time() - begin < 2.4
+
+
+def test_two_recorders_of_one_name_are_told(tmp_path, capsys):
+    for card in ("card1", "card2"):
+        wav(tmp_path / card / "A1_20240501_200000.wav", seconds=3)
+    assert run_g5(["data", "when", str(tmp_path)]) == 0
+    assert "perhaps two recorders of one name: " in capsys.readouterr().out
