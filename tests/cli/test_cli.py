@@ -169,7 +169,13 @@ def test_the_version_says_the_revision(monkeypatch):
         assert said == f"g5, version {__version__}{told}\n"
 
 
-def test_an_error_of_ours_is_a_line_that_names_the_file_of_its_traceback(monkeypatch, capsys):
+def test_an_error_of_ours_is_a_line_that_names_the_file_of_its_traceback(
+    monkeypatch, capsys, tmp_path
+):
+    monkeypatch.chdir(tmp_path)
+    for name in ("truth.csv", "found.csv"):
+        (tmp_path / name).touch()
+
     def broken(*_, **__):
         raise KeyError("no\nsuch")
 

@@ -45,21 +45,26 @@ from g5.config.build import build, locate, signature_hints
 from g5.config.choices import choices
 from g5.config.compose import composed, resolve
 from g5.config.parts import data_of, feature_set_of, front_end_of, normalize_of
-from g5.config.settings import Settings, checked
+from g5.config.settings import Settings, checked, load_transfer
 from g5.detection.job.page import DetectionPage
 from g5.detection.job.request import DetectionRequest
+from g5.embeddings.embedding import Embedding, Part
+from g5.embeddings.encoders.loading import load_encoder
+from g5.engine.jobs import Job, done
 from g5.runs.tested import Tested
 from g5.tracking.folders import RunFolder
 from g5.tracking.mlflow_logger import MLflowLogger
 from g5.tracking.restore import restore
 from g5.training.loaders import EpisodeLoaders
 from preprocessing import audio
+from preprocessing.audio_rules import rules
 from preprocessing.episodes.episode import EpisodeBatch
 from preprocessing.events import SPLITS, Corpus
 from preprocessing.feature_set import FeatureSet
 from preprocessing.frontend import FrontEndStream
 from preprocessing.recordings import scan
 from tests.conftest import ROOT
+from tests.engine.played import play_ray
 
 CONF = ROOT / "conf"
 HASH = re.compile(r"\b[0-9a-f]{12}\b")
@@ -192,6 +197,9 @@ OTHER: dict[str, Any] = {
     "callbacks.early_stopping.monitor": "train/loss",
     "callbacks.early_stopping.mode": "min",
     "logger.tracking_uri": "sqlite:///another.db",
+    "engine.where": "local",
+    "engine.address": "auto",
+    "engine.workers": 2,
     "detection.sr": "native",
     "detection.shots": 2,
     "detection.negatives": "everything",
@@ -553,6 +561,7 @@ def see_run(settings: Settings, here: Path, patch: pytest.MonkeyPatch) -> Any:
 
         def _open(self, uri: str) -> None:
             seen.append(("run", self.experiment_name, self.run_name, uri.replace(str(here), "")))
+            seen.append(("patience", self.server_wait_s))
 
         def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
             seen.append(("metrics", sorted(metrics), step))
@@ -788,6 +797,19 @@ def see_target(settings: Settings, here: Path, patch: pytest.MonkeyPatch) -> Any
     )
 
 
+def see_engine(settings: Settings, here: Path, patch: pytest.MonkeyPatch) -> Any:
+    """Jobs on a cluster that is played: what is asked of it, and when results are taken."""
+    jobs = [Job(number, str(number), 400.0) for number in range(80)]
+    seen = play_ray(patch, killers=["3"])
+    worker = lambda given: ((job, job.name) for job in given)  # noqa: E731
+    for job, result in done(settings.engine, jobs, lambda: worker):
+        seen.append((job.name, str(result)))
+    encoder = load_encoder("handcrafted")
+    embedding = Embedding(load_transfer(reads=()).embed, rules(), encoder, None, "")
+    recording = Job(Part(Path("night.wav"), "night.wav", "key"), "night.wav", 86400.0)
+    return seen, len(embedding.parts(encoder, recording, settings.engine.part_s))
+
+
 SMALL_MODEL = {"arch.model.channels": [4, 8]}
 RUN = Probe(see_run, SMALL_MODEL, share=True)
 CORPUS = Probe(see_corpus)
@@ -821,6 +843,7 @@ PROBES: dict[str, Probe] = {
     **{f"trainer.{key}": TRAINER for key in ("accelerator", "devices", "num_nodes", "strategy")},
     "callbacks.": CALLBACKS,
     "logger.": RUN,
+    "engine.": Probe(see_engine, {"engine.where": "ray"}),
 }
 
 

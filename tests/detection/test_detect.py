@@ -117,7 +117,7 @@ def test_bad_support_is_one_clear_line(job, tmp_path, capsys):
     (tmp_path / "lost.csv").write_text("file,start_s,end_s,label\nnowhere.wav,1,2,up\n")
     for name, expected in (
         ("empty.txt", "marks no call"), ("far.txt", "no usable call"),
-        ("lost.csv", "no usable call"), ("missing.txt", "No such file"),
+        ("lost.csv", "no usable call"), ("missing.txt", "no such file"),
     ):  # fmt: skip
         assert job("night.wav", "--support", name) == 1
         error = capsys.readouterr().err

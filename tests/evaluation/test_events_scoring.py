@@ -301,7 +301,7 @@ def test_odd_predictions_are_scored_and_told(two_subsets: Path, tmp_path: Path):
 
 
 def test_ground_truth_that_cannot_be_used_is_named(two_subsets: Path, tmp_path: Path):
-    with pytest.raises(UserError, match="no such folder"):
+    with pytest.raises(UserError, match="neither a table nor a folder"):
         read_truth(tmp_path / "absent")
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="no annotation tables"):

@@ -120,8 +120,8 @@ def test_only_what_is_missing_is_extracted(recordings, tmp_path, monkeypatch):
 
     audio_blocks = audio.blocks
     monkeypatch.setattr(audio, "blocks", blocks)
-    build(recordings[:2], tmp_path / "store")
-    build(recordings, tmp_path / "store")
+    build(recordings[:2], tmp_path / "store", workers=1)
+    build(recordings, tmp_path / "store", workers=1)
     # Longest first, each once.
     assert opened[2:] == list(recordings["file"][:1:-1])
     assert len(opened) == 5
