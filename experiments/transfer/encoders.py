@@ -22,7 +22,8 @@ from g5.embeddings.embedding import embed_recordings
 from g5.embeddings.encoders.loaded import LoadedEncoder
 from g5.embeddings.encoders.loading import load_encoder
 from g5.embeddings.vectors import VectorStore
-from g5.transfer.labels import Examples, examples, read_labels
+from g5.transfer.label_table import read_labels
+from g5.transfer.labels import Examples, examples
 
 
 class TimeStatistics(nn.Module):

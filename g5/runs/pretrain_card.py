@@ -19,12 +19,9 @@ FRONT_MATTER = {
 
 
 def card(
-    settings: Settings,
-    made_by: Mapping[str, Any],
-    point: Mapping[str, str],
-    parameters: int,
+    settings: Settings, made_by: Mapping[str, Any], point: Mapping[str, str], parameters: int,
     before: Mapping[str, Any] | None,
-) -> str:
+) -> str:  # fmt: skip
     """Markdown.
 
     Args:
@@ -35,9 +32,8 @@ def card(
         before: what its first weights were made by: ``revision``, and ``pretrain`` as ``made_by``.
     """
     front, model = settings.features.front_end.values, settings.arch.model.values
-    world, pool, steps = made_by["world"], made_by["pool"], int(point["step"])
-    species = int(pool["slots"] + steps * pool["renewed"])
-    hours = float(point["seconds"]) / 3600
+    world, pool = made_by["world"], made_by["pool"]
+    species = int(pool["slots"] + int(point["step"]) * pool["renewed"])
     return f"""---
 {yaml.safe_dump(FRONT_MATTER, sort_keys=False)}---
 
@@ -54,10 +50,7 @@ every step.
 
 ## Training
 
-`g5 pretrain`: {steps:,} steps, {hours:.1f} hours on {platform.machine()}; g5 {__version__},
-revision {git_revision() or "unknown"}. Clips of a species are to be alike whoever calls,
-wherever, through whatever recorder; takes of one individual through one recorder, in their mean
-spectrum.{_before(before)}
+{_training(point, before)}
 
 ## Accuracy on procedural sets that it was not trained on
 
@@ -83,6 +76,16 @@ hand. A person should check what decisions are made on.
 g5 test default data=clips path.train_dir=clips.csv data.split=test
 ```
 """
+
+
+def _training(point: Mapping[str, str], before: Mapping[str, Any] | None) -> str:
+    """How long it was trained, by what, for what, and what it began with."""
+    steps, hours = int(point["step"]), float(point["seconds"]) / 3600
+    return f"""\
+`g5 pretrain`: {steps:,} steps, {hours:.1f} hours on {platform.machine()}; g5 {__version__},
+revision {git_revision() or "unknown"}. Clips of a species are to be alike whoever calls,
+wherever, through whatever recorder; takes of one individual through one recorder, in their mean
+spectrum.{_before(before)}"""
 
 
 def _before(before: Mapping[str, Any] | None) -> str:

@@ -19,7 +19,7 @@ from g5.tracking.mlflow_logger import MLflowLogger
 from g5.training.setup import quiet
 from g5.transfer.finetune import FineTuning, read_windows
 from g5.transfer.heads.saved import SavedHead, save_head
-from g5.transfer.labels import read_labels
+from g5.transfer.label_table import read_labels
 
 EXPERIMENT = "finetune"
 PROBLEMS_NAMED = 5

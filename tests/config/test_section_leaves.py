@@ -24,8 +24,8 @@ from g5.embeddings.encoders.loading import load_encoder
 from g5.embeddings.vectors import VectorStore
 from g5.transfer.explore.explain import integrated_gradients
 from g5.transfer.finetune import FineTuning, read_windows
+from g5.transfer.label_table import read_labels
 from g5.transfer.labelling.session import Session
-from g5.transfer.labels import read_labels
 from tests.conftest import run_g5
 from tests.detection.review.found import make_found
 from tests.labelled_store import CLASSES, kind_of, make_store

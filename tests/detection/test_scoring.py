@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
+from g5.detection.embedding.sound import Sound
 from g5.detection.events.boundaries import Durations, Outline
 from g5.detection.events.curve import (
     EventShape,
@@ -24,7 +25,7 @@ from g5.detection.scoring.fit import SupportEmbeddings, second_kind
 from g5.detection.scoring.prototypes import Prototypes, clusters
 from g5.detection.scoring.scorer import cross_scored, peaks
 from g5.detection.scoring.template_scorer import correlated
-from g5.detection.support import targets_of
+from g5.detection.support import Target, targets_of
 from preprocessing.frontend import LogMel
 from tests.detection.soundscapes import CALLS_S, MEL, opened, restored
 
@@ -68,13 +69,19 @@ def test_shots_of_two_kinds_are_told_where_they_are_clear():
     assert second([0, 1, 0, 1, 0], spread=0.5) == ()
 
 
-def test_nothing_is_an_event_where_nothing_happens(night, tmp_path):
-    sound = opened(night, tmp_path)
+def target_in(sound: Sound) -> Target:
+    """The species of the first five calls of the night."""
     rows = pd.DataFrame({"start_s": CALLS_S[:5], "file": "night", "label": "up", "status": "POS"})
     (target,) = targets_of(
         rows.assign(end_s=rows["start_s"] + 0.3), lambda _: sound, shots=5, negatives="gaps",
         problem=print,
     )  # fmt: skip
+    return target
+
+
+def test_nothing_is_an_event_where_nothing_happens(night, tmp_path):
+    sound = opened(night, tmp_path)
+    target = target_in(sound)
     front_end = LogMel(**MEL, floor_db=-100)
     gate = Gate.of(target, Outline.of(target, front_end, 0.5), 0.6)
     starts = np.array([*CALLS_S[5:], 4.2, 10.5, 26.0, 28.0])
@@ -86,11 +93,7 @@ def test_nothing_is_an_event_where_nothing_happens(night, tmp_path):
 def test_an_event_is_as_long_as_the_shots_where_its_frames_do_not_say(night, tmp_path):
     """Ends are those of the frames where these are clear, and of the shots' lengths elsewhere."""
     sound = opened(night, tmp_path)
-    rows = pd.DataFrame({"start_s": CALLS_S[:5], "file": "night", "label": "up", "status": "POS"})
-    (target,) = targets_of(
-        rows.assign(end_s=rows["start_s"] + 0.3), lambda _: sound, shots=5, negatives="gaps",
-        problem=print,
-    )  # fmt: skip
+    target = target_in(sound)
     outline = Outline.of(target, LogMel(**MEL, floor_db=-100), 0.5)
     for start in CALLS_S[5:]:
         begin, end = outline.ends(sound, start + 0.05, start + 0.25, 1.0, step_s=0.05)

@@ -28,7 +28,8 @@ from g5.embeddings.encoders.loaded import LoadedEncoder
 from g5.embeddings.encoders.loading import load_encoder
 from g5.embeddings.vectors import EncoderFacts, VectorStore, load
 from g5.embeddings.windows import window_starts
-from g5.transfer.labels import examples, read_labels, rows_of_labels
+from g5.transfer.label_table import read_labels
+from g5.transfer.labels import examples, rows_of_labels
 from preprocessing.frontend import LogMel
 from preprocessing.normalize import Normalize, scalar_stats
 from tests.conftest import ROOT, run_g5

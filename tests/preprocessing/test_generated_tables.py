@@ -13,7 +13,7 @@ import pytest
 from g5.common.errors import UserError
 from g5.embeddings.importing import read_embeddings
 from g5.evaluation.events.ground_truth import Truth, read_predictions
-from g5.transfer.labels import read_labels
+from g5.transfer.label_table import read_labels
 from preprocessing.annotations import read_events
 from preprocessing.events import Problem
 from tests.preprocessing.table_files import IMPORTED, VECTOR, MadeTable, made_table

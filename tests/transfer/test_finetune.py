@@ -15,7 +15,7 @@ from g5.config.schema import FinetuneSettings
 from g5.config.settings import load_transfer
 from g5.embeddings.encoders.loading import load_encoder
 from g5.transfer.finetune import FineTuning, read_windows
-from g5.transfer.labels import read_labels
+from g5.transfer.label_table import read_labels
 from tests.conftest import run_g5
 from tests.embeddings.model_files import small_onnx
 

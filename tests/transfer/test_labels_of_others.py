@@ -8,7 +8,8 @@ import pytest
 
 from g5.common.errors import UserError
 from g5.embeddings.vectors import EncoderFacts, VectorStore
-from g5.transfer.labels import examples, read_labels
+from g5.transfer.label_table import read_labels
+from g5.transfer.labels import examples
 
 
 def a_store(path: Path, files: list[str]) -> VectorStore:

@@ -54,7 +54,8 @@ def clip_labels(store: VectorStore, labels: Path | None, rows: np.ndarray) -> li
         clips = zip(index["file"], index["start_s"], index["end_s"], strict=True)
         entries = [said.get(clip_of(*clip)) for clip in clips]
         return [e.label or e.kind if e else g for e, g in zip(entries, given, strict=True)]
-    from g5.transfer.labels import read_labels, rows_of_labels
+    from g5.transfer.label_table import read_labels
+    from g5.transfer.labels import rows_of_labels
 
     known, notes = rows_of_labels(store, read_labels(labels), where=str(labels))
     print(*notes, sep="\n", end="\n" if notes else "")

@@ -23,7 +23,8 @@ from g5.transfer.explore.verification import (
     similarities,
     verification_pairs,
 )
-from g5.transfer.labels import examples, read_labels
+from g5.transfer.label_table import read_labels
+from g5.transfer.labels import examples
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 # Fewer individuals with pairs of their own, drawn again, are the same few in every resample.

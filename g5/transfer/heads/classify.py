@@ -15,7 +15,8 @@ from g5.evaluation.report.per_class import recall_figure, told
 from g5.transfer.heads.compare import compare, folds_of, notes, table
 from g5.transfer.heads.imbalance import effect_of_strategies
 from g5.transfer.heads.saved import SUFFIX, SavedHead, fit_head, make_head, save_head
-from g5.transfer.labels import Examples, examples, read_labels
+from g5.transfer.label_table import read_labels
+from g5.transfer.labels import Examples, examples
 
 
 def classify(

@@ -11,8 +11,9 @@ from g5.common.spreadsheet import write_csv
 from g5.config.schema import SimulateSettings
 from g5.embeddings.vectors import VectorStore
 from g5.embeddings.whitening import Whitening
+from g5.transfer.label_table import read_labels
 from g5.transfer.labelling.simulate import LabelledVectors, curve_table, labels_needed, simulate
-from g5.transfer.labels import examples, read_labels
+from g5.transfer.labels import examples
 
 
 def compare_strategies(
