@@ -26,12 +26,20 @@ from g5.embeddings.encoders.loaded import LoadedEncoder
 from g5.embeddings.encoders.loading import load_encoder
 from g5.tracking.folders import DEFAULT
 from g5.training.estimate import duration
-from g5.training.setup import device_of
+from g5.training.setup import device_of, prepare_torch, set_matmul_precision
 from preprocessing import audio
+from preprocessing.audio_rules import use
 from preprocessing.frontend import FrontEnd
 
 # The name that leaves the choice to the shots.
 AUTO = "auto"
+
+
+def prepare(settings: Settings) -> None:
+    """Rules of sound and PyTorch's switches, before anything is heard in this process."""
+    use(settings.audio)
+    prepare_torch(settings)
+    set_matmul_precision(settings)
 
 
 def detector_named(request: DetectionRequest, settings: Settings) -> tuple[Detector, Sounds]:

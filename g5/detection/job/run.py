@@ -12,7 +12,7 @@ from g5.common.errors import UserError
 from g5.config.settings import Settings
 from g5.detection.detector import Detector
 from g5.detection.job.asked import take_reviewed
-from g5.detection.job.encoder import chosen, detector_named, told_time, weigh
+from g5.detection.job.encoder import chosen, detector_named, prepare, told_time, weigh
 from g5.detection.job.manifest import CORRUPT, Manifest
 from g5.detection.job.notes import Notes
 from g5.detection.job.reader import RecordingReader
@@ -25,17 +25,13 @@ from g5.detection.job.times import RecordingTimes
 from g5.detection.review.answers import changes
 from g5.engine.jobs import Worker
 from g5.evaluation.events.ground_truth import PREDICTIONS
-from g5.training.setup import prepare_torch, set_matmul_precision
 from preprocessing.annotations import read_events
-from preprocessing.audio_rules import use
 
 
 def detect(request: DetectionRequest, settings: Settings) -> int:
     """Find the calls of the support's species; the exit code, 1 if any recording failed."""
-    use(settings.audio)
     formats, detection = request.format_names(), settings.detection
-    prepare_torch(settings)
-    set_matmul_precision(settings)
+    prepare(settings)
     files, manifest, notes = request.files(), Manifest(request.out), Notes()
     times = RecordingTimes(files, request.clues, detection)
     asked = [file for file in files if str(file) not in times.left_out]
@@ -105,9 +101,7 @@ class SearchElsewhere:
     job_key: str
 
     def __call__(self) -> Worker:
-        use(self.settings.audio)
-        prepare_torch(self.settings)
-        set_matmul_precision(self.settings)
+        prepare(self.settings)
         manifest, notes = Manifest(self.request.out), Notes()
         # What there is to say has been said where it began.
         with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):

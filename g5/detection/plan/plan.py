@@ -19,16 +19,14 @@ from g5.common.progress import track
 from g5.config.settings import Settings
 from g5.detection.detector import Detector, lies_on
 from g5.detection.embedding.sound import Sounds
-from g5.detection.job.encoder import detector_named, weigh
+from g5.detection.job.encoder import detector_named, prepare, weigh
 from g5.detection.job.notes import Notes
 from g5.detection.job.reader import RecordingReader
 from g5.detection.job.request import DetectionRequest
 from g5.detection.job.support_table import read_targets
 from g5.detection.plan.paste import SNR_DB, Pasted, gaps_sound, paste
 from g5.detection.support import Target
-from g5.training.setup import prepare_torch, set_matmul_precision
 from preprocessing.audio import content_hash
-from preprocessing.audio_rules import use
 
 # Recall that is called enough; of a shot that the others do not find, and its share of theirs.
 ENOUGH, POOR = 0.8, 0.5
@@ -64,9 +62,7 @@ def plan(request: DetectionRequest, settings: Settings) -> None:
     Raises:
         UserError: there is nothing to paste, or nothing to paste it into.
     """
-    use(settings.audio)
-    prepare_torch(settings)
-    set_matmul_precision(settings)
+    prepare(settings)
     files, notes = request.files(), Notes()
     detector, sounds = detector_named(request, settings)
     reader = RecordingReader(sounds, settings.path.store)
