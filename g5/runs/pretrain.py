@@ -36,6 +36,7 @@ from preprocessing.mel import band_centres_hz
 from preprocessing.normalize import Normalize
 from preprocessing.synthetic.pool import Pool, PoolSettings
 from preprocessing.synthetic.power_scenes import PlaceSettings, PowerScenes
+from preprocessing.synthetic.remix import RemixSettings
 from preprocessing.synthetic.tracks import TrackSettings
 from preprocessing.synthetic.worlds import make_worlds
 
@@ -45,7 +46,10 @@ CURVE = "curve.csv"
 CARD = "encoder.md"
 MEL_KEYS = ("sr", "n_fft", "hop_mel", "n_mels", "fmin", "fmax")
 # Points of the curve: sets, their clips in seconds, ways and shots; of few episodes, for speed.
-TESTS = (("field", 5.0, 5, 5), ("field", 5.0, 5, 1), ("voices", 0.5, 20, 1), ("crowd", 5.0, 5, 5))
+TESTS = (
+    ("field", 5.0, 5, 5), ("voices", 0.5, 20, 1), ("crowd", 5.0, 5, 5), ("other", 5.0, 5, 5),
+    ("other", 5.0, 5, 1),
+)  # fmt: skip
 EPISODES, QUERIES, TEST_SEED, TEST_BATCH = 300, 2, 1234, 50
 RAW_SPECIES = 500  # whose clips tell what raw features are like
 
@@ -56,6 +60,7 @@ class PretrainSettings:
 
     workers: Whole | Literal["auto"]
     world: TrackSettings
+    remix: RemixSettings
     place: PlaceSettings
     pool: PoolSettings
     recipe: Recipe
@@ -180,6 +185,7 @@ class _Run:
             front_end=self.front_end,
             normalize=self.normalize,
             pool=pool,
+            remix=self.ours.remix,
             scenes=self._scenes(),
             recipe=self.ours.recipe,
             seed=self.settings.seed,

@@ -39,6 +39,7 @@ from preprocessing.frontend import FrontEnd
 from preprocessing.normalize import Normalize, scalar_stats
 from preprocessing.synthetic.pool import Pool
 from preprocessing.synthetic.power_scenes import PowerScenes, windows
+from preprocessing.synthetic.remix import RemixSettings, remixed
 
 STATE = "pretraining.ckpt"
 CLIPS_AT_ONCE = 100  # that the learned distance is made from
@@ -84,7 +85,8 @@ class Pretraining:
         front_end: what compresses mel power.
         normalize: between features and encoder; clips are recordings of their own.
         pool: the world.
-        scenes: what is made of it.
+        remix: kinds that are made of its species.
+        scenes: where they are heard.
         recipe: how.
         seed: of the draws.
         folder: keeps the state.
@@ -94,11 +96,11 @@ class Pretraining:
 
     def __init__(
         self, *, model: ProtoNet, front_end: FrontEnd, normalize: Normalize, pool: Pool,
-        scenes: PowerScenes, recipe: Recipe, seed: int, folder: Path, device: torch.device,
-        bf16: bool,
+        remix: RemixSettings, scenes: PowerScenes, recipe: Recipe, seed: int, folder: Path,
+        device: torch.device, bf16: bool,
     ) -> None:  # fmt: skip
         self.model, self.front_end, self.normalize = model.to(device), front_end, normalize
-        self.pool, self.scenes, self.recipe = pool, scenes, recipe
+        self.pool, self.remix, self.scenes, self.recipe = pool, remix, scenes, recipe
         self.seed, self.folder, self.device, self.bf16 = seed, folder, device, bf16
         self.front_end.to(device)
         self.of_species, self.of_individuals = SupervisedContrast(), SupervisedContrast()
@@ -198,8 +200,13 @@ class Pretraining:
         one_SI = torch.rand(species, there).argsort(1)[:, :individuals]
         track_B = (one_SI[..., None] * takes + torch.arange(takes)).flatten()
         other = torch.randint(slots, slot_B.shape), torch.randint(there * takes, slot_B.shape)
+        partner_B = torch.randint(slots, (species,)).repeat_interleave(individuals * takes)
+        kinds_BMT = remixed(
+            self.remix, self._power(slot_B, track_B), self._power(partner_B, track_B),
+            species=species, takes=takes,
+        )  # fmt: skip
         power_BMT = self.scenes(
-            windows(self._power(slot_B, track_B), frames),
+            windows(kinds_BMT, frames),
             windows(self._power(*other), lead + frames),
             self._background(len(slot_B), lead + frames),
             lead=lead,

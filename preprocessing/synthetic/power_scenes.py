@@ -27,6 +27,7 @@ RECORDER_KNOTS, BACKGROUND_KNOTS = 7, 5
 LIMIT_DB_PER_OCTAVE = 60.0
 CORNER_HZ = (15.0, 150.0)
 LOUDEST_POWER = (1.0, 1e4)  # of the loudest cell: what a recordist's gain leaves
+EDITED_DB, DITHER_DB = (20.0, 80.0), (-110.0, -50.0)
 SILENT = 1e-20
 
 
@@ -46,6 +47,7 @@ class PlaceSettings:
     eq_db: float
     band_limit: float  # share of recorders
     band_limit_hz: float  # the lowest of them
+    edited: float  # share of clips from which the background was taken, by an editor or a gate
 
 
 class PowerScenes:
@@ -89,10 +91,19 @@ class PowerScenes:
             some_B * self._gain(other_BMT, under_BMT, self._uniform(*s.distractor_snr_db))
         )[:, None, None]  # fmt: skip
         gain_B = self._gain(call_BMT, under_BMT, self._uniform(*s.snr_db))
-        mixed_BMT = (under_BMT + call_BMT * gain_B[:, None, None]) * self._recorder()[:, :, None]
+        edited_B = self._some(s.edited)
+        left_B = 10 ** (-edited_B * self._uniform(*EDITED_DB) / 10)
+        mixed_BMT = under_BMT * left_B[:, None, None] + call_BMT * gain_B[:, None, None]
+        mixed_BMT = mixed_BMT * self._recorder()[:, :, None]
         low, high = (math.log10(power) for power in LOUDEST_POWER)
         loudest_B = mixed_BMT.amax((1, 2)).clamp(min=SILENT)
-        return mixed_BMT * (10 ** self._uniform(low, high) / loudest_B)[:, None, None]
+        mixed_BMT = mixed_BMT * (10 ** self._uniform(low, high) / loudest_B)[:, None, None]
+        return mixed_BMT + self._dither(mixed_BMT) * edited_B[:, None, None]
+
+    def _dither(self, mixed_BMT: Tensor) -> Tensor:
+        """What a file of so many bits has where nothing sounds."""
+        level_B = 10 ** (self._uniform(*DITHER_DB) / 10)
+        return -torch.rand_like(mixed_BMT).clamp(min=SILENT).log() * level_B[:, None, None]
 
     # --- draws ------------------------------------------------------------------------------
 

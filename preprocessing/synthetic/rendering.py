@@ -20,6 +20,7 @@ HIGHEST = 0.47
 LOWEST_HZ = 20.0
 # Shorter rises and falls would click.
 SHORTEST_RAMP_S = 0.002
+LONGEST_RING_S = 1.5
 # Breath below this is not worth its time.
 INAUDIBLE_DB = -50.0
 _RAMP = (np.arange(CONTROL_STEP, dtype=np.float32) / CONTROL_STEP)[None, :]
@@ -46,6 +47,8 @@ def render(species: Species, rng: np.random.Generator, *, sr: int) -> np.ndarray
             f0_hz=syllable.f0_hz * 2 ** (species.drift_oct * along),
         )
         x = _SOURCES[syllable.source](syllable, rng, sr)
+        if syllable.drive_db:
+            x = np.tanh(x * np.float32(10 ** (syllable.drive_db / 20) / max(1e-9, np.abs(x).max())))
         level_db = syllable.level_db + species.swell_db * along
         pieces.append(x * np.float32(10 ** (level_db / 20) / max(1e-9, np.abs(x).max())))
         if i < last:
@@ -109,6 +112,8 @@ def _partials(syllable: Syllable, rng: np.random.Generator, sr: int) -> np.ndarr
     turns /= sr
     x = _sum_of_partials((turns + rng.uniform()) % 1.0, _partial_gains(syllable, f_m, n, sr))
     x = x[:n] * _envelope(syllable, t[:n], None if cycles is None else cycles[:n])
+    if syllable.subharmonic:
+        x *= 1.0 + np.float32(syllable.subharmonic) * np.cos(pi * turns[:n]).astype(np.float32)
     if syllable.breath_db > INAUDIBLE_DB:
         formants = syllable.formants
         if not len(formants):
@@ -215,7 +220,7 @@ def _pulses(syllable: Syllable, rng: np.random.Generator, sr: int) -> np.ndarray
 def _ring(formants: np.ndarray, sr: int) -> np.ndarray:
     """What one pulse sets ringing: damped oscillations, down by 60 dB at the end."""
     longest_s = 6.9 / (pi * formants[:, 1].min())
-    t = np.arange(max(8, round(min(0.3, longest_s) * sr))) / sr
+    t = np.arange(max(8, round(min(LONGEST_RING_S, longest_s) * sr))) / sr
     x = np.zeros(len(t))
     for centre_hz, width_hz, level in formants:
         if centre_hz < HIGHEST * sr:

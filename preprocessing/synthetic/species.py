@@ -49,6 +49,8 @@ class Syllable:
     release: float  # share of the syllable
     decay: float  # exponential decay over the syllable, nepers
     level_db: float
+    subharmonic: float = 0.0  # depth of every other period; a voice under strain has some
+    drive_db: float = 0.0  # into saturation, which adds partials
 
 
 @dataclass(frozen=True)
@@ -328,6 +330,8 @@ def vary(species: Species, rng: np.random.Generator, amount: float) -> Species:
                 attack=s.attack * exp(off(0.7)),
                 decay=s.decay * exp(off(0.7)),
                 level_db=s.level_db + off(6.0),
+                subharmonic=min(1.0, s.subharmonic * exp(off(1.0))) if s.subharmonic else 0.0,
+                drive_db=s.drive_db + off(8.0) if s.drive_db else 0.0,
             )
         )
     return replace(

@@ -9,6 +9,8 @@ the clips of a field collection are: what a training recording is like helps nob
   much as what, as it does for speakers and digits.
 - ``crowd``: as ``field``, but others call over it, rooms are long, and recordings have been
   clipped, kept at lower rates, and sent as MP3.
+- ``other``: clips of 5 s of another generator (`preprocessing.synthetic.patches`), of which no
+  training hears anything: whether an encoder knows sound, or this world's sounds.
 """
 
 import io
@@ -23,6 +25,7 @@ import soxr
 
 from g5.common.atomic import atomic_path
 from g5.common.progress import track
+from preprocessing.synthetic import patches
 from preprocessing.synthetic.scenes import SceneSettings, make_recording
 
 SEED = 90210  # of the species; training sets have 0
@@ -55,7 +58,10 @@ def make_worlds(folder: Path, training: SceneSettings) -> dict[str, Path]:
         training: the generator, of which the sets change what makes them sets.
     """
     made = {}
-    sets = (("field", field, FIELD), ("voices", voices, VOICES), ("crowd", crowd, CROWD))
+    sets = (
+        ("field", field, FIELD), ("voices", voices, VOICES), ("crowd", crowd, CROWD),
+        ("other", other, {"seed": SEED}),
+    )  # fmt: skip
     for name, clips, changes in sets:
         settings = replace(training, **{"seed": SEED, **changes})
         made[name] = folder / name / "clips.csv"
@@ -91,6 +97,12 @@ def _worn(samples: np.ndarray, sr: int, rng: np.random.Generator) -> np.ndarray:
         x, _ = soundfile.read(io.BytesIO(sent.getvalue()), dtype="float32")
     x = np.resize(x, len(samples)) if len(x) < len(samples) else x[: len(samples)]
     return np.rint(32767 * np.clip(x, -1, 1)).astype(np.int16)
+
+
+def other(settings: SceneSettings) -> Iterator[Clip]:
+    """Patches of a synthesizer."""
+    clips = patches.patch_clips(settings.seed, settings.sr)
+    yield from track(clips, total=patches.PATCHES * patches.CLIPS, label="other", unit="clips")
 
 
 def voices(settings: SceneSettings) -> Iterator[Clip]:

@@ -10,14 +10,15 @@ import torch
 
 from g5.config.parts import scene_settings
 from preprocessing.mel import band_centres_hz
-from preprocessing.synthetic import worlds
+from preprocessing.synthetic import patches, worlds
 from preprocessing.synthetic.pool import Pool, PoolSettings
 from preprocessing.synthetic.power_scenes import PlaceSettings, PowerScenes, windows
+from preprocessing.synthetic.species import vary
 from preprocessing.synthetic.tracks import TEXTURE, TrackSettings, tracks, voice
 
 WORLD = TrackSettings(
-    seed=3, sr=16000, track_s=0.8, textures=0.3, bouts=0.5, f0_hz=(300.0, 4000.0),
-    call_s=(0.05, 0.6), individual=0.25, jitter=0.1,
+    seed=3, sr=16000, track_s=0.8, textures=0.3, choruses=0.2, struck=0.2, bouts=0.5,
+    f0_hz=(300.0, 4000.0), call_s=(0.05, 0.6), individual=(0.25, 0.25), jitter=0.1,
 )  # fmt: skip
 MEL = {"sr": 16000, "n_fft": 512, "hop_mel": 400, "n_mels": 16, "fmin": 50, "fmax": 8000}
 POOL = PoolSettings(
@@ -26,7 +27,7 @@ POOL = PoolSettings(
 EMPTY = PlaceSettings(
     snr_db=(20.0, 20.0), reverb=0.0, reverb_s=(0.2, 1.0), wet_db=(-10.0, 0.0),
     distractors=0.0, distractor_snr_db=(0.0, 0.0), far=0.0, far_m=100.0, background_eq_db=0.0,
-    eq_db=0.0, band_limit=0.0, band_limit_hz=3000.0,
+    eq_db=0.0, band_limit=0.0, band_limit_hz=3000.0, edited=0.0,
 )  # fmt: skip
 CENTRES_HZ = torch.from_numpy(band_centres_hz(16, 50.0, 8000.0)).float()
 
@@ -53,8 +54,40 @@ def test_textures_last_and_bouts_repeat():
     (x,) = tracks(replace(lasting, seed=5), 0, 0, individuals=1, takes=1)
     quarters = np.abs(x).reshape(4, -1).max(axis=1)
     assert quarters.min() > 0.1 * quarters.max()
-    calls = replace(WORLD, textures=0.0, bouts=1.0)
+    calls = replace(WORLD, textures=0.0, choruses=0.0, bouts=1.0)
     assert voice(calls, np.random.default_rng(0)).gap_s > 0
+
+
+def test_many_call_in_a_chorus():
+    chorus = replace(WORLD, textures=0.0, choruses=1.0, track_s=2.0)
+    made = voice(chorus, np.random.default_rng(4))
+    assert made.chorus_hz > 0
+    assert made.gap_s == 0
+    assert sum(made.species.syllables[i].duration_s for i in made.species.pattern) <= 0.41
+    dense = [tracks(replace(chorus, seed=n), 0, 0, individuals=1, takes=1)[0] for n in range(8)]
+    sounding = [np.count_nonzero(np.abs(x) > 1e-3 * np.abs(x).max()) / len(x) for x in dense]
+    assert max(sounding) > 0.8
+
+
+def test_what_is_struck_falls_silent_by_itself():
+    struck = replace(WORLD, textures=0.0, choruses=0.0, struck=1.0, bouts=0.0, track_s=2.0)
+    made = voice(struck, np.random.default_rng(4))
+    assert made.species.kind == "struck"
+    (x,) = tracks(struck, 0, 0, individuals=1, takes=1)
+    assert np.abs(x[-1600:]).max() < 0.1 * np.abs(x).max()
+
+
+def test_kinds_are_narrow_and_wide():
+    """Pitches of the individuals of a wide kind lie farther apart than those of a narrow one."""
+
+    def spread(width: float) -> float:
+        world = replace(WORLD, textures=0.0, individual=(width, width))
+        rng = np.random.default_rng(1)
+        made = voice(world, rng)
+        pitches = [vary(made.species, rng, made.width).pitch_hz for _ in range(30)]
+        return float(np.std(np.log2(pitches)))
+
+    assert spread(0.8) > 3 * spread(0.1)
 
 
 def test_the_pool_depends_on_the_step_alone():
@@ -128,6 +161,12 @@ def test_every_clip_has_its_own_place_and_a_seed_repeats_it():
     assert not torch.allclose(shape_BMT[0], shape_BMT[1])
 
 
+def test_an_edited_clip_has_next_to_no_background():
+    plain, edited = (scene(replace(EMPTY, edited=share), call(), seed=2) for share in (0.0, 1.0))
+    over = [x_BMT[:, 5, 15:20].mean(1) / x_BMT[:, 5, :5].mean(1) for x_BMT in (plain, edited)]
+    assert (over[1] > 30 * over[0]).all()
+
+
 def test_a_silent_track_stays_silent():
     mixed_BMT = scene(EMPTY, torch.zeros(4, 16, 20))
     assert mixed_BMT.isfinite().all()
@@ -150,6 +189,8 @@ def test_procedural_sets_are_clips_with_labels_and_sources(tmp_path, monkeypatch
     few = {"species_per_recording": 2, "calls_per_recording": 2}
     monkeypatch.setattr(worlds, "CROWD", {**worlds.CROWD, **small})
     monkeypatch.setattr(worlds, "VOICES", {**worlds.VOICES, **small, **few})
+    monkeypatch.setattr(patches, "PATCHES", 2)
+    monkeypatch.setattr(patches, "CLIPS", 2)
     made = worlds.make_worlds(tmp_path, scene_settings())
     field = pd.read_csv(made["field"])
     assert len(field) == 4
@@ -159,7 +200,12 @@ def test_procedural_sets_are_clips_with_labels_and_sources(tmp_path, monkeypatch
     assert len(set(voices["label"])) == 4  # two species in two recordings
     crowd = pd.read_csv(made["crowd"])
     assert len(crowd) == 4
-    sets_made = ((made["field"], field), (made["voices"], voices), (made["crowd"], crowd))
+    other = pd.read_csv(made["other"])
+    assert sorted(other["label"].value_counts()) == [2, 2]
+    sets_made = (
+        (made["field"], field), (made["voices"], voices), (made["crowd"], crowd),
+        (made["other"], other),
+    )  # fmt: skip
     for table, frame in sets_made:
         for name in frame["file"]:
             assert len(soundfile.read(table.parent / name)[0]) > 0

@@ -15,7 +15,7 @@ from g5.tracking.restore import restore
 from g5.training import pretraining
 from g5.training.pretraining import STATE, Pretraining
 from preprocessing.mel import band_centres_hz
-from preprocessing.synthetic import worlds
+from preprocessing.synthetic import patches, worlds
 from preprocessing.synthetic.pool import Pool
 from preprocessing.synthetic.power_scenes import PowerScenes
 from tests.preprocessing.test_endless_world import POOL, WORLD
@@ -42,6 +42,7 @@ def training(folder: Path, steps: int) -> Pretraining:
     made = Pretraining(
         model=ProtoNetV2(**node), front_end=front_end, normalize=normalize_of(settings),
         pool=Pool(POOL, replace(WORLD, sr=front_end.sr), mel, workers=0, device=CPU),
+        remix=ours.remix,
         scenes=PowerScenes(
             ours.place,
             torch.from_numpy(band_centres_hz(16, 50.0, 11025.0)).float(),
@@ -99,6 +100,8 @@ def test_the_command_makes_an_encoder_and_its_curve(tmp_path, monkeypatch):
     monkeypatch.setattr(worlds, "CROWD", {**worlds.CROWD, **few})
     voices = {"test_species": 20, "recordings_per_species": 1, "recording_s": 40.0}
     monkeypatch.setattr(worlds, "VOICES", {**worlds.VOICES, **voices, "calls_per_recording": 4})
+    monkeypatch.setattr(patches, "PATCHES", 6)
+    monkeypatch.setattr(patches, "CLIPS", 8)
     overrides = [
         *SMALL, "arch.model.channels=[4,8]", "arch.model.embedding_dim=24",
         "arch.model.timbre_dim=8", "arch.model.metric_rank=4", "trainer.accelerator=cpu",
@@ -122,6 +125,7 @@ def test_the_command_makes_an_encoder_and_its_curve(tmp_path, monkeypatch):
     rows = (path.parent / "curve.csv").read_text().splitlines()
     assert [row.split(",")[0] for row in rows] == ["step", "1", "2"]
     assert "crowd 5-way 5-shot" in rows[0]
+    assert "other 5-way 1-shot" in rows[0]
     with pytest.raises(UserError, match=r"recipe\.individuals=2: the pool has only 1"):
         read_settings(["pretrain.pool.individuals=1"], sr=22050)
     with pytest.raises(UserError, match="has other settings"):
