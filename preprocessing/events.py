@@ -18,6 +18,9 @@ RECORDING_COLUMNS = [
 ]  # fmt: skip
 STATUSES = ("POS", "UNK", "NEG")
 SPLITS = ("train", "val", "test")
+# Marks a keyword of a data set, `Annotated[str, INDIFFERENT]`: no recording and no call depends on
+# it.
+INDIFFERENT = "indifferent"
 # Where a call that is longer than a clip is cut.
 ANCHORS = ("centre", "loudest", "onset")
 # How many problems an error spells out before it sends the reader to `g5 data check`, and how

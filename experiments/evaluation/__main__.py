@@ -25,7 +25,7 @@ from g5.common.seeds import seed_all
 from g5.config.build import build
 from g5.config.parts import data_of, feature_set_of, front_end_of
 from g5.config.settings import Settings, load
-from g5.config.stored import on_checkpoint
+from g5.config.stored import overridden
 from g5.evaluation.episodes.raw_features import raw_features
 from g5.evaluation.episodes.scoring import embed_plan
 from g5.evaluation.intervals import Interval, points_text, resampled_interval
@@ -120,7 +120,7 @@ def clips_and_features(
     reader = feature_set_of(plain, corpus, front_end_of(plain)).reader("test")
     kinds = {"raw": raw_of(reader), "untrained v1": untrained_embeddings(plain, reader)}
     for restored in trained:
-        settings = on_checkpoint(restored.config, of_clips, place)
+        settings = overridden(restored.config, of_clips, place)
         own = feature_set_of(settings, corpus, restored.front_end).reader("test")
         z_RF = embed_clips(restored.model, restored.normalize, own)
         kinds[f"trained {settings.arch.name}"] = z_RF

@@ -14,7 +14,7 @@ from torch import Tensor
 from archs.prototypes import unit
 from experiments.v2_vs_v1.sets import EPISODES, TEST_SEED, TestSet
 from g5.config.parts import data_of, feature_set_of
-from g5.config.stored import on_checkpoint
+from g5.config.stored import overridden
 from g5.embeddings.encoders.loaded import LoadedEncoder
 from g5.evaluation.episodes.raw_features import NearestPrototype
 from g5.evaluation.episodes.scoring import evaluate_episodes
@@ -39,7 +39,7 @@ class Episodes:
 def episodes_of(ours: Restored, test_set: TestSet, home: Path) -> Episodes:
     """Those that `AnswerStore` tests our encoder on."""
     overrides = ["data=clips", "data.split=test", f"features.clip_s={test_set.clip_s}"]
-    settings = on_checkpoint(ours.config, overrides, {"data.root": str(home / test_set.table)})
+    settings = overridden(ours.config, overrides, {"data.root": str(home / test_set.table)})
     corpus = data_of(settings).load()
     reader = feature_set_of(settings, corpus, ours.front_end).reader("test")
     events = corpus.split("test")

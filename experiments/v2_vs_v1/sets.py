@@ -15,7 +15,7 @@ import torch
 from experiments.common import note_look
 from g5.common.atomic import atomic_path
 from g5.config.parts import data_of, feature_set_of, log_mel_set_of
-from g5.config.stored import on_checkpoint
+from g5.config.stored import overridden
 from g5.evaluation.episodes.protocol import TestedModel, TestedSplit, TestProtocol, run_test
 from g5.evaluation.episodes.result import TestResult
 from g5.tracking.restore import Restored
@@ -114,7 +114,7 @@ class AnswerStore:
     def _test(self, restored: Restored, test_set: TestSet) -> TestResult:
         overrides = ["data=clips", "data.split=test", f"features.clip_s={test_set.clip_s}"]
         values = {"data.root": str(self.home / test_set.table)}
-        settings = on_checkpoint(restored.config, overrides, values)
+        settings = overridden(restored.config, overrides, values)
         corpus = data_of(settings).load()
         feature_set = feature_set_of(settings, corpus, restored.front_end)
         log_mel = log_mel_set_of(settings, feature_set)

@@ -113,9 +113,23 @@ def check_node(
     return cls
 
 
+def indifferent_keywords(node: Node) -> list[str]:
+    """Keywords that decide nothing, as the class marks them; none of a class that is refused."""
+    from preprocessing.events import INDIFFERENT  # late: it brings pandas along
+
+    if not _is_known(node):
+        return []
+    hints = signature_hints(locate(node.target, "_target_"))
+    return [key for key in hints if INDIFFERENT in getattr(hints[key], "__metadata__", ())]
+
+
+def _is_known(node: Node) -> bool:
+    return node.known is None or str(node.target).startswith(OURS) or node.target in node.known
+
+
 def refuse_unknown(node: Node, where: str) -> None:
     """Raise `UserError` for a class that a file names, unless it is g5's or the user named it."""
-    if node.known is None or str(node.target).startswith(OURS) or node.target in node.known:
+    if _is_known(node):
         return
     raise UserError(
         f"{where}._target_: the file names {node.target}, which is not g5's, and nothing of it is "

@@ -6,11 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from g5.config.build import indifferent_keywords
 from g5.config.node import Node
 from g5.config.settings import Settings
-
-# Keywords of constructors: where things lie and how many work on them decides nothing.
-INDIFFERENT_VALUES = ("workers", "root_dir", "cache_dir")
 
 
 def deciding(
@@ -49,11 +47,8 @@ def short_hash(facts: Any) -> str:
 
 
 def _of_node(node: Node, where: str) -> Mapping[str, Any]:
-    return {
-        f"{where}.{key}": value
-        for key, value in node.plain().items()
-        if key not in INDIFFERENT_VALUES
-    }
+    passed = indifferent_keywords(node)
+    return {f"{where}.{key}": value for key, value in node.plain().items() if key not in passed}
 
 
 def differences(theirs: Settings, ours: Settings, of: Literal["run", "test"]) -> list[str]:

@@ -85,7 +85,7 @@ def _complaint(value: Any, hint: Any) -> str | None:
         base, *bounds = get_args(hint)
         complaint = _complaint(value, base)
         for bound in bounds:
-            complaint = complaint or bound.complaint(value)
+            complaint = complaint or (isinstance(bound, Range) and bound.complaint(value)) or None
         return complaint
     if origin is Literal:
         return None if value in get_args(hint) else f"must be one of {_listed(get_args(hint))}"

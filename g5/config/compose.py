@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, cast
 
 from hydra import compose, initialize_config_dir
@@ -17,15 +17,12 @@ from omegaconf.errors import OmegaConfBaseException
 from g5.common.errors import UserError
 from g5.config.check import unknown_key
 from g5.config.choices import CONF, choices
+from g5.config.settings import Settings, TransferSettings, texts_of
 
 # Keys of a user's own class, which may be anything.
-_FREE = re.compile(r"(\+{0,2}(?:encoder|head)\.[\w.]+)=(.*)", re.DOTALL)
-# Keys whose values are names and paths.
-_TEXT = re.compile(
-    r"(\+{0,2}(?:name|exp_name|path\.\w+|data\.(?:root|\w+_dir)|logger\.tracking_uri"
-    r"|arch\.training\.load_weight_from))=(.*)",
-    re.DOTALL,
-)
+_FREE = re.compile(r"(?:encoder|head)\.[\w.]+")
+# Keys of data sets whose values are paths.
+_PATH = re.compile(r"data\.(?:root|\w+_dir)")
 
 
 def composed(overrides: Sequence[str], primary: str = "config") -> DictConfig:
@@ -130,17 +127,23 @@ def readable(overrides: Sequence[str]) -> list[str]:
 
 
 def _quoted(override: str) -> str:
-    text_match = _TEXT.fullmatch(override)
-    match = text_match or _FREE.fullmatch(override)
-    if match is None:
+    key, sign, text = override.partition("=")
+    name = key.lstrip("+")
+    is_text = name in _text_keys() or bool(_PATH.fullmatch(name))
+    if not sign or not (is_text or _FREE.fullmatch(name)):
         return override
-    key, text = match.groups()
     try:
         parsed = OverridesParser.create().parse_override(override)
-        if text_match is None:
-            plain = not parsed.is_sweep_override()
-        else:
+        if is_text:
             plain = parsed.is_sweep_override() or isinstance(parsed.value(), str | None)
+        else:
+            plain = not parsed.is_sweep_override()
     except HydraException:
         plain = False
     return override if plain else f"{key}={QuotedString(text, Quote.single).with_quotes()}"
+
+
+@cache
+def _text_keys() -> frozenset[str]:
+    """Keys whose values are texts, such as names and paths."""
+    return frozenset((*texts_of(Settings), *texts_of(TransferSettings)))

@@ -21,8 +21,15 @@ Task = Literal["single", "multi", "rating"]
 SPREAD = {"spread": True}
 # It decides what a run is, which a resumed one may not change; and what makes a test another test.
 OF_RUNS, OF_TESTS = {"decides": ("run",)}, {"decides": ("run", "test")}
-# Where things lie and how many work on them decides neither.
+# Where things lie and how many work on them decides neither. (Constructors say the same of their
+# keywords by `preprocessing.events.INDIFFERENT`.)
 INDIFFERENT = {"indifferent": True}
+# Runs that differ in nothing else are repetitions of one configuration.
+REPETITION = {"repetition": True}
+# Where things lie and are sent, and on what: for whoever runs a test to say.
+OF_USER = {"user": True}
+# A folder of recordings, or a table of them.
+DATA_DIR = {"data_dir": True}
 # A run may be made longer; where its first weights came from is history.
 EXTENDS = {"extends": True}
 # A fact of a trained model: an override on top of a checkpoint's configuration is refused.
@@ -50,9 +57,9 @@ class EpisodeSize(TypedDict):
 @dataclass(frozen=True)
 class PathSettings:
     root_dir: str = field(metadata=OF_DETECTION)
-    train_dir: str | None
-    eval_dir: str | None
-    test_dir: str | None
+    train_dir: str | None = field(metadata=DATA_DIR)
+    eval_dir: str | None = field(metadata=DATA_DIR)
+    test_dir: str | None = field(metadata=DATA_DIR)
     real_dir: str | None
 
     @property
@@ -170,7 +177,7 @@ class TrainingSettings:
     warmup_epochs: Count
     gradient_clip_val: NotNegative
     label_smoothing: Share
-    load_weight_from: str | None = field(metadata=EXTENDS)
+    load_weight_from: str | None = field(metadata=EXTENDS | REPETITION)
 
     @property
     def pretraining_epochs(self) -> int:
@@ -221,7 +228,7 @@ class EarlyStopSettings:
 class CallbackSettings:
     checkpoint: CheckpointSettings
     early_stopping: EarlyStopSettings
-    progress_bar: bool
+    progress_bar: bool = field(metadata=REPETITION)
 
 
 @dataclass(frozen=True)

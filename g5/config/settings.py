@@ -22,6 +22,8 @@ from g5.config.schema import (
     OF_DETECTION,
     OF_RUNS,
     OF_TESTS,
+    OF_USER,
+    REPETITION,
     ArchSettings,
     AudioSettings,
     CallbackSettings,
@@ -90,23 +92,23 @@ class Tree:
 class Settings(Tree):
     """What a run is: `conf/config.yaml`."""
 
-    name: str
-    exp_name: str
+    name: str = field(metadata=REPETITION)
+    exp_name: str = field(metadata=REPETITION)
     train: bool = field(metadata=MODE)
     test: bool = field(metadata=MODE)
     resume: bool = field(metadata=MODE)
-    deterministic: bool = field(metadata=OF_DETECTION)
-    seed: Seed = field(metadata=OF_TESTS | OF_DETECTION)
-    path: PathSettings
+    deterministic: bool = field(metadata=OF_DETECTION | REPETITION)
+    seed: Seed = field(metadata=OF_TESTS | OF_DETECTION | REPETITION)
+    path: PathSettings = field(metadata=OF_USER | REPETITION)
     audio: AudioSettings = field(metadata=OF_RUNS | OF_DETECTION)
     data: Node = field(metadata=OF_TESTS)
     features: FeatureSettings = field(metadata=OF_TESTS)
     detection: DetectionSettings = field(metadata=OF_DETECTION)
     arch: ArchSettings
-    trainer: TrainerSettings = field(metadata=OF_DETECTION)
-    callbacks: CallbackSettings
-    logger: LoggerSettings
-    engine: EngineSettings = field(metadata=OF_DETECTION)
+    trainer: TrainerSettings = field(metadata=OF_DETECTION | OF_USER | REPETITION)
+    callbacks: CallbackSettings = field(metadata=OF_USER)
+    logger: LoggerSettings = field(metadata=OF_USER | REPETITION)
+    engine: EngineSettings = field(metadata=OF_DETECTION | OF_USER | REPETITION)
 
 
 @dataclass(frozen=True)
@@ -210,7 +212,7 @@ def checked(plain: Mapping[str, Any]) -> Settings:
 
 def check_paths(settings: Settings) -> None:
     """Raise `UserError` for data that are not there; nothing is imported for it."""
-    paths = {key: getattr(settings.path, key) for key in ("train_dir", "eval_dir", "test_dir")}
+    paths = {key: getattr(settings.path, key) for key in marked(PathSettings, "data_dir")}
     given = {f"path.{key}": path for key, path in paths.items() if path is not None}
     if str(settings.data.target).startswith("preprocessing.datasets."):
         lost = [f"{key}={at}" for key, at in given.items() if not Path(at).expanduser().exists()]
@@ -299,6 +301,15 @@ def marked(schema: type, mark: str, where: str = "") -> list[str]:
         elif dataclasses.is_dataclass(hint) and hint is not Node:
             found += marked(typing.cast("type", hint), mark, at)
     return found
+
+
+def texts_of(schema: type, where: str = "") -> Iterator[str]:
+    """Dotted keys whose values are texts."""
+    for name, hint in hints_of(schema).items():
+        if dataclasses.is_dataclass(hint) and hint is not Node:
+            yield from texts_of(typing.cast("type", hint), f"{where}{name}.")
+        elif str in _options(hint) and set(_options(hint)) <= {str, type(None)}:
+            yield f"{where}{name}"
 
 
 def _is_spread(member: dataclasses.Field) -> bool:

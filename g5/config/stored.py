@@ -12,13 +12,8 @@ from omegaconf import DictConfig, OmegaConf
 from g5.common.errors import UserError
 from g5.config.choices import choices
 from g5.config.compose import composed, nearest_key, override_errors, readable, resolve
+from g5.config.schema import PathSettings
 from g5.config.settings import CHOICES, Settings, hints_of, marked
-
-# Groups of `conf/` that are for training runs, beside the keys that are marked so.
-TRAINING_GROUPS = CHOICES
-# Where things lie and are sent, and on what, is for whoever runs a test to say.
-USERS_GROUPS = ("path", "trainer", "callbacks", "logger", "engine")
-DATA_DIRS = ("train_dir", "eval_dir", "test_dir")
 
 
 def completed(stored: Mapping[str, Any]) -> dict[str, Any]:
@@ -72,7 +67,7 @@ def classes_named(overrides: Sequence[str]) -> list[str]:
     return [value for key, _, value in pairs if key.endswith("._target_")]
 
 
-def on_checkpoint(
+def overridden(
     stored: Mapping[str, Any],
     overrides: Sequence[str],
     values: Mapping[str, Any],
@@ -112,14 +107,14 @@ def on_checkpoint(
 def _placed(stored: dict[str, Any], root: str | None) -> dict[str, Any]:
     """``stored`` with the groups that are the user's to say as they are by default."""
     today = resolve(composed([] if root is None else [f"path.root_dir={root}"]))
-    places, data = today["path"], dict(stored["data"])
+    places, data, dirs = today["path"], dict(stored["data"]), marked(PathSettings, "data_dir")
     if "root_dir" in data:  # these are made where they are not yet
-        data |= {"root_dir": places["root_dir"], **{key: places[key] for key in DATA_DIRS}}
+        data |= {"root_dir": places["root_dir"], **{key: places[key] for key in dirs}}
     else:
-        places |= {key: stored["path"].get(key) for key in DATA_DIRS}
+        places |= {key: stored["path"].get(key) for key in dirs}
     if data.get("cache_dir") is not None:
         data["cache_dir"] = _cache(places["root_dir"])
-    return {**stored, **{name: today[name] for name in USERS_GROUPS}, "data": data}
+    return {**stored, **{name: today[name] for name in marked(Settings, "user")}, "data": data}
 
 
 def _cache(root_dir: str) -> str:
@@ -137,7 +132,7 @@ def _parsed(overrides: Sequence[str]) -> list[Override]:
         parsed = OverridesParser.create().parse_overrides(readable(overrides))
     for override in parsed:
         key = override.key_or_group
-        if key in (*marked(Settings, "mode"), *TRAINING_GROUPS):
+        if key in (*marked(Settings, "mode"), *CHOICES):
             raise UserError(f"{key}: for training runs; a test starts from its checkpoint")
         if override.is_sweep_override():
             raise UserError(f"{key}: a test takes one value")

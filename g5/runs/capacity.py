@@ -18,6 +18,7 @@ from g5.evaluation.episodes.scoring import embed_plan, evaluate_episodes
 from g5.evaluation.figures.curves import capacity_curve, capacity_told
 from g5.evaluation.intervals import Interval
 from g5.runs.test import evaluate_checkpoint
+from g5.runs.tested import TestRequest
 from g5.runs.train import run
 from g5.tracking.checkpoints import BEST
 from g5.tracking.folders import RunFolder
@@ -115,7 +116,8 @@ def _measured(factor: float, settings: Settings) -> dict[str, Any]:
     result = run(settings)
     folder = settings.path.root / "outputs" / settings.name / settings.exp_name
     best = folder / "checkpoints" / BEST
-    result = result or evaluate_checkpoint(best)  # trained and tested by a command that was stopped
+    # None: trained and tested by a command that was stopped.
+    result = result or evaluate_checkpoint(TestRequest(best))
     restored = restore(best)
     train = _on_training_classes(settings, restored)
     row: dict[str, Any] = {

@@ -11,13 +11,13 @@ from g5.evaluation.episodes.protocol import TestProtocol
 from g5.evaluation.episodes.shots import ShotCurve, shot_accuracies
 from g5.evaluation.figures.curves import shot_curve
 from g5.evaluation.report.summary import printable
-from g5.runs.tested import Tested, opened
+from g5.runs.tested import Tested, TestRequest, opened
 from g5.training.setup import device_of, set_matmul_precision
 
 
-def shots_of_checkpoint(path: str | Path, overrides: Sequence[str] = ()) -> ShotCurve:
+def shots_of_checkpoint(request: TestRequest) -> ShotCurve:
     """Test a checkpoint at 1, 2, 5, 10 and 20 shots; write the numbers and the figure."""
-    with opened(path, overrides) as tested:
+    with opened(request) as tested:
         curve = _curve(tested)
         files = _write(curve, tested)
         if tested.logger is not None:

@@ -2,9 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from g5.config.changes import deciding, differences
 from g5.config.settings import Settings
@@ -16,7 +14,7 @@ from g5.evaluation.report.model_card import write_model_card
 from g5.evaluation.report.report import write_report
 from g5.evaluation.report.summary import summary_text
 from g5.runs.events import event_scores
-from g5.runs.tested import Tested, opened
+from g5.runs.tested import Tested, TestRequest, opened
 from g5.tracking.folders import RunFolder
 from g5.tracking.history import read_history
 from g5.tracking.record import how_to_open
@@ -24,26 +22,19 @@ from g5.tracking.restore import Restored
 from g5.training.setup import device_of, set_matmul_precision
 
 
-def evaluate_checkpoint(
-    path: str | Path,
-    overrides: Sequence[str] = (),
-    *,
-    arch: str | None = None,
-    values: Mapping[str, Any] | None = None,
-    job: int | None = None,
-) -> TestResult:
-    """Test a checkpoint on the episodes of its own configuration with ``overrides`` on top.
+def evaluate_checkpoint(request: TestRequest) -> TestResult:
+    """Test a checkpoint on the episodes of its own configuration, with what the user says on top.
 
-    Where recordings have more than five calls of a class, their events are scored, too. Arguments
-    and errors are those of `opened`.
+    Where recordings have more than five calls of a class, their events are scored, too. Errors are
+    those of `opened`.
     """
-    with opened(path, overrides, arch=arch, values=values, job=job) as tested:
-        result = evaluate(tested)
+    with opened(request) as tested:
+        result = report_test(tested)
         event_scores(tested)
         return result
 
 
-def evaluate(tested: Tested) -> TestResult:
+def report_test(tested: Tested) -> TestResult:
     """Run the test, write its numbers and figures, log them, and print the summary."""
     settings = tested.settings
     set_matmul_precision(settings)

@@ -3,7 +3,7 @@
 import filecmp
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from g5.config.changes import deciding, differences, short_hash
 from g5.config.earlier import first_config
 from g5.config.parts import data_of, feature_set_of, log_mel_set_of
 from g5.config.settings import Settings, check_settings
-from g5.config.stored import classes_named, on_checkpoint
+from g5.config.stored import classes_named, overridden
 from g5.evaluation.episodes.protocol import TestedModel, TestedSplit
 from g5.tracking.checkpoints import ANOTHER, BEST
 from g5.tracking.folders import RunFolder, claim, find
@@ -23,6 +23,27 @@ from g5.training.setup import prepare_torch
 from preprocessing.audio import content_hash
 from preprocessing.events import Corpus
 from preprocessing.feature_set import FeatureSet
+
+
+@dataclass(frozen=True)
+class TestRequest:
+    """What the user asks to be tested.
+
+    Attributes:
+        checkpoint: a path, or its name without the accuracy.
+        overrides: of data, protocol, trainer and logger.
+        arch: what the user takes it for; another architecture's checkpoint is refused.
+        values: keys set as they are: a path may hold what the overrides' grammar refuses.
+        job: number of a multirun job.
+    """
+
+    __test__ = False  # not a test case
+
+    checkpoint: str | Path
+    overrides: Sequence[str] = ()
+    arch: str | None = None
+    values: Mapping[str, Any] = field(default_factory=dict)
+    job: int | None = None
 
 
 @dataclass(frozen=True)
@@ -61,35 +82,23 @@ class Tested:
 
 
 @contextmanager
-def opened(
-    path: str | Path,
-    overrides: Sequence[str],
-    *,
-    arch: str | None = None,
-    values: Mapping[str, Any] | None = None,
-    job: int | None = None,
-) -> Iterator[Tested]:
+def opened(request: TestRequest) -> Iterator[Tested]:
     """What a test of a checkpoint needs, its MLflow run open.
-
-    Args:
-        path: a checkpoint, or its name without the accuracy.
-        overrides: of data, protocol, trainer and logger.
-        arch: what the user takes it for; another architecture's checkpoint is refused.
-        values: keys set as they are: a path may hold what the overrides' grammar refuses.
-        job: number of a multirun job.
 
     Raises:
         UserError: for a checkpoint that cannot be used, an override of what it fixes, or data
             that cannot be tested on.
     """
-    path, message = find(path)
+    path, message = find(request.checkpoint)
     if message:
         print(message)
-    restored = restore(path, known=classes_named(overrides))
-    trained = restored.settings.arch.name
-    if arch is not None and arch != trained:
-        raise UserError(f"{path}: a checkpoint of {trained}, not of {arch}; say arch={trained}")
-    settings = _settings_of(restored, overrides, values or {})
+    restored = restore(path, known=classes_named(request.overrides))
+    trained, job = restored.settings.arch.name, request.job
+    if request.arch not in (None, trained):
+        raise UserError(
+            f"{path}: a checkpoint of {trained}, not of {request.arch}; say arch={trained}"
+        )
+    settings = _settings_of(restored, request)
     prepare_torch(settings)
     corpus = data_of(settings).load()
     corpus.raise_if_fatal()
@@ -107,13 +116,11 @@ def opened(
             yield Tested(settings, restored, feature_set, home, logger)
 
 
-def _settings_of(
-    restored: Restored, overrides: Sequence[str], values: Mapping[str, Any]
-) -> Settings:
+def _settings_of(restored: Restored, request: TestRequest) -> Settings:
     """The checkpoint's settings with what the user says on top, as those of a test."""
     root = _root_of(restored)
     with unreadable(restored.path, advice=ANOTHER):
-        chosen = on_checkpoint(restored.config, overrides, values, root=root)
+        chosen = overridden(restored.config, request.overrides, request.values, root=root)
     settings = chosen.but(
         {
             "train": False,

@@ -29,8 +29,8 @@ from g5.config.stored import completed
 from g5.evaluation.episodes.calibration import calibrate
 from g5.evaluation.episodes.raw_features import training_statistics
 from g5.evaluation.episodes.result import TestResult
-from g5.runs.test import evaluate, evaluate_checkpoint
-from g5.runs.tested import Tested
+from g5.runs.test import evaluate_checkpoint, report_test
+from g5.runs.tested import Tested, TestRequest
 from g5.tracking.callbacks import AtomicCheckpointIO, training_callbacks
 from g5.tracking.checkpoints import (
     BEST,
@@ -101,13 +101,8 @@ def run(
     arch_is_named = any(text.split("=")[0] == "arch" for text in overrides)
     checkpoint = settings.arch.training.load_weight_from
     assert checkpoint is not None
-    return evaluate_checkpoint(
-        checkpoint,
-        kept,
-        arch=settings.arch.name if arch_is_named else None,
-        values=values,
-        job=job,
-    )
+    arch = settings.arch.name if arch_is_named else None
+    return evaluate_checkpoint(TestRequest(checkpoint, kept, arch, values or {}, job))
 
 
 class Training:
@@ -194,7 +189,7 @@ class Training:
                 self._log_checkpoints(folder, logger)
             if not settings.test:
                 return None
-            return evaluate(Tested(settings, restore(best), self.feature_set, folder, logger))
+            return report_test(Tested(settings, restore(best), self.feature_set, folder, logger))
 
     def _estimate(self, module: FewShotModule, loaders: EpisodeLoaders, done: int) -> Estimate:
         clips = len(self.feature_set.corpus.split("test")) if self.settings.test else 0

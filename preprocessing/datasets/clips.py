@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
@@ -22,7 +23,7 @@ from preprocessing.datasets.splits import (
     read_list,
     split_hash_of,
 )
-from preprocessing.events import ANCHORS, Corpus, DataSet, Problem
+from preprocessing.events import ANCHORS, INDIFFERENT, Corpus, DataSet, Problem
 from preprocessing.naming import Listing
 
 # How many classes are spelled out.
@@ -62,7 +63,7 @@ class ClipsData(DataSet):
         folds: int,
         seed: int,
         anchor: str,
-        cache_dir: str | None,
+        cache_dir: Annotated[str | None, INDIFFERENT],
     ) -> None:
         self.root, self.audio_dir, self.cache_dir = root, audio_dir, cache_dir
         self.split = one_of("split", split, ("auto", "by_class", "test"))

@@ -4,7 +4,7 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, TypedDict, Unpack
+from typing import Annotated, ClassVar, TypedDict, Unpack
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from preprocessing.annotations import (
     recording_of,
 )
 from preprocessing.datasets.builder import CorpusBuilder, Finder
-from preprocessing.events import ANCHORS, Corpus, DataSet, Problem, at_rows
+from preprocessing.events import ANCHORS, INDIFFERENT, Corpus, DataSet, Problem, at_rows
 from preprocessing.naming import Listing
 
 
@@ -32,7 +32,7 @@ class FolderKeys(TypedDict):
     eval_dir: str | None
     test_dir: str | None
     anchor: str
-    cache_dir: str | None
+    cache_dir: Annotated[str | None, INDIFFERENT]
 
 
 class AnnotatedData(DataSet):
@@ -64,7 +64,7 @@ class AnnotatedData(DataSet):
         label_column: str,
         q_class: str,
         anchor: str,
-        cache_dir: str | None,
+        cache_dir: Annotated[str | None, INDIFFERENT],
     ) -> None:
         self.folders = {"train": train_dir, "val": eval_dir, "test": test_dir}
         one_of("q_class", q_class, (RECORDING, SUBSET))

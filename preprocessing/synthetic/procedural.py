@@ -10,6 +10,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
 
 import pandas as pd
 import soundfile
@@ -18,7 +19,7 @@ from g5.common.atomic import atomic_path
 from g5.common.errors import UserError
 from g5.common.machine import cores, need_room
 from g5.common.progress import track
-from preprocessing.events import ANCHORS, Corpus, DataSet
+from preprocessing.events import ANCHORS, INDIFFERENT, Corpus, DataSet
 from preprocessing.store.settings import changed_keys
 from preprocessing.synthetic.scenes import SPLITS, SceneSettings, check, make_recording
 
@@ -53,7 +54,7 @@ class ProceduralData(DataSet):
     def __init__(
         self,
         *,
-        root_dir: str,
+        root_dir: Annotated[str, INDIFFERENT],
         train_dir: str | None,
         eval_dir: str | None,
         test_dir: str | None,
@@ -82,7 +83,7 @@ class ProceduralData(DataSet):
         rain: float,
         hum: float,
         background_db: list[float],
-        workers: int | str,
+        workers: Annotated[int | str, INDIFFERENT],
         anchor: str,
     ) -> None:
         self.settings = SceneSettings.of(locals())

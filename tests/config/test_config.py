@@ -14,8 +14,7 @@ from g5.config.compose import composed, readable, resolve
 from g5.config.earlier import updated
 from g5.config.node import Node
 from g5.config.settings import Settings, checked, load, load_node, load_transfer
-from g5.config.stored import classes_named
-from g5.config.stored import on_checkpoint as settings_on_checkpoint
+from g5.config.stored import classes_named, overridden
 
 
 def config(*overrides: str) -> dict:
@@ -23,7 +22,7 @@ def config(*overrides: str) -> dict:
 
 
 def on_checkpoint(*given: Any) -> dict:
-    return settings_on_checkpoint(*given).plain()
+    return overridden(*given).plain()
 
 
 @pytest.mark.parametrize("group", ["arch", "data", "features", "trainer", "logger", "debug"])
@@ -208,7 +207,7 @@ def test_nothing_of_a_class_that_a_file_names_is_imported(tmp_path, monkeypatch)
 
 
 def on_stored(stored: dict, *overrides: str) -> Settings:
-    return settings_on_checkpoint(stored, list(overrides), {})
+    return overridden(stored, list(overrides), {})
 
 
 def test_a_stored_text_reads_no_environment(monkeypatch):
@@ -223,7 +222,7 @@ def test_a_stored_configuration_says_not_where_anything_is_written_or_sent(tmp_p
     settings = on_stored(stored)
     ours = config("data=dcase", "path.test_dir=calls")
     assert settings.plain() == ours
-    moved = settings_on_checkpoint(stored, [], {}, root=str(tmp_path))
+    moved = overridden(stored, [], {}, root=str(tmp_path))
     assert (moved.path.root, moved.data.values["test_dir"]) == (tmp_path, "calls")
     assert moved.data.values["cache_dir"] == f"{tmp_path}/outputs/store"
     said = on_stored(stored, "path.root_dir=here", "logger.tracking_uri=http://ours/")

@@ -576,10 +576,8 @@ def see_run(settings: Settings, here: Path, patch: pytest.MonkeyPatch) -> Any:
     patch.setattr(g5.tracking.mlflow_logger, "_system_monitor", lambda logger: monitor)
     patch.setattr(g5.tracking.record, "MLflowLogger", Record)
     patch.setattr(g5.runs.train, "_fit", spied_fit)
-    patch.setattr(g5.runs.train, "evaluate", lambda *_: seen.append("test"))
-    patch.setattr(
-        g5.runs.train, "evaluate_checkpoint", lambda path, *_, **__: seen.append("only test")
-    )
+    patch.setattr(g5.runs.train, "report_test", lambda *_: seen.append("test"))
+    patch.setattr(g5.runs.train, "evaluate_checkpoint", lambda _: seen.append("only test"))
     # Three processes for each checkpoint.
     patch.setattr(g5.tracking.checkpoints, "git_revision", lambda: None)
     # Inductor would take a minute.
@@ -656,7 +654,7 @@ def see_test(settings: Settings, here: Path, patch: pytest.MonkeyPatch) -> Any:
     """The test of a checkpoint, without its figures."""
     restored = restore(Path(str(settings.arch.training.load_weight_from)))
     patch.setattr(g5.runs.test, "_write", lambda *_: {})
-    result = g5.runs.test.evaluate(
+    result = g5.runs.test.report_test(
         Tested(settings, restored, feature_set(settings), RunFolder(here), None)
     )
     return len(result.scores.accuracy_E), result.interval, digest(result.scores.logits_AN.tobytes())

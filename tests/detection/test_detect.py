@@ -181,13 +181,12 @@ def test_boxes_restrict_the_band(job, tmp_path):
 
 
 def test_detection_has_settings_of_its_own_in_an_old_checkpoint(checkpoints, tmp_path):
-    from g5.config.stored import on_checkpoint
+    from g5.config.stored import overridden
 
     stored = torch.load(checkpoints["v1"], weights_only=True)["g5"]["config"]
     old = {key: value for key, value in stored.items() if key != "detection"}
     assert (
-        on_checkpoint(json.loads(json.dumps(old)), [], {}).plain()["detection"]
-        == stored["detection"]
+        overridden(json.loads(json.dumps(old)), [], {}).plain()["detection"] == stored["detection"]
     )
 
 

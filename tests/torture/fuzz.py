@@ -23,7 +23,7 @@ import yaml
 from g5.common import sealed
 from g5.common.errors import UserError
 from g5.config.settings import load
-from g5.config.stored import on_checkpoint
+from g5.config.stored import overridden
 from g5.detection.job.manifest import Manifest
 from g5.embeddings.importing import read_embeddings
 from g5.embeddings.vectors import VectorStore
@@ -288,7 +288,7 @@ def _read_stored(path: Path) -> None:
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
         _ = found.settings  # a test of it looks at them first
-        on_checkpoint(found.config, [], {})
+        overridden(found.config, [], {})
 
 
 def _of_imports(folder: Path) -> list[Reader]:

@@ -21,5 +21,6 @@ def shots(checkpoint: Path, overrides: tuple[str, ...]) -> None:
 
     check_typed(overrides)
     from g5.runs.shots import shots_of_checkpoint
+    from g5.runs.tested import TestRequest
 
-    shots_of_checkpoint(checkpoint, list(overrides))
+    shots_of_checkpoint(TestRequest(checkpoint, overrides))

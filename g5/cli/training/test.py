@@ -25,5 +25,6 @@ def test(checkpoint: Path, overrides: tuple[str, ...]) -> None:
 
     check_typed(overrides)
     from g5.runs.test import evaluate_checkpoint
+    from g5.runs.tested import TestRequest
 
-    evaluate_checkpoint(checkpoint, list(overrides))
+    evaluate_checkpoint(TestRequest(checkpoint, overrides))

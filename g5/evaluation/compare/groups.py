@@ -7,6 +7,9 @@ import numpy as np
 import pandas as pd
 
 from g5.common.errors import UserError
+from g5.config.build import indifferent_keywords
+from g5.config.node import NONE_NAMED, Node
+from g5.config.settings import Settings, marked
 from g5.evaluation.compare.compared_runs import ComparedRun
 from g5.evaluation.intervals import Interval, mean_interval, resampled_interval
 from g5.tracking.mlflow_logger import flatten
@@ -17,12 +20,8 @@ PROTOCOL = (
     "split", "n_way", "k_shot", "n_query", "episodes", "cross_source", "data_hash", "split_hash",
     "split_file", "seed", "episodes_hash",
 )  # fmt: skip
-# Where things lie, how they are watched, and which repetition it is, make no other configuration.
-NO_DIFFERENCE = (
-    "exp_name", "name", "seed", "resume", "train", "test", "deterministic", "path", "logger",
-    "trainer", "callbacks.progress_bar", "features.workers", "features.block_s", "data.cache_dir",
-    "data.root_dir", "data.workers", "arch.training.load_weight_from",
-)  # fmt: skip
+# Marks of keys that make no other configuration.
+SAME = ("repetition", "mode", "indifferent")
 
 Unit = tuple[int, int | None]  # seed and fold
 
@@ -94,7 +93,9 @@ def _names(groups: list[list[ComparedRun]]) -> list[str]:
 
 def settings_of(run: ComparedRun, *, folds: bool) -> dict[str, str]:
     """What makes the run's configuration another one, as flat keys."""
-    without = (*NO_DIFFERENCE, *(("data.fold",) if folds else ()))
+    of_data = indifferent_keywords(Node.of(run.config["data"], NONE_NAMED))
+    without = [key for mark in SAME for key in marked(Settings, mark)]
+    without += [f"data.{key}" for key in (*of_data, *(["fold"] if folds else []))]
     return {
         key: value
         for key, value in flatten(run.config).items()
