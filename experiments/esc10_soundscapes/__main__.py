@@ -17,7 +17,7 @@ import pandas as pd
 
 from experiments.common import markdown, note_look, real_dir, run_as_command
 from experiments.esc10_soundscapes.banks import BANKS, SEED, esc10, invented
-from experiments.esc10_soundscapes.mistakes import CALLS, EVENTS, mistakes
+from experiments.esc10_soundscapes.mistakes import CALLS, EVENTS, lies_on, mistakes, others
 from experiments.esc10_soundscapes.soundscapes import SNR_DB, corpus, make
 from experiments.procedural_detection.detectors import (
     SHIPPED,
@@ -121,16 +121,8 @@ def distractors_hit(result: SplitResult, events: pd.DataFrame) -> float:
     """Share of other classes' calls after the support that an event overlaps by half of either."""
     hits = []
     for task in result.tasks:
-        others = events.loc[
-            (events["file"] == task.file) & (events["label"] != task.label)
-            & (events["start_s"] > task.support_end_s)
-        ]  # fmt: skip
-        said = task.found.events
-        start_D1, end_D1 = (others[[key]].to_numpy() for key in ("start_s", "end_s"))
-        start_P, end_P = (said[key].to_numpy() for key in ("start_s", "end_s"))
-        shared_DP = np.minimum(end_D1, end_P) - np.maximum(start_D1, start_P)
-        shorter_DP = np.minimum(end_D1 - start_D1, end_P - start_P)
-        hits.append((shared_DP >= shorter_DP / 2).any(axis=1))
+        said_P2 = task.found.events[["start_s", "end_s"]].to_numpy(float)
+        hits.append(lies_on(said_P2, others(task, events)).any(axis=0))
     return float(np.concatenate(hits).mean())
 
 

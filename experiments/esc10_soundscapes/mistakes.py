@@ -30,8 +30,8 @@ def mistakes(result: SplitResult, events: pd.DataFrame) -> tuple[Counter[str], C
         taken = unit.outcome.kind_P != IGNORED
         right_P = unit.outcome.kind_P[taken] == HIT
         times_P2, true_T2 = unit.times_P2[taken], unit.reference.positive_T2
-        on_PT = _lies_on(times_P2, true_T2)
-        other_P = np.any(_lies_on(times_P2, others(task, events)), axis=1)
+        on_PT = lies_on(times_P2, true_T2)
+        other_P = np.any(lies_on(times_P2, others(task, events)), axis=1)
         said.update(_events(times_P2, true_T2, right_P, on_PT, unit.outcome.found_T, other_P))
         calls.update(_calls(unit.outcome.found_T, on_PT))
     return said, calls
@@ -76,8 +76,8 @@ def _calls(found_T: np.ndarray, on_PT: np.ndarray) -> Iterable[str]:
             yield "wrong ends" if on_PT[:, t].any() else "missed"
 
 
-def _lies_on(times_P2: np.ndarray, calls_T2: np.ndarray) -> np.ndarray:
-    """Which events share half of the shorter one with which calls, (P, T)."""
+def lies_on(times_P2: np.ndarray, calls_T2: np.ndarray) -> np.ndarray:
+    """Which events share half of the shorter one or more with which calls, (P, T)."""
     (start_P1, end_P1), (start_T, end_T) = times_P2.T[..., None], calls_T2.T
     shared_PT = np.minimum(end_P1, end_T) - np.maximum(start_P1, start_T)
-    return shared_PT > np.minimum(end_P1 - start_P1, end_T - start_T) / 2
+    return shared_PT >= np.minimum(end_P1 - start_P1, end_T - start_T) / 2

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.common import hardware, markdown, run_as_command
-from experiments.review.answers import Outcome, by_sample, tables, uniform
+from experiments.review.answers import ReviewedTable, by_sample, tables, uniform
 from experiments.review.asked import ANSWERS, WANTED, got
 from experiments.review.detections import detected
 from g5.common.errors import UserError
@@ -52,7 +52,7 @@ def answers_table(found: pd.DataFrame) -> str:
     )
 
 
-def _total(pairs: Sequence[tuple[Outcome, Outcome]], side: int) -> int:
+def _total(pairs: Sequence[tuple[ReviewedTable, ReviewedTable]], side: int) -> int:
     return sum(pair[side].answers for pair in pairs)
 
 

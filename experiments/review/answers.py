@@ -26,7 +26,7 @@ SIZES = (150, 1500)  # events of a table, log-uniform
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ReviewedTable:
     """One table, reviewed until its precision is known.
 
     Attributes:
@@ -60,7 +60,7 @@ def tables(found: pd.DataFrame, count: int, seed: int) -> Iterator[tuple[np.ndar
         yield logit_N + rng.normal(0, 0.05, size), drawn["yes"].to_numpy(int)
 
 
-def by_sample(logit_N: np.ndarray, truth_N: np.ndarray, seed: int) -> Outcome:
+def by_sample(logit_N: np.ndarray, truth_N: np.ndarray, seed: int) -> ReviewedTable:
     """As `g5 review` asks and reckons."""
     size, stratum_N = len(logit_N), strata_of(logit_N)
     rank_N = spread_ranks(stratum_N, seed)
@@ -71,11 +71,11 @@ def by_sample(logit_N: np.ndarray, truth_N: np.ndarray, seed: int) -> Outcome:
         if answers == size or (answers >= FIRST and answers % STEP == 0):
             one = precision(Sample(logit_N, said_N, drawn_N, stratum_N), look_ahead=False)
             if (one.high - one.low) / 2 <= AIM:
-                return Outcome(truth_N.mean(), answers, one.share, one.low, one.high)
+                return ReviewedTable(truth_N.mean(), answers, one.share, one.low, one.high)
     raise AssertionError(size)
 
 
-def uniform(truth_N: np.ndarray, seed: int) -> Outcome:
+def uniform(truth_N: np.ndarray, seed: int) -> ReviewedTable:
     """Events at random, and Wilson's interval with the correction for a finite number."""
     size = len(truth_N)
     said_N = np.random.default_rng(seed).permutation(truth_N)
@@ -86,5 +86,5 @@ def uniform(truth_N: np.ndarray, seed: int) -> Outcome:
         variance = p * (1 - p) / answers * (1 - answers / size)
         low, high = wilson(share, variance, 10**6, 1)
         if (high - low) / 2 <= AIM:
-            return Outcome(truth_N.mean(), answers, share, low, high)
+            return ReviewedTable(truth_N.mean(), answers, share, low, high)
     raise AssertionError(size)

@@ -12,16 +12,14 @@ import torch
 from torch import Tensor
 
 from archs.prototypes import unit
-from experiments.v2_vs_v1.sets import EPISODES, TEST_SEED, TestSet
+from experiments.v2_vs_v1.sets import EPISODES, TestSet
 from g5.config.parts import data_of, feature_set_of
-from g5.config.stored import overridden
 from g5.embeddings.encoders.loaded import LoadedEncoder
 from g5.evaluation.episodes.raw_features import NearestPrototype
 from g5.evaluation.episodes.scoring import evaluate_episodes
 from g5.tracking.restore import Restored
 from preprocessing import audio
 from preprocessing.episodes.plans import ClipPlan, plan_clips
-from preprocessing.episodes.sampling import EpisodeSampler
 from preprocessing.normalize import SMALLEST_STD
 
 Span = tuple[str, float, float]  # file, start and end, seconds
@@ -38,15 +36,11 @@ class Episodes:
 
 def episodes_of(ours: Restored, test_set: TestSet, home: Path) -> Episodes:
     """Those that `AnswerStore` tests our encoder on."""
-    overrides = ["data=clips", "data.split=test", f"features.clip_s={test_set.clip_s}"]
-    settings = overridden(ours.config, overrides, {"data.root": str(home / test_set.table)})
+    settings = test_set.settings(ours, home)
     corpus = data_of(settings).load()
     reader = feature_set_of(settings, corpus, ours.front_end).reader("test")
     events = corpus.split("test")
-    sampler = EpisodeSampler(
-        events, n_way=test_set.n_way, k_shot=test_set.k_shot, n_query=test_set.n_query,
-        seed=TEST_SEED, split="test", cross_source=True, clips=reader,
-    )  # fmt: skip
+    sampler = test_set.protocol.sampler(events, "test", reader)
     plan = plan_clips(sampler.episodes(0, EPISODES))
     rows = events.iloc[plan.rows.numpy()].reset_index(drop=True)
     return Episodes(plan, rows, corpus.labels("test"))

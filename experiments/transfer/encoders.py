@@ -64,8 +64,8 @@ def encoders_of(arguments: Sequence[str]) -> dict[str, list[LoadedEncoder]]:
         found = {"given": [load_encoder(given)]}
     else:
         found = {
-            recipe.name: [load_encoder(str(trained(recipe, seed, rest).best)) for seed in SEEDS]
-            for recipe in (V1, V2)
+            variant.name: [load_encoder(str(trained(variant, seed, rest).best)) for seed in SEEDS]
+            for variant in (V1, V2)
         }
     last = list(found.values())[-1][0]
     return found | {

@@ -12,7 +12,7 @@ from experiments.v2_vs_v1.runs import (
     V1_LONG,
     V2,
     V2_LONGER,
-    Recipe,
+    Variant,
     euclidean,
     trained,
     untrained_model,
@@ -35,10 +35,10 @@ def main(arguments: Sequence[str]) -> None:
     settings, seed = load(["experiment=v2_vs_v1", *arguments]), SEEDS[0]
     answers = AnswerStore(settings.path.root / "outputs" / settings.name, real_dir(settings))
 
-    def restored(recipe: Recipe, seeds: Sequence[int] = SEEDS) -> dict[str, Restored]:
-        """The recipe's models by run name, trained where they are not yet."""
+    def restored(variant: Variant, seeds: Sequence[int] = SEEDS) -> dict[str, Restored]:
+        """The variant's models by run name, trained where they are not yet."""
         return {
-            f"{recipe.name}_seed{s}": restore(trained(recipe, s, arguments).best) for s in seeds
+            f"{variant.name}_seed{s}": restore(trained(variant, s, arguments).best) for s in seeds
         }
 
     def row(models: Mapping[str, Restored]) -> dict[str, SeedAnswers]:
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str]) -> None:
             for s in REAL
         }
 
-    v1, v1_long, v2 = (restored(recipe) for recipe in (V1, V1_LONG, V2))
+    v1, v1_long, v2 = (restored(variant) for variant in (V1, V1_LONG, V2))
     models = {
         "untrained v1": {"v1_untrained": untrained_model(v1[f"v1_seed{seed}"], seed)},
         "untrained v2": {"v2_untrained": untrained_model(v2[f"v2_seed{seed}"], seed)},
@@ -62,8 +62,8 @@ def main(arguments: Sequence[str]) -> None:
     }
     rows = {name: row(of_seeds) for name, of_seeds in models.items()}
     minutes = "; ".join(
-        f"{recipe.says} {', '.join(f'{trained(recipe, s, arguments).cpu_min:.1f}' for s in SEEDS)}"
-        for recipe in (V1, V1_LONG, V2)
+        f"{one.says} {', '.join(f'{trained(one, s, arguments).cpu_min:.1f}' for s in SEEDS)}"
+        for one in (V1, V1_LONG, V2)
     )
     batches = settings.arch.episodes.episodes_per_epoch
     print(

@@ -1,4 +1,4 @@
-"""The trainings: which recipes there are, their runs, and models that need no further one."""
+"""The trainings: which variants there are, their runs, and models that need no further one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ SEEDS = (1, 2, 3)
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Variant:
     """How a model is trained: an architecture's YAML and what is changed of it.
 
     Attributes:
@@ -31,27 +31,27 @@ class Recipe:
 
 
 # Both see 600 batches of 100 clips.
-V1 = Recipe("v1", "v1", (), "v1")
-V2 = Recipe("v2", "v2", (), "v2")
+V1 = Variant("v1", "v1", (), "v1")
+V2 = Variant("v2", "v2", (), "v2")
 # An epoch of v1 takes half the CPU time of one of v2.
-V1_LONG = Recipe("v1_long", "v1", ("arch.training.max_epochs=24",), "v1, twice as many batches")
+V1_LONG = Variant("v1_long", "v1", ("arch.training.max_epochs=24",), "v1, twice as many batches")
 # One seed. The learned correction changes no answer here and takes most of the scoring time.
-V2_LONGER = Recipe(
+V2_LONGER = Variant(
     "v2_longer", "v2", ("arch.model.distance=euclidean", "arch.training.max_epochs=48"),
     "v2, four times as long",
 )  # fmt: skip
 
 
-def config_of(recipe: Recipe, seed: int, arguments: Sequence[str]) -> Settings:
+def config_of(variant: Variant, seed: int, arguments: Sequence[str]) -> Settings:
     """The resolved configuration of a run."""
-    name = f"exp_name={recipe.name}_seed{seed}"
-    overrides = [f"arch={recipe.arch}", "experiment=v2_vs_v1", f"seed={seed}", name, "resume=true"]
-    return load([*overrides, *recipe.changes, *arguments])
+    name = f"exp_name={variant.name}_seed{seed}"
+    overrides = [f"arch={variant.arch}", "experiment=v2_vs_v1", f"seed={seed}", name, "resume=true"]
+    return load([*overrides, *variant.changes, *arguments])
 
 
-def trained(recipe: Recipe, seed: int, arguments: Sequence[str]) -> FinishedTraining:
+def trained(variant: Variant, seed: int, arguments: Sequence[str]) -> FinishedTraining:
     """Train, or go on with a training that was stopped, or take what is finished."""
-    return finished(config_of(recipe, seed, arguments))
+    return finished(config_of(variant, seed, arguments))
 
 
 def untrained_model(restored: Restored, seed: int) -> Restored:

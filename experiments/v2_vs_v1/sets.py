@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 from experiments.common import note_look
 from g5.common.atomic import atomic_path
 from g5.config.parts import data_of, feature_set_of, log_mel_set_of
+from g5.config.settings import Settings
 from g5.config.stored import overridden
 from g5.evaluation.episodes.protocol import TestedModel, TestedSplit, TestProtocol, run_test
 from g5.evaluation.episodes.result import TestResult
@@ -43,6 +45,19 @@ class TestSet:
     n_way: int
     k_shot: int
     n_query: int
+
+    def settings(self, restored: Restored, home: Path) -> Settings:
+        """A checkpoint's settings on these clips, which lie below ``home``."""
+        overrides = ["data=clips", "data.split=test", f"features.clip_s={self.clip_s}"]
+        return overridden(restored.config, overrides, {"data.root": str(home / self.table)})
+
+    @property
+    def protocol(self) -> TestProtocol:
+        """The same episodes for every model."""
+        return TestProtocol(
+            n_way=self.n_way, k_shot=self.k_shot, n_query=self.n_query, episodes=EPISODES,
+            cross_source=True, seed=TEST_SEED, refine=0, batch_size=50,
+        )  # fmt: skip
 
 
 # ESC-10's sounds may be anywhere in their five seconds; half a second is FSDD's median length.
@@ -105,30 +120,26 @@ class AnswerStore:
             with np.load(path) as kept:
                 if str(kept["weights"]) == weights:
                     return _answers(dict(kept))
-        note_look(self.folder / "looks.csv", model=name, set=test_set.name)
+        if test_set in REAL:
+            note_look(self.folder / "looks.csv", model=name, set=test_set.name)
         content = _content(self._test(restored, test_set), weights)
         with atomic_path(path) as temporary, open(temporary, "wb") as handle:
             np.savez_compressed(handle, **content)
         return _answers(content)
 
     def _test(self, restored: Restored, test_set: TestSet) -> TestResult:
-        overrides = ["data=clips", "data.split=test", f"features.clip_s={test_set.clip_s}"]
-        values = {"data.root": str(self.home / test_set.table)}
-        settings = overridden(restored.config, overrides, values)
+        settings = test_set.settings(restored, self.home)
         corpus = data_of(settings).load()
         feature_set = feature_set_of(settings, corpus, restored.front_end)
         log_mel = log_mel_set_of(settings, feature_set)
-        protocol = TestProtocol(
-            n_way=test_set.n_way, k_shot=test_set.k_shot, n_query=test_set.n_query,
-            episodes=EPISODES, cross_source=True, seed=TEST_SEED, refine=0, batch_size=50,
-        )  # fmt: skip
         on = TestedSplit(corpus, "test", feature_set.reader, log_mel.reader)
-        return run_test(TestedModel.of(restored), on, protocol, device=torch.device("cpu"))
+        model = TestedModel.of(restored)
+        return run_test(model, on, test_set.protocol, device=torch.device("cpu"))
 
     def looks(self) -> int:
         """How often a model has been tested on a real set."""
-        path = self.folder / "looks.csv"
-        return len(path.read_text().splitlines()) - 1 if path.exists() else 0
+        path, names = self.folder / "looks.csv", [one.name for one in REAL]
+        return sum(one in names for one in pd.read_csv(path)["set"]) if path.exists() else 0
 
 
 def fingerprint(restored: Restored) -> str:

@@ -23,6 +23,7 @@ from g5.evaluation.compare.groups import Group, config_differences, grouped
 from tests.conftest import run_g5, run_train
 
 OUTPUTS = "outputs/protonet_baseline"
+PROCEDURAL = "preprocessing.synthetic.procedural.ProceduralData"
 
 
 def make_run(name="a", *, skill=0.7, seed=1, noise=0, classes=12, episodes=300, lr=0.1, **protocol):
@@ -43,7 +44,8 @@ def make_run(name="a", *, skill=0.7, seed=1, noise=0, classes=12, episodes=300, 
     )
     facts = {"split": "test", "n_way": 5, "seed": seed, "split_hash": "x", "episodes_hash": "y"}
     config = {
-        "seed": seed, "exp_name": name, "data": {"fold": None, "root_dir": name},
+        "seed": seed, "exp_name": name, "engine": {"where": name},
+        "data": {"_target_": PROCEDURAL, "fold": None, "root_dir": name},
         "arch": {"name": "v1", "training": {"learning_rate": lr, "load_weight_from": None}},
     }  # fmt: skip
     return ComparedRun(name, config, {**facts, **protocol}, hit_EQ.mean(1), answers, None)
