@@ -10,7 +10,8 @@ from experiments.esc10_soundscapes.soundscapes import SR, Background, Bank, Clip
 from g5.common.progress import track
 from g5.config.settings import load
 from preprocessing import audio
-from preprocessing.synthetic.mixing import background, random_channel
+from preprocessing.synthetic.mixing import Call, background, mix, random_channel
+from preprocessing.synthetic.patches import Patch, draw_patch, play
 from preprocessing.synthetic.scenes import SceneSettings, make_recording, members, species_name
 
 EVENTS = ("dog_bark", "rooster", "person_sneeze", "baby_cry")
@@ -26,6 +27,9 @@ CLIP = {
     "val_species": SPECIES, "recordings_per_species": CLIPS, "species_per_recording": 1,
     "recording_s": 5.0, "snr_db": [20.0, 40.0], "distractors": 0.0, "wind": 0.0, "rain": 0.0,
 }  # fmt: skip
+PATCHES_SEED = 4711
+PATCH_EQ_DB = 5.0
+LONGEST_GAP_S = 0.3  # a longer pause ends a call
 CALLS_PER_CLIP = (1, 3)  # species call once in a clip, or several times
 
 
@@ -80,8 +84,40 @@ def more() -> Bank:
     return replace(changing(), repeats=3)
 
 
+def patches() -> Bank:
+    """Kinds of another generator, as wide as real ones may be, over a background that changes."""
+    rng = np.random.default_rng(PATCHES_SEED)
+    groups: list[dict[str, list[Clip]]] = []
+    while len(groups) * TOGETHER < SPECIES:
+        drawn = [_short_patch(rng) for _ in range(TOGETHER)]
+        first = len(groups) * TOGETHER
+        groups.append({f"patch_{first + i:02d}": _played(p, rng) for i, p in enumerate(drawn)})
+    return replace(changing(), groups=groups)
+
+
 # What is chosen by; names of folders.
-BANKS = {"invented": invented, "changing": changing, "changing3": more}
+BANKS = {"invented": invented, "changing": changing, "changing3": more, "patches": patches}
+
+
+def _short_patch(rng: np.random.Generator) -> Patch:
+    while True:
+        patch = draw_patch(rng)
+        if patch.rhythm == "once" or (patch.rhythm == "phrase" and patch.every_s < LONGEST_GAP_S):
+            return patch
+
+
+def _played(patch: Patch, rng: np.random.Generator) -> list[Clip]:
+    """Clips of a patch, each another sound of it through another recorder."""
+    clips = []
+    for number in range(CLIPS):
+        channel = random_channel(rng, eq_db=PATCH_EQ_DB, lowest_top_hz=3000.0, sr=SR)
+        sound = play(patch, rng, SR)
+        silence = np.zeros(len(sound) + SR // 10, np.float32)
+        call = Call(sound, 0.05, "patch", 0.0, 0.0, -np.inf)
+        room = np.zeros(0, np.float32)
+        samples, _ = mix([call], silence, sr=SR, channel=channel, room=room)
+        clips.append(Clip(samples / np.abs(samples).max(), str(number)))
+    return clips
 
 
 def _base() -> SceneSettings:

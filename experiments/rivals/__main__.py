@@ -32,6 +32,8 @@ PROCEDURAL = (
     TestSet("field5", "field 5-way 5-shot", "field/clips.csv", 5.0, 5, 5, 5),
     TestSet("voices1", "voices 20-way 1-shot", "voices/clips.csv", 0.5, 20, 1, 2),
     TestSet("crowd5", "crowd 5-way 5-shot", "crowd/clips.csv", 5.0, 5, 5, 5),
+    TestSet("other5", "other 5-way 5-shot", "other/clips.csv", 5.0, 5, 5, 5),
+    TestSet("other1", "other 5-way 1-shot", "other/clips.csv", 5.0, 5, 1, 5),
 )
 
 
@@ -79,7 +81,7 @@ def main(arguments: Sequence[str]) -> None:
 
 def draw(rows: dict[str, list[Interval]], sets: Sequence[TestSet], path: Path) -> Path:
     """Accuracy of every row on every set, with 95 % intervals over episodes."""
-    figure, axes = plt.subplots(figsize=(9, 4.2), layout="constrained")
+    figure, axes = plt.subplots(figsize=(11, 4.2), layout="constrained")
     width = 0.8 / len(rows)
     for number, (name, cells) in enumerate(rows.items()):
         at = np.arange(len(sets)) + (number - (len(rows) - 1) / 2) * width
