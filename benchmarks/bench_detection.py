@@ -27,6 +27,7 @@ from g5.detection.support import Target, targets_of
 from g5.tracking.restore import Restored
 from preprocessing import audio
 from preprocessing.audio import content_hash
+from preprocessing.audio_rules import READ_ALL
 
 RECORDING_S = 300.0
 # A call of 1.1 s every 10 s; the first five are the support.
@@ -155,7 +156,7 @@ def _decode_to_events(arch: str, path: Path, place: Path, how: str) -> Callable[
 
 def _decode_and_features(path: Path) -> None:
     stream = front_end_of(load([])).stream()
-    for samples in audio.blocks(path, block_s=30.0, rate_hz=SR):
+    for samples in audio.blocks(path, READ_ALL, block_s=30.0, rate_hz=SR):
         stream.push(samples)
     stream.finish()
 

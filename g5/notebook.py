@@ -91,12 +91,12 @@ def embed(
     A recording that cannot be read is left out with a warning.
     """
     paths = [recordings] if isinstance(recordings, str | os.PathLike) else list(recordings)
-    settings = load_transfer(overrides, reads=("encoder", "embed")).embed
+    settings = load_transfer(overrides, reads=("encoder", "embed"))
     root, files = find_recordings(paths)
     loaded = load_encoder(encoder, overrides)
     with tempfile.TemporaryDirectory() as temporary:
         store = VectorStore.create(Path(temporary) / "store", loaded.facts(), audio_root=root)
-        _, problems = embed_recordings(loaded, store, files, root, settings)
+        _, problems = embed_recordings(loaded, store, files, root, settings.embed, settings.audio)
         vectors = np.array(store.vectors[np.arange(len(store))], np.float32)
         windows = store.index.filter(["file", "start_s", "end_s"]).reset_index(drop=True)
     for problem in problems:

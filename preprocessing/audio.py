@@ -20,7 +20,7 @@ import soxr
 
 from g5.common.errors import UserError
 from g5.common.files import is_foreign
-from preprocessing.audio_rules import rules
+from preprocessing.audio_rules import AudioRules
 from preprocessing.containers import (
     ENDS_EARLY,
     WavLayout,
@@ -67,33 +67,36 @@ class AudioInfo:
     note: str = ""
 
 
-def info(path: str | os.PathLike[str]) -> AudioInfo:
+def info(path: str | os.PathLike[str], rules: AudioRules | None = None) -> AudioInfo:
     """Read the header of a sound file; one that is wrong is put right.
+
+    ``rules``, if given, may refuse its rate, and its note says which channel they choose.
 
     Raises:
         UserError: the file is missing, no regular file, no sound file or empty.
     """
-    with _opened(path) as (sound, layout):
+    with _opened(path, rules) as (sound, layout):
         fault, note, frames = _fault(Path(path), sound, layout)
         rate_hz, channels = sound.samplerate, sound.channels
-    if rules().channel == "auto" and (chosen := _chosen(path, channels)) is not None:
-        other = f"its channels cancel each other, so channel {chosen + 1}, the loudest, is read"
+    if rules and rules.channel == "auto" and (one := _chosen(path, channels, rules)) is not None:
+        other = f"its channels cancel each other, so channel {one + 1}, the loudest, is read"
         note = "; ".join(filter(None, [note, other]))
     return AudioInfo(rate_hz, channels, frames, frames / rate_hz, fault, note)
 
 
 def blocks(
-    path: str | os.PathLike[str], *, block_s: float, rate_hz: int | None
+    path: str | os.PathLike[str], rules: AudioRules, *, block_s: float, rate_hz: int | None
 ) -> Iterator[np.ndarray]:
     """Decode a file to mono blocks, contiguous in time, without holding more than one of them.
 
     Args:
         path: wav, flac, ogg, mp3, ... of any width, rate and number of channels.
+        rules: which channel is read, and what rates are.
         block_s: length of a block, seconds.
         rate_hz: rate to resample to; None: the file's own.
 
     Yields:
-        ``(samples,)`` float32, the mean over the channels; every block but the last has
+        ``(samples,)`` float32, of one channel or the mean of all; every block but the last has
         ``round(block_s * rate)`` samples. The samples do not depend on ``block_s``.
 
     A file that is damaged, or ends before its header says, is read as far as it goes.
@@ -101,19 +104,16 @@ def blocks(
     Raises:
         UserError: as `info`, and for NaN or infinite samples; it names the file and the second.
     """
-    with _opened(path) as (sound, _):
+    with _opened(path, rules) as (sound, _):
         rate = rate_hz or sound.samplerate
         size = max(1, round(block_s * rate))
-        yield from _reblock(_resampled(path, sound, rate), size)
+        yield from _reblock(_resampled(path, sound, rules, rate), size)
 
 
 def read(
-    path: str | os.PathLike[str],
-    *,
-    start_s: float = 0.0,
-    end_s: float | None = None,
-    rate_hz: int | None = None,
-) -> np.ndarray:
+    path: str | os.PathLike[str], rules: AudioRules, *, start_s: float = 0.0, end_s: float | None =
+    None, rate_hz: int | None = None,
+) -> np.ndarray:  # fmt: skip
     """Decode a stretch of a file to mono: ``(samples,)`` float32.
 
     Sample 0 is number ``round(start_s * rate)`` of the whole file at that rate, and the stretch
@@ -125,7 +125,7 @@ def read(
         UserError: as `blocks`.
     """
     assert 0 <= start_s <= (start_s if end_s is None else end_s), (start_s, end_s)
-    with _opened(path) as (sound, _):
+    with _opened(path, rules) as (sound, _):
         source_hz, rate = sound.samplerate, rate_hz or sound.samplerate
         first = round(start_s * rate)
         stop = None if end_s is None else round(end_s * rate)
@@ -139,7 +139,7 @@ def read(
         skip = first - head * rate // source_hz
         need = None if stop is None else skip + stop - first
         parts, have = [np.zeros(0, np.float32)], 0
-        for part in _resampled(path, sound, rate, head=head):
+        for part in _resampled(path, sound, rules, rate, head=head):
             parts.append(part)
             have += len(part)
             if need is not None and have >= need:
@@ -156,7 +156,7 @@ def content_hash(path: str | os.PathLike[str]) -> str:
 
 @contextmanager
 def _opened(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str], rules: AudioRules | None = None
 ) -> Iterator[tuple[soundfile.SoundFile, WavLayout | None]]:
     """Open a sound file, or say in one line why it cannot be used."""
     path = Path(path)
@@ -173,11 +173,11 @@ def _opened(
             raise UserError(f"{path}: {_why(path, UNKNOWN)}")
         if sound.frames == 0:
             raise UserError(f"{path}: has no samples; replace or remove it")
-        if not rules().min_rate_hz <= sound.samplerate <= rules().max_rate_hz:
+        if rules and not rules.min_rate_hz <= sound.samplerate <= rules.max_rate_hz:
             raise UserError(
                 f"{path}: says that it has {sound.samplerate:,} samples a second, and rates from "
-                f"audio.min_rate_hz={rules().min_rate_hz} to "
-                f"audio.max_rate_hz={rules().max_rate_hz} are read; put its header right"
+                f"audio.min_rate_hz={rules.min_rate_hz} to "
+                f"audio.max_rate_hz={rules.max_rate_hz} are read; put its header right"
             )
         yield sound, layout
 
@@ -326,10 +326,10 @@ def _tell(path: str | os.PathLike[str], what: str) -> None:
 
 
 def _mono(
-    path: str | os.PathLike[str], sound: soundfile.SoundFile, *, head: int
+    path: str | os.PathLike[str], sound: soundfile.SoundFile, rules: AudioRules, *, head: int
 ) -> Iterator[np.ndarray]:
     """The file's samples from frame ``head`` to its end, of one channel or the mean of all."""
-    position, chosen = head, _chosen(path, sound.channels)
+    position, chosen = head, _chosen(path, sound.channels, rules)
     for x_TC in _chunks(path, sound, head=head):
         x_T = _mean(x_TC) if chosen is None else np.ascontiguousarray(x_TC[:, chosen])
         # A sum is the cheapest pass that a NaN or an infinity cannot hide from.
@@ -351,9 +351,9 @@ def _mean(x_TC: np.ndarray) -> np.ndarray:
     return x_T
 
 
-def _chosen(path: str | os.PathLike[str], channels: int) -> int | None:
+def _chosen(path: str | os.PathLike[str], channels: int, rules: AudioRules) -> int | None:
     """The channel that is read, from 0; None: the mean of all."""
-    wanted = rules().channel
+    wanted = rules.channel
     if wanted == "mix" or (channels == 1 and not isinstance(wanted, int)):
         return None
     if wanted == "auto":
@@ -411,14 +411,15 @@ def _refuse_nan(
 
 
 def _resampled(
-    path: str | os.PathLike[str], sound: soundfile.SoundFile, rate: int, *, head: int = 0
-) -> Iterator[np.ndarray]:
+    path: str | os.PathLike[str], sound: soundfile.SoundFile, rules: AudioRules, rate: int, *, head:
+    int = 0,
+) -> Iterator[np.ndarray]:  # fmt: skip
     if rate == sound.samplerate:
-        yield from _mono(path, sound, head=head)
+        yield from _mono(path, sound, rules, head=head)
         return
     stream = soxr.ResampleStream(sound.samplerate, rate, 1, dtype="float32", quality="HQ")
     most = max(1, _MOST_RESAMPLED * sound.samplerate // rate)
-    for x_T in _mono(path, sound, head=head):
+    for x_T in _mono(path, sound, rules, head=head):
         for first in range(0, len(x_T), most):
             yield stream.resample_chunk(x_T[first : first + most])
     yield stream.resample_chunk(np.zeros(0, np.float32), last=True)

@@ -1,11 +1,11 @@
-"""How sound files are read: one choice for all that a process reads, made where it starts."""
+"""How sound files are read: a choice that goes to wherever one is."""
 
 from dataclasses import dataclass
-from typing import Protocol
 
 
-class AudioRules(Protocol):
-    """What is read of `g5.config.schema.AudioSettings`.
+@dataclass(frozen=True)
+class AudioRules:
+    """What `conf/audio` says.
 
     Attributes:
         broken: repair | skip | stop.
@@ -14,38 +14,11 @@ class AudioRules(Protocol):
         max_rate_hz: ... or more.
     """
 
-    @property
-    def broken(self) -> str: ...
-
-    @property
-    def channel(self) -> str | int: ...
-
-    @property
-    def min_rate_hz(self) -> int: ...
-
-    @property
-    def max_rate_hz(self) -> int: ...
+    broken: str
+    channel: str | int
+    min_rate_hz: int
+    max_rate_hz: int
 
 
-@dataclass(frozen=True)
-class ReadAll:
-    """What holds where nobody has said anything, as in a Python session: all is read."""
-
-    broken: str = "repair"
-    channel: str | int = "auto"
-    min_rate_hz: int = 1
-    max_rate_hz: int = 2**32
-
-
-_rules: AudioRules = ReadAll()
-
-
-def use(rules: AudioRules) -> None:
-    """From now on, read sound files so."""
-    global _rules
-    _rules = rules
-
-
-def rules() -> AudioRules:
-    """How sound files are read."""
-    return _rules
+# Where nobody has said anything, as in a Python session, all is read.
+READ_ALL = AudioRules(broken="repair", channel="auto", min_rate_hz=1, max_rate_hz=2**32)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from g5.common.errors import UserError
+from preprocessing.audio_rules import READ_ALL, AudioRules
 
 EVENT_COLUMNS = ["file", "start_s", "end_s", "label", "status"]
 CORPUS_COLUMNS = [*EVENT_COLUMNS, "split", "source"]
@@ -83,6 +84,7 @@ class Corpus:
         problems: everything found on the way; those that are ``fatal`` stop training.
         test_is_val: there is no test set of its own, and the validation set is tested on.
         split_file: the hash of the split file (`g5 data split`) that parted them; None without one.
+        rules: how the recordings are read.
     """
 
     events: pd.DataFrame
@@ -90,6 +92,7 @@ class Corpus:
     problems: tuple[Problem, ...]
     test_is_val: bool = False
     split_file: str | None = None
+    rules: AudioRules = READ_ALL
 
     def split(self, name: str) -> pd.DataFrame:
         """The POS events of split ``name`` ("train", "val", "test"), rows numbered 0..n-1.
@@ -167,8 +170,8 @@ class DataSet(ABC):
     anchor: str
 
     @abstractmethod
-    def load(self) -> Corpus:
-        """Read (or make) recordings and calls."""
+    def load(self, rules: AudioRules = READ_ALL) -> Corpus:
+        """Read (or make) recordings and calls; ``rules`` say how sound is read."""
 
 
 def _digest(*tables: pd.DataFrame) -> str:

@@ -83,6 +83,7 @@ class FeatureSet:
             self.store_dir,
             workers=self.workers,
             block_s=self.block_s,
+            rules=self.corpus.rules,
         )
         return self._store
 

@@ -20,6 +20,7 @@ from g5.common.errors import UserError
 from g5.common.machine import cores
 from g5.common.progress import track
 from preprocessing import audio
+from preprocessing.audio_rules import READ_ALL, AudioRules
 from preprocessing.frontend import FrontEnd
 from preprocessing.store.store import Store
 from preprocessing.store.writer import StoreWriter
@@ -29,13 +30,9 @@ FAILURES_NAMED = 10
 
 
 def build(
-    recordings: pd.DataFrame,
-    frontend: FrontEnd,
-    store_dir: str | os.PathLike[str],
-    *,
-    workers: int | Literal["auto"],
-    block_s: float,
-) -> Store:
+    recordings: pd.DataFrame, frontend: FrontEnd, store_dir: str | os.PathLike[str], *, workers: int
+    | Literal["auto"], block_s: float, rules: AudioRules = READ_ALL,
+) -> Store:  # fmt: skip
     """Extract the features of every recording that has none yet.
 
     A recording is stored as (frames, n_mels) fp16 under the SHA-256 of its file, with
@@ -49,6 +46,7 @@ def build(
         store_dir: folder of stores.
         workers: threads; they spend their time in code that does not hold Python's lock.
         block_s: seconds of a recording in memory at once.
+        rules: how recordings are read.
 
     Raises:
         UserError: after all others are done: recordings that could not be read, together; at once:
@@ -58,15 +56,16 @@ def build(
     store.check_shards(recordings["sha256"])
     todo = missing(recordings, store)
     if len(todo):
-        _Extraction(todo, frontend, store, block_s).run(_n_workers(workers, len(todo)))
+        _Extraction(todo, frontend, store, block_s, rules).run(_n_workers(workers, len(todo)))
     return store
 
 
 def extract(
-    recordings: pd.DataFrame, frontend: FrontEnd, store: Store, *, block_s: float
-) -> dict[str, str]:
+    recordings: pd.DataFrame, frontend: FrontEnd, store: Store, *, block_s: float, rules:
+    AudioRules,
+) -> dict[str, str]:  # fmt: skip
     """`build` in this thread alone, one recording after another; by file, what is wrong with it."""
-    extraction = _Extraction(missing(recordings, store), frontend, store, block_s)
+    extraction = _Extraction(missing(recordings, store), frontend, store, block_s, rules)
     extraction.work()
     return extraction.failures
 
@@ -171,11 +170,12 @@ class _Extraction:
     """One run over the recordings: what its threads share."""
 
     def __init__(
-        self, todo: pd.DataFrame, frontend: FrontEnd, store: Store, block_s: float
-    ) -> None:
+        self, todo: pd.DataFrame, frontend: FrontEnd, store: Store, block_s: float,
+        rules: AudioRules,
+    ) -> None:  # fmt: skip
         self._frontend = frontend
         self._store = store
-        self._block_s = block_s
+        self._block_s, self._rules = block_s, rules
         self._n_recordings = len(todo)
         self._total_s = float(todo["duration_s"].to_numpy().sum())
         self._jobs: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
@@ -257,13 +257,14 @@ class _Extraction:
     def _features(self, file: str, moments: Moments) -> Iterator[torch.Tensor]:
         """Features of one recording, block by block (T, M)."""
         stream = self._frontend.stream()
-        for samples in audio.blocks(file, block_s=self._block_s, rate_hz=self._frontend.sr):
+        rate_hz = self._frontend.sr
+        for samples in audio.blocks(file, self._rules, block_s=self._block_s, rate_hz=rate_hz):
             if self._stop.is_set():
                 raise _Stopped
             features_TM = stream.push(samples).T
             moments.update(features_TM, stream.silent_T)
             yield features_TM
-            self._done.put(len(samples) / self._frontend.sr)
+            self._done.put(len(samples) / rate_hz)
         features_TM = stream.finish().T
         moments.update(features_TM, stream.silent_T)
         yield features_TM

@@ -4,6 +4,8 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +15,7 @@ from g5.common import sealed
 from g5.common.errors import UserError
 from g5.common.progress import track
 from preprocessing.audio import content_hash, info
-from preprocessing.audio_rules import rules
+from preprocessing.audio_rules import AudioRules
 from preprocessing.events import Problem
 
 # Kinds of problems.
@@ -35,7 +37,7 @@ _THREADS = 8
 
 
 def scan(
-    files: Iterable[Path], cache_dir: str | os.PathLike[str] | None
+    files: Iterable[Path], cache_dir: str | os.PathLike[str] | None, rules: AudioRules
 ) -> tuple[pd.DataFrame, list[Problem]]:
     """Header and content hash of each file, from memory where the file has not changed.
 
@@ -43,11 +45,12 @@ def scan(
         files: absolute paths.
         cache_dir: folder of the table that remembers (by path, size, time of change and a sketch
             of the content); None: nothing is remembered.
+        rules: how recordings are read.
 
     Returns:
         A table with `SCAN_COLUMNS`, sorted by file, of those that are to be read, and problems:
         one for each that is left out, and one for all that are repaired in one way. What the
-        rules of `audio` do not allow is fatal. Where another channel is read, the hash says so.
+        rules do not allow is fatal. Where another channel is read, the hash says so.
     """
     stats, problems = _stat(sorted(set(files)))
     cache = None if cache_dir is None else Path(cache_dir) / CACHE_NAME
@@ -56,7 +59,7 @@ def scan(
     new = merged.loc[merged["sha256"].isna(), _KEY]
     found: list[dict] = []
     try:
-        for row in _inspect(new.itertuples(index=False), len(new)):
+        for row in _inspect(new.itertuples(index=False), len(new), rules):
             if isinstance(row, Problem):
                 problems.append(row)
             else:
@@ -67,17 +70,22 @@ def scan(
     table = _typed([*merged.dropna().to_dict("records"), *found])
     table["duration_s"] = table["frames"] / table["rate_hz"]
     table = table.sort_values("file", ignore_index=True)
-    problems += _faults(table, len(table) + len(problems))
-    if rules().broken != "repair":
+    stops = rules.broken == "stop"
+    problems = [
+        replace(one, message=one.message + "; left out" * (not stops), fatal=stops)
+        for one in problems
+    ]
+    problems += _faults(table, len(table) + len(problems), rules.broken)
+    if rules.broken != "repair":
         table = table.loc[table["fault"] == ""].reset_index(drop=True)
-    if rules().channel != "auto":
-        table["sha256"] += f"@channel={rules().channel}"
+    if rules.channel != "auto":
+        table["sha256"] += f"@channel={rules.channel}"
     return table.loc[:, SCAN_COLUMNS], problems
 
 
-def _faults(table: pd.DataFrame, total: int) -> list[Problem]:
+def _faults(table: pd.DataFrame, total: int, broken: str) -> list[Problem]:
     """What is broken of recordings that can be read, and what becomes of it."""
-    broken, found = rules().broken, []
+    found = []
     for fault, rows in table.loc[table["fault"] != ""].groupby("fault"):
         if broken == "repair":
             names = ", ".join(Path(file).name for file in rows["file"][:_NAMED])
@@ -92,11 +100,6 @@ def _faults(table: pd.DataFrame, total: int) -> list[Problem]:
     return found
 
 
-def _unreadable(file: str, message: str) -> Problem:
-    stops = rules().broken == "stop"
-    return Problem(UNREADABLE, file, message if stops else f"{message}; left out", stops)
-
-
 def _typed(rows: list[dict]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(_TYPES)).astype(_TYPES)
 
@@ -106,13 +109,15 @@ def _stat(files: list[Path]) -> tuple[list[tuple[str, int, int, str]], list[Prob
     for file in files:
         told = os.fsencode(file).decode("utf-8", "backslashreplace")
         if told != str(file):
-            problems.append(_unreadable(told, "its name is no Unicode (UTF-8); rename it"))
+            message = "its name is no Unicode (UTF-8); rename it"
+            problems.append(Problem(UNREADABLE, told, message, False))
             continue
         try:
             stat = file.stat()
             stats.append((str(file), stat.st_size, stat.st_mtime_ns, _sketch(file)))
         except OSError as error:
-            problems.append(_unreadable(str(file), f"cannot be opened ({error.strerror})"))
+            message = f"cannot be opened ({error.strerror})"
+            problems.append(Problem(UNREADABLE, str(file), message, False))
     return stats, problems
 
 
@@ -133,20 +138,20 @@ def _sketch(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _inspect(rows: Iterable, total: int) -> Iterator[dict | Problem]:
+def _inspect(rows: Iterable, total: int, rules: AudioRules) -> Iterator[dict | Problem]:
     if not total:
         return
     pool = ThreadPoolExecutor(_THREADS)
     try:
-        jobs = pool.map(_inspect_one, rows)
+        jobs = pool.map(partial(_inspect_one, rules=rules), rows)
         yield from track(jobs, total=total, label="reading recordings", unit="files")
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _inspect_one(row) -> dict | Problem:
+def _inspect_one(row, rules: AudioRules) -> dict | Problem:
     try:
-        header = info(row.file)
+        header = info(row.file, rules)
         return {
             **row._asdict(),
             "rate_hz": header.rate_hz,
@@ -157,9 +162,10 @@ def _inspect_one(row) -> dict | Problem:
             "note": header.note,
         }
     except UserError as error:
-        return _unreadable(row.file, str(error).removeprefix(f"{row.file}: "))
+        message = str(error).removeprefix(f"{row.file}: ")
     except OSError as error:
-        return _unreadable(row.file, f"cannot be read ({error.strerror})")
+        message = f"cannot be read ({error.strerror})"
+    return Problem(UNREADABLE, row.file, message, False)
 
 
 def _load(cache: Path | None) -> pd.DataFrame:

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from preprocessing import audio_rules
 from tests.browser import CHROMIUM, FLAGS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -51,13 +50,6 @@ def torch_as_it_was():
     if torch := sys.modules.get("torch"):
         torch.set_float32_matmul_precision("highest")
         torch.use_deterministic_algorithms(False)
-
-
-@pytest.fixture(autouse=True)
-def sound_is_read_as_by_default():
-    """How a command in this process reads sound files must not reach the next test."""
-    yield
-    audio_rules.use(audio_rules.ReadAll())
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from experiments.esc10_soundscapes.soundscapes import SR, Background, Bank, Clip
 from g5.common.progress import track
 from g5.config.settings import load
 from preprocessing import audio
+from preprocessing.audio_rules import READ_ALL
 from preprocessing.synthetic.mixing import Call, background, mix, random_channel
 from preprocessing.synthetic.patches import Patch, draw_patch, play
 from preprocessing.synthetic.scenes import SceneSettings, make_recording, members, species_name
@@ -43,7 +44,7 @@ def esc10(home: Path) -> Bank:
     table = table.loc[table["label"].isin([*EVENTS, *BACKGROUNDS])]
     clips: dict[str, list[Clip]] = {}
     for row in track(table.to_dict("records"), total=len(table), label="ESC-10", unit="clips"):
-        samples = audio.read(home / "esc10" / row["file"], rate_hz=SR)
+        samples = audio.read(home / "esc10" / row["file"], READ_ALL, rate_hz=SR)
         clips.setdefault(row["label"], []).append(Clip(samples, row["source"]))
     events = {label: clips[label] for label in EVENTS}
     return Bank([events], {label: background_of(clips[label]) for label in BACKGROUNDS}, repeats=1)

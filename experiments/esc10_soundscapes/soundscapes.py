@@ -13,6 +13,7 @@ import soundfile
 
 from g5.common.atomic import atomic_path
 from g5.common.progress import track
+from preprocessing.audio_rules import READ_ALL
 from preprocessing.events import CORPUS_COLUMNS, Corpus
 from preprocessing.recordings import scan
 from preprocessing.synthetic.mixing import Call, flat, mix
@@ -119,7 +120,7 @@ def corpus(tables: Mapping[str, pd.DataFrame], cache_dir: Path) -> Corpus:
     ])  # fmt: skip
     events = events.sort_values(["file", "start_s", "end_s"], ignore_index=True)
     split_of = dict(zip(events["file"], events["split"], strict=True))
-    recordings, problems = scan([Path(file) for file in split_of], cache_dir)
+    recordings, problems = scan([Path(file) for file in split_of], cache_dir, READ_ALL)
     recordings = recordings.assign(
         split=[split_of[file] for file in recordings["file"]], source=recordings["file"]
     )

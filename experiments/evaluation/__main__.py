@@ -23,7 +23,7 @@ from experiments.common import hardware, markdown, percent_ends_cell, real_dir, 
 from g5.common.progress import track
 from g5.common.seeds import seed_all
 from g5.config.build import build
-from g5.config.parts import data_of, feature_set_of, front_end_of
+from g5.config.parts import corpus_of, feature_set_of, front_end_of
 from g5.config.settings import Settings, load
 from g5.config.stored import overridden
 from g5.evaluation.episodes.raw_features import raw_features
@@ -110,7 +110,7 @@ def clips_and_features(
     of_clips = ["data=clips", "data.split=test", f"features.clip_s={real_set.clip_s}", *overrides]
     place = {"data.root": str(root / real_set.table)}
     plain = load(["experiment=v2_vs_v1", "arch=v1", *of_clips]).but(place)
-    corpus = data_of(plain).load()
+    corpus = corpus_of(plain)
     corpus.raise_if_fatal()
     events = corpus.split("test")
     listed = pd.read_csv(root / real_set.table, dtype=str)

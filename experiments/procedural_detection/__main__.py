@@ -17,7 +17,7 @@ from experiments.procedural_detection.detectors import (
     shipped_compared,
 )
 from experiments.procedural_detection.tables import f_losses, score_table
-from g5.config.parts import data_of
+from g5.config.parts import corpus_of
 from g5.config.settings import load
 from g5.tracking.folders import DEFAULT
 
@@ -32,7 +32,7 @@ EVENTS = (
 def setup(arguments: Sequence[str]) -> DetectionSetup:
     """The recordings, made where they are missing."""
     settings = load(["experiment=procedural_detection", *EVENTS, *arguments])
-    return DetectionSetup(data_of(settings).load(), settings.detection, settings.path.store)
+    return DetectionSetup(corpus_of(settings), settings.detection, settings.path.store)
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -14,7 +14,7 @@ import torch
 from experiments.procedural_detection.detectors import SHOTS, trained_encoder
 from g5.common.atomic import atomic_path
 from g5.common.progress import track
-from g5.config.parts import data_of
+from g5.config.parts import corpus_of
 from g5.config.settings import load
 from g5.detection.corpus import detector_of
 from g5.detection.detector import Detector
@@ -41,7 +41,7 @@ def detected(arguments: Sequence[str]) -> pd.DataFrame:
     settings = load(["experiment=procedural_detection", *RECORDINGS, *arguments])
     kept = settings.path.root / "outputs" / "review" / "candidates.parquet"
     if not kept.is_file():
-        corpus = data_of(settings).load()
+        corpus = corpus_of(settings)
         detector, sounds = detector_of(
             trained_encoder("v2", SEED, arguments), settings.detection, settings.path.store,
             device=torch.device("cpu"), block_s=30.0,

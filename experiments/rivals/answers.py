@@ -13,12 +13,13 @@ from torch import Tensor
 
 from archs.prototypes import unit
 from experiments.v2_vs_v1.sets import EPISODES, TestSet
-from g5.config.parts import data_of, feature_set_of
+from g5.config.parts import corpus_of, feature_set_of
 from g5.embeddings.encoders.loaded import LoadedEncoder
 from g5.evaluation.episodes.raw_features import NearestPrototype
 from g5.evaluation.episodes.scoring import evaluate_episodes
 from g5.tracking.restore import Restored
 from preprocessing import audio
+from preprocessing.audio_rules import READ_ALL
 from preprocessing.episodes.plans import ClipPlan, plan_clips
 from preprocessing.normalize import SMALLEST_STD
 
@@ -37,7 +38,7 @@ class Episodes:
 def episodes_of(ours: Restored, test_set: TestSet, home: Path) -> Episodes:
     """Those that `AnswerStore` tests our encoder on."""
     settings = test_set.settings(ours, home)
-    corpus = data_of(settings).load()
+    corpus = corpus_of(settings)
     reader = feature_set_of(settings, corpus, ours.front_end).reader("test")
     events = corpus.split("test")
     sampler = test_set.protocol.sampler(events, "test", reader)
@@ -57,7 +58,7 @@ def clip_vectors(encoder: LoadedEncoder, episodes: Episodes, known: dict[Span, T
     for span in spans:
         if span not in known:
             file, start_s, end_s = span
-            wave_S = audio.read(file, start_s=start_s, end_s=end_s, rate_hz=encoder.sr)
+            wave_S = audio.read(file, READ_ALL, start_s=start_s, end_s=end_s, rate_hz=encoder.sr)
             window_1S = torch.from_numpy(_window(wave_S, encoder.window_samples))[None]
             known[span] = encoder.forward(window_1S)[0]
         vectors.append(known[span])

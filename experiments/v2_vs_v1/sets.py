@@ -15,7 +15,7 @@ import torch
 
 from experiments.common import note_look
 from g5.common.atomic import atomic_path
-from g5.config.parts import data_of, feature_set_of, log_mel_set_of
+from g5.config.parts import corpus_of, feature_set_of, log_mel_set_of
 from g5.config.settings import Settings
 from g5.config.stored import overridden
 from g5.evaluation.episodes.protocol import TestedModel, TestedSplit, TestProtocol, run_test
@@ -129,7 +129,7 @@ class AnswerStore:
 
     def _test(self, restored: Restored, test_set: TestSet) -> TestResult:
         settings = test_set.settings(restored, self.home)
-        corpus = data_of(settings).load()
+        corpus = corpus_of(settings)
         feature_set = feature_set_of(settings, corpus, restored.front_end)
         log_mel = log_mel_set_of(settings, feature_set)
         on = TestedSplit(corpus, "test", feature_set.reader, log_mel.reader)

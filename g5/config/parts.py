@@ -5,7 +5,6 @@ from typing import Any
 from g5.common.errors import UserError
 from g5.config.build import build, signature_hints
 from g5.config.settings import Settings, load
-from preprocessing.audio_rules import use
 from preprocessing.events import Corpus, DataSet
 from preprocessing.feature_set import FeatureSet
 from preprocessing.frontend import FrontEnd, LogMel, LogMelPCEN
@@ -14,9 +13,13 @@ from preprocessing.synthetic.scenes import SceneSettings
 
 
 def data_of(settings: Settings) -> DataSet:
-    """The data group; nothing is read yet, and what will be is read by the rules of `audio`."""
-    use(settings.audio)
+    """The data group; nothing is read yet."""
     return build(settings.data, expect=DataSet, where="data")
+
+
+def corpus_of(settings: Settings) -> Corpus:
+    """What the data group holds, read as `audio` says."""
+    return data_of(settings).load(settings.audio)
 
 
 def front_end_of(settings: Settings) -> FrontEnd:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, TypedDict
 
 from g5.config.check import BelowOne, Between, Count, NotNegative, Positive, Range, Seed, Share
 from g5.config.node import Node
+from preprocessing.audio_rules import AudioRules
 
 # Whoever writes 1000 means milliseconds.
 ClipSeconds = Annotated[float, Range(above=0, at_most=600)]
@@ -74,7 +75,7 @@ class PathSettings:
 
 
 @dataclass(frozen=True)
-class AudioSettings:
+class AudioSettings(AudioRules):
     broken: Literal["repair", "skip", "stop"]
     channel: Literal["auto", "mix", "left", "right"] | Count
     min_rate_hz: Count

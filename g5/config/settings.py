@@ -46,7 +46,6 @@ from g5.config.schema import (
     TrainerSettings,
     VerifySettings,
 )
-from preprocessing.audio_rules import use
 
 Group = TypeVar("Group")
 # Groups of `conf/` that a key may name and that are no part of the settings.
@@ -158,9 +157,7 @@ def load_transfer(overrides: Sequence[str] = (), *, reads: Collection[str]) -> T
 
     _refuse_foreign(overrides, (*reads, "audio"))
     own = [text for text in overrides if group_of(text) not in ("encoder", "head")]
-    settings = TransferSettings.from_plain(resolve(composed(own, "transfer")), known=None)
-    use(settings.audio)
-    return settings
+    return TransferSettings.from_plain(resolve(composed(own, "transfer")), known=None)
 
 
 def load_node(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from g5.common.errors import UserError
-from g5.config.parts import data_of, feature_set_of, front_end_of
+from g5.config.parts import corpus_of, feature_set_of, front_end_of
 from g5.config.settings import load
 from g5.data.elsewhere import build_elsewhere
 
@@ -14,7 +14,7 @@ def check_data(overrides: Sequence[str], *, strict: bool) -> int:
     from preprocessing.check import problems, report
 
     settings = load(overrides)
-    corpus = data_of(settings).load()
+    corpus = corpus_of(settings)
     episodes = settings.arch.episodes
     size = {"n_way": episodes.n_way, "k_shot": episodes.k_shot, "n_query": episodes.n_query}
     print(report(corpus, **size))
@@ -25,7 +25,7 @@ def build_features(overrides: Sequence[str]) -> int:
     """Extract the features of every recording; the exit code."""
     settings = load(overrides)
     front_end = front_end_of(settings)
-    corpus = data_of(settings).load()
+    corpus = corpus_of(settings)
     corpus.raise_if_fatal()
     feature_set = feature_set_of(settings, corpus, front_end)
     if settings.engine.where == "local":
@@ -47,7 +47,7 @@ def check_features(overrides: Sequence[str]) -> int:
     if all(text.startswith("path.root_dir=") for text in overrides):
         return _check_stores(settings.path.store)
     front_end = front_end_of(settings)
-    corpus = data_of(settings).load()
+    corpus = corpus_of(settings)
     feature_set = feature_set_of(settings, corpus, front_end)
     recordings = feature_set.recordings()
     found = check(recordings, front_end, feature_set.store_dir)

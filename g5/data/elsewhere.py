@@ -11,7 +11,7 @@ from g5.common.errors import UserError
 from g5.common.progress import track
 from g5.config.schema import EngineSettings
 from g5.engine.jobs import Job, Worker, done
-from preprocessing.audio_rules import AudioRules, rules, use
+from preprocessing.audio_rules import AudioRules
 from preprocessing.feature_set import FeatureSet
 from preprocessing.features import extract, failed, missing
 from preprocessing.frontend import FrontEnd
@@ -35,7 +35,6 @@ class Extraction:
     rules: AudioRules
 
     def __call__(self) -> Worker:
-        use(self.rules)
         return self.work
 
     def work(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Any]]:
@@ -44,7 +43,7 @@ class Extraction:
         # As it is now: whoever was at these before may have kept some of them.
         store = Store.open(self.store_dir, self.front_end.settings(), create=True)
         table = pd.DataFrame([job.what for job in jobs])
-        failures = extract(table, self.front_end, store, block_s=self.block_s)
+        failures = extract(table, self.front_end, store, block_s=self.block_s, rules=self.rules)
         for job in jobs:
             yield job, UserError(failures[job.name]) if job.name in failures else None
 
@@ -60,7 +59,9 @@ def build_elsewhere(features: FeatureSet, engine: EngineSettings) -> Store:
     store.check_shards(recordings["sha256"])
     rows = missing(recordings, store).to_dict("records")
     jobs = [Job(row, str(row["file"]), float(row["duration_s"])) for row in rows]
-    work = Extraction(features.front_end, features.store_dir, features.block_s, rules())
+    work = Extraction(
+        features.front_end, features.store_dir, features.block_s, features.corpus.rules
+    )
     stream = track(done(engine, jobs, work), total=len(jobs), label="features", unit="recordings")
     failures = [str(result) for _, result in stream if isinstance(result, UserError)]
     if failures:

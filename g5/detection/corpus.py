@@ -24,6 +24,7 @@ from g5.detection.scoring.scorer import CurveScorer
 from g5.detection.support import targets_of
 from g5.evaluation.events.ground_truth import TRUTH_COLUMNS, Truth
 from g5.tracking.restore import Restored
+from preprocessing.audio_rules import READ_ALL, AudioRules
 from preprocessing.events import Corpus
 
 
@@ -54,7 +55,7 @@ class DetectionTask:
 
 def detector_of(
     restored: Restored, settings: DetectionSettings, store_dir: Path, *, device: torch.device,
-    block_s: float,
+    block_s: float, rules: AudioRules = READ_ALL,
 ) -> tuple[Detector, Sounds]:  # fmt: skip
     """The detector of a checkpoint, and what opens recordings for it.
 
@@ -65,12 +66,13 @@ def detector_of(
         restored, store_dir, device=device, batch=settings.batch,
         workers=cores(settings.workers), share=settings.share,
     )  # fmt: skip
-    return detector_with(embedder, settings, block_s=block_s)
+    return detector_with(embedder, settings, block_s=block_s, rules=rules)
 
 
 def detector_with(
-    embedder: WindowEmbedder, settings: DetectionSettings, *, block_s: float
-) -> tuple[Detector, Sounds]:
+    embedder: WindowEmbedder, settings: DetectionSettings, *, block_s: float,
+    rules: AudioRules = READ_ALL,
+) -> tuple[Detector, Sounds]:  # fmt: skip
     """The detector that hears through an embedder, and what opens recordings for it.
 
     Raises:
@@ -79,7 +81,7 @@ def detector_with(
     scorer = build(settings.scorer, expect=CurveScorer, where="detection")
     sounds = Sounds(
         embedder.front_end, embedder.store_dir, sr=settings.sr,
-        time_expansion=settings.time_expansion, block_s=block_s,
+        time_expansion=settings.time_expansion, block_s=block_s, rules=rules,
     )  # fmt: skip
     return Detector(scorer, embedder, settings), sounds
 

@@ -9,21 +9,16 @@ from g5.config.schema import EmbedSettings, EngineSettings
 from g5.embeddings.embedding import embed_recordings, find_recordings
 from g5.embeddings.encoders.loading import load_encoder
 from g5.embeddings.vectors import VectorStore
+from preprocessing.audio_rules import AudioRules
 
 PROBLEMS_NAMED = 5
 
 
 def embed(
-    encoder_name: str,
-    recordings: Sequence[Path],
-    output: Path,
-    settings: EmbedSettings,
-    engine: EngineSettings,
-    overrides: Sequence[str],
-    audio_root: Path | None = None,
-    *,
+    encoder_name: str, recordings: Sequence[Path], output: Path, settings: EmbedSettings, rules:
+    AudioRules, engine: EngineSettings, overrides: Sequence[str], audio_root: Path | None = None, *,
     check: bool = False,
-) -> int:
+) -> int:  # fmt: skip
     """Embed recordings into a store, and say how many; the exit code, 1 if any was left out.
 
     ``check`` drops what is corrupt in the store first.
@@ -40,7 +35,7 @@ def embed(
     root = store.audio_root
     assert root is not None
     again = partial(load_encoder, encoder_name, overrides)
-    added, problems = embed_recordings(encoder, store, files, root, settings, engine, again)
+    added, problems = embed_recordings(encoder, store, files, root, settings, rules, engine, again)
     for line in problems[:PROBLEMS_NAMED]:
         print(f"left out: {line}")
     if len(problems) > PROBLEMS_NAMED:

@@ -30,7 +30,7 @@ from g5.embeddings.vectors import VectorStore
 from g5.embeddings.windows import Batch, Windows
 from g5.engine.jobs import Job, done
 from preprocessing import audio
-from preprocessing.audio_rules import AudioRules, rules, use
+from preprocessing.audio_rules import READ_ALL, AudioRules
 from preprocessing.recordings import UNREADABLE, scan
 
 # Batches of a thread that are decoded ahead of it.
@@ -95,6 +95,7 @@ def embed_recordings(
     files: Sequence[Path],
     root: Path,
     settings: EmbedSettings,
+    rules: AudioRules = READ_ALL,
     engine: EngineSettings | None = None,
     again: Callable[[], LoadedEncoder] | None = None,
 ) -> tuple[int, list[str]]:
@@ -109,14 +110,15 @@ def embed_recordings(
         files: absolute paths.
         root: the folder that the store's file names are relative to.
         settings: window hop, batch, block.
+        rules: how recordings are read.
         engine: where the work is done; None: here.
         again: loads the encoder where that is elsewhere.
 
     Returns:
         How many recordings were added, and a line for each that could not be.
     """
-    work = Embedding(settings, rules(), encoder, again, encoder.hash())
-    todo, total, problems = _missing(store, files, root, work.windows(encoder))
+    work = Embedding(settings, rules, encoder, again, encoder.hash())
+    todo, total, problems = _missing(store, files, root, work.windows(encoder), rules)
     if engine is not None and engine.where != "local":
         todo = [part for job in todo for part in work.parts(encoder, job, engine.part_s)]
     added, failed, since_s = 0, "", time.monotonic()
@@ -173,7 +175,9 @@ class Embedding:
     def windows(self, encoder: LoadedEncoder) -> Windows:
         """How recordings are cut."""
         own = self.settings
-        return Windows(encoder, hop_s=own.hop_s, batch_size=own.batch_size, block_s=own.block_s)
+        return Windows(
+            encoder, self.rules, hop_s=own.hop_s, batch_size=own.batch_size, block_s=own.block_s
+        )
 
     def parts(self, encoder: LoadedEncoder, job: Job[Part], part_s: float) -> list[Job[Part]]:
         """A recording as several jobs, where it is long. Each reads it from the start."""
@@ -189,7 +193,6 @@ class Embedding:
         encoder = self.encoder
         if encoder is None:
             assert self.again is not None
-            use(self.rules)
             encoder = self.again()
             if encoder.hash() != self.hash:
                 raise UserError(f"{encoder.name}: is another encoder on the workers than here")
@@ -199,16 +202,17 @@ class Embedding:
 
 
 def embed_stretch(
-    encoder: LoadedEncoder, file: str | os.PathLike[str], start_s: float, end_s: float | None
-) -> np.ndarray:
+    encoder: LoadedEncoder, file: str | os.PathLike[str], start_s: float, end_s: float | None,
+    rules: AudioRules = READ_ALL,
+) -> np.ndarray:  # fmt: skip
     """The mean embedding (D,) of a stretch of a recording, window by window.
 
     Features are normalised as those of the stores are: by the whole recording, if by recording.
     """
-    samples = audio.read(file, start_s=start_s, end_s=end_s, rate_hz=encoder.sr)
+    samples = audio.read(file, rules, start_s=start_s, end_s=end_s, rate_hz=encoder.sr)
     if not len(samples):
         raise UserError(f"{file}: has no sound from {start_s:g} s on")
-    windows = Windows(encoder, hop_s=None, batch_size=1, block_s=60.0)
+    windows = Windows(encoder, rules, hop_s=None, batch_size=1, block_s=60.0)
     device = next(iter(encoder.module.parameters()), torch.zeros(0)).device
     with torch.inference_mode():
         x, stats_2 = windows.of(samples), windows.stats(file)
@@ -306,14 +310,14 @@ def _index(name: str, parts: Sequence[EmbeddedBatch]) -> dict[str, Any]:
 
 
 def _missing(
-    store: VectorStore, files: Sequence[Path], root: Path, windows: Windows
+    store: VectorStore, files: Sequence[Path], root: Path, windows: Windows, rules: AudioRules
 ) -> tuple[list[Job[Part]], int, list[str]]:
     """Recordings that the store lacks, how many batches they make, and why others are left out.
 
     Raises:
-        UserError: the rules of `audio` do not allow one of them.
+        UserError: the rules do not allow one of them.
     """
-    table, found = scan(files, None)
+    table, found = scan(files, None, rules)
     problems = []
     for problem in found:
         if problem.fatal:

@@ -27,6 +27,7 @@ import torch
 from g5.common.atomic import atomic_path
 from g5.common.errors import UserError
 from g5.embeddings.blocks import Vectors
+from preprocessing.audio_rules import READ_ALL, AudioRules
 from preprocessing.store.shards import to_half
 from preprocessing.store.store import Store
 from preprocessing.store.writer import StoreWriter
@@ -78,10 +79,11 @@ class VectorStore:
         index: one row per vector: ``file`` (relative to ``audio_root``), ``start_s``, ``end_s``,
             ``label``, ``source``, ``date`` ("" where not known; the texts are categories).
         vectors: (N, D) fp16, memory-mapped.
+        rules: how its recordings are read.
     """
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, rules: AudioRules = READ_ALL) -> None:
+        self._store, self.rules = store, rules
         self.path = store.path
         settings = {key: value for key, value in store.settings.items() if key != "kind"}
         try:
@@ -91,7 +93,7 @@ class VectorStore:
         self._read: tuple[Vectors, pd.DataFrame] | None = None
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str]) -> "VectorStore":
+    def open(cls, path: str | os.PathLike[str], rules: AudioRules = READ_ALL) -> "VectorStore":
         """Open a store that is there.
 
         Raises:
@@ -102,7 +104,7 @@ class VectorStore:
             store = Store.at(path, command=f"g5 import FILES -o {path}")
         if store.settings.get("kind") != KIND:
             raise UserError(f"{path}: is a store of something else than embeddings")
-        return cls(store)
+        return cls(store, rules)
 
     @classmethod
     def create(

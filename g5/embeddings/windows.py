@@ -20,6 +20,7 @@ from torch import Tensor
 
 from g5.embeddings.encoders.loaded import LoadedEncoder
 from preprocessing import audio
+from preprocessing.audio_rules import AudioRules
 from preprocessing.features import Moments
 from preprocessing.normalize import recording_stats
 from preprocessing.silence import silent_frames, silent_samples, sounding
@@ -76,18 +77,20 @@ class Windows:
 
     Args:
         encoder: whose windows.
+        rules: how recordings are read.
         hop_s: seconds between windows; None: without overlap.
         batch_size: windows in a batch.
         block_s: seconds decoded at once.
     """
 
     def __init__(
-        self, encoder: LoadedEncoder, *, hop_s: float | None, batch_size: int, block_s: float
-    ) -> None:
+        self, encoder: LoadedEncoder, rules: AudioRules, *, hop_s: float | None, batch_size: int,
+        block_s: float,
+    ) -> None:  # fmt: skip
         self._sr, self._window = encoder.sr, encoder.window_samples
         self._hop = max(round((hop_s or encoder.window_s) * encoder.sr), 1)
         self._front_end = encoder.front_end
-        self._batch_size, self._block_s = batch_size, block_s
+        self._batch_size, self._block_s, self._rules = batch_size, block_s, rules
         normalize = encoder.normalize
         self._by_recording = normalize is not None and normalize.mode == "recording"
         # Rows of what is cut: samples, or frames.
@@ -178,7 +181,9 @@ class Windows:
     def _samples(self, recording: "_Recording") -> Iterator[Tensor]:
         """The sound block by block, with the last window's rest repeated to a whole window."""
         tail = np.zeros(0, np.float32)
-        for samples in audio.blocks(recording.path, block_s=self._block_s, rate_hz=self._sr):
+        for samples in audio.blocks(
+            recording.path, self._rules, block_s=self._block_s, rate_hz=self._sr
+        ):
             recording.samples += len(samples)
             tail = np.concatenate([tail, samples])[-self._window :]
             yield torch.from_numpy(samples)

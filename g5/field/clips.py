@@ -20,6 +20,7 @@ from g5.evaluation.events.ground_truth import PREDICTIONS
 from g5.field.picking import best, sampled, site_of
 from preprocessing import audio
 from preprocessing.annotations import read_events, write_events
+from preprocessing.audio_rules import AudioRules
 from preprocessing.events import EVENT_COLUMNS, Problem, at_rows
 from preprocessing.naming import Listing
 
@@ -51,7 +52,7 @@ class ClipsRequest:
     columns: Mapping[str, str] | None = None
 
 
-def cut_clips(request: ClipsRequest, settings: ClipSettings) -> int:
+def cut_clips(request: ClipsRequest, settings: ClipSettings, rules: AudioRules) -> int:
     """Cut the clips that are not there yet, and write the tables beside them.
 
     Returns:
@@ -66,7 +67,7 @@ def cut_clips(request: ClipsRequest, settings: ClipSettings) -> int:
     for file, rows in events.loc[lost].groupby("file"):
         where = at_rows(str(request.table), rows["row"])
         print(f"{where}: no one recording {file} is there; give its folder, --audio-root DIR")
-    rows, problems, new = _cut(request.out, events.loc[~lost], settings.margin)
+    rows, problems, new = _cut(request.out, events.loc[~lost], settings.margin, rules)
     for problem in problems:
         print(f"{request.table}, {problem}")
     if not rows:
@@ -145,7 +146,7 @@ def _safe(text: str) -> str:
 
 
 def _cut(
-    out: Path, events: pd.DataFrame, margin: float
+    out: Path, events: pd.DataFrame, margin: float, rules: AudioRules
 ) -> tuple[list[tuple[int, float, float]], list[Problem], int]:
     """Of every clip that is there the event's index, where it starts and its length, s."""
     rows: list[tuple[int, float, float]] = []
@@ -164,7 +165,7 @@ def _cut(
         length_s = _length_of(path, about)
         if length_s is None:
             try:
-                x_T = audio.read(file, start_s=first_s, end_s=end_s + margin)
+                x_T = audio.read(file, rules, start_s=first_s, end_s=end_s + margin)
                 length_s = len(x_T) / rate_of(file)
                 if first_s + length_s <= start_s:
                     raise UserError(f"{file}: ends before {start_s:g} s, where the event starts")

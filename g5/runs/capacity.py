@@ -11,7 +11,7 @@ from g5.common.atomic import atomic_path
 from g5.common.errors import UserError
 from g5.config.changes import deciding, short_hash
 from g5.config.earlier import first_config
-from g5.config.parts import data_of, feature_set_of
+from g5.config.parts import corpus_of, feature_set_of
 from g5.config.settings import Settings, check_settings, load
 from g5.evaluation.episodes.protocol import TestProtocol
 from g5.evaluation.episodes.scoring import embed_plan, evaluate_episodes
@@ -134,7 +134,7 @@ def _measured(factor: float, settings: Settings) -> dict[str, Any]:
 def _on_training_classes(settings: Settings, restored: Restored) -> Interval:
     """Accuracy in as many episodes of the training classes, under the same protocol."""
     protocol = TestProtocol.of(settings)
-    corpus = data_of(settings).load()
+    corpus = corpus_of(settings)
     reader = feature_set_of(settings, corpus, restored.front_end).reader("train")
     sampler = protocol.sampler(corpus.split("train"), "train", reader)
     plan = plan_clips(sampler.episodes(0, protocol.episodes))
@@ -156,9 +156,7 @@ def _drawn(base: Settings, folder: RunFolder, table: pd.DataFrame) -> Path:
     path = capacity_curve(table, folder.figures / "capacity.png", title=title)
     places = {"numbers": str(folder.path / "capacity.csv"), "figure": str(path)}
     settings = base.but({"train": False, "exp_name": folder.path.name})
-    with recording(
-        settings, folder, data_of(base).load(), name=folder.path.name, resume=True
-    ) as logger:
+    with recording(settings, folder, corpus_of(base), name=folder.path.name, resume=True) as logger:
         if logger is not None:
             logger.log_artifact(folder.path / "capacity.csv")
             logger.log_artifact(path, "figures")

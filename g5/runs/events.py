@@ -35,6 +35,7 @@ def event_scores(tested: Tested) -> Evaluation | None:
             settings.path.store,
             device=device_of(settings),
             block_s=settings.features.block_s,
+            rules=settings.audio,
         )
     except UserError as error:
         _warn("no event scores", error)

@@ -16,7 +16,7 @@ from g5.common.errors import UserError
 from g5.common.seeds import step_seed
 from g5.config.build import build
 from g5.config.compose import composed, resolve
-from g5.config.parts import data_of, feature_set_of, front_end_of, normalize_of, scene_settings
+from g5.config.parts import corpus_of, feature_set_of, front_end_of, normalize_of, scene_settings
 from g5.config.schema import Whole
 from g5.config.settings import Settings, Tree, group_of, load, plain_of
 from g5.evaluation.episodes.raw_features import RawStatistics, time_statistics
@@ -296,7 +296,7 @@ def _tests(settings: Settings, front_end: FrontEnd) -> Iterator[_Test]:
         own = replace(settings, data=clips).but(
             {"data.root": str(worlds[name]), "features.clip_s": clip_s}
         )
-        corpus = data_of(own).load()
+        corpus = corpus_of(own)
         reader = feature_set_of(own, corpus, front_end).reader("test")
         sampler = EpisodeSampler(
             corpus.split("test"), n_way=n_way, k_shot=k_shot, n_query=QUERIES, seed=TEST_SEED,

@@ -10,7 +10,7 @@ from typing import Any
 from g5.common.errors import UserError, unreadable
 from g5.config.changes import deciding, differences, short_hash
 from g5.config.earlier import first_config
-from g5.config.parts import data_of, feature_set_of, log_mel_set_of
+from g5.config.parts import corpus_of, feature_set_of, log_mel_set_of
 from g5.config.settings import Settings, check_settings
 from g5.config.stored import classes_named, overridden
 from g5.evaluation.episodes.protocol import TestedModel, TestedSplit
@@ -100,7 +100,7 @@ def opened(request: TestRequest) -> Iterator[Tested]:
         )
     settings = _settings_of(restored, request)
     prepare_torch(settings)
-    corpus = data_of(settings).load()
+    corpus = corpus_of(settings)
     corpus.raise_if_fatal()
     feature_set = feature_set_of(settings, corpus, restored.front_end)
     name, exp_name = settings.name, settings.exp_name

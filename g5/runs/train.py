@@ -141,7 +141,7 @@ class Training:
         settings = self.settings
         self.processes = check_trainer(settings)
         check_species(settings)
-        corpus = self.data.load()
+        corpus = self.data.load(settings.audio)
         corpus.raise_if_fatal()
         check_episodes(settings, corpus)
         self.feature_set: FeatureSet = feature_set_of(settings, corpus, self.front_end)

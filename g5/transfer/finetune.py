@@ -38,6 +38,7 @@ from g5.transfer.heads.folds import folds_by_source
 from g5.transfer.heads.saved import make_head
 from g5.transfer.labels import label_targets, named_by_class, odd
 from preprocessing import audio
+from preprocessing.audio_rules import READ_ALL, AudioRules
 from preprocessing.silence import silent_samples
 
 ALONE, TUNED = "head alone", "fine-tuned"  # the epochs that `FineTuning.answers` knows
@@ -65,8 +66,9 @@ class LabelledWindows:
 
 
 def read_windows(
-    encoder: LoadedEncoder, table: pd.DataFrame, root: Path, task: Any, *, where: str
-) -> tuple[LabelledWindows, list[str]]:
+    encoder: LoadedEncoder, table: pd.DataFrame, root: Path, task: Any, *, where: str, rules:
+    AudioRules = READ_ALL,
+) -> tuple[LabelledWindows, list[str]]:  # fmt: skip
     """Decode the labelled stretches and turn them into the encoder's input.
 
     Returns:
@@ -80,7 +82,7 @@ def read_windows(
             entries, total=len(table), label="reading", unit="labels"
         ):
             try:
-                x = _windows_of(encoder, root / file, start_s, end_s)
+                x = _windows_of(encoder, root / file, start_s, end_s, rules)
             except UserError as error:
                 problems.append(f"{where}, row {row}: {error}")
                 continue
@@ -103,10 +105,13 @@ def read_windows(
     ), problems
 
 
-def _windows_of(encoder: LoadedEncoder, file: Path, start_s: float, end_s: float) -> Tensor:
+def _windows_of(
+    encoder: LoadedEncoder, file: Path, start_s: float, end_s: float, rules: AudioRules
+) -> Tensor:
     known = np.isfinite(start_s)
     samples = audio.read(
         file,
+        rules,
         start_s=max(start_s, 0.0) if known else 0.0,
         end_s=end_s if known and np.isfinite(end_s) else None,
         rate_hz=encoder.sr,

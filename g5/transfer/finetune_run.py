@@ -37,7 +37,9 @@ def finetune(
     encoder = load_encoder(name, overrides)
     table = read_labels(labels, settings.finetune.task)
     root = audio_root or labels.parent
-    clips, problems = read_windows(encoder, table, root, settings.finetune.task, where=str(labels))
+    clips, problems = read_windows(
+        encoder, table, root, settings.finetune.task, where=str(labels), rules=settings.audio
+    )
     for line in problems[:PROBLEMS_NAMED]:
         print(f"left out: {line}")
     if len(problems) > PROBLEMS_NAMED:

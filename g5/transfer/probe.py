@@ -98,7 +98,7 @@ def _measures(store: VectorStore, encoder: LoadedEncoder, rows: pd.DataFrame) ->
     ):
         stop = None if np.isnan(end_s) else end_s
         samples = audio.read(
-            store.audio_path(file), start_s=start_s, end_s=stop, rate_hz=encoder.sr
+            store.audio_path(file), store.rules, start_s=start_s, end_s=stop, rate_hz=encoder.sr
         )
         out.append(encoder.module(torch.from_numpy(samples)[None])[0].numpy())
     return np.stack(out).astype(np.float64)

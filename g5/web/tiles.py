@@ -16,6 +16,7 @@ import numpy as np
 
 from g5.common.errors import UserError
 from preprocessing.audio import info, read
+from preprocessing.audio_rules import AudioRules
 
 # Loudness in a tile: from the median of its pixels, but at least and at most so far below its
 # loudest.
@@ -41,16 +42,10 @@ class Mark:
 
 
 def spectrogram_tile(
-    path: str | os.PathLike[str],
-    start_s: float,
-    end_s: float,
-    *,
-    low_hz: float = 0.0,
-    high_hz: float | None = None,
-    marks: Sequence[Mark] = (),
-    width: int = 256,
-    height: int = 112,
-) -> bytes:
+    path: str | os.PathLike[str], rules: AudioRules, start_s: float, end_s: float, *, low_hz: float
+    = 0.0, high_hz: float | None = None, marks: Sequence[Mark] = (), width: int = 256, height: int =
+    112,
+) -> bytes:  # fmt: skip
     """Draw the spectrogram of a stretch of a recording, time to the right, low frequencies below.
 
     The axis of frequency is linear. What lies before the start or behind the end of the file is
@@ -69,7 +64,7 @@ def spectrogram_tile(
     Raises:
         UserError: the file cannot be read, or the stretch or the band lies outside it.
     """
-    x_T, rate_hz, lead = _stretch(path, start_s, end_s)
+    x_T, rate_hz, lead = _stretch(path, rules, start_s, end_s)
     top_hz = rate_hz / 2 if high_hz is None else min(high_hz, rate_hz / 2)
     if not 0 <= low_hz < top_hz:
         raise UserError(
@@ -84,18 +79,14 @@ def spectrogram_tile(
 
 
 def audio_snippet(
-    path: str | os.PathLike[str],
-    start_s: float,
-    end_s: float,
-    *,
-    slow_down: float = 1.0,
-    normalise: bool = True,
-    fade_s: float = 0.005,
-) -> bytes:
+    path: str | os.PathLike[str], rules: AudioRules, start_s: float, end_s: float, *, slow_down:
+    float = 1.0, normalise: bool = True, fade_s: float = 0.005,
+) -> bytes:  # fmt: skip
     """Cut a stretch of a recording for listening.
 
     Args:
-        path: a sound file of any rate; channels are averaged.
+        path: a sound file of any rate.
+        rules: how it is read.
         start_s, end_s: the stretch, seconds; what lies outside the file is left out.
         slow_down: how many times slower, and so lower, than it was; see `audible_slow_down`.
         normalise: bring the loudest sample to 0.9 of full scale.
@@ -111,7 +102,7 @@ def audio_snippet(
     import soxr
 
     assert slow_down > 0, slow_down
-    x_T, rate_hz, _ = _stretch(path, start_s, end_s)
+    x_T, rate_hz, _ = _stretch(path, rules, start_s, end_s)
     x_T = x_T - x_T.mean()
     n_fade = min(round(fade_s * rate_hz), len(x_T) // 2)
     ramp = np.linspace(0, 1, n_fade, dtype=np.float32)
@@ -136,7 +127,7 @@ def audible_slow_down(high_hz: float) -> int:
 
 
 def _stretch(
-    path: str | os.PathLike[str], start_s: float, end_s: float
+    path: str | os.PathLike[str], rules: AudioRules, start_s: float, end_s: float
 ) -> tuple[np.ndarray, int, int]:
     """The samples of a stretch that the file has, its rate, and how many are missing before."""
     header = info(path)
@@ -145,7 +136,7 @@ def _stretch(
         raise UserError(f"{where} is no stretch of time")
     if end_s <= 0 or start_s >= header.duration_s:
         raise UserError(f"{where} lies outside the recording, which has {header.duration_s:.3f} s")
-    x_T = read(path, start_s=max(start_s, 0.0), end_s=min(end_s, header.duration_s))
+    x_T = read(path, rules, start_s=max(start_s, 0.0), end_s=min(end_s, header.duration_s))
     if not len(x_T):  # less than a sample
         x_T = np.zeros(1, np.float32)
     return x_T, header.rate_hz, max(0, round(-start_s * header.rate_hz))

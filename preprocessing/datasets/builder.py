@@ -11,6 +11,7 @@ from g5.common.errors import UserError
 from g5.common.files import is_audio, is_table
 from preprocessing import check
 from preprocessing.annotations import Rows, UnknownFormat, odd_labels
+from preprocessing.audio_rules import AudioRules
 from preprocessing.events import (
     CORPUS_COLUMNS,
     RECORDING_COLUMNS,
@@ -131,20 +132,18 @@ class CorpusBuilder:
             self.quiet[str(file)] = split
 
     def corpus(
-        self,
-        cache_dir: str | None,
-        *,
-        test_is_val: bool,
-        assign_split: Callable[[pd.DataFrame], tuple[np.ndarray, list[Problem]]] | None = None,
-    ) -> Corpus:
+        self, cache_dir: str | None, rules: AudioRules, *, test_is_val: bool, assign_split:
+        Callable[[pd.DataFrame], tuple[np.ndarray, list[Problem]]] | None = None,
+    ) -> Corpus:  # fmt: skip
         """Read the recordings' headers, look for problems, and put all together.
 
         Args:
             cache_dir: folder in which content hashes are remembered, or None.
+            rules: how recordings are read.
             test_is_val: there is no test set of its own.
             assign_split: gives every row its split, once the sources are known.
         """
-        rows, scanned = self._measured(cache_dir)
+        rows, scanned = self._measured(cache_dir, rules)
         source = rows["source"].to_numpy(dtype=object)
         named = source != ""
         source[~named] = _content_sources(rows.loc[~named], scanned)
@@ -167,7 +166,7 @@ class CorpusBuilder:
             )
             self.note("test-is-val", "path.test_dir", message)
         recordings = _recordings(scanned, rows, self.quiet)
-        return Corpus(_events(rows), recordings, tuple(self.problems), test_is_val)
+        return Corpus(_events(rows), recordings, tuple(self.problems), test_is_val, rules=rules)
 
     def _tell_labels(self, rows: pd.DataFrame) -> None:
         """Spellings of one class in several tables; of each table alone its reader has told."""
@@ -176,10 +175,13 @@ class CorpusBuilder:
             if line not in told:
                 self.note("label", "the tables together", line)
 
-    def _measured(self, cache_dir: str | None) -> tuple[pd.DataFrame, pd.DataFrame]:
+    def _measured(
+        self, cache_dir: str | None, rules: AudioRules
+    ) -> tuple[pd.DataFrame, pd.DataFrame]:
         """The rows, put right against the recordings' lengths; and the recordings."""
         rows = _gathered(self.rows)
-        scanned, found = scan(map(Path, {*rows["file"].unique(), *self.quiet}), cache_dir)
+        files = map(Path, {*rows["file"].unique(), *self.quiet})
+        scanned, found = scan(files, cache_dir, rules)
         self.problems += found
         rows = rows.loc[rows["file"].isin(scanned["file"])]
         self.problems += check.unsorted(rows)

@@ -13,6 +13,7 @@ from g5.common.errors import UserError
 from g5.common.files import is_audio, walk
 from preprocessing.annotations import Reading, read_table
 from preprocessing.annotations.reading import read_texts
+from preprocessing.audio_rules import READ_ALL, AudioRules
 from preprocessing.check import contradictions
 from preprocessing.datasets.builder import CorpusBuilder
 from preprocessing.datasets.folders import absolute, one_of
@@ -85,7 +86,7 @@ class ClipsData(DataSet):
         self.split_file: str | None = None
         self._fold_of_row: pd.Series | None = None
 
-    def load(self) -> Corpus:
+    def load(self, rules: AudioRules = READ_ALL) -> Corpus:
         """Read the list and the headers; what is wrong with one file hides nothing of another.
 
         Raises:
@@ -101,7 +102,7 @@ class ClipsData(DataSet):
             self._read_list(builder, root)
         else:
             raise UserError(f"data.root: there is no {root}")
-        corpus = builder.corpus(self.cache_dir, test_is_val=False, assign_split=self._splits)
+        corpus = builder.corpus(self.cache_dir, rules, test_is_val=False, assign_split=self._splits)
         return replace(corpus, split_file=self.split_file)
 
     def _read_folders(self, builder: CorpusBuilder, root: Path) -> None:

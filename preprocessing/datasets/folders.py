@@ -20,6 +20,7 @@ from preprocessing.annotations import (
     read_table,
     recording_of,
 )
+from preprocessing.audio_rules import READ_ALL, AudioRules
 from preprocessing.datasets.builder import CorpusBuilder, Finder
 from preprocessing.events import ANCHORS, INDIFFERENT, Corpus, DataSet, Problem, at_rows
 from preprocessing.naming import Listing
@@ -72,7 +73,7 @@ class AnnotatedData(DataSet):
         self.cache_dir = cache_dir
         self._how = Reading(label_column=label_column, q_class=q_class)
 
-    def load(self) -> Corpus:
+    def load(self, rules: AudioRules = READ_ALL) -> Corpus:
         """Read all tables and headers; what is wrong with one file hides nothing of another.
 
         Raises:
@@ -96,7 +97,7 @@ class AnnotatedData(DataSet):
                 own = find(recording_of(path))
                 builder.read(path, self._read, split=split, find=find, own=own)
             builder.note_unannotated(audio)
-        return builder.corpus(self.cache_dir, test_is_val=_only_val(folders))
+        return builder.corpus(self.cache_dir, rules, test_is_val=_only_val(folders))
 
     def _finder(self, beside: Listing, anywhere: Listing) -> Finder:
         """Finds the recordings that a name in a table may mean: beside it, or else in the set."""

@@ -19,6 +19,7 @@ from g5.common.atomic import atomic_path
 from g5.common.errors import UserError
 from g5.common.machine import cores, need_room
 from g5.common.progress import track
+from preprocessing.audio_rules import READ_ALL, AudioRules
 from preprocessing.events import ANCHORS, INDIFFERENT, Corpus, DataSet
 from preprocessing.store.settings import changed_keys
 from preprocessing.synthetic.scenes import SPLITS, SceneSettings, check, make_recording
@@ -105,7 +106,7 @@ class ProceduralData(DataSet):
         if len({path.resolve() for path in self.dirs.values()}) < len(self.dirs):
             raise UserError("path.train_dir, eval_dir, test_dir: two of them are one folder")
 
-    def load(self) -> Corpus:
+    def load(self, rules: AudioRules = READ_ALL) -> Corpus:
         """Make what is missing of the sets, then read them.
 
         Raises:
@@ -121,7 +122,7 @@ class ProceduralData(DataSet):
             q_class="recording",
             anchor=self.anchor,
             cache_dir=str(self.folder),
-        ).load()
+        ).load(rules)
 
     def make(self) -> int:
         """Make the recordings that are missing; how many were made."""

@@ -44,7 +44,7 @@ from archs.train import launch
 from g5.config.build import build, locate, signature_hints
 from g5.config.choices import choices
 from g5.config.compose import composed, resolve
-from g5.config.parts import data_of, feature_set_of, front_end_of, normalize_of
+from g5.config.parts import corpus_of, data_of, feature_set_of, front_end_of, normalize_of
 from g5.config.settings import Settings, checked, load_transfer
 from g5.detection.job.page import DetectionPage
 from g5.detection.job.request import DetectionRequest
@@ -57,7 +57,7 @@ from g5.tracking.mlflow_logger import MLflowLogger
 from g5.tracking.restore import restore
 from g5.training.loaders import EpisodeLoaders
 from preprocessing import audio
-from preprocessing.audio_rules import rules
+from preprocessing.audio_rules import READ_ALL
 from preprocessing.episodes.episode import EpisodeBatch
 from preprocessing.events import SPLITS, Corpus
 from preprocessing.feature_set import FeatureSet
@@ -597,13 +597,12 @@ def see_second_run(settings: Settings, here: Path, patch: pytest.MonkeyPatch) ->
 
 def see_sound(settings: Settings, here: Path, patch: pytest.MonkeyPatch) -> Any:
     """A WAV of two channels that ends early: what is read of it, and what is said."""
-    data_of(settings)  # what it reads, it reads by the rules of these settings
     path = here / "cut.wav"
     soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, (800, 2)), 8000)
     os.truncate(path, 2000)
-    table, problems = scan([path], None)
+    table, problems = scan([path], None, settings.audio)
     told = [str(problem).replace(str(here), "") for problem in problems]
-    return len(table), told, audio.read(path).tobytes() if len(table) else b""
+    return len(table), told, audio.read(path, settings.audio).tobytes() if len(table) else b""
 
 
 NO_VALIDATION: Any = SimpleNamespace(val_labels=[], train_counts=[])
@@ -632,7 +631,7 @@ def see_encoder(settings: Settings, here: Path, patch: pytest.MonkeyPatch) -> An
 
 
 def feature_set(settings: Settings) -> FeatureSet:
-    return feature_set_of(settings, data_of(settings).load(), front_end_of(settings))
+    return feature_set_of(settings, corpus_of(settings), front_end_of(settings))
 
 
 def see_episodes(settings: Settings, here: Path, patch: pytest.MonkeyPatch) -> Any:
@@ -686,7 +685,7 @@ def see_clips(settings: Settings, here: Path, patch: pytest.MonkeyPatch) -> Any:
 
 def see_corpus(settings: Settings, here: Path, patch: pytest.MonkeyPatch) -> Any:
     """What is read: events, recordings, splits and problems, and what is written on the way."""
-    corpus: Corpus = data_of(settings).load()
+    corpus: Corpus = corpus_of(settings)
     events = corpus.events.drop(columns=["file", "source"]).to_csv()
     audio = corpus.recordings.drop(columns=["file", "source"]).to_csv()
     splits = {name: len(corpus.split(name)) for name in SPLITS}
@@ -803,7 +802,7 @@ def see_engine(settings: Settings, here: Path, patch: pytest.MonkeyPatch) -> Any
     for job, result in done(settings.engine, jobs, lambda: worker):
         seen.append((job.name, str(result)))
     encoder = load_encoder("handcrafted")
-    embedding = Embedding(load_transfer(reads=()).embed, rules(), encoder, None, "")
+    embedding = Embedding(load_transfer(reads=()).embed, READ_ALL, encoder, None, "")
     recording = Job(Part(Path("night.wav"), "night.wav", "key"), "night.wav", 86400.0)
     return seen, len(embedding.parts(encoder, recording, settings.engine.part_s))
 

@@ -26,6 +26,7 @@ from g5.transfer.explore.explain import integrated_gradients
 from g5.transfer.finetune import FineTuning, read_windows
 from g5.transfer.label_table import read_labels
 from g5.transfer.labelling.session import Session
+from preprocessing.audio_rules import READ_ALL
 from tests.conftest import run_g5
 from tests.detection.review.found import make_found
 from tests.labelled_store import CLASSES, kind_of, make_store
@@ -269,10 +270,10 @@ def test_explain_goes_by_the_models_own_distance(here, monkeypatch):
     Path("a.ckpt").touch()
     assert run_g5(["explain", "a.ckpt", one, "--like", other, *keys]) == 0
     with torch.inference_mode():
-        prototype_D = model(module.features(cast("Any", stub), other)[None])[0]
+        prototype_D = model(module.features(cast("Any", stub), other, READ_ALL)[None])[0]
     expected_MT = integrated_gradients(
         model,
-        module.features(cast("Any", stub), one),
+        module.features(cast("Any", stub), one, READ_ALL),
         lambda z_BD: 10 * torch.cosine_similarity(z_BD, prototype_D.clone()[None]),
         steps=2,
     )

@@ -10,6 +10,7 @@ import soundfile
 
 from g5.common.errors import UserError
 from preprocessing import audio
+from preprocessing.audio_rules import READ_ALL
 from preprocessing.containers import wav_layout
 from tests.preprocessing.wav_files import made_wav
 
@@ -26,7 +27,7 @@ def test_wavs_of_all_kinds_are_read_right(tmp_path: Path):
         assert head.frames == len(wav.samples_TC), told
         assert bool(head.note) == wav.wrong, f"{told}: {head.note}"
         np.testing.assert_allclose(
-            audio.read(path), wav.samples_TC.mean(axis=1), atol=1e-6, err_msg=told
+            audio.read(path, READ_ALL), wav.samples_TC.mean(axis=1), atol=1e-6, err_msg=told
         )
 
 
@@ -67,7 +68,7 @@ def test_half_an_ogg_is_told_of(tmp_path: Path, kind: str):
     head = audio.info(path)
     assert head.fault == "end early"
     assert "last page" in head.note
-    assert len(audio.read(path)) == head.frames < len(x)
+    assert len(audio.read(path, READ_ALL)) == head.frames < len(x)
 
 
 @pytest.mark.parametrize("suffix", ["aiff", "au", "caf"])
@@ -97,16 +98,16 @@ def test_half_a_compressed_file_is_read_as_far_as_it_goes(tmp_path: Path, suffix
     path = tmp_path / f"a.{suffix}"
     x = np.random.default_rng(0).normal(0, 0.1, 22050 * 5).astype(np.float32)
     soundfile.write(path, x, 22050)
-    whole = audio.read(path)
+    whole = audio.read(path, READ_ALL)
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
     head = audio.info(path)
     assert head.fault == "end early"
     assert "of 5.000 s" in head.note
-    half = audio.read(path)
+    half = audio.read(path, READ_ALL)
     assert len(half) == head.frames
     assert 0.3 * len(x) < len(half) < 0.6 * len(x)
     if suffix == "flac":
         assert np.array_equal(half, whole[: len(half)])
-    joined = np.concatenate(list(audio.blocks(path, block_s=0.7, rate_hz=None)))
+    joined = np.concatenate(list(audio.blocks(path, READ_ALL, block_s=0.7, rate_hz=None)))
     assert np.array_equal(joined, half)

@@ -17,6 +17,7 @@ import preprocessing.store.writer as writer_module
 from g5.common.atomic import disk_errors
 from g5.common.errors import UserError
 from preprocessing import audio, features
+from preprocessing.audio_rules import READ_ALL
 from preprocessing.frontend import PCEN, FrontEnd, LogMel
 from preprocessing.store.store import Store
 from tests.conftest import ROOT
@@ -72,7 +73,7 @@ def build(
 
 
 def expected(file: str, frontend: FrontEnd) -> torch.Tensor:
-    return frontend(torch.from_numpy(audio.read(file, rate_hz=SR))).T
+    return frontend(torch.from_numpy(audio.read(file, READ_ALL, rate_hz=SR))).T
 
 
 @pytest.mark.parametrize("make", [log_mel, pcen])
@@ -114,9 +115,9 @@ def test_recordings_of_other_rates_are_resampled(tmp_path):
 def test_only_what_is_missing_is_extracted(recordings, tmp_path, monkeypatch):
     opened = []
 
-    def blocks(path, **settings):
+    def blocks(path, rules, **settings):
         opened.append(path)
-        return audio_blocks(path, **settings)
+        return audio_blocks(path, rules, **settings)
 
     audio_blocks = audio.blocks
     monkeypatch.setattr(audio, "blocks", blocks)
@@ -255,7 +256,9 @@ def test_check_names_the_recording_and_the_next_run_makes_only_that_again(
 
     opened = []
     audio_blocks = audio.blocks
-    monkeypatch.setattr(audio, "blocks", lambda p, **s: opened.append(p) or audio_blocks(p, **s))
+    monkeypatch.setattr(
+        audio, "blocks", lambda p, r, **s: opened.append(p) or audio_blocks(p, r, **s)
+    )
     store = build(recordings, place)
     assert opened == [victim["file"]]
     assert torch.equal(store.get(victim["sha256"]), expected(victim["file"], log_mel()).half())
@@ -279,8 +282,8 @@ from preprocessing import audio, features
 from g5.common.errors import UserError
 from tests.preprocessing.test_features import log_mel
 blocks = audio.blocks
-def slow(path, **settings):
-    for block in blocks(path, **settings):
+def slow(path, rules, **settings):
+    for block in blocks(path, rules, **settings):
         time.sleep(0.02)
         yield block
     print(path, flush=True)

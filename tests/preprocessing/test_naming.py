@@ -9,6 +9,7 @@ import soundfile
 
 from g5.common.errors import UserError
 from g5.evaluation.events.ground_truth import read_predictions, read_truth
+from preprocessing.audio_rules import READ_ALL
 from preprocessing.naming import Listing, same_recording
 from preprocessing.recordings import scan
 
@@ -71,8 +72,8 @@ def test_another_card_is_not_taken_for_the_first(tmp_path: Path):
         noise = np.random.default_rng(seed).standard_normal(8000).astype(np.float32) * 0.1
         soundfile.write(file, noise, 8000, subtype="PCM_16")
         os.utime(file, (1711852200, 1711852200))
-        table, problems = scan([file], tmp_path / "store")
+        table, problems = scan([file], tmp_path / "store", READ_ALL)
         assert problems == []
         cards.append(table["sha256"][0])
     assert len(set(cards)) == 2
-    assert scan([file], tmp_path / "store")[0]["sha256"][0] == cards[1]
+    assert scan([file], tmp_path / "store", READ_ALL)[0]["sha256"][0] == cards[1]

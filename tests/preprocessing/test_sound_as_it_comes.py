@@ -1,6 +1,7 @@
 """Sound files as people have them: broken, miswired, silent where nothing was recorded, foreign."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,8 @@ import torch
 
 from g5.common.errors import UserError
 from g5.common.files import recordings_under, walk
-from g5.config.schema import AudioSettings
 from preprocessing import audio
-from preprocessing.audio_rules import use
+from preprocessing.audio_rules import READ_ALL
 from preprocessing.features import Moments
 from preprocessing.frontend import PCEN, LogMel
 from preprocessing.naming import Listing
@@ -39,11 +39,6 @@ def noise(seconds: float, seed: int = 0, channels: int = 1) -> np.ndarray:
     return x_TC.astype(np.float32).squeeze()
 
 
-def rules(broken: str = "repair", channel: str | int = "auto") -> None:
-    limits = {"min_rate_hz": 50, "max_rate_hz": 10_000_000}
-    use(AudioSettings(broken=broken, channel=channel, **limits))  # type: ignore[arg-type]
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Two good recordings, two that end early, and one that holds nothing."""
@@ -55,9 +50,10 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def told(folder: Path) -> tuple[list[str], list[str], list[bool]]:
+def told(folder: Path, broken: str = "repair") -> tuple[list[str], list[str], list[bool]]:
     """Which recordings are read, what is said, and what of it is fatal."""
-    table, problems = scan(recordings_under(folder), None)
+    rules = replace(READ_ALL, broken=broken)
+    table, problems = scan(recordings_under(folder), None, rules)
     names = [Path(file).stem for file in table["file"]]
     texts = [str(problem).replace(f"{folder}/", "") for problem in problems]
     return names, texts, [problem.fatal for problem in problems]
@@ -74,22 +70,20 @@ def test_what_can_be_read_is_read_and_told_once(folder: Path):
 
 
 def test_broken_recordings_are_skipped_or_stop_where_the_user_says_so(folder: Path):
-    rules("skip")
-    names, texts, fatal = told(folder)
+    names, texts, fatal = told(folder, "skip")
     assert names == ["a", "b"]
     assert texts[1].startswith("c.wav: the header promises 7,044 bytes more")
     assert texts[1].endswith("; left out")
     assert not any(fatal)
-    rules("stop")
-    names, texts, fatal = told(folder)
+    names, texts, fatal = told(folder, "stop")
     assert len(texts) == 3
     assert all(fatal)
 
 
 def test_a_remembered_fault_is_told_again(folder: Path, tmp_path_factory):
     cache = tmp_path_factory.mktemp("cache")
-    first = scan(recordings_under(folder), cache)[1]
-    assert scan(recordings_under(folder), cache)[1] == first
+    first = scan(recordings_under(folder), cache, READ_ALL)[1]
+    assert scan(recordings_under(folder), cache, READ_ALL)[1] == first
 
 
 def test_decoders_say_nothing(tmp_path: Path, capfd):
@@ -99,7 +93,7 @@ def test_decoders_say_nothing(tmp_path: Path, capfd):
     path.write_bytes(content[: len(content) // 2])
     (tmp_path / "b.mp3").write_bytes(b"no sound at all" * 99)
     assert audio.info(path).fault == "end early"
-    audio.read(path)
+    audio.read(path, READ_ALL)
     with pytest.raises(UserError, match="cannot be read as sound"):
         audio.info(tmp_path / "b.mp3")
     os.write(2, b"what others say stays\n")
@@ -112,7 +106,7 @@ def test_damage_in_the_middle_is_silence(tmp_path: Path, capsys):
     content = bytearray(path.read_bytes())
     content[len(content) // 2 : len(content) // 2 + 20_000] = bytes(20_000)
     path.write_bytes(content)
-    y = audio.read(path)
+    y = audio.read(path, READ_ALL)
     assert len(y) == len(x)
     assert np.allclose(y[: 20 * SR], x[: 20 * SR], atol=1e-4)
     assert np.allclose(y[-20 * SR :], x[-20 * SR :], atol=1e-4)
@@ -122,35 +116,33 @@ def test_damage_in_the_middle_is_silence(tmp_path: Path, capsys):
 def test_channels_that_cancel_are_not_mixed(tmp_path: Path, name: str):
     x_T = noise(3.0)
     soundfile.write(tmp_path / name, np.stack([0.9 * x_T, -x_T], axis=1), SR)
-    assert "channel 2, the loudest, is read" in audio.info(tmp_path / name).note
-    assert np.allclose(audio.read(tmp_path / name), -x_T, atol=0.1)
-    rules(channel="mix")
-    assert audio.info(tmp_path / name).note == ""
-    assert np.abs(audio.read(tmp_path / name)).max() < 0.1
+    assert "channel 2, the loudest, is read" in audio.info(tmp_path / name, READ_ALL).note
+    assert np.allclose(audio.read(tmp_path / name, READ_ALL), -x_T, atol=0.1)
+    mix = replace(READ_ALL, channel="mix")
+    assert audio.info(tmp_path / name, mix).note == ""
+    assert np.abs(audio.read(tmp_path / name, mix)).max() < 0.1
 
 
 def test_channels_that_do_not_cancel_are_mixed(tmp_path: Path):
     path = tmp_path / "a.wav"
     for x_TC in (noise(2.0, channels=4), noise(2.0, channels=2) * np.array([1.0, 0.0])):
         soundfile.write(path, x_TC, SR, subtype="FLOAT")
-        assert audio.info(path).note == ""
-        assert np.allclose(audio.read(path), x_TC.mean(axis=1), atol=1e-6)
+        assert audio.info(path, READ_ALL).note == ""
+        assert np.allclose(audio.read(path, READ_ALL), x_TC.mean(axis=1), atol=1e-6)
 
 
 def test_a_channel_can_be_chosen(tmp_path: Path):
     x_TC = noise(1.0, channels=3)
     soundfile.write(tmp_path / "a.wav", x_TC, SR, subtype="FLOAT")
-    plain = scan([tmp_path / "a.wav"], None)[0]["sha256"].tolist()[0]
+    plain = scan([tmp_path / "a.wav"], None, READ_ALL)[0]["sha256"].tolist()[0]
     for channel, number in {"left": 0, "right": 1, 3: 2}.items():
-        rules(channel=channel)
-        assert np.array_equal(audio.read(tmp_path / "a.wav"), x_TC[:, number])
+        rules = replace(READ_ALL, channel=channel)
+        assert np.array_equal(audio.read(tmp_path / "a.wav", rules), x_TC[:, number])
         # Another channel has other features.
-        assert scan([tmp_path / "a.wav"], None)[0]["sha256"].tolist() == [
-            f"{plain}@channel={channel}"
-        ]
-    rules(channel=4)
+        table, _ = scan([tmp_path / "a.wav"], None, rules)
+        assert table["sha256"].tolist() == [f"{plain}@channel={channel}"]
     with pytest.raises(UserError, match=r"has 3 channels, and audio\.channel=4"):
-        audio.read(tmp_path / "a.wav")
+        audio.read(tmp_path / "a.wav", replace(READ_ALL, channel=4))
 
 
 @pytest.mark.parametrize("kind", ["logmel", "pcen"])
@@ -190,7 +182,7 @@ def test_every_file_that_may_be_sound_is_found(tmp_path: Path):
     (tmp_path / "self").symlink_to(tmp_path)
     (tmp_path / os.fsdecode(b"\xff.wav")).touch()
     assert len(recordings_under(tmp_path)) == 10
-    table, problems = scan(recordings_under(tmp_path), None)
+    table, problems = scan(recordings_under(tmp_path), None, READ_ALL)
     assert table.empty
     said = {os.path.basename(problem.where): problem.message for problem in problems}
     assert "(.m4a is not supported); convert it to WAV or FLAC" in said["a.m4a"]
@@ -227,5 +219,5 @@ def test_a_copy_in_a_foreign_format_makes_no_name_ambiguous(tmp_path: Path):
 
 def test_a_rate_of_a_few_hz_takes_no_memory(tmp_path: Path):
     soundfile.write(tmp_path / "a.wav", noise(5.0), 4)
-    blocks = audio.blocks(tmp_path / "a.wav", block_s=10.0, rate_hz=22050)
+    blocks = audio.blocks(tmp_path / "a.wav", READ_ALL, block_s=10.0, rate_hz=22050)
     assert max(len(block) for _, block in zip(range(50), blocks, strict=False)) == 220_500

@@ -34,6 +34,7 @@ from g5.transfer.heads.saved import SavedHead, fit_head, load_head, make_head, s
 from g5.web.journal import Journal, JournalEntry
 from preprocessing import audio
 from preprocessing.annotations import read_events
+from preprocessing.audio_rules import READ_ALL
 from preprocessing.datasets.splits import read_list
 from preprocessing.datasets.unpack import unpack
 from preprocessing.recordings import UNREADABLE, scan
@@ -182,12 +183,12 @@ def _sounds(folder: Path) -> list[Reader]:
 
 
 def _hear(path: Path) -> bool:
-    table, problems = scan([path], None)
+    table, problems = scan([path], None, READ_ALL)
     for problem in problems:
         if problem.kind == UNREADABLE:
             raise UserError(str(problem))
     for rate_hz in (None, 16000) if len(table) else ():
-        for _ in audio.blocks(path, block_s=1.0, rate_hz=rate_hz):
+        for _ in audio.blocks(path, READ_ALL, block_s=1.0, rate_hz=rate_hz):
             pass
     return bool(problems)
 

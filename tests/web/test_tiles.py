@@ -15,6 +15,7 @@ from g5.web.tiles import (
     audio_snippet,
     spectrogram_tile,
 )
+from preprocessing.audio_rules import READ_ALL
 
 
 def tone(path, rate_hz: int, hz: float, seconds: float = 1.0, channels: int = 1):
@@ -35,7 +36,7 @@ def pixels(png: bytes) -> np.ndarray:
 @pytest.mark.parametrize("rate_hz", [4_000, 22_050, 96_000, 500_000])
 def test_tone_is_where_it_belongs(tmp_path, rate_hz):
     path = tone(tmp_path / "tone.wav", rate_hz, rate_hz / 8, channels=2)
-    png = spectrogram_tile(path, 0, 1)
+    png = spectrogram_tile(path, READ_ALL, 0, 1)
     level_HW = pixels(png)
     assert level_HW.shape == (112, 256)
     assert len(png) < 12_000
@@ -49,19 +50,21 @@ def test_tone_is_where_it_belongs(tmp_path, rate_hz):
 def test_band_and_marks(tmp_path):
     path = tone(tmp_path / "tone.wav", 16_000, 3000)
     mark = Mark(0.5, 0.75, 2000, 4000)
-    level_HW = pixels(spectrogram_tile(path, 0.25, 1.0, low_hz=1000, high_hz=5000, marks=[mark]))
+    level_HW = pixels(
+        spectrogram_tile(path, READ_ALL, 0.25, 1.0, low_hz=1000, high_hz=5000, marks=[mark])
+    )
     rows, columns = np.nonzero(level_HW == LEVELS)
     assert (rows.min(), rows.max()) == (28, 84)
     assert (columns.min(), columns.max()) == pytest.approx((85, 170), abs=1)
     # A mark that begins before the tile is open on that side, one outside is not drawn.
-    level_HW = pixels(spectrogram_tile(path, 0.25, 1, marks=[Mark(0, 0.5), Mark(2, 3)]))
+    level_HW = pixels(spectrogram_tile(path, READ_ALL, 0.25, 1, marks=[Mark(0, 0.5), Mark(2, 3)]))
     assert (level_HW[:, 0] == LEVELS).sum() == 2
     assert (level_HW[:, 85] == LEVELS).all()
 
 
 def test_tile_past_the_ends_is_dark_there(tmp_path):
     path = tone(tmp_path / "tone.wav", 8_000, 1000)
-    level_HW = pixels(spectrogram_tile(path, -1, 3))
+    level_HW = pixels(spectrogram_tile(path, READ_ALL, -1, 3))
     assert level_HW[:, :60].max() == 0
     assert level_HW[:, 64:128].max() == LEVELS - 1
     assert level_HW[:, 132:].max() == 0
@@ -69,16 +72,16 @@ def test_tile_past_the_ends_is_dark_there(tmp_path):
 
 def test_silence_and_stretches_shorter_than_a_window(tmp_path):
     soundfile.write(tmp_path / "silence.wav", np.zeros(100), 8000)
-    assert pixels(spectrogram_tile(tmp_path / "silence.wav", 0, 1)).max() == 0
-    assert pixels(spectrogram_tile(tmp_path / "silence.wav", 0, 1e-5)).max() == 0
-    assert audio_snippet(tmp_path / "silence.wav", 0, 1)
-    assert audio_snippet(tmp_path / "silence.wav", 0, 1e-5)
+    assert pixels(spectrogram_tile(tmp_path / "silence.wav", READ_ALL, 0, 1)).max() == 0
+    assert pixels(spectrogram_tile(tmp_path / "silence.wav", READ_ALL, 0, 1e-5)).max() == 0
+    assert audio_snippet(tmp_path / "silence.wav", READ_ALL, 0, 1)
+    assert audio_snippet(tmp_path / "silence.wav", READ_ALL, 0, 1e-5)
 
 
 @pytest.mark.parametrize("rate_hz", [4_000, 44_100, 384_000])
 def test_snippet_plays_what_was_there(tmp_path, rate_hz):
     path = tone(tmp_path / "tone.wav", rate_hz, 1000, channels=2)
-    data = audio_snippet(path, 0.3, 0.7)
+    data = audio_snippet(path, READ_ALL, 0.3, 0.7)
     assert len(data) < 12_000
     x_T, played_hz = soundfile.read(io.BytesIO(data))
     assert x_T.ndim == 1
@@ -90,7 +93,7 @@ def test_snippet_plays_what_was_there(tmp_path, rate_hz):
 
 def test_snippet_keeps_its_level_when_asked(tmp_path):
     path = tone(tmp_path / "tone.wav", 16_000, 1000)
-    x_T, _ = soundfile.read(io.BytesIO(audio_snippet(path, 0.3, 0.7, normalise=False)))
+    x_T, _ = soundfile.read(io.BytesIO(audio_snippet(path, READ_ALL, 0.3, 0.7, normalise=False)))
     assert np.abs(x_T).max() == pytest.approx(0.1, abs=0.02)
 
 
@@ -99,7 +102,9 @@ def test_ultrasound_is_slowed_down(tmp_path):
     factor = audible_slow_down(40_000)
     assert factor == 4
     assert audible_slow_down(5_000) == 1
-    x_T, rate_hz = soundfile.read(io.BytesIO(audio_snippet(path, 0, 0.4, slow_down=factor)))
+    x_T, rate_hz = soundfile.read(
+        io.BytesIO(audio_snippet(path, READ_ALL, 0, 0.4, slow_down=factor))
+    )
     assert len(x_T) / rate_hz == pytest.approx(1.6, abs=0.06)
     assert np.abs(np.fft.rfft(x_T)).argmax() * rate_hz / len(x_T) == pytest.approx(10_000, rel=0.01)
 
@@ -108,11 +113,11 @@ def test_bad_stretches_are_one_clear_line(tmp_path):
     path = tone(tmp_path / "tone.wav", 8_000, 1000)
     for start_s, end_s in ((1, 1), (0.5, 0.2), (float("nan"), 1)):
         with pytest.raises(UserError, match="no stretch of time"):
-            spectrogram_tile(path, start_s, end_s)
+            spectrogram_tile(path, READ_ALL, start_s, end_s)
     for make in (spectrogram_tile, audio_snippet):
         with pytest.raises(UserError, match=r"lies outside the recording, which has 1\.000 s"):
-            make(path, 1.5, 2)
+            make(path, READ_ALL, 1.5, 2)
         with pytest.raises(UserError, match="there is no such file"):
-            make(tmp_path / "none.wav", 0, 1)
+            make(tmp_path / "none.wav", READ_ALL, 0, 1)
     with pytest.raises(UserError, match="no band of a recording of 8,000 Hz"):
-        spectrogram_tile(path, 0, 1, low_hz=5000)
+        spectrogram_tile(path, READ_ALL, 0, 1, low_hz=5000)

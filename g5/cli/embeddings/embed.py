@@ -53,7 +53,7 @@ def embed(
     from g5.embeddings.embed_files import embed as run
 
     sys.exit(run(
-            encoder, paths, output, settings.embed, settings.engine, overrides, audio_root,
-            check=check,
+            encoder, paths, output, settings.embed, settings.audio, settings.engine, overrides,
+            audio_root, check=check,
         )
     )  # fmt: skip

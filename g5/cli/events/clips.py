@@ -49,10 +49,11 @@ def clips(
         raise click.UsageError("--top or --sample, not both")
     from g5.config.settings import load_transfer
 
-    settings = load_transfer(overrides, reads=("clips",)).clips
+    settings = load_transfer(overrides, reads=("clips",))
     from g5.field.clips import ClipsRequest, cut_clips
     from preprocessing.annotations import columns_of
 
     names = columns_of(columns) if columns else None
-    if cut_clips(ClipsRequest(table, output, audio_root, top, sample, names), settings):
+    request = ClipsRequest(table, output, audio_root, top, sample, names)
+    if cut_clips(request, settings.clips, settings.audio):
         sys.exit(1)

@@ -40,5 +40,8 @@ def review(
     from g5.config.settings import load_transfer
     from g5.detection.review.serve import review as run
 
-    settings = load_transfer(overrides, reads=("review",)).review
-    run(found, settings, page=page, answers=answers, port=port, browser=browser)
+    settings = load_transfer(overrides, reads=("review",))
+    run(
+        found, settings.review, settings.audio, page=page, answers=answers, port=port,
+        browser=browser,
+    )  # fmt: skip

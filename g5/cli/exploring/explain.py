@@ -32,4 +32,4 @@ def explain(
     settings = load_transfer(overrides, reads=("encoder", "explain"))
     from g5.transfer.explore.explain_clip import explain as run
 
-    run(checkpoint, clip, like, out, settings.explain, classes_named(overrides))
+    run(checkpoint, clip, like, out, settings.explain, settings.audio, classes_named(overrides))

@@ -34,7 +34,7 @@ def map_(
     """
     from g5.config.settings import load_transfer
 
-    settings = load_transfer(overrides, reads=("map",)).map
+    settings = load_transfer(overrides, reads=("map",))
     from g5.transfer.explore.linked_maps import draw_map
 
-    draw_map([store, *beside], labels, out, settings)
+    draw_map([store, *beside], labels, out, settings.map, settings.audio)

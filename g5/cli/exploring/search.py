@@ -45,4 +45,4 @@ def search(
     settings = load_transfer(overrides, reads=("search", "encoder") if like else ("search",))
     from g5.transfer.explore.similar import find
 
-    find(store, like, labels, k, out, settings.search, overrides)
+    find(store, like, labels, k, out, settings.search, settings.audio, overrides)

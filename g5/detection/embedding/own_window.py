@@ -24,7 +24,6 @@ from g5.detection.embedding.embedder import Band, Piece, StoredEmbedder, in_orde
 from g5.detection.embedding.sound import Sound
 from g5.detection.embedding.windows import Scale
 from g5.embeddings.encoders.loaded import LoadedEncoder
-from preprocessing import audio
 from preprocessing.frontend import FrontEnd
 
 # Seconds that are decoded at once: the same for everybody, as samples depend on it by a rounding.
@@ -143,7 +142,7 @@ class _Tape:
 
     def __init__(self, sound: Sound, rate_hz: int) -> None:
         self.rate_hz = rate_hz
-        self._path, self._size = sound.path, round(TAPE_S * rate_hz)
+        self._sound, self._size = sound, round(TAPE_S * rate_hz)
         self._length = round(sound.duration_s * rate_hz)
         self._kept: dict[int, np.ndarray] = {}
 
@@ -163,10 +162,9 @@ class _Tape:
         if number not in self._kept:
             self._kept = {key: part for key, part in self._kept.items() if key == number - 1}
             begin_s = number * self._size / self.rate_hz
-            self._kept[number] = audio.read(
-                self._path, start_s=begin_s, end_s=begin_s + self._size / self.rate_hz,
-                rate_hz=self.rate_hz,
-            )  # fmt: skip
+            self._kept[number] = self._sound.read(
+                begin_s, begin_s + self._size / self.rate_hz, self.rate_hz
+            )
         return self._kept[number]
 
 

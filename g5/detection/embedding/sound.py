@@ -14,6 +14,7 @@ from torch import Tensor
 
 from g5.common.errors import UserError
 from preprocessing import audio
+from preprocessing.audio_rules import READ_ALL, AudioRules
 from preprocessing.features import Moments
 from preprocessing.frontend import FrontEnd
 from preprocessing.normalize import SMALLEST_STD, recording_stats
@@ -46,6 +47,7 @@ class Sound:
         duration_s: of the file.
         notes: what the user should know of the file.
         silent_E2: stretches of digital silence, seconds.
+        rules: how it is read.
     """
 
     path: Path
@@ -58,6 +60,7 @@ class Sound:
     duration_s: float
     notes: tuple[str, ...] = ()
     silent_E2: np.ndarray = field(default_factory=lambda: np.zeros((0, 2)))
+    rules: AudioRules = READ_ALL
 
     @property
     def n_frames(self) -> int:
@@ -68,6 +71,10 @@ class Sound:
         """The bands of the first channel alone."""
         channels = len(self.stats) // 2
         return self.features_TM[:, : self.features_TM.shape[1] // channels]
+
+    def read(self, start_s: float, end_s: float, rate_hz: int | None = None) -> np.ndarray:
+        """The samples of a stretch, (samples,) float32."""
+        return audio.read(self.path, self.rules, start_s=start_s, end_s=end_s, rate_hz=rate_hz)
 
     def refuse_silence(self) -> None:
         """Raise `SilentRecording` where all frames are the same."""
@@ -140,16 +147,18 @@ class Sounds:
             differ by more than a factor of 4).
         time_expansion: factor by which recordings are heard slower, before all else.
         block_s: seconds in memory at once.
+        rules: how recordings are read.
     """
 
     def __init__(
         self, front_end: FrontEnd, store_dir: Path, *, sr: str, time_expansion: float,
-        block_s: float,
+        block_s: float, rules: AudioRules = READ_ALL,
     ) -> None:  # fmt: skip
         self.front_end = front_end
         self.sr = sr
         self.time_expansion = time_expansion
         self.block_s = block_s
+        self.rules = rules
         store = Store.open(store_dir, front_end.settings(), create=True, command="g5 detect")
         self.store = store.mend_index()
         meta = self.store.meta
@@ -180,7 +189,7 @@ class Sounds:
         Raises:
             UserError: it cannot be read, to the end.
         """
-        head = audio.info(path)
+        head = audio.info(path, self.rules)
         asked_hz = self.played_hz(head.rate_hz)
         key = sha256 if asked_hz == self.front_end.sr else f"{sha256}@{asked_hz}"
         features_TM = self.store.take(key)
@@ -201,6 +210,7 @@ class Sounds:
             silent_E2=self._silence(features_TM) / (asked_hz / self.front_end.hop_mel)
             if key in self._silent
             else np.zeros((0, 2)),
+            rules=self.rules,
         )
 
     def _silence(self, features_TM: Tensor) -> np.ndarray:
@@ -249,7 +259,7 @@ class Sounds:
         self, path: Path, asked_hz: int, moments: Moments, level: SampleLevel
     ) -> Iterator[Tensor]:
         stream = self.front_end.stream()
-        for samples in audio.blocks(path, block_s=self.block_s, rate_hz=asked_hz):
+        for samples in audio.blocks(path, self.rules, block_s=self.block_s, rate_hz=asked_hz):
             level.update(samples)
             features_TM = stream.push(samples).T
             moments.update(features_TM, stream.silent_T)

@@ -16,7 +16,6 @@ from g5.detection.embedding.sound import CLIPPED_SHARE, FULL_SCALE
 from g5.detection.events.threshold import CalibratedThreshold, calibrate
 from g5.detection.scoring.scorer import GAP_APART, Curve
 from g5.detection.support import Shot, Target
-from preprocessing import audio
 
 # A shot is unlike the others where its score lies so many of their deviations below theirs.
 ODD = 3.0
@@ -70,7 +69,7 @@ def of_sound(target: Target) -> list[str]:
 
 
 def _of_samples(shot: Shot) -> list[str]:
-    x_T = audio.read(shot.sound.path, start_s=shot.start_s, end_s=shot.end_s)
+    x_T = shot.sound.read(shot.start_s, shot.end_s)
     if not len(x_T):
         return []
     notes = []

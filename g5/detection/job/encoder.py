@@ -28,7 +28,6 @@ from g5.tracking.folders import DEFAULT
 from g5.training.estimate import duration
 from g5.training.setup import device_of, prepare_torch, set_matmul_precision
 from preprocessing import audio
-from preprocessing.audio_rules import use
 from preprocessing.frontend import FrontEnd
 
 # The name that leaves the choice to the shots.
@@ -36,8 +35,7 @@ AUTO = "auto"
 
 
 def prepare(settings: Settings) -> None:
-    """Rules of sound and PyTorch's switches, before anything is heard in this process."""
-    use(settings.audio)
+    """PyTorch's switches, before anything is heard in this process."""
     prepare_torch(settings)
     set_matmul_precision(settings)
 
@@ -66,6 +64,7 @@ def detector_named(request: DetectionRequest, settings: Settings) -> tuple[Detec
         parts[0] if len(parts) == 1 else SideBySideEmbedder([e.name for e in encoders], parts),
         settings.detection,
         block_s=trained.features.block_s,
+        rules=settings.audio,
     )  # fmt: skip
 
 

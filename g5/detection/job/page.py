@@ -29,6 +29,7 @@ from g5.web.page import (
     write_page,
 )
 from g5.web.tiles import Mark, audible_slow_down, audio_snippet, spectrogram_tile
+from preprocessing.audio_rules import AudioRules
 
 PAGE_MB = 20.0
 # Pictures that a page shows; the others lie beside it.
@@ -88,7 +89,8 @@ class DetectionPage:
         count = f"{len(events):,} event{'' if len(events) == 1 else 's'}"
         parts = [heading(f"{target.label}: {count}"), heading("Support", 3)]
         shots = [
-            _card(shot.sound.path, shot.start_s, shot.end_s, shot.low_hz, shot.high_hz,
+            _card(shot.sound.path, shot.sound.rules, (shot.start_s, shot.end_s),
+                  (shot.low_hz, shot.high_hz),
                   f"{shot.start_s:.2f} s of {shot.sound.path.name}", budget)
             for shot in target.shots[:20]
         ]  # fmt: skip
@@ -137,24 +139,26 @@ class DetectionPage:
 def _event_card(row: dict, target: Target, budget: Budget) -> Html | None:
     file = Path(row["file"])
     caption = f"{row['score']:.2f}: {row['start_s']:.2f} s of {file.name}"
-    low, high = row.get("low_hz", np.nan), row.get("high_hz", np.nan)
-    return _card(file, row["start_s"], row["end_s"], low, high, caption, budget)
+    band_hz = row.get("low_hz", np.nan), row.get("high_hz", np.nan)
+    rules = target.shots[0].sound.rules
+    return _card(file, rules, (row["start_s"], row["end_s"]), band_hz, caption, budget)
 
 
 def _card(
-    path: Path, start_s: float, end_s: float, low_hz: float, high_hz: float, caption: str,
-    budget: Budget,
+    path: Path, rules: AudioRules, span_s: tuple[float, float], band_hz: tuple[float, float],
+    caption: str, budget: Budget,
 ) -> Html | None:  # fmt: skip
     """A tile with its sound; None where the page has no room, or the sound cannot be read."""
+    start_s, end_s = span_s
     margin = max(0.15, 0.75 * (end_s - start_s))
-    bounds = [None if np.isnan(hz) else float(hz) for hz in (low_hz, high_hz)]
+    bounds = [None if np.isnan(hz) else float(hz) for hz in band_hz]
     try:
         png = spectrogram_tile(
-            path, start_s - margin, end_s + margin,
+            path, rules, start_s - margin, end_s + margin,
             marks=[Mark(start_s, end_s, bounds[0], bounds[1])],
         )  # fmt: skip
         slow = float(audible_slow_down(bounds[1] or 0.0))
-        sound = audio_snippet(path, start_s - margin, end_s + margin, slow_down=slow)
+        sound = audio_snippet(path, rules, start_s - margin, end_s + margin, slow_down=slow)
     except UserError as error:
         return card(paragraph(f"{caption} ({error})", "soft"))
     if not budget.take(png, sound):

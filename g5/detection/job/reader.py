@@ -34,7 +34,7 @@ class RecordingReader:
         Raises:
             UserError: the rules of `audio` do not allow one of them.
         """
-        table, problems = scan(files, self._store_dir)
+        table, problems = scan(files, self._store_dir, self._sounds.rules)
         self.hashes.update(zip(table["file"], table["sha256"], strict=True))
         self.seconds.update(zip(table["file"], table["duration_s"], strict=True))
         for problem in problems:

@@ -10,7 +10,6 @@ from scipy.signal import welch
 
 from g5.common.errors import UserError
 from g5.detection.support import Shot, Target
-from preprocessing import audio
 
 SNR_DB = (0.0, 5.0, 10.0, 15.0, 20.0)
 REPEATS = 3
@@ -49,7 +48,7 @@ def gaps_sound(target: Target, rate_hz: int) -> np.ndarray:
     """
     fade, joined_T = round(FADE_S * rate_hz), np.zeros(0, np.float32)
     for sound, start_s, end_s in target.gaps():
-        piece_T = audio.read(sound.path, start_s=start_s, end_s=end_s, rate_hz=rate_hz)
+        piece_T = sound.read(start_s, end_s, rate_hz)
         if len(piece_T) > 4 * fade:
             joined_T = _faded(joined_T, piece_T, fade)
     if len(joined_T) < LEAST_S * rate_hz:
@@ -62,9 +61,7 @@ def gaps_sound(target: Target, rate_hz: int) -> np.ndarray:
 
 def paste(shot: Shot, gaps_T: np.ndarray, rate_hz: int, seed: int) -> Pasted:
     """Paste a shot `REPEATS` times at each of `SNR_DB`, in random order, into sound of gaps."""
-    call_T = audio.read(
-        shot.sound.path, start_s=shot.start_s, end_s=shot.end_s, rate_hz=rate_hz
-    ).astype(np.float32)
+    call_T = shot.sound.read(shot.start_s, shot.end_s, rate_hz).astype(np.float32)
     band_hz = _band(shot, call_T, gaps_T, rate_hz)
     power, around = (_power(x_T, band_hz, rate_hz) for x_T in (call_T, gaps_T))
     own = max(power - around, CALL_SHARE * power, 1e-20)

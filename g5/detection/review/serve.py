@@ -11,21 +11,22 @@ from g5.detection.review.server import ReviewServer
 from g5.detection.review.session import ReviewSession
 from g5.detection.review.table import COMMAND, REVIEWS, FoundEvents
 from g5.web.journal import Journal
+from preprocessing.audio_rules import AudioRules
 
 
 def review(
-    folder: Path, settings: ReviewSettings, *, page: Path | None, answers: Path | None,
-    port: int, browser: bool,
+    folder: Path, settings: ReviewSettings, rules: AudioRules, *, page: Path | None,
+    answers: Path | None, port: int, browser: bool,
 ) -> None:  # fmt: skip
     """Review the events of a folder: in a page, or write one to be mailed, or read its answers."""
     found = FoundEvents.read(folder, settings.events)
     if page is not None:
-        session = ReviewSession(found, settings)
+        session = ReviewSession(found, settings, rules)
         print(write_mailed(session, page))
         print(summary(session, session.curves()))
         return
     with Journal(folder, REVIEWS, COMMAND).alone():
-        session = ReviewSession(found, settings)
+        session = ReviewSession(found, settings, rules)
         if session.journal.damaged:
             print(
                 f"{session.journal.path}: {session.journal.damaged} damaged lines are passed over; "

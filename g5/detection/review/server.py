@@ -119,8 +119,8 @@ def tile_of(session: ReviewSession, row: int, *, zoom: float = 1.0, band: float 
     file, start_s, end_s = session.found.clips[row]
     path = Path(file)
     return spectrogram_tile(
-        path, *_view(start_s, end_s, zoom), high_hz=info(path).rate_hz / 2 * band,
-        width=TILE[0], height=TILE[1],
+        path, session.rules, *_view(start_s, end_s, zoom),
+        high_hz=info(path).rate_hz / 2 * band, width=TILE[0], height=TILE[1],
     )  # fmt: skip
 
 
@@ -132,7 +132,7 @@ def audio_of(session: ReviewSession, row: int, *, zoom: float = 1.0) -> bytes:
     """
     file, start_s, end_s = session.found.clips[row]
     slow = float(audible_slow_down(session.band(row)[1] or 0.0))
-    return audio_snippet(Path(file), *_view(start_s, end_s, zoom), slow_down=slow)
+    return audio_snippet(Path(file), session.rules, *_view(start_s, end_s, zoom), slow_down=slow)
 
 
 def _view(start_s: float, end_s: float, zoom: float) -> tuple[float, float]:

@@ -31,6 +31,7 @@ from g5.detection.review.estimate import (
 )
 from g5.detection.review.table import FoundEvents, in_time
 from g5.web.journal import KINDS, LABEL, UNSURE, Clip, JournalEntry, clip_of
+from preprocessing.audio_rules import READ_ALL, AudioRules
 
 SAMPLE, UNCERTAIN, SCORE, MARK = "sample", "uncertain", "score", "mark"
 ORDERS = (SAMPLE, UNCERTAIN, SCORE)
@@ -43,15 +44,18 @@ class ReviewSession:
     Args:
         found: the events.
         settings: how.
+        rules: how recordings are read.
 
     Raises:
         UserError: nothing was found, or the events have changed since they were reviewed.
     """
 
-    def __init__(self, found: FoundEvents, settings: ReviewSettings) -> None:
+    def __init__(
+        self, found: FoundEvents, settings: ReviewSettings, rules: AudioRules = READ_ALL
+    ) -> None:
         if not len(found.events):
             raise UserError(f"{found.folder}: nothing was found, there is nothing to review")
-        self.found, self.settings = found, settings
+        self.found, self.settings, self.rules = found, settings, rules
         self.journal = found.journal()
         labels = np.array(found.labels)
         self.rows = {

@@ -26,6 +26,7 @@ from g5.web import page
 from g5.web.page import Html
 from g5.web.tiles import Mark, audible_slow_down, audio_snippet, spectrogram_tile
 from preprocessing.audio import info
+from preprocessing.audio_rules import AudioRules
 
 MEGABYTES = 9.0  # of tiles, sounds and figures
 SHORTEST_S, LONGEST_S = 1.0, 6.0  # of a mistake's tile and sound
@@ -114,7 +115,8 @@ def _mistakes(result: TestResult, about: About, budget: page.Budget) -> list[Htm
     events = about.events(result)
     top_hz = float(about.restored.header["front_end"]["fmax"])
     wrong = int((~result.scores.hit_A).sum())
-    cards = [_mistake(mistake, events, top_hz, budget) for mistake in result.mistakes]
+    rules = about.corpus.rules
+    cards = [_mistake(mistake, events, top_hz, rules, budget) for mistake in result.mistakes]
     return [
         page.paragraph(
             f"The {len(cards)} most confident of {wrong:,} wrong answers: the query on top, below "
@@ -125,13 +127,15 @@ def _mistakes(result: TestResult, about: About, budget: page.Budget) -> list[Htm
     ]
 
 
-def _mistake(mistake: Mistake, events: pd.DataFrame, top_hz: float, budget: page.Budget) -> Html:
+def _mistake(
+    mistake: Mistake, events: pd.DataFrame, top_hz: float, rules: AudioRules, budget: page.Budget
+) -> Html:
     title = (
         f"{mistake.label} taken for {mistake.predicted}: {mistake.probability:.0%} sure "
         f"(of the truth {mistake.own_probability:.0%})"
     )
-    query = _call(_event(events, mistake.row), mistake.label, top_hz, budget)
-    support = _call(_event(events, mistake.support_row), mistake.predicted, top_hz, budget)
+    query = _call(_event(events, mistake.row), mistake.label, top_hz, rules, budget)
+    support = _call(_event(events, mistake.support_row), mistake.predicted, top_hz, rules, budget)
     return page.card(page.heading(title, 3), query, support)
 
 
@@ -139,7 +143,9 @@ def _event(events: pd.DataFrame, row: int) -> dict[str, Any]:
     return {name: events[name].tolist()[row] for name in ("file", "start_s", "end_s")}
 
 
-def _call(event: dict[str, Any], label: str, top_hz: float, budget: page.Budget) -> Html:
+def _call(
+    event: dict[str, Any], label: str, top_hz: float, rules: AudioRules, budget: page.Budget
+) -> Html:
     """A call with a little of what is around it, to see and to hear."""
     file, start_s, end_s = event["file"], event["start_s"], event["end_s"]
     where = f"{label}: {Path(file).name}, {start_s:.2f}–{end_s:.2f} s"
@@ -152,8 +158,8 @@ def _call(event: dict[str, Any], label: str, top_hz: float, budget: page.Budget)
         span = left, min(left + length, header.duration_s)
         marks = [Mark(start_s, end_s)] if end_s - start_s < 0.95 * (span[1] - span[0]) else []
         slow = audible_slow_down(top_hz) if header.rate_hz > ULTRASOUND_HZ else 1
-        png = spectrogram_tile(file, *span, high_hz=top_hz, marks=marks)
-        sound = audio_snippet(file, *span, slow_down=slow)
+        png = spectrogram_tile(file, rules, *span, high_hz=top_hz, marks=marks)
+        sound = audio_snippet(file, rules, *span, slow_down=slow)
     except UserError as error:
         return page.paragraph(f"{where}: {error}", "bad")
     where += f"; to {top_hz / 1000:.3g} kHz" + (f", {slow} times slower" if slow > 1 else "")

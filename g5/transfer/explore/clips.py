@@ -39,8 +39,10 @@ def tile_and_sound(
     around_s = context * (end_s - start_s)
     marks = [Mark(start_s, end_s)] if context else []
     low_s, high_s = start_s - around_s, end_s + around_s
-    png = spectrogram_tile(path, low_s, high_s, marks=marks, width=width, height=height)
-    return png, audio_snippet(path, max(low_s, 0.0), high_s)
+    png = spectrogram_tile(
+        path, store.rules, low_s, high_s, marks=marks, width=width, height=height
+    )
+    return png, audio_snippet(path, store.rules, max(low_s, 0.0), high_s)
 
 
 def clip_labels(store: VectorStore, labels: Path | None, rows: np.ndarray) -> list[str]:

@@ -14,16 +14,13 @@ from g5.evaluation.figures.style import drawing
 from g5.tracking.restore import Restored, restore
 from g5.transfer.explore.explain import integrated_gradients, occlusion
 from preprocessing import audio
+from preprocessing.audio_rules import AudioRules
 
 
 def explain(
-    checkpoint: Path,
-    clip: str,
-    like: Sequence[str],
-    out: Path | None,
-    settings: ExplainSettings,
-    known: Collection[str] = (),
-) -> None:
+    checkpoint: Path, clip: str, like: Sequence[str], out: Path | None, settings: ExplainSettings,
+    rules: AudioRules, known: Collection[str] = (),
+) -> None:  # fmt: skip
     """Draw the clip and what its likeness to a prototype rests on, by the model's own distance.
 
     The prototype is the mean embedding of the ``like`` clips; without them it is the clip's own,
@@ -31,9 +28,10 @@ def explain(
     the user did not name (``known``).
     """
     restored = restore(checkpoint, known=known, keys=("encoder", "encoder.front_end"))
-    x_1MT = features(restored, clip)
+    x_1MT = features(restored, clip, rules)
     with torch.inference_mode():
-        examples = [restored.model(features(restored, text)[None])[0] for text in like or [clip]]
+        shown = [features(restored, text, rules)[None] for text in like or [clip]]
+        examples = [restored.model(x_11MT)[0] for x_11MT in shown]
     prototype_D = torch.stack(examples).mean(dim=0).clone()
 
     def embed(x_B1MT: Tensor) -> Tensor:
@@ -57,11 +55,11 @@ def explain(
     print(f"strongest at {best / map_MT.shape[1]:.0%} of the clip's length; figure {out}")
 
 
-def features(restored: Restored, text: str) -> Tensor:
+def features(restored: Restored, text: str, rules: AudioRules) -> Tensor:
     """``FILE`` or ``FILE:START-END`` as the encoder's input, (1, M, T)."""
     one = Stretch.parse(text)
     rate_hz = restored.front_end.sr
-    wave_T = audio.read(one.file, start_s=one.start_s, end_s=one.end_s, rate_hz=rate_hz)
+    wave_T = audio.read(one.file, rules, start_s=one.start_s, end_s=one.end_s, rate_hz=rate_hz)
     if not len(wave_T):
         raise UserError(f"{text}: has no sound from {one.start_s:g} s on")
     x_11MT = restored.front_end(torch.from_numpy(wave_T)[None])[:, None]

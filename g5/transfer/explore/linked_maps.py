@@ -15,13 +15,15 @@ from g5.transfer.explore.clips import beside, clip_labels, tile_and_sound
 from g5.transfer.explore.map_page import MapData, far_out, map_page, outside, spread
 from g5.web.journal import clip_of
 from g5.web.page import Budget, write_page
+from preprocessing.audio_rules import AudioRules
 
 
 def draw_map(
-    paths: Sequence[Path], labels: Path | None, out: Path | None, settings: MapSettings
-) -> None:
+    paths: Sequence[Path], labels: Path | None, out: Path | None, settings: MapSettings, rules:
+    AudioRules,
+) -> None:  # fmt: skip
     """An interactive map of one store, or of several side by side with the same clips linked."""
-    stores = [VectorStore.open(path) for path in paths]
+    stores = [VectorStore.open(path, rules) for path in paths]
     rows = _common_rows(stores, settings.most, settings.seed)
     first = stores[0].index.iloc[rows[0]].reset_index(drop=True)
     names = clip_labels(stores[0], labels, rows[0])

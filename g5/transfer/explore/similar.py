@@ -22,6 +22,7 @@ from g5.transfer.explore.clips import beside, clip_labels, clip_name, tile_and_s
 from g5.web import page
 from g5.web.journal import UNSURE
 from preprocessing.audio import content_hash
+from preprocessing.audio_rules import AudioRules
 from preprocessing.naming import Listing
 
 INDEX_FILE = "hnsw.{metric}.usearch"
@@ -30,7 +31,7 @@ SHOWN = 20  # lines printed
 
 def find(
     path: Path, like: Sequence[str], labels: Path | None, k: int | None, out: Path | None,
-    settings: SearchSettings, overrides: Sequence[str] = (),
+    settings: SearchSettings, rules: AudioRules, overrides: Sequence[str] = (),
 ) -> None:  # fmt: skip
     """Clips like each of ``like``, or where that is empty those unlike all that is known.
 
@@ -41,22 +42,22 @@ def find(
         k: results; None: ``settings.k``.
         out: the page; None: beside the store's name here.
         settings: of the search.
+        rules: how recordings are read.
         overrides: the encoder's, ``encoder.key=value``, which embeds ``like``.
     """
     if like:
-        _similar(path, like, k, out, settings, overrides)
+        _similar(VectorStore.open(path, rules), like, k, out, settings, overrides)
     else:
-        _unusual(path, labels, k, out, settings)
+        _unusual(VectorStore.open(path, rules), labels, k, out, settings)
 
 
 def _similar(
-    path: Path, like: Sequence[str], k: int | None, out: Path | None, settings: SearchSettings,
-    overrides: Sequence[str],
+    store: VectorStore, like: Sequence[str], k: int | None, out: Path | None,
+    settings: SearchSettings, overrides: Sequence[str],
 ) -> None:  # fmt: skip
     """Print the clips most like each of ``like``, and write a table and a page of them."""
-    store = VectorStore.open(path)
     if not len(store):
-        raise UserError(f"{path}: is empty, there is nothing to find")
+        raise UserError(f"{store.path}: is empty, there is nothing to find")
     queries = [_query(store, Stretch.parse(text), overrides) for text in like]
     query_QD, k = np.stack([query.vector_D for query in queries]), int(k or settings.k)
     more = k + max(len(query.own_R) for query in queries)
@@ -75,22 +76,24 @@ def _similar(
         print(f"query {query.clip['text']}{own if len(query.own_R) else ''}")
     found = pd.concat(parts, ignore_index=True)
     if found.empty:
-        raise UserError(f"{path}: has no clips but the query's own")
+        raise UserError(f"{store.path}: has no clips but the query's own")
     asked = [query.clip for query in queries]
     _show(store, found, name, f"Like {', '.join(like)}", settings, out, "search", asked)
 
 
 def _unusual(
-    path: Path, labels: Path | None, k: int | None, out: Path | None, settings: SearchSettings
-) -> None:
+    store: VectorStore, labels: Path | None, k: int | None, out: Path | None, settings:
+    SearchSettings,
+) -> None:  # fmt: skip
     """Print the clips that are farthest from everything known, or from all others."""
-    store = VectorStore.open(path)
     if len(store) < 3:
-        raise UserError(f"{path}: has {len(store)} clips; what is unusual needs more")
+        raise UserError(f"{store.path}: has {len(store)} clips; what is unusual needs more")
     said = np.array(clip_labels(store, labels, np.arange(len(store))))
     known_N = (said != "") & (said != UNSURE)
     if known_N.all():
-        raise UserError(f"{path}: all of its {len(store):,} clips are known, none can be unusual")
+        raise UserError(
+            f"{store.path}: all of its {len(store):,} clips are known, none can be unusual"
+        )
     if known_N.any():
         reference, skip_self, rank = np.flatnonzero(known_N), False, 1
         against = f"{len(reference):,} known clips"
@@ -172,7 +175,7 @@ def _embedded(store: VectorStore, one: Stretch, overrides: Sequence[str]) -> np.
             f"{store.path}: was made by another {store.facts.encoder} than the one that is here "
             "now; give back the file or the settings (encoder.key=value) that made it"
         )
-    return embed_stretch(encoder, one.file, one.start_s, one.end_s)
+    return embed_stretch(encoder, one.file, one.start_s, one.end_s, store.rules)
 
 
 def _approximate(store: VectorStore, metric: Any) -> ApproximateIndex:

@@ -19,20 +19,16 @@ from g5.embeddings.encoders.loading import load_encoder
 from g5.embeddings.vectors import VectorStore
 from g5.transfer.heads.saved import SavedHead, load_head
 from g5.transfer.heads.summaries import as_events, by_file, class_columns, labelled
+from preprocessing.audio_rules import AudioRules
 
 Rows = Literal["windows", "files", "events"]
 
 
 def predict(
-    head_path: Path,
-    sources: Sequence[Path],
-    output: Path,
-    settings: EmbedSettings,
-    engine: EngineSettings,
-    overrides: Sequence[str],
-    top: int | None = None,
-    rows: Rows = "windows",
-) -> pd.DataFrame:
+    head_path: Path, sources: Sequence[Path], output: Path, settings: EmbedSettings, rules:
+    AudioRules, engine: EngineSettings, overrides: Sequence[str], top: int | None = None, rows: Rows
+    = "windows",
+) -> pd.DataFrame:  # fmt: skip
     """Labels or ratings of every vector of a store, or of recordings, as a CSV.
 
     ``overrides`` are the encoder's, ``encoder.key=value``, and name classes of the user's that
@@ -43,7 +39,7 @@ def predict(
         raise UserError(
             f"{head_path}: a head of ratings has no events; say --rows windows or files"
         )
-    index, vectors, problems = _vectors(head, sources, settings, engine, overrides)
+    index, vectors, problems = _vectors(head, sources, settings, rules, engine, overrides)
     if not len(index):
         raise UserError(f"{', '.join(map(str, sources))}: holds no vectors")
     out = pd.DataFrame({name: index[name].to_numpy() for name in ("file", "start_s", "end_s")})
@@ -100,8 +96,8 @@ def _margins(model: Any, vectors: np.ndarray) -> np.ndarray:
 
 
 def _vectors(
-    head: SavedHead, sources: Sequence[Path], settings: EmbedSettings, engine: EngineSettings,
-    overrides: Sequence[str],
+    head: SavedHead, sources: Sequence[Path], settings: EmbedSettings, rules: AudioRules,
+    engine: EngineSettings, overrides: Sequence[str],
 ) -> tuple[pd.DataFrame, np.ndarray, list[str]]:  # fmt: skip
     if len(sources) == 1 and (sources[0] / "settings.json").is_file():
         store = VectorStore.open(sources[0])
@@ -118,7 +114,7 @@ def _vectors(
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder:
         root = Path(os.path.commonpath([str(file.parent) for file in files]))
         store = VectorStore.create(Path(folder) / "predict.store", encoder.facts(), audio_root=root)
-        _, problems = embed_recordings(encoder, store, files, root, settings, engine, again)
+        _, problems = embed_recordings(encoder, store, files, root, settings, rules, engine, again)
         for line in problems:
             print(f"left out: {line}")
         return store.index, np.asarray(store.vectors, dtype=np.float32), problems

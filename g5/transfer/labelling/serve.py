@@ -34,14 +34,13 @@ def label(
     elif simulate is not None:
         compare_strategies(path, simulate, out, settings.simulate)
     else:
-        _serve(path, classes, settings.label, port=port, browser=browser)
+        _serve(VectorStore.open(path, settings.audio), classes, settings.label, port, browser)
 
 
 def _serve(
-    path: Path, classes: Path | None, settings: LabelSettings, *, port: int, browser: bool
+    store: VectorStore, classes: Path | None, settings: LabelSettings, port: int, browser: bool
 ) -> None:
     """Serve the labelling page until Ctrl-C."""
-    store = VectorStore.open(path)
     names = [] if classes is None else read_classes(classes)
     with Journal(store.path).alone():
         session = Session(store, names, settings)

@@ -102,12 +102,13 @@ class _Handler(PageHandler):
         top_hz = info(path).rate_hz / 2 * band
         marks = [Mark(start_s, end_s)] if high_s - low_s > 1.01 * (end_s - start_s) else []
         png = spectrogram_tile(
-            path, low_s, high_s, high_hz=top_hz, marks=marks, width=TILE[0], height=TILE[1]
-        )
+            path, self.server.session.store.rules, low_s, high_s, high_hz=top_hz, marks=marks,
+            width=TILE[0], height=TILE[1],
+        )  # fmt: skip
         return "image/png", png
 
     def _audio(self, query: dict[str, str]) -> Answer:
         from g5.web.tiles import AUDIO_TYPE, audio_snippet
 
         path, low_s, high_s, _, _ = self._stretch(query)
-        return AUDIO_TYPE, audio_snippet(path, low_s, high_s)
+        return AUDIO_TYPE, audio_snippet(path, self.server.session.store.rules, low_s, high_s)
