@@ -24,7 +24,9 @@ from preprocessing.audio_rules import AudioRules
 from preprocessing.containers import (
     ENDS_EARLY,
     WavLayout,
+    cut_caf,
     form_is_cut,
+    mp3_is_cut,
     ogg_is_cut,
     open_samples,
     wav_layout,
@@ -163,7 +165,7 @@ def _opened(
     with ExitStack() as stack:
         try:
             _refuse_irregular(path)
-            layout = wav_layout(path)
+            layout = wav_layout(path) or cut_caf(path)
             sound = stack.enter_context(_sound(path, layout))
         except OSError as error:
             raise UserError(f"{path}: cannot be opened ({error.strerror})") from error
@@ -234,9 +236,11 @@ def _fault(
         return layout.fault, layout.note, frames
     if sound.format == "OGG" and ogg_is_cut(path):
         return ENDS_EARLY, "its last page is missing; read to the end of the file", frames
-    if sound.format in ("AIFF", "AU", "CAF") and form_is_cut(path):
+    if sound.format in ("AIFF", "AU") and form_is_cut(path):
         return ENDS_EARLY, "it ends before its header says; read to the end of the file", frames
-    if sound.format not in ("FLAC", "MP3") or _has_end(sound):
+    if sound.format not in ("FLAC", "MP3"):
+        return "", "", frames
+    if _has_end(sound) and not (sound.format == "MP3" and mp3_is_cut(path)):
         return "", "", frames
     frames = _decodable(path)
     if not frames:

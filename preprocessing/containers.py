@@ -1,4 +1,4 @@
-"""Where the samples of a WAV lie, whatever its header gets wrong; RIFF, RIFX, RF64, BW64, W64."""
+"""Where the samples of a WAV or a CAF lie, whatever its header gets wrong; what ends too early."""
 
 import io
 import os
@@ -26,7 +26,7 @@ _W64_CHUNK = b"\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"
 
 @dataclass(frozen=True)
 class WavLayout:
-    """Where the samples of a WAV lie and what they are.
+    """Where the samples of a WAV or a CAF lie and what they are.
 
     Attributes:
         subtype: as libsndfile calls it; "" where samples cannot be read one by one.
@@ -257,7 +257,7 @@ def open_samples(path: str | os.PathLike[str], layout: WavLayout) -> soundfile.S
 
 
 def form_is_cut(path: str | os.PathLike[str]) -> bool:
-    """Whether an AIFF, an AU or a CAF is shorter than its header says."""
+    """Whether an AIFF or an AU is shorter than its header says."""
     with open(path, "rb") as handle:
         head, end = handle.read(12), os.fstat(handle.fileno()).st_size
         if head[:4] == b"FORM":
@@ -265,14 +265,54 @@ def form_is_cut(path: str | os.PathLike[str]) -> bool:
         if head[:4] in (b".snd", b"dns."):
             first, size = struct.unpack((">" if head[0] == 46 else "<") + "4xII", head)
             return size != WRAP - 1 and first + size > end
-        at = 8
-        while head[:4] == b"caff" and at < end:
+        return False
+
+
+def cut_caf(path: str | os.PathLike[str]) -> WavLayout | None:
+    """The layout of a CAF that is shorter than it says, which libsndfile refuses; else None."""
+    with open(path, "rb") as handle:
+        head, end, at = handle.read(4), os.fstat(handle.fileno()).st_size, 8
+        form = bytes(32)
+        while head == b"caff" and at < end:
             handle.seek(at)
             name, size = struct.unpack(">4sq", handle.read(12).ljust(12, b"\0"))
-            at += 12 + max(size, 0)  # of samples up to the end it may be -1
-            if name == b"data":
-                return at > end
-        return False
+            at += 12
+            if name == b"desc":
+                form = handle.read(32).ljust(32, b"\0")
+            if name == b"data":  # a count of edits comes before the samples
+                return _cut_caf(form, at + 4, end) if at + size > end else None
+            at += max(size, 0)  # of samples up to the end it may be -1
+    return None
+
+
+def _cut_caf(form: bytes, first: int, end: int) -> WavLayout | None:
+    rate_hz, kind, flags, frame_bytes, _, channels, _ = struct.unpack(">d4sIIIII", form)
+    if not (1 <= rate_hz < WRAP and frame_bytes and channels):
+        return None
+    tag = {b"lpcm": 1 + 2 * (flags & 1), b"alaw": 6, b"ulaw": 7}.get(kind, 0)
+    of_sample = tag, frame_bytes // channels
+    subtype = "PCM_S8" if of_sample == (1, 1) else _RAW.get(of_sample, "")
+    endian, note = "LITTLE" if flags & 2 else "BIG", f"it ends before its header says; {TO_THE_END}"
+    size = max(0, end - first)
+    return WavLayout(
+        subtype, endian, channels, int(rate_hz), first, size, frame_bytes, note, ENDS_EARLY
+    )
+
+
+def mp3_is_cut(path: str | os.PathLike[str]) -> bool:
+    """Whether an MP3 is shorter than its first packet says, where that says anything."""
+    with open(path, "rb") as handle:
+        end, first = os.fstat(handle.fileno()).st_size, 0
+        while (tag := handle.read(10))[:3] == b"ID3" and len(tag) == 10:
+            size = sum((byte & 127) << 7 * place for place, byte in enumerate(tag[:5:-1]))
+            first += 10 + size + 10 * (tag[5] >> 4 & 1)
+            handle.seek(first)
+        packet = tag + handle.read(200)
+    for at in (13, 21, 36):  # by version and channels
+        if packet[at : at + 4] in (b"Xing", b"Info"):
+            flags, *sizes = struct.unpack(">III", packet[at + 4 : at + 16].ljust(12, b"\0"))
+            return flags & 2 > 0 and first + sizes[flags & 1] > end
+    return False
 
 
 def ogg_is_cut(path: str | os.PathLike[str]) -> bool:

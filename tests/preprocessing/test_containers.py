@@ -71,16 +71,18 @@ def test_half_an_ogg_is_told_of(tmp_path: Path, kind: str):
     assert len(audio.read(path, READ_ALL)) == head.frames < len(x)
 
 
-@pytest.mark.parametrize("suffix", ["aiff", "au", "caf"])
+@pytest.mark.parametrize("suffix", ["aiff", "au", "caf", "w64"])
 def test_other_containers_that_are_cut_are_told_of(tmp_path: Path, suffix: str):
     path = tmp_path / f"a.{suffix}"
     soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, 8000), 8000)
     assert audio.info(path).fault == ""
-    whole = path.read_bytes()
-    path.write_bytes(whole[:-100])
-    head = audio.info(path)
-    assert head.fault == "end early"
-    assert 7940 < head.frames <= 7950
+    whole, x = path.read_bytes(), audio.read(path, READ_ALL)
+    for lacks in (100, 8000):
+        path.write_bytes(whole[:-lacks])
+        head = audio.info(path)
+        assert head.fault == "end early"
+        assert 7990 - lacks / 2 < head.frames <= 8000 - lacks / 2
+        assert np.array_equal(audio.read(path, READ_ALL), x[: head.frames])
     path.write_bytes(whole + bytes(5000))
     assert audio.info(path).fault == ""
 
@@ -91,6 +93,37 @@ def test_text_is_no_sound_whatever_it_is_called(tmp_path: Path, suffix: str):
     path.write_text("this is no sound " * 100)
     with pytest.raises(UserError, match=r"cannot be read as sound \(Format not recognised\)"):
         audio.info(path)
+
+
+@pytest.mark.parametrize("subtype", ["PCM_S8", "PCM_24", "FLOAT", "ULAW", "ALAC_16"])
+@pytest.mark.parametrize("endian", ["BIG", "LITTLE"])
+def test_half_a_caf_of_any_samples(tmp_path: Path, subtype: str, endian: str):
+    path = tmp_path / "a.caf"
+    x_TC = np.random.default_rng(0).normal(0, 0.1, (8000, 2))
+    soundfile.write(path, x_TC, 8000, subtype=subtype, endian=endian)
+    whole = audio.read(path, READ_ALL)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    if subtype == "ALAC_16":  # its index lies at its end
+        with pytest.raises(UserError, match="cannot be read as sound"):
+            audio.info(path)
+        return
+    assert audio.info(path).fault == "end early"
+    half = audio.read(path, READ_ALL)
+    assert 1000 < len(half) < 4100
+    assert np.array_equal(half, whole[: len(half)])
+
+
+@pytest.mark.parametrize("rate_hz", [8000, 22050, 44100])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_an_mp3_that_lacks_a_packet_is_told_of(tmp_path: Path, rate_hz: int, channels: int):
+    path = tmp_path / "a.mp3"
+    soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, (rate_hz, channels)), rate_hz)
+    content, tag = path.read_bytes(), b"ID3\4\0\0\0\0\2\1" + bytes(257)
+    for first in (b"", tag, tag + tag):
+        path.write_bytes(first + content + b"TAG" + bytes(125))
+        assert audio.info(path).fault == ""
+        path.write_bytes(first + content[:-100])
+        assert audio.info(path).fault == "end early"
 
 
 @pytest.mark.parametrize("suffix", ["flac", "mp3"])
