@@ -210,7 +210,7 @@ def _write_tables(out: Path, clips: pd.DataFrame) -> None:
         end_s=np.minimum(clips["end_s"] - clips["clip_start_s"], clips["clip_s"]),
     )  # fmt: skip
     kept = [name for name in ("low_hz", "high_hz", "score") if name in inside]
-    inside = inside.loc[:, [*EVENT_COLUMNS, *kept]].round({"start_s": 6, "end_s": 6})
+    inside = inside.loc[:, [*EVENT_COLUMNS, *kept]]
     write_events(inside, out / RAVEN, "raven")
     for at, clip in enumerate(inside["file"]):
         track_of = out / LABELS / f"{Path(clip).stem}.txt"

@@ -30,14 +30,15 @@ _RAVEN_NAMES = {
     "low_hz": "Low Freq (Hz)", "high_hz": "High Freq (Hz)", "label": "Annotation",
     "score": "Score", "distance": "Distance", "nearest": "Nearest",
 }  # fmt: skip
+_RAVEN_ROUNDED = ("start_s", "end_s", "low_hz", "high_hz")  # people read these tables
 
 
 def write_events(events: pd.DataFrame, path: str | Path, format: str) -> Path:
     """Write events in one of the formats of `SUFFIXES`; the file appears whole or not at all.
 
-    Times, bands, scores and distances keep every bit. What a format has no place for is left out:
+    Numbers keep every bit. What a format has no place for is left out:
 
-    * ``raven``: everything is kept; ``status`` only where some event is no POS.
+    * ``raven``: all is kept, times to the microsecond; ``status`` only where some event is no POS.
     * ``audacity``: of one recording, whose name the file should have; times, label and band.
     * ``csv``, ``parquet``: everything is kept.
     * ``dcase``: the name of the recording and times, as the challenge wants predictions; where
@@ -86,7 +87,7 @@ def write_tables(events: pd.DataFrame, out: Path, format: str) -> list[Path]:
 
 
 def _write_raven(events: pd.DataFrame, path: Path) -> None:
-    size = len(events)
+    size, events = len(events), events.round(dict.fromkeys(_RAVEN_ROUNDED, 6))
     own = {name: events[name] for name in ("Selection", "View", "Channel") if name in events}
     columns: dict[str, Any] = {
         "Selection": range(1, size + 1), "View": ["Spectrogram 1"] * size, "Channel": [1] * size,

@@ -171,6 +171,13 @@ def test_every_writer_is_read_back(tmp_path_factory, format: str, data):
         want, got = (
             one.sort_values(["start_s", "end_s", "label"], ignore_index=True) for one in (want, got)
         )
+    elif format == "raven":  # to the microsecond, within which order is lost
+        want = table.round(dict.fromkeys(("start_s", "end_s", "low_hz", "high_hz"), 6))
+        every = list(want.columns)
+        want, got = (
+            one.sort_values([name for name in every if name in one], ignore_index=True)
+            for one in (want, got)
+        )
     elif format in ("birdnet", "labelstudio"):
         want = table[["file", "start_s", "end_s", "label", "score"]].assign(status="POS")
     elif format == "dcase":
@@ -191,7 +198,7 @@ def test_every_writer_is_read_back(tmp_path_factory, format: str, data):
 def test_writers_clean_names_and_refuse_what_does_not_fit(tmp_path: Path):
     events = pd.DataFrame(
         {
-            "file": ["/x/a.wav", "b.wav"], "start_s": [1e-9, 2], "end_s": [1e9, 3],
+            "file": ["/x/a.wav", "b.wav"], "start_s": [1e-6, 2], "end_s": [1e9, 3],
             "label": ["wren\tor\ntit", '"q"'], "status": "POS", "Annotation": ["1", "2"],
         }
     )  # fmt: skip
@@ -199,7 +206,7 @@ def test_writers_clean_names_and_refuse_what_does_not_fit(tmp_path: Path):
     got, problems = read_events(path)
     assert problems == []
     assert got["label"].tolist() == ["wren or tit", '"q"']
-    assert got["start_s"].tolist() == [1e-9, 2]
+    assert got["start_s"].tolist() == [1e-6, 2]
     assert "e" not in path.read_text().splitlines()[1].split("\t")[3]
     assert got["Annotation (2)"].tolist() == ["1", "2"]
     path = write_events(events, tmp_path / "a.csv", "dcase")
