@@ -3,11 +3,13 @@
 import os
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from pathlib import PureWindowsPath
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
+from pathlib import Path, PureWindowsPath
 from typing import Generic, TypeVar
 
-from g5.common.files import is_audio, is_foreign
+from g5.common.errors import UserError
+from g5.common.files import is_audio, is_foreign, walk
 
 PathLike = TypeVar("PathLike", bound=str | os.PathLike[str])
 
@@ -40,7 +42,36 @@ class Listing(Generic[PathLike]):
             return list(found)
         # Folders tell sites apart; the last part's spelling tells the rest.
         ranks = [(_shared(parts, _parts(file)), _alike(parts[-1], file)) for file in found]
-        return [file for file, rank in zip(found, ranks, strict=True) if rank == max(ranks)]
+        best = [file for file, rank in zip(found, ranks, strict=True) if rank == max(ranks)]
+        # Links to one file are one recording.
+        return list({os.path.realpath(file): file for file in best[::-1]}.values())[::-1]
+
+
+def finder(home: Path) -> Callable[[str], list[Path]]:
+    """Finds the recordings that a table means which names them from ``home`` on.
+
+    Where the table says, in whatever spelling, or else anywhere below ``home``.
+    """
+
+    @cache
+    def inside(folder: Path) -> Listing[Path]:
+        try:
+            files = folder.iterdir() if os.path.isdir(folder) else ()
+            return Listing(filter(is_audio, files))
+        except PermissionError as error:
+            raise UserError(f"{folder}: is a folder that cannot be entered; permit it") from error
+
+    @cache
+    def below() -> Listing[Path]:
+        return Listing(filter(is_audio, walk(home)))
+
+    def find(name: str) -> list[Path]:
+        place = home / name.replace("\\", "/")
+        if os.path.isfile(place):
+            return [place]
+        return inside(place.parent).find(place.name) or below().find(name)
+
+    return find
 
 
 def same_recording(one: str, other: str) -> bool:

@@ -12,7 +12,7 @@ import soundfile
 
 from g5.common.atomic import atomic_path
 from g5.common.errors import DiskError, UserError
-from g5.common.files import is_audio, walk
+from g5.common.files import recordings_under
 from g5.common.progress import track
 from g5.common.spreadsheet import write_csv
 from g5.config.schema import ClipSettings
@@ -22,7 +22,7 @@ from preprocessing import audio
 from preprocessing.annotations import read_events, write_events
 from preprocessing.audio_rules import AudioRules
 from preprocessing.events import EVENT_COLUMNS, Problem, at_rows
-from preprocessing.naming import Listing
+from preprocessing.naming import Listing, finder
 
 CLIPS_CSV, RAVEN, LABELS = "clips.csv", "clips.selections.txt", "labels"
 # Names of files that every system takes: longer labels are cut.
@@ -106,15 +106,11 @@ def _picked(request: ClipsRequest, events: pd.DataFrame, settings: ClipSettings)
 def _recordings(request: ClipsRequest, events: pd.DataFrame) -> list[str]:
     """The path of each event's recording; "" where there is none, or several may be meant."""
     home = request.table if request.table.is_dir() else request.table.absolute().parent
-    listing: Listing[Path] | None = None
+    root = request.audio_root
+    find = finder(home.absolute()) if root is None else Listing(recordings_under(root)).find
     paths: dict[str, str] = {}
     for name in dict.fromkeys(events["file"].astype(str)):
-        if request.audio_root is None and Path(name).is_absolute() and Path(name).is_file():
-            paths[name] = name
-            continue
-        if listing is None:
-            listing = Listing(filter(is_audio, walk(request.audio_root or home)))
-        found = listing.find(name)
+        found = find(name)
         paths[name] = str(found[0].absolute()) if len(found) == 1 else ""
     return [paths[str(name)] for name in events["file"]]
 

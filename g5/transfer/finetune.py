@@ -11,7 +11,7 @@ Shapes: N windows, L labels, S samples, D embedding width, C classes.
 import copy
 import hashlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ from g5.transfer.heads.saved import make_head
 from g5.transfer.labels import label_targets, named_by_class, odd
 from preprocessing import audio
 from preprocessing.audio_rules import READ_ALL, AudioRules
+from preprocessing.naming import finder
 from preprocessing.silence import silent_samples
 
 ALONE, TUNED = "head alone", "fine-tuned"  # the epochs that `FineTuning.answers` knows
@@ -76,13 +77,13 @@ def read_windows(
     """
     parts, numbers, labels, rows, groups, files, problems = [], [], [], [], [], [], []
     contents: list[str] = []
-    entries = table.itertuples(index=True, name=None)
+    entries, find = table.itertuples(index=True, name=None), finder(root.absolute())
     with torch.no_grad():
         for row, file, label, start_s, end_s, source, _ in track(
             entries, total=len(table), label="reading", unit="labels"
         ):
             try:
-                x = _windows_of(encoder, root / file, start_s, end_s, rules)
+                x = _windows_of(encoder, _one_of(find(file), root / file), start_s, end_s, rules)
             except UserError as error:
                 problems.append(f"{where}, row {row}: {error}")
                 continue
@@ -103,6 +104,12 @@ def read_windows(
     return LabelledWindows(
         torch.cat(parts), np.array(numbers), y, classes, np.array(groups), notes
     ), problems
+
+
+def _one_of(found: Sequence[Path], named: Path) -> Path:
+    if len(found) > 1:
+        raise UserError(f"{named}: may be {found[0]} or {found[1]}; write more of its path")
+    return found[0] if found else named
 
 
 def _windows_of(

@@ -1,7 +1,6 @@
 """Data group of short clips, one label each: class folders or a list, parted by class."""
 
 from collections import defaultdict
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -25,7 +24,7 @@ from preprocessing.datasets.splits import (
     split_hash_of,
 )
 from preprocessing.events import ANCHORS, INDIFFERENT, Corpus, DataSet, Problem
-from preprocessing.naming import Listing
+from preprocessing.naming import finder
 
 # How many classes are spelled out.
 NAMED = 10
@@ -154,7 +153,7 @@ class ClipsData(DataSet):
             builder.note("empty-table", path, "lists no clips", fatal=True)
         if self.split != "auto":
             rows["split"] = np.full(len(rows["row"]), self._split_of_all(), dtype=object)
-        builder.add(rows, path, _find_under(home))
+        builder.add(rows, path, finder(home))
 
     def _split_of_all(self) -> str:
         return "test" if self.split == "test" else ""  # "": by class, once all is read
@@ -228,24 +227,3 @@ def _groups_of_classes(rows: pd.DataFrame) -> list[list[str]]:
     for label, number in sorted(set(zip(rows["label"], linked_classes(rows), strict=True))):
         groups[int(number)].append(str(label))
     return list(groups.values())
-
-
-def _find_under(home: Path) -> Callable[[str], list[Path]]:
-    """Look relative paths up under ``home``, listing each folder once."""
-    listings: dict[Path, Listing] = {}
-
-    def find(name: str) -> list[Path]:
-        place = home / name.replace("\\", "/")
-        if place.parent not in listings:
-            inside = _inside(place.parent)
-            listings[place.parent] = Listing(filter(is_audio, inside))
-        return [file for file in listings[place.parent].find(place.name) if file.exists()]
-
-    return find
-
-
-def _inside(folder: Path) -> list[Path]:
-    try:
-        return list(folder.iterdir()) if folder.is_dir() else []
-    except PermissionError as error:
-        raise UserError(f"{folder}: is a folder that cannot be entered; permit it") from error

@@ -1,6 +1,7 @@
 """Recordings by names that were written on other machines."""
 
 import os
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import soundfile
 from g5.common.errors import UserError
 from g5.evaluation.events.ground_truth import read_predictions, read_truth
 from preprocessing.audio_rules import READ_ALL
-from preprocessing.naming import Listing, same_recording
+from preprocessing.naming import Listing, finder, same_recording
 from preprocessing.recordings import scan
 
 NIGHT = "20240331_023000.WAV"
@@ -36,6 +37,27 @@ def test_the_longest_common_end_of_a_path_tells(name: str, found: list[str]):
     assert (Listing(files[:3] + files[4:]) if name == "a.mp3" else Listing(files)).find(
         name
     ) == found
+
+
+def test_links_to_one_recording_are_one(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "x.wav").write_bytes(b"1")
+    (tmp_path / "x.wav").symlink_to(tmp_path / "a" / "x.wav")
+    files = [tmp_path / "a" / "x.wav", tmp_path / "x.wav"]
+    assert Listing(files).find("X.WAV") == files[:1]
+
+
+def test_a_table_finds_recordings_where_it_says_or_below(tmp_path):
+    for name in ("site1/Ä.wav", "site2/Ä.wav", "site2/b'\n🐸.WAV"):
+        place = tmp_path / unicodedata.normalize("NFC", name)
+        place.parent.mkdir(exist_ok=True)
+        place.write_bytes(name.encode())
+    find = finder(tmp_path)
+    first = [tmp_path / "site1" / unicodedata.normalize("NFC", "Ä.wav")]
+    assert find("site1/Ä.wav") == find("site1\\A\u0308") == find("D:\\x\\SITE1\\ä.FLAC") == first
+    assert find("b'\n🐸.wav") == [tmp_path / "site2" / "b'\n🐸.WAV"]
+    assert len(find("ä")) == 2
+    assert find("\0") == find("x" * 5000) == []
 
 
 def test_names_of_any_depth_may_be_of_one_recording():
