@@ -74,6 +74,11 @@ def finder(home: Path) -> Callable[[str], list[Path]]:
     return find
 
 
+def spelling(name: str) -> str:
+    """What all spellings of a recording's name share, whatever its folder."""
+    return _stem(_parts(name)[-1])
+
+
 def same_recording(one: str, other: str) -> bool:
     """Whether two names, of folders of any depth, may be of one recording."""
     a, b = _parts(one), _parts(other)

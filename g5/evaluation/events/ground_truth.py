@@ -16,7 +16,7 @@ from preprocessing.annotations import UnknownFormat, format_of, read_events, rec
 from preprocessing.annotations.spelling import folded
 from preprocessing.audio import info
 from preprocessing.events import Problem, at_rows
-from preprocessing.naming import Listing, same_recording
+from preprocessing.naming import Listing, same_recording, spelling
 
 TRUTH_COLUMNS = ["name", "label", "start_s", "end_s", "status"]
 CALL = "call"
@@ -250,18 +250,17 @@ def _names_of(files: Iterable[str]) -> pd.Series:
     """A recording's name without folder; with it where two folders hold one of that name."""
     written: dict[str, list[str]] = {}
     for file in dict.fromkeys(map(str, files)):
-        written.setdefault(recording_name(file), []).append(file)
-    names = {
-        file: stem if all(same_recording(file, other) for other in alike) else _below(file, stem)
-        for stem, alike in written.items()
-        for file in alike
-    }
+        written.setdefault(spelling(file), []).append(file)
+    names = {}
+    for alike in written.values():
+        one = all(same_recording(a, b) for a in alike for b in alike)
+        names |= {file: recording_name(alike[0]) if one else _below(file) for file in alike}
     return pd.Series([names[str(file)] for file in files], dtype="str")
 
 
-def _below(file: str, stem: str) -> str:
+def _below(file: str) -> str:
     """``folder/name`` without suffix."""
-    return PureWindowsPath(file).with_name(stem).as_posix()
+    return PureWindowsPath(file).with_name(recording_name(file)).as_posix()
 
 
 def _known_names(files: Iterable[str], truth: Truth, path: Path) -> pd.Series:

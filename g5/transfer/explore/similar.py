@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +133,8 @@ def _query(store: VectorStore, one: Stretch, overrides: Sequence[str]) -> _Query
             )
         file, vector_D = names[0], store.vectors[own_R].astype(np.float32).mean(axis=0)
     else:
+        if not os.path.exists(one.file) and (names := _named(store, one)):
+            one = replace(one, file=str(store.audio_path(names[0])))
         vector_D = _embedded(store, one, overrides)
         sha256 = content_hash(one.file)[:32]
         names = [key.partition(":")[2] for key in store.keys if key.startswith(sha256)]
