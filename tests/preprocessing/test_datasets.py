@@ -307,7 +307,10 @@ def test_clips_in_a_list(tmp_path: Path):
     assert clips(path, audio_dir=str(tmp_path / "audio"), split="test").load().labels("test") == [
         "a", "b", "c",
     ]  # fmt: skip
-    assert kinds(clips(path).load(), fatal=True) == ["missing-audio"]
+    assert clips(path).load().problems == ()  # they lie below the list
+    (tmp_path / "empty").mkdir()
+    elsewhere = clips(path, audio_dir=str(tmp_path / "empty")).load()
+    assert kinds(elsewhere, fatal=True) == ["missing-audio"]
     with pytest.raises(UserError, match=r"data\.audio_dir"):
         clips(path, audio_dir=str(tmp_path / "nowhere")).load()
 
