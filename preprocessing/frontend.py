@@ -371,7 +371,12 @@ def smooth(
         head_M: (..., M), the value before the first frame.
         decay_TT: ``decay_matrix(decay, chunk)``.
     """
-    n_frames, chunk = x_TM.shape[-2], len(decay_TT)
+    n_frames = x_TM.shape[-2]
+    if torch.onnx.is_in_onnx_export():  # a graph does not know how many chunks there will be
+        lag_T = torch.arange(n_frames).to(x_TM)
+        lag_TT = lag_T[:, None] - lag_T
+        decay_TT = torch.where(lag_TT >= 0, decay ** lag_TT.clamp(min=0), torch.zeros_like(lag_TT))
+    chunk = len(decay_TT)
     if n_frames <= chunk:
         powers_T1 = decay * decay_TT[:n_frames, :1]
         return decay_TT[:n_frames, :n_frames] @ x_TM + powers_T1 * head_M.unsqueeze(-2)

@@ -129,5 +129,7 @@ def _save(
     save_encoder(encoder, encoder_file)
     # The user has named its class, on this command line.
     tuned = load_encoder(str(encoder_file), [f"encoder._target_={encoder.node['_target_']}"])
-    head = SavedHead(tuning.head, settings.head, settings.task, classes, tuned.facts())
+    head = SavedHead(
+        tuning.head, settings.head, settings.task, classes, tuned.facts(), of_windows=True
+    )
     save_head(head_file, head)

@@ -49,7 +49,7 @@ PAGES = (
 NOT_HERE = ("docs/scale.md",)
 
 ON_EMBEDDINGS = ("embed", "classify", "predict", "encoders", "import", "search", "cluster")
-ON_EMBEDDINGS += ("map", "explain", "label", "verify", "summarise", "plan")
+ON_EMBEDDINGS += ("map", "explain", "label", "verify", "summarise", "plan", "export")
 # The page is driven by tests/test_label_browser.py; here it is one label in the journal.
 LABEL = "g5 label birds.store --classes classes.txt"
 # By tests/detection/review/test_review_browser.py; here it is one answer in the journal.

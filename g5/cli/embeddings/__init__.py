@@ -1,3 +1,3 @@
 """Commands that make embeddings, and heads on them."""
 
-FIRST = ("embed", "import", "classify", "predict", "verify", "finetune", "encoders")
+FIRST = ("embed", "import", "classify", "predict", "export", "verify", "finetune", "encoders")

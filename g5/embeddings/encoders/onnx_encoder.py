@@ -24,6 +24,9 @@ class OnnxEncoder(FileEncoder):
         output: name of the output with the embeddings; None: as `chosen_output`.
         embedding_dim: None: as the file declares it, or as a trial run shows.
 
+    Attributes:
+        meta: what the file says of itself.
+
     Raises:
         UserError: it cannot be read, or it has several inputs or outputs and none is chosen.
     """
@@ -38,12 +41,12 @@ class OnnxEncoder(FileEncoder):
         shape_of = {one.name: one.shape for one in self._session.get_outputs()}
         self.outputs = list(shape_of)
         self.output = chosen_output(self.path, shape_of.items(), output)
-        meta = self._session.get_modelmeta().custom_metadata_map
-        rate = _number(meta, RATE_NAMES)
+        self.meta = self._session.get_modelmeta().custom_metadata_map
+        rate = _number(self.meta, RATE_NAMES)
         self.sr = None if rate is None else int(rate)
         size = self._input.shape[-1]
         self.samples = size if isinstance(size, int) else None
-        self.window_s = _number(meta, WINDOW_NAMES)
+        self.window_s = _number(self.meta, WINDOW_NAMES)
         if self.window_s is None and self.sr and self.samples:
             self.window_s = self.samples / self.sr
         self.one_by_one = isinstance(self._input.shape[0], int)

@@ -17,6 +17,7 @@ from g5.config.stored import classes_named
 from g5.embeddings.embedding import embed_recordings, find_recordings
 from g5.embeddings.encoders.loading import load_encoder
 from g5.embeddings.vectors import VectorStore
+from g5.transfer.heads.onnx_head import OUTPUT, SUFFIX, onnx_head
 from g5.transfer.heads.saved import SavedHead, load_head
 from g5.transfer.heads.summaries import as_events, by_file, class_columns, labelled
 from preprocessing.audio_rules import AudioRules
@@ -34,7 +35,10 @@ def predict(
     ``overrides`` are the encoder's, ``encoder.key=value``, and name classes of the user's that
     the head holds or was trained with: ``head._target_=my_pkg.MyHead``.
     """
-    head = load_head(head_path, known=classes_named(overrides))
+    if head_path.suffix == SUFFIX:
+        head, overrides = onnx_head(head_path), [*overrides, OUTPUT]
+    else:
+        head = load_head(head_path, known=classes_named(overrides))
     if rows == "events" and head.task == "rating":
         raise UserError(
             f"{head_path}: a head of ratings has no events; say --rows windows or files"
@@ -66,8 +70,7 @@ def _filled(out: pd.DataFrame, head: SavedHead, vectors: np.ndarray) -> pd.DataF
     else:
         print("note: an SVM has no probabilities; its margins through a softmax stand for them")
         proba_NC = _margins(head.model, vectors)
-    classes = head.classes if head.task == "multi" else head.model.classes_
-    columns = {f"p_{name}": proba_NC[:, column] for column, name in enumerate(classes)}
+    columns = {f"p_{name}": proba_NC[:, column] for column, name in enumerate(head.labels)}
     return labelled(out.assign(**columns), head.task)
 
 
@@ -104,13 +107,8 @@ def _vectors(
         head.check(store)
         return store.index, np.asarray(store.vectors, dtype=np.float32), []
     _, files = find_recordings(sources)
+    encoder = head.load_encoder(overrides)
     again = partial(load_encoder, head.encoder.encoder, overrides, from_file=True)
-    encoder = again()
-    if encoder.hash() != head.encoder.encoder_hash:
-        raise UserError(
-            f"{head.encoder.encoder}: is not the encoder this head was trained with any more (its "
-            "weights or settings differ); embed with the right one and give the store"
-        )
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder:
         root = Path(os.path.commonpath([str(file.parent) for file in files]))
         store = VectorStore.create(Path(folder) / "predict.store", encoder.facts(), audio_root=root)

@@ -6,7 +6,7 @@ pickle anywhere. A head remembers the encoder its embeddings came from.
 """
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ from g5.config.build import refuse_unknown
 from g5.config.check import unknown_key
 from g5.config.node import Node
 from g5.config.settings import load_node
+from g5.embeddings.encoders.loaded import LoadedEncoder
+from g5.embeddings.encoders.loading import load_encoder
 from g5.embeddings.encoders.user_classes import import_class
 from g5.embeddings.vectors import EncoderFacts, VectorStore
 from g5.tracking import checkpoints
@@ -46,6 +48,7 @@ class SavedHead:
         task: ``single``, ``multi`` or ``rating``.
         classes: names of the labels, in the order of the probabilities.
         encoder: what made the embeddings it was trained on.
+        of_windows: these were of windows that the encoder heard alone, as `g5 finetune` trains.
     """
 
     model: Any
@@ -53,6 +56,22 @@ class SavedHead:
     task: str
     classes: list[str]
     encoder: EncoderFacts
+    of_windows: bool = False
+
+    @property
+    def labels(self) -> list[str]:
+        """Names of the columns of probabilities; none of a rating."""
+        return self.classes if self.task != "single" else [str(c) for c in self.model.classes_]
+
+    def load_encoder(self, overrides: Sequence[str]) -> LoadedEncoder:
+        """The encoder of its embeddings; raises `UserError` where that is another by now."""
+        encoder = load_encoder(self.encoder.encoder, overrides, from_file=True)
+        if encoder.hash() != self.encoder.encoder_hash:
+            raise UserError(
+                f"{self.encoder.encoder}: is not the encoder this head was trained with any more "
+                "(its weights or settings differ); embed with the right one and give the store"
+            )
+        return encoder
 
     def check(self, store: VectorStore) -> None:
         """Raise `UserError` unless the store holds embeddings of this head's encoder."""
@@ -131,6 +150,7 @@ def save_head(path: str | os.PathLike[str], head: SavedHead) -> None:
         "task": head.task,
         "classes": list(head.classes),
         "encoder": asdict(head.encoder),
+        "of_windows": head.of_windows,
     }
     if isinstance(model, EmbeddingHead):
         content["network"] = model.state()
@@ -176,7 +196,8 @@ def load_head(path: str | os.PathLike[str], *, known: Collection[str] = ()) -> S
     try:
         model = _model(path, content, known)
         encoder = EncoderFacts(**content["encoder"])
-        return SavedHead(model, content["name"], content["task"], content["classes"], encoder)
+        name, task, classes = (content[key] for key in ("name", "task", "classes"))
+        return SavedHead(model, name, task, classes, encoder, content.get("of_windows", False))
     except UserError:
         raise
     except Exception as error:

@@ -1,0 +1,1 @@
+"""Models and vectors that leave: ONNX graphs, databases of perch-hoplite."""
