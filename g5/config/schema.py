@@ -115,6 +115,7 @@ class DetectionSettings:
     merge: NotNegative
     min_duration: NotNegative
     max_duration: Positive
+    overlap: bool
     candidates: NotNegative
     hours: str | None = field(metadata=NO_EVENT)
     dates: str | None = field(metadata=NO_EVENT)

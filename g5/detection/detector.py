@@ -195,10 +195,11 @@ def lies_on(events_E2: np.ndarray, marks_M2: np.ndarray | None) -> np.ndarray:
     return (shared_EM > np.minimum(end_E - start_E, end_M - start_M) / 2).any(axis=1)
 
 
-def without_rivals(found: list[Detections]) -> pd.DataFrame:
+def without_rivals(found: list[Detections], *, overlap: bool = False) -> pd.DataFrame:
     """The events of all species; where two lie on each other, the more certain one stays.
 
-    Two events are rivals where they overlap by more than half of the shorter one.
+    Two events are rivals where they overlap by more than half of the shorter one. With ``overlap``
+    both stay.
     """
     parts = [one.events for one in found if len(one.events)]
     if not parts:
@@ -206,7 +207,7 @@ def without_rivals(found: list[Detections]) -> pd.DataFrame:
     table = pd.concat(parts, ignore_index=True).sort_values(
         ["start_s", "end_s"], kind="stable", ignore_index=True
     )
-    if len(found) < 2:
+    if len(found) < 2 or overlap:
         return table
     start, end = table["start_s"].to_numpy(), table["end_s"].to_numpy()
     label, score = table["label"].to_numpy(), table["score"].to_numpy()
@@ -214,9 +215,9 @@ def without_rivals(found: list[Detections]) -> pd.DataFrame:
     for i in range(len(table)):
         j = i + 1
         while keep[i] and j < len(table) and start[j] < end[i]:
-            overlap = min(end[i], end[j]) - start[j]
+            shared = min(end[i], end[j]) - start[j]
             shorter = min(end[i] - start[i], end[j] - start[j])
-            if keep[j] and label[i] != label[j] and overlap > shorter / 2:
+            if keep[j] and label[i] != label[j] and shared > shorter / 2:
                 keep[j if score[j] <= score[i] else i] = False
             j += 1
     return table.loc[keep].reset_index(drop=True)

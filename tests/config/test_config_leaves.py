@@ -32,6 +32,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import g5.detection.detector
 import g5.detection.job.run
+import g5.detection.job.search
 import g5.runs.test
 import g5.runs.train
 import g5.tracking.checkpoints
@@ -46,6 +47,7 @@ from g5.config.choices import choices
 from g5.config.compose import composed, resolve
 from g5.config.parts import corpus_of, data_of, feature_set_of, front_end_of, normalize_of
 from g5.config.settings import Settings, checked, load_transfer
+from g5.detection.detector import without_rivals
 from g5.detection.job.page import DetectionPage
 from g5.detection.job.request import DetectionRequest
 from g5.embeddings.embedding import Embedding, Part
@@ -723,6 +725,10 @@ def see_detection(settings: Settings, here: Path, patch: pytest.MonkeyPatch) -> 
         seen.append(found.events.to_csv() + detector.candidates(sound, found).to_csv())
         return found
 
+    def spied_rivals(found: Any, **how: Any) -> Any:
+        seen.append(how)
+        return without_rivals(found, **how)
+
     def spied_report(page: Any, path: Path) -> Path:
         seen.append(page.snippets)
         return page_write(page, path)
@@ -735,6 +741,7 @@ def see_detection(settings: Settings, here: Path, patch: pytest.MonkeyPatch) -> 
     (here / "calls.txt").write_text("".join(f"{a}\t{b}\tx\n" for a, b in marks))
     patch.setattr(g5.detection.detector.Detector, "detect", spied_detect)
     patch.setattr(DetectionPage, "write", spied_report)
+    patch.setattr(g5.detection.job.search, "without_rivals", spied_rivals)
     trained = Path(str(settings.arch.training.load_weight_from))
     request = DetectionRequest(str(trained), here / "night.wav", here / "calls.txt", here / "out")
     g5.detection.job.run.detect(request, settings)

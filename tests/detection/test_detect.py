@@ -2,6 +2,8 @@
 
 import json
 import re
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,6 +11,7 @@ import pytest
 import soundfile
 import torch
 
+from g5.detection.detector import without_rivals
 from tests.conftest import run_g5
 from tests.detection.soundscapes import (
     CALLS_S,
@@ -55,6 +58,17 @@ def test_several_species_at_once(job, tmp_path):
     assert overlap(up, OTHERS_S) <= 2
     assert overlap(down, OTHERS_S[3:]) >= 3
     assert not (tmp_path / "found/report.html").exists()
+
+
+def test_species_that_call_at_once_are_told_where_that_is_asked_for():
+    def one(label: str, *rows: tuple[float, float, float]) -> Any:
+        events = pd.DataFrame(rows, columns=["start_s", "end_s", "score"]).assign(label=label)
+        return SimpleNamespace(events=events)
+
+    found = [one("up", (1.0, 2.0, 0.9), (5.0, 6.0, 0.6)), one("down", (1.2, 2.1, 0.7))]
+    alone, both = without_rivals(found), without_rivals(found, overlap=True)
+    assert alone["label"].tolist() == ["up", "up"]
+    assert both["label"].tolist() == ["up", "down", "up"]
 
 
 def test_neg_means_no(job, tmp_path, capsys):

@@ -127,7 +127,8 @@ class RecordingSearch:
         except UserError as error:
             status = SKIPPED if isinstance(error, SilentRecording) else CORRUPT
             return manifest.failed(file, key, status, _reason(file, error)), []
-        events = without_rivals(found)
+        overlap = self.detector.settings.overlap
+        events = without_rivals(found, overlap=overlap)
         told = (text for one in found for text in one.curve.notes)
         diagnoses = [said for one in found if (said := self.diagnoses.of(one)) is not None]
         for diagnosis in diagnoses:
@@ -135,7 +136,8 @@ class RecordingSearch:
         if self.detector.settings.pictures:
             self._draw(file, sound, found, events)
         low = without_rivals(
-            [replace(one, events=self.detector.candidates(sound, one)) for one in found]
+            [replace(one, events=self.detector.candidates(sound, one)) for one in found],
+            overlap=overlap,
         )
         entry = manifest.done(
             file, key, rows_of(events, file, self.targets), rows_of(low, file, self.targets),
