@@ -18,6 +18,7 @@ import numpy as np
 import soundfile
 import soxr
 
+from g5.common.elsewhere import kept
 from g5.common.errors import UserError
 from g5.common.files import is_foreign
 from preprocessing.audio_rules import AudioRules
@@ -77,12 +78,14 @@ def info(path: str | os.PathLike[str], rules: AudioRules | None = None) -> Audio
     Raises:
         UserError: the file is missing, no regular file, no sound file or empty.
     """
-    with _opened(path, rules) as (sound, layout):
-        fault, note, frames = _fault(Path(path), sound, layout)
-        rate_hz, channels = sound.samplerate, sound.channels
-    if rules and rules.channel == "auto" and (one := _chosen(path, channels, rules)) is not None:
-        other = f"its channels cancel each other, so channel {one + 1}, the loudest, is read"
-        note = "; ".join(filter(None, [note, other]))
+    with kept.local(path) as path:
+        with _opened(path, rules) as (sound, layout):
+            fault, note, frames = _fault(path, sound, layout)
+            rate_hz, channels = sound.samplerate, sound.channels
+        auto = rules if rules and rules.channel == "auto" else None
+        if auto and (one := _chosen(path, channels, auto)) is not None:
+            other = f"its channels cancel each other, so channel {one + 1}, the loudest, is read"
+            note = "; ".join(filter(None, [note, other]))
     return AudioInfo(rate_hz, channels, frames, frames / rate_hz, fault, note)
 
 
@@ -106,7 +109,7 @@ def blocks(
     Raises:
         UserError: as `info`, and for NaN or infinite samples; it names the file and the second.
     """
-    with _opened(path, rules) as (sound, _):
+    with kept.local(path) as path, _opened(path, rules) as (sound, _):
         rate = rate_hz or sound.samplerate
         size = max(1, round(block_s * rate))
         yield from _reblock(_resampled(path, sound, rules, rate), size)
@@ -127,7 +130,7 @@ def read(
         UserError: as `blocks`.
     """
     assert 0 <= start_s <= (start_s if end_s is None else end_s), (start_s, end_s)
-    with _opened(path, rules) as (sound, _):
+    with kept.local(path) as path, _opened(path, rules) as (sound, _):
         source_hz, rate = sound.samplerate, rate_hz or sound.samplerate
         first = round(start_s * rate)
         stop = None if end_s is None else round(end_s * rate)
@@ -151,9 +154,10 @@ def read(
 
 def content_hash(path: str | os.PathLike[str]) -> str:
     """SHA-256 of the file's bytes, in hex. `preprocessing.recordings` remembers it."""
-    _refuse_irregular(Path(path))
-    with open(path, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+    with kept.local(path) as path:
+        _refuse_irregular(path)
+        with open(path, "rb") as handle:
+            return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 @contextmanager
@@ -326,7 +330,7 @@ def _tell(path: str | os.PathLike[str], what: str) -> None:
     """Say once in a process what was repaired of a file."""
     if (str(path), what) not in _TOLD:
         _TOLD.add((str(path), what))
-        print(f"note: {path}: {what}", file=sys.stderr)
+        print(f"note: {kept.name_of(path)}: {what}", file=sys.stderr)
 
 
 def _mono(

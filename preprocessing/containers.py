@@ -9,6 +9,8 @@ from typing import Any, BinaryIO
 
 import soundfile
 
+from g5.common.elsewhere import kept
+
 # Sizes that programs write who do not know the length yet (pipes), or whose 32 bits are too few.
 UNKNOWN_SIZE = 0x7FFFFFFF
 WRAP = 1 << 32
@@ -69,7 +71,8 @@ class _Riff:
 
     def __init__(self, handle: BinaryIO) -> None:
         self._handle = handle
-        self.end = os.fstat(handle.fileno()).st_size
+        self.end = handle.seek(0, os.SEEK_END)
+        handle.seek(0)
         head = handle.read(40)
         self.w64 = head[:16] == _W64_RIFF
         magics = (b"RIFF", b"RIFX", b"RF64", b"BW64")
@@ -149,7 +152,7 @@ def wav_chunks(
         wanted: names; of a LIST the kind is part of it, ``b"LISTINFO"``.
         most: bytes of a chunk that are read.
     """
-    with open(path, "rb") as handle:
+    with kept.opened(path) as handle:
         riff = _Riff(handle)
         if not riff.known:
             return None, {}

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path, PureWindowsPath
 from typing import Generic, TypeVar
 
+from g5.common.elsewhere.places import Address
 from g5.common.errors import UserError
 from g5.common.files import is_audio, is_foreign, walk
 
@@ -88,7 +89,7 @@ def same_recording(one: str, other: str) -> bool:
 
 
 def _parts(name: str | os.PathLike[str]) -> tuple[str, ...]:
-    path = PureWindowsPath(str(name))
+    path = PureWindowsPath(str(name.parent / name.name if isinstance(name, Address) else name))
     return tuple(part for part in path.parts if part not in (path.anchor, ".."))
 
 

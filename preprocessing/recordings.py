@@ -12,6 +12,8 @@ import pandas as pd
 import pyarrow as pa
 
 from g5.common import sealed
+from g5.common.elsewhere import kept
+from g5.common.elsewhere.places import is_elsewhere
 from g5.common.errors import UserError
 from g5.common.progress import track
 from preprocessing.audio import content_hash, info
@@ -105,20 +107,27 @@ def _typed(rows: list[dict]) -> pd.DataFrame:
 
 
 def _stat(files: list[Path]) -> tuple[list[tuple[str, int, int, str]], list[Problem]]:
-    stats, problems = [], []
-    for file in files:
-        told = os.fsencode(file).decode("utf-8", "backslashreplace")
-        if told != str(file):
-            message = "its name is no Unicode (UTF-8); rename it"
-            problems.append(Problem(UNREADABLE, told, message, False))
-            continue
-        try:
-            stat = file.stat()
-            stats.append((str(file), stat.st_size, stat.st_mtime_ns, _sketch(file)))
-        except OSError as error:
-            message = f"cannot be opened ({error.strerror})"
-            problems.append(Problem(UNREADABLE, str(file), message, False))
-    return stats, problems
+    with ThreadPoolExecutor(_THREADS) as pool:
+        rows = list(pool.map(_stat_one, files))
+    problems = [row for row in rows if isinstance(row, Problem)]
+    return [row for row in rows if not isinstance(row, Problem)], problems
+
+
+def _stat_one(file: Path) -> tuple[str, int, int, str] | Problem:
+    told = os.fsencode(file).decode("utf-8", "backslashreplace")
+    if told != str(file):
+        return Problem(UNREADABLE, told, "its name is no Unicode (UTF-8); rename it", False)
+    try:
+        if is_elsewhere(file):
+            size, sketch = kept.stamp(file)
+            return str(file), size, 0, sketch
+        stat = file.stat()
+        return str(file), stat.st_size, stat.st_mtime_ns, _sketch(file)
+    except OSError as error:
+        return Problem(UNREADABLE, str(file), f"cannot be opened ({error.strerror})", False)
+    except UserError as error:
+        message = str(error).removeprefix(f"{file}: ")
+        return Problem(UNREADABLE, str(file), message, False)
 
 
 def _sketch(path: Path) -> str:

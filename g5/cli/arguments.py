@@ -21,6 +21,18 @@ class CheckedPath(click.Path):
         return path
 
 
+class PlaceType(click.Path):
+    """A path, an address or a place in an archive, of which nothing is looked at yet."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        from g5.common.elsewhere.places import place_of
+
+        return place_of(value)
+
+
 def check_file(path: Path) -> None:
     """Raise `UserError` where there is nothing."""
     from g5.common.errors import UserError
@@ -30,10 +42,12 @@ def check_file(path: Path) -> None:
 
 
 def check_recordings(path: Path) -> None:
-    """Raise `UserError` where there is nothing, unless it is a pattern."""
+    """Raise `UserError` where there is nothing, unless it is a pattern or lies elsewhere."""
     from glob import has_magic
 
-    if not has_magic(str(path)):
+    from g5.common.elsewhere.places import is_elsewhere, place_of
+
+    if not has_magic(str(path)) and not is_elsewhere(place_of(path)):
         check_file(path)
 
 
@@ -60,6 +74,7 @@ def check_encoder(name: str) -> None:
 
 
 FILE, CHECKPOINT = CheckedPath(check_file), CheckedPath(check_checkpoint)
+PLACE = PlaceType()
 OVERRIDES: dict[str, Any] = {"nargs": -1, "type": click.UNPROCESSED, "metavar": "[KEY=VALUE]..."}
 PASS_THROUGH = {"ignore_unknown_options": True, "help_option_names": ["-h", "--help"]}
 STORE: dict[str, Any] = {"type": CheckedPath(check_store), "metavar": "STORE"}
@@ -141,7 +156,9 @@ def paths_and_overrides(words: tuple[str, ...]) -> tuple[list[Path], list[str]]:
     """Paths, and the overrides typed after them: group.key=value, unless a file is called so."""
     from re import match
 
+    from g5.common.elsewhere.places import place_of
+
     is_override = [bool(match(r"\+?([a-z]+\.[\w.]+|engine)=", word)) for word in words]
     pairs = list(zip(words, is_override, strict=True))
-    paths = [Path(word) for word, yes in pairs if not yes or Path(word).exists()]
+    paths = [place_of(word) for word, yes in pairs if not yes or Path(word).exists()]
     return paths, [word for word, yes in pairs if yes and not Path(word).exists()]

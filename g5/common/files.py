@@ -2,8 +2,11 @@
 
 import os
 from glob import glob, has_magic
+from itertools import takewhile
 from pathlib import Path, PureWindowsPath
 
+from g5.common.elsewhere import archives, kept, remote
+from g5.common.elsewhere.places import ARCHIVE, Address, in_archive, is_elsewhere, place_of
 from g5.common.errors import UserError
 
 # Sound that no decoder here reads: it is told of, and left out.
@@ -19,7 +22,8 @@ TABLE_SUFFIXES = (".csv", ".txt", ".tsv", ".parquet", ".textgrid")
 
 def is_audio(name: str | os.PathLike[str]) -> bool:
     """Whether the name ends like a sound file's."""
-    return Path(name).suffix.lower() in AUDIO_SUFFIXES
+    name = name if isinstance(name, Path) else Path(name)
+    return name.suffix.lower() in AUDIO_SUFFIXES
 
 
 def is_foreign(name: str | os.PathLike[str]) -> bool:
@@ -40,9 +44,11 @@ def base_name(name: str) -> str:
 def walk(root: Path) -> list[Path]:
     """All files under ``root``, sorted; links to folders are followed, hidden names left out.
 
-    A folder that is named like a recording or a table, or cannot be entered, is among them, so
-    that whoever opens it says so.
+    ``root`` may be an address, a zip archive or a folder in one, too. A folder that is named like a
+    recording or a table, or cannot be entered, is among them, so that whoever opens it says so.
     """
+    if isinstance(root, Address) or root.is_file() or is_elsewhere(root):
+        return _walk_elsewhere(root)
     files, seen = [], set()
 
     def closed(error: OSError) -> None:
@@ -60,22 +66,61 @@ def walk(root: Path) -> list[Path]:
     return sorted(files)
 
 
+def _walk_elsewhere(root: Path) -> list[Path]:
+    """All files at an address or in an archive, sorted, hidden names left out."""
+    if (inside := in_archive(root)) is None:
+        files = remote.listing(root) if isinstance(root, Address) else []
+    else:
+        archive, below = inside
+        with kept.local(archive) as there:
+            names = archives.members(there, archive)
+        below = f"{below}/" if below else ""
+        files = sorted(archive / name for name in names if name.startswith(below))
+    depth = len(list(takewhile(lambda part: not remote.is_pattern(part), root.parts)))
+    return [file for file in files if not any(map(_hidden, file.parts[depth:]))]
+
+
+def is_folder(place: Path) -> bool:
+    """Whether this is a folder: on the disk, in an archive, an archive, or perhaps at an address.
+
+    Of an address the name tells: without the suffix of a file it is one.
+    """
+    if place.is_dir() or place.name.lower().endswith(ARCHIVE):
+        return True
+    if isinstance(place, Address):
+        is_file = is_audio(place) or is_table(place) or "?" in place.parts[-1]
+        return remote.is_pattern(place) or not is_file
+    return not is_audio(place) and is_elsewhere(place)
+
+
 def recordings_under(root: Path) -> list[Path]:
     """The sound files under ``root``, and what may hold some and cannot be entered; sorted."""
-    return [file for file in walk(root) if is_audio(file) or not (is_table(file) or file.is_file())]
+    files = walk(root)
+    if is_elsewhere(root) or root.is_file():
+        return [file for file in files if is_audio(file)]
+    return [file for file in files if is_audio(file) or not (is_table(file) or file.is_file())]
 
 
 def sounds_at(place: Path) -> list[Path]:
     """The recordings that a user means: a file, a folder, a pattern (``rec/**/*.wav``) or a list.
 
-    A list is a ``.txt`` with a path in each row, from the folder that it lies in; a row may be a
-    folder or a pattern, too, and one that begins with ``#`` is passed over.
+    A folder may be a zip archive, one in it, or an address (``s3://bucket/rec``). A list is a
+    ``.txt`` with a path in each row, from the folder that it lies in; a row may be a folder or a
+    pattern, too, and one that begins with ``#`` is passed over.
 
     Raises:
         UserError: nothing is there; of a list it names the row.
     """
-    if place.is_dir():
-        return recordings_under(place)
+    place = place_of(place)
+    if isinstance(place, Address):
+        kept.allow(str(place).partition("*")[0].partition("[")[0])
+    if is_folder(place):
+        found = recordings_under(place)
+        if not found and is_elsewhere(place):
+            raise UserError(f"{place}: holds no recordings, or tells of none")
+        return found
+    if is_elsewhere(place):
+        return [place]
     if place.is_file() and place.suffix.lower() == ".txt":
         return _listed(place)
     if place.exists():
@@ -96,7 +141,8 @@ def _listed(table: Path) -> list[Path]:
     for number, row in enumerate(map(str.strip, rows), start=1):
         if not row or row.startswith("#"):
             continue
-        place = table.parent / row
+        place = place_of(row)
+        place = place if isinstance(place, Address) else table.parent / row
         if place.suffix.lower() == ".txt":
             raise UserError(f"{table}, row {number}: {row} is no recording")
         try:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from g5.common.elsewhere import kept
 from g5.common.errors import UserError
 from g5.config.build import build, signature_hints
 from g5.config.settings import Settings, load
@@ -14,6 +15,7 @@ from preprocessing.synthetic.scenes import SceneSettings
 
 def data_of(settings: Settings) -> DataSet:
     """The data group; nothing is read yet."""
+    kept.use(settings.audio.cache)
     return build(settings.data, expect=DataSet, where="data")
 
 

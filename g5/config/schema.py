@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal, TypedDict
 
+from g5.common.elsewhere.kept import Cache
 from g5.config.check import BelowOne, Between, Count, NotNegative, Positive, Range, Seed, Share
 from g5.config.node import Node
 from preprocessing.audio_rules import AudioRules
@@ -80,6 +81,13 @@ class AudioSettings(AudioRules):
     channel: Literal["auto", "mix", "left", "right"] | Count
     min_rate_hz: Count
     max_rate_hz: Count
+    cache_dir: str = field(metadata=INDIFFERENT)
+    cache_gb: Positive = field(metadata=INDIFFERENT)
+
+    @property
+    def cache(self) -> Cache:
+        """Where what lies elsewhere is kept while it is read."""
+        return Cache(Path(self.cache_dir).expanduser().absolute(), 1e9 * self.cache_gb)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from g5.common.elsewhere import kept
 from g5.common.errors import UserError
 from g5.common.secrets import all_redacted
 from g5.config.build import check_node
@@ -157,7 +158,10 @@ def load_transfer(overrides: Sequence[str] = (), *, reads: Collection[str]) -> T
 
     _refuse_foreign(overrides, (*reads, "audio"))
     own = [text for text in overrides if group_of(text) not in ("encoder", "head")]
-    return TransferSettings.from_plain(resolve(composed(own, "transfer")), known=None)
+    settings = TransferSettings.from_plain(resolve(composed(own, "transfer")), known=None)
+    if overrides or not kept.is_set():  # another reading of the defaults changes nothing
+        kept.use(settings.audio.cache)
+    return settings
 
 
 def load_node(

@@ -7,7 +7,7 @@ import os
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,8 +20,9 @@ import torch
 from torch import Tensor
 
 from g5.common.device import torch_device
+from g5.common.elsewhere.places import place_of
 from g5.common.errors import UserError
-from g5.common.files import sounds_at
+from g5.common.files import is_folder, sounds_at
 from g5.common.progress import track
 from g5.common.threads import torch_threads
 from g5.config.schema import EmbedSettings, EngineSettings
@@ -78,15 +79,24 @@ def find_recordings(paths: Sequence[str | os.PathLike[str]]) -> tuple[Path, list
         UserError: a path that is not there, or no sound files at all.
     """
     files: set[Path] = set()
-    for path in map(Path, paths):
-        files.update(sounds_at(path))
+    places = [place_of(path).absolute() for path in paths]
+    for place in places:
+        files.update(sounds_at(place))
     if not files:
         raise UserError(f"{', '.join(map(str, paths))}: no recordings there")
-    if len(paths) == 1 and Path(paths[0]).is_dir():
-        root = Path(paths[0]).absolute()
-    else:
-        root = Path(os.path.commonpath([str(file.absolute().parent) for file in files]))
+    root = places[0] if len(places) == 1 and is_folder(places[0]) else _shared(files)
     return root, sorted(file.absolute() for file in files)
+
+
+def _shared(files: Collection[Path]) -> Path:
+    """The folder that all recordings lie below."""
+    try:
+        shared = os.path.commonpath([str(file.absolute().parent) for file in files])
+    except ValueError:  # of the disk and elsewhere
+        shared = ""
+    if not shared:
+        raise UserError("these recordings have no folder or server in common; give one store each")
+    return place_of(shared)
 
 
 def embed_recordings(

@@ -25,6 +25,7 @@ import pyarrow as pa
 import torch
 
 from g5.common.atomic import atomic_path
+from g5.common.elsewhere.places import Address, place_of
 from g5.common.errors import UserError
 from g5.embeddings.blocks import Vectors
 from preprocessing.audio_rules import READ_ALL, AudioRules
@@ -137,7 +138,7 @@ class VectorStore:
             )
         self = cls(store)
         if audio_root is not None:
-            self._keep_root(Path(audio_root))
+            self._keep_root(place_of(audio_root))
         return self
 
     @classmethod
@@ -183,6 +184,9 @@ class VectorStore:
             root = json.loads(file.read_text(encoding="utf-8"))["audio_root"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{file}: cannot be read ({error}); remove it") from error
+        place = place_of(root)
+        if isinstance(place, Address):
+            return place
         return Path(os.path.normpath(self.path.resolve() / root))
 
     def audio_path(self, file: str) -> Path:
@@ -209,7 +213,9 @@ class VectorStore:
             )
         if known is None:
             # Relative, so that both can move together.
-            relative = os.path.relpath(root.resolve(), self.path.resolve())
+            relative = str(root)
+            if not isinstance(root, Address):
+                relative = os.path.relpath(root.resolve(), self.path.resolve())
             with atomic_path(self.path / ROOT_FILE) as temporary:
                 temporary.write_text(json.dumps({"audio_root": relative}) + "\n", encoding="utf-8")
 

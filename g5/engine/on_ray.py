@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from g5.common.elsewhere import kept
 from g5.common.errors import UserError, brief
 from g5.common.machine import cores
 from g5.config.schema import EngineSettings
@@ -49,9 +50,14 @@ class _Unit:
 class _Remote:
     """What a Ray actor is: it makes its worker with the first unit, and keeps it."""
 
-    def __init__(self, work: bytes, folder: str, paths: list[str], threads: int) -> None:
+    def __init__(
+        self, work: bytes, folder: str, paths: list[str], threads: int, cache: kept.Cache,
+        allowed: list[str],
+    ) -> None:  # fmt: skip
         self._work, self._worker = work, None
         os.chdir(folder)
+        kept.use(cache)
+        kept.allow(*allowed)
         sys.path[:0] = [path for path in paths if path not in sys.path]
         from torch import set_num_threads
 
@@ -105,7 +111,8 @@ class RayJobs:
         remote = ray.remote(num_cpus=own.cpus, num_gpus=own.gpus)(_Remote)
         work = ray.put(ray.cloudpickle.dumps(self._work))
         paths = [path for path in sys.path if os.path.isdir(path)]
-        return lambda: remote.remote(work, os.getcwd(), paths, own.cpus)
+        there = os.getcwd(), paths, own.cpus, kept.cache(), kept.allowed()
+        return lambda: remote.remote(work, *there)
 
     def _hand_out(self, again: "deque[_Unit]", window: "deque[_Unit]", most: int) -> None:
         """Give units to whoever has the fewest, as long as not too many wait to be taken."""

@@ -29,8 +29,6 @@ def when(recordings: Path, clues: Clues, out: Path | None) -> int:
     Raises:
         UserError: there are none.
     """
-    if not recordings.exists():
-        raise UserError(f"{recordings}: there is no such recording or folder")
     files = sounds_at(recordings)
     if not files:
         raise UserError(f"{recordings}: holds no recordings")

@@ -2,19 +2,15 @@
 
 import errno
 import shutil
-import stat
 import zipfile
 import zlib
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from g5.common.atomic import atomic_path
+from g5.common.elsewhere.archives import BROKEN, refuse_unsafe
 from g5.common.errors import UserError
 from g5.common.machine import need_room
 from g5.common.progress import track
-
-BROKEN = (
-    zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, UnicodeDecodeError,
-)  # fmt: skip
 
 
 def unpack(archive: Path, folder: Path) -> dict[str, int]:
@@ -31,7 +27,7 @@ def unpack(archive: Path, folder: Path) -> dict[str, int]:
         with zipfile.ZipFile(archive) as bundle:
             members = [info for info in bundle.infolist() if _wanted(info)]
             for info in members:
-                _refuse_unsafe(archive, info)
+                refuse_unsafe(archive, info)
             need_room(
                 folder, sum(info.file_size for info in members), f"the content of {archive.name}"
             )
@@ -50,17 +46,6 @@ def unpack(archive: Path, folder: Path) -> dict[str, int]:
 
 def _wanted(info: zipfile.ZipInfo) -> bool:
     return not info.is_dir() and not info.filename.startswith("__MACOSX/")
-
-
-def _refuse_unsafe(archive: Path, info: zipfile.ZipInfo) -> None:
-    name = info.filename
-    parts = PurePosixPath(name).parts
-    if name.startswith("/") or ".." in parts or "\\" in name or ":" in name or not parts:
-        raise UserError(f"{archive}: holds {name!r}, which lies outside; it is not unpacked")
-    if stat.S_ISLNK(info.external_attr >> 16):
-        raise UserError(f"{archive}: holds the link {name!r}; it is not unpacked")
-    if info.flag_bits & 1:
-        raise UserError(f"{archive}: {name!r} is encrypted; it is not unpacked")
 
 
 def _refuse_others(bundle: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> None:

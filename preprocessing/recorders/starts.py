@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import soundfile
 
+from g5.common.elsewhere import kept
 from g5.common.errors import UserError
 from g5.common.progress import track
 from preprocessing.decoder_noise import quiet_decoder
@@ -129,8 +130,8 @@ class StartReader:
             if layout is not None:
                 duration_s = layout.frames / layout.rate_hz
             else:
-                with quiet_decoder():
-                    duration_s = soundfile.info(file).duration
+                with kept.opened(file) as handle, quiet_decoder():
+                    duration_s = soundfile.info(handle).duration
             if self.clues.mtime:
                 changed = datetime.fromtimestamp(file.stat().st_mtime, UTC)
                 begun = changed - timedelta(seconds=duration_s)

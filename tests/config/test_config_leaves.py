@@ -12,6 +12,7 @@ import hashlib
 import io
 import os
 import re
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -42,6 +43,7 @@ import preprocessing.features
 import preprocessing.synthetic.procedural
 from archs.protonet import ProtoNet
 from archs.train import launch
+from g5.common.elsewhere import kept
 from g5.config.build import build, locate, signature_hints
 from g5.config.choices import choices
 from g5.config.compose import composed, resolve
@@ -140,6 +142,7 @@ OTHER: dict[str, Any] = {
     "audio.channel": "left",
     "audio.min_rate_hz": 8001,
     "audio.max_rate_hz": 7999,
+    "audio.cache_dir": "{world}/elsewhere",
     "data.anchor": ("centre", "loudest"),
     "data.cache_dir": "another",
     "data=dcase data.q_class": "subset",
@@ -607,6 +610,16 @@ def see_sound(settings: Settings, here: Path, patch: pytest.MonkeyPatch) -> Any:
     return len(table), told, audio.read(path, settings.audio).tobytes() if len(table) else b""
 
 
+def see_cache(settings: Settings, here: Path, patch: pytest.MonkeyPatch) -> Any:
+    """A file in a zip: where it lies while it is read."""
+    patch.setattr(kept, "_cache", None)
+    data_of(settings)
+    with zipfile.ZipFile(here / "one.zip", "w") as bundle:
+        bundle.writestr("x.wav", "x")
+    with kept.local(here / "one.zip" / "x.wav") as file:
+        return str(file.parent), kept.cache().most_bytes
+
+
 NO_VALIDATION: Any = SimpleNamespace(val_labels=[], train_counts=[])
 
 
@@ -828,6 +841,7 @@ PROBES: dict[str, Probe] = {
     "path.root_dir": RUN,
     **dict.fromkeys(("path.train_dir", "path.eval_dir", "path.test_dir"), CORPUS),
     "audio.": Probe(see_sound),
+    **dict.fromkeys(("audio.cache_dir", "audio.cache_gb"), Probe(see_cache)),
     "data.": CORPUS,
     "data.anchor": CLIPS,
     "data=procedural data.": Probe(see_procedural),

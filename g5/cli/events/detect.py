@@ -9,6 +9,7 @@ import click
 from g5.cli.arguments import (
     OVERRIDES,
     PASS_THROUGH,
+    PLACE,
     check_encoder,
     check_file,
     with_clues,
@@ -18,7 +19,7 @@ from g5.cli.arguments import (
 
 @click.command(context_settings=PASS_THROUGH)
 @click.argument("encoder")
-@click.argument("recordings", type=click.Path(path_type=Path))
+@click.argument("recordings", type=PLACE)
 @click.option(
     "--support",
     required=True,

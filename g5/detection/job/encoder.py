@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from g5.common.elsewhere import kept
 from g5.common.errors import UserError
 from g5.common.machine import cores
 from g5.config.choices import choices
@@ -35,7 +36,8 @@ AUTO = "auto"
 
 
 def prepare(settings: Settings) -> None:
-    """PyTorch's switches, before anything is heard in this process."""
+    """PyTorch's switches and what is fetched where, before anything is heard in this process."""
+    kept.use(settings.audio.cache)
     prepare_torch(settings)
     set_matmul_precision(settings)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from g5.common.elsewhere.places import place_of
 from g5.common.errors import UserError
 from g5.common.files import is_table, sounds_at, walk
 from g5.config.settings import Settings, load, marked
@@ -63,7 +64,7 @@ class DetectionRequest:
 
     def files(self) -> list[Path]:
         """The recordings, absolute."""
-        files = sounds_at(self.recordings.absolute())
+        files = sounds_at(place_of(self.recordings).absolute())
         if not files:
             raise UserError(f"{self.recordings}: holds no recordings")
         return files

@@ -106,11 +106,10 @@ def _vectors(
         store = VectorStore.open(sources[0])
         head.check(store)
         return store.index, np.asarray(store.vectors, dtype=np.float32), []
-    _, files = find_recordings(sources)
+    root, files = find_recordings(sources)
     encoder = head.load_encoder(overrides)
     again = partial(load_encoder, head.encoder.encoder, overrides, from_file=True)
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder:
-        root = Path(os.path.commonpath([str(file.parent) for file in files]))
         store = VectorStore.create(Path(folder) / "predict.store", encoder.facts(), audio_root=root)
         _, problems = embed_recordings(encoder, store, files, root, settings, rules, engine, again)
         for line in problems:

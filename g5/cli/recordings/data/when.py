@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
-from g5.cli.arguments import with_clues
+from g5.cli.arguments import PLACE, with_clues
 
 
 @click.command()
-@click.argument("recordings", type=click.Path(path_type=Path))
+@click.argument("recordings", type=PLACE)
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path), metavar="CSV",
     help="Write the table of all recordings, which --times takes again.",
