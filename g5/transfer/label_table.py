@@ -27,6 +27,8 @@ COLUMNS: dict[Purpose, tuple[str, ...]] = {
     "anything": ("label", "rating"),
 }
 ROW = "row of the table"
+# Of a column's name, what makes it one of times, in whatever unit.
+TIMES = {"start", "begin", "onset", "end", "stop", "offset"}
 
 
 def read_labels(path: str | os.PathLike[str], purpose: Purpose = "anything") -> pd.DataFrame:
@@ -100,11 +102,17 @@ def _read_table(path: Path) -> pd.DataFrame:
 
 
 def _tell_unread(path: Path, cells: Table, unknown: Sequence[str]) -> None:
-    """Columns of numbers that may be times, where no column is known to be."""
+    """Columns of numbers, where none is known for a time; refuse what is called one."""
     unread = [
         name for name in unknown
         if np.isfinite([as_float(cell) for cell in cells.text(name) if cell] or np.nan).all()
     ]  # fmt: skip
+    times = [name for name in unread if set(plain(name).split("_")) & TIMES]
+    if times:
+        raise UserError(
+            f"{path}: has times in {', '.join(times)}, which are none of the known columns; write "
+            "them in seconds as start_s and end_s, or remove them"
+        )
     if unread:
         message = "has no columns start_s and end_s, so a label is of its whole recording"
         print(f"note: {path}: {message}; not read: {', '.join(unread)}", file=sys.stderr)

@@ -12,21 +12,24 @@ COLUMNS: Mapping[str, Sequence[str]] = {
         "file", "filename", "file_name", "recording", "audio", "path", "filepath", "file_path",
         "audio_file", "audio_path", "sound_files", "sound_file", "input", "source_id", "begin_path",
         "begin_file", "audiofilename", "in_file", "notated_path", "wav_filename", "wavname",
+        "wav_file", "wavfile", "soundfile", "audiofile", "audio_filename", "fname",
     ),
     "start_s": (
         "start_s", "start", "onset_s", "onset", "begin", "begin_s", "start_time", "start_time_s",
         "start_seconds", "start_sec", "begin_time_s", "begin_time", "starttime", "time_start",
-        "min_t",
+        "start_time_sec", "start_time_seconds", "begin_time_sec", "t_start", "t_min",
+        "tmin", "min_t",
     ),
     "end_s": (
         "end_s", "end", "offset_s", "offset", "end_time", "end_time_s", "end_seconds", "end_sec",
-        "endtime", "time_end", "stop", "stop_s", "max_t",
+        "endtime", "time_end", "stop", "stop_s", "stop_time", "end_time_sec", "end_time_seconds",
+        "t_end", "t_stop", "t_max", "tmax", "max_t",
     ),
     "duration_s": ("duration_s", "duration"),
     "label": (
         "label", "species", "class", "annotation", "common_name", "scientific_name",
         "species_name", "sound_type", "signal_type", "class_name", "manual_id", "primary_label",
-        "species_code", "ebird_code", "species_ebird_code",
+        "species_code", "ebird_code", "species_ebird_code", "category", "taxon", "class_label",
     ),
     "status": ("status",),
     "low_hz": (

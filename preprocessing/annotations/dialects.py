@@ -41,7 +41,7 @@ _R_BIRDNET = ("filepath", "start", "end", "scientific_name", "common_name", "con
 _WARBLER = ("sound.files", "selec", "start", "end")
 _KALEIDOSCOPE = ("IN FILE", "OFFSET", "DURATION")
 # What Kaleidoscope itself thinks of a row that nobody has named.
-_KALEIDOSCOPE_GUESSES = ("AUTO ID", "TOP1MATCH*", "TOP1MATCH")
+_KALEIDOSCOPE_GUESSES = ("AUTO ID", "AUTO ID*", "TOP1MATCH*", "TOP1MATCH")
 _ARBIMON = {"start_s": "x1", "end_s": "x2", "low_hz": "y1", "high_hz": "y2"}
 
 

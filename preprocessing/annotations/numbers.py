@@ -9,6 +9,7 @@ _GROUPED = re.compile(r"^([+-]?\d{1,3})((?:[\s'\u2019]\d{3})+)(?![\d])")
 _PLAIN = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:([.,])\d{3})(?:\1\d{3})*")
 _OTHER = {",": ".", ".": ","}
+_CLOCK = re.compile(r"(?:(\d+):(?=[0-5]?\d:))?(\d+):([0-5]?\d(?:[.,]\d*)?)")
 NAN = float("nan")
 
 
@@ -73,6 +74,15 @@ def settled(cells: Iterable[str], separator: str) -> Decimals:
     if sign == "," and any(re.fullmatch(r"\d{4,}", text) for text in texts):
         return Decimals(sign)  # thousands are not grouped here
     return Decimals(sign, f"{unclear[0]} is read as {meant:g}; nothing in the table tells")
+
+
+def clock_seconds(cell: str) -> float:
+    """The seconds of ``h:mm:ss`` or ``m:ss``, with whatever decimals; NaN if it is neither."""
+    found = _CLOCK.fullmatch(cell)
+    if not found:
+        return NAN
+    hours, minutes, seconds = found.groups(default="0")
+    return 3600 * int(hours) + 60 * int(minutes) + float(seconds.replace(",", "."))
 
 
 def as_float(cell: str) -> float:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 # What programs write where a cell is empty, and where nothing called.
 MISSING = {"nan", "na", "n/a", "none", "null", "<na>", "#n/a"}
 NO_CALL = {"nocall", "no call", "no_call"}
+NOTHING = {"noise", "background", "silence", "noid", "no id", "nothing", "empty"}
 DITTO = {'"', "''", "„", "”", "“", "〃", '-"-'}
 
 
@@ -30,6 +31,8 @@ def odd_labels(labels: Iterable[str]) -> list[str]:
     for label in distinct:
         if folded(label) in MISSING:
             lines.append(f"the label {label!r} may stand for an empty cell; it counts as a class")
+        elif folded(label) in NOTHING:
+            lines.append(f"the label {label!r} may say that nothing called; it counts as a class")
         elif label in DITTO:
             lines.append(f"the label {label!r} may mean 'as above'; it counts as a class")
     return lines

@@ -14,7 +14,7 @@ import pandas as pd
 from g5.common.errors import UserError
 from g5.common.spreadsheet import unguarded
 from preprocessing.annotations.columns import NUMERIC, UNREAD, plain
-from preprocessing.annotations.numbers import Decimals, settled
+from preprocessing.annotations.numbers import Decimals, clock_seconds, settled
 from preprocessing.annotations.spelling import DITTO
 from preprocessing.events import EVENT_COLUMNS, ROWS_SHOWN, Problem, at_rows
 
@@ -173,11 +173,18 @@ class Table:
         return texts
 
     def seconds(self, name: str, *, empty: bool = False) -> np.ndarray:
-        """A column of finite numbers; rows with anything else are refused.
+        """A column of finite numbers, or of ``h:mm:ss``, told; rows with anything else are refused.
 
         ``empty``: a cell may be empty, which is NaN.
         """
         values, cells = self._floats(name)
+        clock = np.array([":" in cell for cell in cells], dtype=bool)
+        values[clock] = [clock_seconds(cell) for cell in cells if ":" in cell]
+        clock &= np.isfinite(values)
+        if clock.any():
+            at = int(clock.argmax())
+            message = f"{name} is {cells[at]!r}, read as {values[at]:g} s"
+            self.problems.append(Problem("clock", self.at(clock), message, False))
         bad = ~np.isfinite(values)
         if empty:
             bad &= ~among(np.array([cell.casefold() for cell in cells], object), ("", "nan"))

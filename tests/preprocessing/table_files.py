@@ -17,7 +17,7 @@ LABELS = (
 )  # fmt: skip
 FILES = ("a.wav", "night 1.WAV", "20240105_053000.wav", "site1/x.flac", "D:\\Field\\site 2\\x.wav")
 # Cells that are no number of seconds.
-NO_TIME = ("", "x", "1:23", "00:01:05", "1.5 s", "--", "NaN", "inf", "1_0", "1.2.3", "#REF!")
+NO_TIME = ("", "x", "1:63", "00:61:05", "1.5 s", "--", "NaN", "inf", "1_0", "1.2.3", "#REF!")
 # An embedding, and the dialects whose tables may hold some.
 VECTOR = (0.25, -1234.5, 12.34567)
 IMPORTED = ("plain", "birdnet", "birdnet-r", "warbler", "batdetect")
@@ -273,6 +273,18 @@ def _bad_time(rng, rows, pick, dialect, style) -> bool:
     return True
 
 
+def _clock(rng, rows, pick, dialect, style) -> bool:
+    """A start of hours and minutes."""
+    row = rows[pick]
+    plain = dialect not in ("audacity", "kaleidoscope", "raven", "raven views")
+    if row.told or row.line is not None or not plain or len(row.events) != 1:
+        return False
+    minutes, seconds = divmod(row.events[0][1], 60)
+    start = f"{int(minutes) // 60}:{int(minutes) % 60:02}:{seconds:09.6f}"
+    rows[pick] = MadeRow(row.cells | {_column(row, _TIMES): start}, row.events, told=True)
+    return True
+
+
 def _swapped(rng, rows, pick, dialect, style) -> bool:
     """Ends before it starts."""
     row = rows[pick]
@@ -396,8 +408,8 @@ def _header_again(rng, rows, pick, dialect, style) -> bool:
 
 
 _ODD: dict[str, Callable[..., bool]] = {
-    "no time": _bad_time, "ends before start": _swapped, "again": _again, "no label": _no_label,
-    "NA": _missing, "nocall": _no_call, "blanks": _blanks, "ditto": _ditto,
+    "no time": _bad_time, "clock": _clock, "ends before start": _swapped, "again": _again,
+    "no label": _no_label, "NA": _missing, "nocall": _no_call, "blanks": _blanks, "ditto": _ditto,
     "separators": _of(",,", told=False), "blank": _of("  ", told=False),
     "empty": _of("", told=False), "comment": _of("# by hand", told=True), "short": _short,
     "long": _long, "spare": _spare, "header again": _header_again,

@@ -40,6 +40,24 @@ def test_birdnet_keeps_species_apart_in_all_of_its_tables(tmp_path: Path):
     assert (rows, kinds) == ([("a.wav", 0.0, 3.0, "S_T")], [])
 
 
+def test_times_of_hours_and_minutes_are_read_and_told(tmp_path: Path):
+    head = "input,start_time,end_time,species_name,confidence\n"
+    text = f"{head}a.wav,00:00:03.00,0:01:06.50,S_T,.5\na.wav,75:03,1:00:00,S_T,.5\n"
+    rows, kinds, _ = events_of(tmp_path / "b.csv", text)
+    assert rows == [("a.wav", 3.0, 66.5, "S_T")]
+    assert kinds == ["clock", "clock", "negative"]
+    rows, kinds, _ = events_of(tmp_path / "b.csv", f"{head}a.wav,0:01:60,2024-05-01 01:00:03,o,1\n")
+    assert (rows, set(kinds)) == ([], {"bad-row"})
+
+
+def test_kaleidoscopes_own_guess_has_a_star(tmp_path: Path):
+    head = "INDIR,FOLDER,IN FILE,CHANNEL,OFFSET,DURATION,AUTO ID*,MANUAL ID\n"
+    text = f"{head}/d,s,a.wav,0,3.5,2,MYOLUC,\n/d,s,a.wav,0,8,2,NoID,EPTFUS\n"
+    rows, kinds, _ = events_of(tmp_path / "id.csv", text)
+    assert rows == [("s/a.wav", 3.5, 5.5, "MYOLUC"), ("s/a.wav", 8.0, 10.0, "EPTFUS")]
+    assert kinds == []
+
+
 def test_what_spreadsheets_and_scripts_put_into_a_table(tmp_path: Path):
     """Excel's line on the separator, a second header, signs that nobody sees, pipes, codes."""
     first = [("a.wav", 1.5, 2.25, "owl")]

@@ -65,8 +65,11 @@ def test_equal_sound_under_two_names_has_one_label(tmp_path: Path):
 def test_times_that_are_not_understood_and_what_is_no_species_are_told(tmp_path: Path, capsys):
     path = tmp_path / "l.csv"
     path.write_text("file,label,start_ms,sex\na.wav,owl,1500,f\n")
+    with pytest.raises(UserError, match="has times in start_ms, which are none of the known"):
+        read_labels(path)
+    path.write_text("file,label,mass_g,sex\na.wav,owl,1500,f\n")
     assert np.isnan(read_labels(path)["start_s"]).all()
-    assert "a label is of its whole recording; not read: start_ms\n" in capsys.readouterr().err
+    assert "a label is of its whole recording; not read: mass_g\n" in capsys.readouterr().err
     path.write_text("file,label,start,duration\na.wav,owl,1.5,2\nb.wav,nocall,0,3\n")
     table = read_labels(path)
     assert table[["start_s", "end_s"]].to_numpy().tolist() == [[1.5, 3.5]]
