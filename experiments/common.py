@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from g5.common.atomic import atomic_path
+from g5.common.atomic import write_text
 from g5.common.errors import UserError
 from g5.common.revision import git_revision
 from g5.config.settings import Settings
@@ -78,8 +78,7 @@ def finished(settings: Settings) -> FinishedTraining:
     if not clock.is_file():
         start = time.process_time()
         run(settings)
-        with atomic_path(clock) as temporary:
-            temporary.write_text(json.dumps((time.process_time() - start) / 60))
+        write_text(clock, json.dumps((time.process_time() - start) / 60))
     return FinishedTraining(folder, json.loads(clock.read_text()))
 
 

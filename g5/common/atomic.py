@@ -2,13 +2,14 @@
 
 import errno
 import hashlib
+import json
 import os
 import platform
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from g5.common.errors import DiskError
 
@@ -80,6 +81,22 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> Path:
+    """Write a text in UTF-8, whole or not at all; the path."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return Path(path)
+
+
+def write_json(path: str | os.PathLike[str], plain: Any, *, default: Any = None) -> Path:
+    """Write plain values for scripts and people, whole or not at all; the path.
+
+    ``default`` makes other values plain.
+    """
+    text = json.dumps(plain, indent=2, ensure_ascii=False, default=default)
+    return write_text(path, text + "\n")
 
 
 def _sweep(folder: Path) -> None:

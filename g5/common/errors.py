@@ -31,6 +31,11 @@ def brief(error: BaseException, most: int = 200) -> str:
     return (" ".join(str(error).split()) or type(error).__name__)[:most]
 
 
+def one_line(error: BaseException) -> str:
+    """An error of somebody else's code, of which kind it is, too."""
+    return f"{type(error).__name__}: {brief(error) if str(error).strip() else 'no message'}"
+
+
 @contextmanager
 def unreadable(what: object, *kinds: type[Exception], advice: str = "") -> Iterator[None]:
     """Turn what a library raises over a file's content into a `UserError` that names the file.
@@ -45,10 +50,8 @@ def unreadable(what: object, *kinds: type[Exception], advice: str = "") -> Itera
     except UserError:
         raise
     except (*ILL_TYPED, *kinds) as error:
-        said = f"{type(error).__name__}: {brief(error)}"
-        raise UserError(
-            f"{what}: cannot be read ({said}){f'; {advice}' if advice else ''}"
-        ) from error
+        after = f"; {advice}" if advice else ""
+        raise UserError(f"{what}: cannot be read ({one_line(error)}){after}") from error
 
 
 def our_fault(error: BaseException) -> str:
@@ -64,5 +67,4 @@ def our_fault(error: BaseException) -> str:
     except OSError:
         print(text, file=sys.stderr)
         kept = "the traceback is above; please report it"
-    said = redacted(f"{type(error).__name__}: {brief(error)}")
-    return f"this is a fault of g5, not yours ({said}); {kept}"
+    return f"this is a fault of g5, not yours ({redacted(one_line(error))}); {kept}"

@@ -6,7 +6,7 @@ import typing
 from collections.abc import Collection
 from typing import Any, TypeVar
 
-from g5.common.errors import UserError
+from g5.common.errors import UserError, one_line
 from g5.config.check import check_mapping, unknown_key
 from g5.config.node import Node
 
@@ -48,11 +48,6 @@ def class_in(module_name: str, name: str, where: str, looked: str = "") -> type:
     if not isinstance(found, type):
         raise UserError(f"{where}: {module_name} has no class {name}")
     return found
-
-
-def one_line(error: BaseException) -> str:
-    """An error of somebody else's code as one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'}"
 
 
 def signature_hints(cls: type) -> dict[str, Any]:

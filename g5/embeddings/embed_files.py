@@ -5,20 +5,24 @@ from functools import partial
 from pathlib import Path
 
 from g5.common.errors import UserError
-from g5.config.schema import EmbedSettings, EngineSettings
+from g5.config.settings import TransferSettings
 from g5.embeddings.embedding import embed_recordings, find_recordings
 from g5.embeddings.encoders.loading import load_encoder
 from g5.embeddings.vectors import VectorStore
-from preprocessing.audio_rules import AudioRules
 
 PROBLEMS_NAMED = 5
 
 
 def embed(
-    encoder_name: str, recordings: Sequence[Path], output: Path, settings: EmbedSettings, rules:
-    AudioRules, engine: EngineSettings, overrides: Sequence[str], audio_root: Path | None = None, *,
+    encoder_name: str,
+    recordings: Sequence[Path],
+    output: Path,
+    settings: TransferSettings,
+    overrides: Sequence[str],
+    audio_root: Path | None = None,
+    *,
     check: bool = False,
-) -> int:  # fmt: skip
+) -> int:
     """Embed recordings into a store, and say how many; the exit code, 1 if any was left out.
 
     ``check`` drops what is corrupt in the store first.
@@ -35,11 +39,10 @@ def embed(
     root = store.audio_root
     assert root is not None
     again = partial(load_encoder, encoder_name, overrides)
-    added, problems = embed_recordings(encoder, store, files, root, settings, rules, engine, again)
-    for line in problems[:PROBLEMS_NAMED]:
-        print(f"left out: {line}")
-    if len(problems) > PROBLEMS_NAMED:
-        print(f"left out: and {len(problems) - PROBLEMS_NAMED} more")
+    added, problems = embed_recordings(
+        encoder, store, files, root, settings.embed, settings.audio, settings.engine, again
+    )
+    _tell("left out", problems)
     n_files = store.index["file"].nunique()
     print(
         f"{added} recordings embedded, {n_files} in {output} now: {len(store):,} vectors of "
@@ -53,12 +56,16 @@ def embed(
 def mend(path: Path) -> None:
     """Drop what is corrupt in a store, and say what it was."""
     faults = VectorStore.mend(path)
-    for line in faults[:PROBLEMS_NAMED]:
-        print(f"dropped: {line}")
-    if len(faults) > PROBLEMS_NAMED:
-        print(f"dropped: and {len(faults) - PROBLEMS_NAMED} more")
+    _tell("dropped", faults)
     if not faults:
         print(f"{path}: nothing is corrupt")
+
+
+def _tell(what: str, lines: Sequence[str]) -> None:
+    for line in lines[:PROBLEMS_NAMED]:
+        print(f"{what}: {line}")
+    if len(lines) > PROBLEMS_NAMED:
+        print(f"{what}: and {len(lines) - PROBLEMS_NAMED} more")
 
 
 def _root(output: Path, found: Path) -> Path:

@@ -20,8 +20,6 @@ from preprocessing.annotations import decode, ours, read_texts
 from preprocessing.annotations.columns import COLUMNS
 from preprocessing.annotations.numbers import as_float, settled
 
-# Columns that an index may have.
-INDEX_NAMES = ("file", "start_s", "end_s", "label", "source", "date")
 VECTOR_NAMES = ("embedding", "embeddings", "vector", "vectors", "features", "emb")
 # A numbered column: e0, emb_12, 511, feature-3.
 NUMBERED = re.compile(r"^(?P<stem>.*?)[ _.-]?(?P<number>\d+)$")
@@ -315,7 +313,7 @@ def _row(cell: Any) -> np.ndarray:
 def _index(path: Path, frame: Any) -> pd.DataFrame:
     """Our columns of a table, by any of their names."""
     names = {str(name): name for name in frame}
-    found = {name: names[theirs] for name, theirs in ours(names, INDEX_NAMES).items()}
+    found = {name: names[theirs] for name, theirs in ours(names, INDEX_COLUMNS).items()}
     if "file" not in found:
         raise UserError(
             f"{path}: no column names the recording: one of {', '.join(COLUMNS['file'][:6])} "

@@ -10,7 +10,7 @@ import numpy as np
 from g5.common.errors import UserError
 
 Method = Literal["pca", "tsne", "umap"]
-METHODS = ("pca", "tsne", "umap")
+METHODS = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
 # t-SNE and UMAP see this many principal components: the rest is mostly noise, and costs time.
 COMPONENTS = 50
 # A map of at least so many points may leave this share of them outside, at each end of an axis,

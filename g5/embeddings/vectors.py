@@ -24,7 +24,7 @@ import pandas as pd
 import pyarrow as pa
 import torch
 
-from g5.common.atomic import atomic_path
+from g5.common.atomic import write_text
 from g5.common.elsewhere.places import Address, place_of
 from g5.common.errors import UserError
 from g5.embeddings.blocks import Vectors
@@ -216,8 +216,7 @@ class VectorStore:
             relative = str(root)
             if not isinstance(root, Address):
                 relative = os.path.relpath(root.resolve(), self.path.resolve())
-            with atomic_path(self.path / ROOT_FILE) as temporary:
-                temporary.write_text(json.dumps({"audio_root": relative}) + "\n", encoding="utf-8")
+            write_text(self.path / ROOT_FILE, json.dumps({"audio_root": relative}) + "\n")
 
     @contextmanager
     def writer(self) -> Iterator["VectorWriter"]:

@@ -1,9 +1,8 @@
 """Event scores of a checkpoint beside its episodes: `g5 test` on data with a time axis."""
 
-import json
 import sys
 
-from g5.common.atomic import atomic_path
+from g5.common.atomic import write_json
 from g5.common.errors import UserError
 from g5.detection.corpus import detect_corpus, detector_of, predictions_of, truth_of
 from g5.evaluation.events.matching import FAIR, N_SHOTS
@@ -54,11 +53,10 @@ def event_scores(tested: Tested) -> Evaluation | None:
         found, truth_of(tasks, durations_s=lengths), mode=FAIR,
         candidates=predictions_of(tasks, candidates=True),
     )  # fmt: skip
-    files = [folder.path / "event_scores.json", folder.path / "events.csv"]
-    with atomic_path(files[0]) as temporary:
-        text = json.dumps(result.chosen.plain(), indent=2, ensure_ascii=False)
-        temporary.write_text(text + "\n", "utf-8")
-    write_events(found.drop(columns="name"), files[1], "csv")
+    files = [
+        write_json(folder.path / "event_scores.json", result.chosen.plain()),
+        write_events(found.drop(columns="name"), folder.path / "events.csv", "csv"),
+    ]
     if logger is not None:
         logger.log_metrics(result.metrics())
         for file in files:

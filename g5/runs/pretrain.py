@@ -11,7 +11,7 @@ import torch
 import yaml
 
 from archs.protonet import ProtoNet
-from g5.common.atomic import atomic_path
+from g5.common.atomic import write_text
 from g5.common.errors import UserError
 from g5.common.seeds import step_seed
 from g5.config.build import build
@@ -241,10 +241,9 @@ class _Run:
         parameters = sum(p.numel() for p in training.model.parameters())
         with open(self.folder / CURVE, newline="", encoding="utf-8") as handle:
             last = list(csv.DictReader(handle))[-1]
-        with atomic_path(self.folder / CARD) as temporary:
-            before = self.begun_with.story if self.begun_with else None
-            text = card(self.settings, plain_of(self.ours), last, parameters, before)
-            temporary.write_text(text, encoding="utf-8")
+        before = self.begun_with.story if self.begun_with else None
+        text = card(self.settings, plain_of(self.ours), last, parameters, before)
+        write_text(self.folder / CARD, text)
 
 
 @dataclass(frozen=True)

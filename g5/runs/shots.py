@@ -1,12 +1,11 @@
 """`g5 shots`: how accuracy grows with the number of support calls."""
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from g5.common.atomic import atomic_path
+from g5.common.atomic import write_json
 from g5.evaluation.episodes.protocol import TestProtocol
 from g5.evaluation.episodes.shots import ShotCurve, shot_accuracies
 from g5.evaluation.figures.curves import shot_curve
@@ -43,9 +42,7 @@ def _curve(tested: Tested) -> ShotCurve:
 def _write(curve: ShotCurve, tested: Tested) -> list[Path]:
     """`shots.json` and its figure."""
     content = asdict(curve) | {"table": curve.table.to_dict(orient="records")}
-    numbers = tested.folder.path / "shots.json"
-    with atomic_path(numbers) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    numbers = write_json(tested.folder.path / "shots.json", content)
     title = f"Accuracy over shots: {curve.n_way}-way, {curve.n_classes} classes"
     path = tested.folder.figures / "shots.png"
     return [numbers, shot_curve(curve.table, path, chance=1 / curve.n_way, title=title)]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from g5.common.atomic import atomic_path, disk_errors, lock_file, one_at_a_time
+from g5.common.atomic import disk_errors, lock_file, one_at_a_time, write_text
 from g5.common.errors import UserError
 
 RECORD = "run.json"
@@ -68,8 +68,7 @@ class RunFolder:
 
     def remember(self, **values: Any) -> None:
         """Merge plain ``values`` into `run.json`, atomically."""
-        with atomic_path(self.path / RECORD) as temporary:
-            temporary.write_text(json.dumps({**self.record, **values}, indent=1) + "\n")
+        write_text(self.path / RECORD, json.dumps({**self.record, **values}, indent=1) + "\n")
 
     def release(self) -> None:
         """Let another run have the folder; done by itself when the process ends."""

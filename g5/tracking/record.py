@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 
 from g5 import __version__
-from g5.common.atomic import atomic_path
+from g5.common.atomic import write_text
 from g5.common.revision import git_revision
 from g5.common.secrets import redacted
 from g5.config.settings import Settings
@@ -19,10 +19,7 @@ from preprocessing.events import Corpus
 
 def write_config(settings: Settings, path: Path) -> Path:
     """The resolved configuration as YAML."""
-    with atomic_path(path) as temporary:
-        text = yaml.safe_dump(settings.plain(), sort_keys=False, allow_unicode=True)
-        temporary.write_text(text, encoding="utf-8")
-    return path
+    return write_text(path, yaml.safe_dump(settings.plain(), sort_keys=False, allow_unicode=True))
 
 
 @contextmanager

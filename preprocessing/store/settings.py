@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from g5.common.atomic import atomic_path
+from g5.common.atomic import write_text
 from g5.common.errors import UserError
 
 SETTINGS_FILE = "settings.json"
@@ -41,11 +41,8 @@ def check_there(path: Path, command: str) -> None:
 
 def write_settings(path: Path, settings: Mapping[str, Any]) -> None:
     """Make the folder ``path`` a store of these settings."""
-    with atomic_path(path / SETTINGS_FILE) as temporary:
-        content = json.dumps(
-            {"format": FORMAT, "settings": settings, "checksum": settings_hash(settings)}, indent=1
-        )
-        temporary.write_text(content + "\n", encoding="utf-8")
+    content = {"format": FORMAT, "settings": settings, "checksum": settings_hash(settings)}
+    write_text(path / SETTINGS_FILE, json.dumps(content, indent=1) + "\n")
 
 
 def read_settings(path: Path) -> dict[str, Any]:

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.special import softmax
 
 from g5.evaluation.episodes import calibration
 from g5.evaluation.episodes.calibration import fit_temperature
-from g5.evaluation.episodes.scoring import softmax
 from g5.evaluation.metrics import probability_scores
 from g5.tracking.checkpoints import add_calibration, load
 from g5.tracking.restore import restore
@@ -23,10 +23,10 @@ CKPT = "outputs/protonet_baseline/v1_debug/checkpoints"
 def test_a_known_temperature_is_recovered(temperature):
     rng = np.random.default_rng(1)
     honest = 2 * rng.standard_normal((20_000, 5))
-    way = np.array([rng.choice(5, p=p) for p in softmax(honest)])
+    way = np.array([rng.choice(5, p=p) for p in softmax(honest, axis=1)])
     fitted = fit_temperature(honest * temperature, way)
     assert fitted == pytest.approx(temperature, rel=0.05)
-    after = probability_scores(softmax(honest * temperature / fitted), way, n_classes=5)
+    after = probability_scores(softmax(honest * temperature / fitted, axis=1), way, n_classes=5)
     assert after.ece < 0.02
 
 
@@ -42,7 +42,7 @@ def test_answers_worse_than_guessing_get_warm():
 def test_a_temperature_that_makes_it_worse_is_not_kept(monkeypatch):
     rng = np.random.default_rng(1)
     logits = 2 * rng.standard_normal((5000, 5))
-    way = np.array([rng.choice(5, p=p) for p in softmax(logits)])
+    way = np.array([rng.choice(5, p=p) for p in softmax(logits, axis=1)])
     scores = SimpleNamespace(logits_AN=logits, way_A=way, class_AN=None)
     plan: Any = SimpleNamespace(episodes=[SimpleNamespace(support=np.zeros((5, 2)))])
     nothing: Any = None

@@ -52,8 +52,4 @@ def embed(
         check_recordings(path)
     from g5.embeddings.embed_files import embed as run
 
-    sys.exit(run(
-            encoder, paths, output, settings.embed, settings.audio, settings.engine, overrides,
-            audio_root, check=check,
-        )
-    )  # fmt: skip
+    sys.exit(run(encoder, paths, output, settings, overrides, audio_root, check=check))

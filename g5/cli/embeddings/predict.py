@@ -39,4 +39,4 @@ def predict(head: Path, sources: tuple[str, ...], output: Path, top: int | None,
         check_recordings(path)
     from g5.transfer.heads.predict import predict as run
 
-    run(head, paths, output, settings.embed, settings.audio, settings.engine, overrides, top, rows)
+    run(head, paths, output, settings, overrides, top, rows)

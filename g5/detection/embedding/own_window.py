@@ -108,11 +108,11 @@ class OwnWindowEmbedder(StoredEmbedder):
             )
         return self.model.placed(z_BD).float().cpu()
 
-    def _tape(self, sound: Sound) -> "_Tape":
-        return _Tape(sound, max(1, round(sound.slow * self.encoder.sr)))
+    def _tape(self, sound: Sound) -> "_Samples":
+        return _Samples(sound, max(1, round(sound.slow * self.encoder.sr)))
 
     def _waves(
-        self, tape: "_Tape", sound: Sound, starts_N: np.ndarray, width: int
+        self, tape: "_Samples", sound: Sound, starts_N: np.ndarray, width: int
     ) -> Iterator[np.ndarray]:
         """What the encoder hears of windows that start at these frames, (B, S) at a time."""
         size = self.encoder.window_samples
@@ -137,7 +137,7 @@ class Width(Encoder):
         self.embedding_dim = embedding_dim
 
 
-class _Tape:
+class _Samples:
     """A recording's samples at a rate, decoded a stretch at a time; to be read forwards."""
 
     def __init__(self, sound: Sound, rate_hz: int) -> None:

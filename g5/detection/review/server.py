@@ -27,10 +27,10 @@ class ReviewServer(LocalServer):
 
     def __init__(self, session: ReviewSession, *, port: int) -> None:
         self.session = session
-        super().__init__(_Handler, "g5 review", port=port)
+        super().__init__(_ReviewRequests, "g5 review", port=port)
 
 
-class _Handler(PageHandler):
+class _ReviewRequests(PageHandler):
     server: ReviewServer  # type: ignore[assignment]
 
     def gets(self) -> Routes:

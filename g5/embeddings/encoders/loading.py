@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from g5.common.errors import UserError, brief
+from g5.common.errors import UserError, one_line
 from g5.config.build import build, locate, refuse_unknown, signature_hints
 from g5.config.check import unknown_key
 from g5.config.choices import choices
@@ -161,7 +161,7 @@ def _from_class(node: Node) -> LoadedEncoder:
             module = cls(**values)
     except Exception as error:
         raise UserError(
-            f"{dotted}: cannot be made ({type(error).__name__}: {brief(error)}); "
+            f"{dotted}: cannot be made ({one_line(error)}); "
             "its arguments are set by encoder.NAME=VALUE"
         ) from error
     return _wrapped(dotted, module, node, {"sr": 22050, "window_s": 1.0})

@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from g5.common.errors import UserError
-from g5.config.build import class_in, one_line
+from g5.common.errors import UserError, one_line
+from g5.config.build import class_in
 
 # Of a head's widths and outputs, as others call them.
 INPUT_NAMES = ("input_dim", "embedding_dim", "in_features", "in_dim")

@@ -1,13 +1,12 @@
 """`g5 compare`: read tested runs back, pair their episodes, say whether they differ."""
 
 import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from g5.common.atomic import atomic_path
+from g5.common.atomic import write_json
 from g5.common.errors import UserError
 from g5.common.spreadsheet import write_csv
 from g5.evaluation.compare.compared_runs import find_runs
@@ -167,10 +166,7 @@ def _write(
         "differences": [plain(item) for item in differences],
         "config": table.to_dict(orient="index"),
     }
-    with atomic_path(folder / "compare.json") as temporary:
-        text = json.dumps(content, indent=2, ensure_ascii=False, default=str)
-        temporary.write_text(text + "\n", encoding="utf-8")
-    return [*files, folder / "compare.json"]
+    return [*files, write_json(folder / "compare.json", content, default=str)]
 
 
 def _folder_name(groups: Sequence[Group]) -> str:

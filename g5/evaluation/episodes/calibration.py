@@ -12,9 +12,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from scipy.special import softmax
 
 from archs.protonet import ProtoNet
-from g5.evaluation.episodes.scoring import embed_plan, evaluate_episodes, softmax
+from g5.evaluation.episodes.scoring import embed_plan, evaluate_episodes
 from g5.evaluation.metrics import probability_scores
 from preprocessing.episodes.clips import ClipReader
 from preprocessing.episodes.plans import ClipPlan
@@ -114,8 +115,10 @@ def calibrate(
     scores = evaluate_episodes(model, z_PD, plan, labels)
     temperature = fit_temperature(scores.logits_AN, scores.way_A)
     before, after = (
-        probability_scores(softmax(scores.logits_AN / t), scores.way_A, class_AN=scores.class_AN,
-                           n_classes=len(labels))
+        probability_scores(
+            softmax((scores.logits_AN / t).astype(np.float64), axis=1), scores.way_A,
+            class_AN=scores.class_AN, n_classes=len(labels),
+        )
         for t in (1.0, temperature)
     )  # fmt: skip
     n_way, k_shot = plan.episodes[0].support.shape

@@ -3,7 +3,6 @@
 Shape suffixes: E episodes, A answers, C classes.
 """
 
-import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from g5.common.atomic import atomic_path
+from g5.common.atomic import atomic_path, write_json
 from g5.evaluation.episodes.mistakes import ClipEmbeddings, Mistake
 from g5.evaluation.episodes.raw_features import RawScores
 from g5.evaluation.episodes.scoring import EpisodeScores
@@ -144,8 +143,7 @@ class TestResult:
         """
         folder = Path(folder)
         paths = [folder / name for name in (SCORES, EPISODES, ANSWERS)]
-        with atomic_path(paths[0]) as path:
-            path.write_text(json.dumps(self._plain(), indent=2, ensure_ascii=False) + "\n", "utf-8")
+        write_json(paths[0], self._plain())
         for target, table in zip(
             paths[1:], (self.episode_table(), self.answer_table()), strict=True
         ):

@@ -13,6 +13,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from scipy.special import softmax
 from torch import Tensor, nn
 
 from archs.protonet import ProtoNet
@@ -94,7 +95,7 @@ class EpisodeScores:
     @cached_property
     def probability_AN(self) -> np.ndarray:
         """Calibrated probabilities of the ways, float64."""
-        return softmax(self.logits_AN.astype(np.float64) / self.temperature)
+        return softmax(self.logits_AN.astype(np.float64) / self.temperature, axis=1)
 
     @property
     def probability_A(self) -> np.ndarray:
@@ -122,12 +123,6 @@ class EpisodeScores:
     def open_set(self) -> Interval | None:
         """Mean AUROC over episodes with its 95 % interval."""
         return None if self.open_set_E is None else mean_interval(self.open_set_E)
-
-
-def softmax(logits_AN: np.ndarray) -> np.ndarray:
-    """Probabilities of each row, float64."""
-    odds_AN = np.exp(logits_AN.astype(np.float64) - logits_AN.max(1, keepdims=True))
-    return odds_AN / odds_AN.sum(1, keepdims=True)
 
 
 @contextmanager

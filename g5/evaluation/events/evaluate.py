@@ -1,12 +1,9 @@
 """Score predicted events: `g5 evaluate`."""
 
-import json
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from g5.common.atomic import atomic_path
+from g5.common.atomic import write_json
 from g5.evaluation.events.ground_truth import read_candidates, read_predictions, read_truth
 from g5.evaluation.events.report import evaluate_events, event_summary, write_event_report
 from g5.evaluation.report.summary import printable
@@ -43,13 +40,7 @@ def evaluate_files(
     result = evaluate_events(events, truth, mode=mode, candidates=candidates)
     print(printable(event_summary(result), sys.stdout.encoding))
     if json_path is not None:
-        _write_json(json_path, result.chosen.plain())
-        print(f"\nscores  {json_path}")
+        print(f"\nscores  {write_json(json_path, result.chosen.plain())}")
     if report_dir is not None:
         title = f"{predictions.name} against {truth_dir.resolve().name}"
         print(f"report  {write_event_report(result, report_dir, title=title, notes=notes)}")
-
-
-def _write_json(path: Path, plain: Mapping[str, Any]) -> None:
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(plain, indent=2, ensure_ascii=False) + "\n", "utf-8")

@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from g5.common.errors import UserError
-from g5.embeddings.projection import Method, frame, project
+from g5.embeddings.projection import METHODS, Method, frame, project
 from g5.evaluation.figures.style import COLORS, GREY, MARKERS, drawing, short_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 NEIGHBOURS = {"pca": 1, "tsne": 30, "umap": 15}  # t-SNE's perplexity
-TITLES = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
 LEGEND = 21  # groups, above which names stand in the map where there is room
 MOST_CLIPS = 1000  # of a map: more only cover each other, and t-SNE takes its time
 
@@ -79,7 +78,7 @@ def embedding_map(
             )
         of_all = f" of {len(labels_P):,}" if len(labels_P) > len(chosen) else ""
         edge = f", {far:,} of them farther out than the edge they are drawn at" if far else ""
-        figure.suptitle(f"{TITLES[method]} of {len(chosen):,}{of_all} clips{edge}", x=0.01,
+        figure.suptitle(f"{METHODS[method]} of {len(chosen):,}{of_all} clips{edge}", x=0.01,
                         ha="left", weight="bold", fontsize=12)  # fmt: skip
     return path
 

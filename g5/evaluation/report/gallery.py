@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from g5.embeddings.projection import Method, has_umap
+from g5.embeddings.projection import METHODS, Method, has_umap
 from g5.evaluation.episodes.result import TestResult
 from g5.evaluation.figures.answers import confidence_histogram, reliability_diagram
 from g5.evaluation.figures.classes import confusion_matrix, per_class_accuracy
 from g5.evaluation.figures.curves import training_curves
-from g5.evaluation.figures.maps import TITLES, embedding_map
+from g5.evaluation.figures.maps import embedding_map
 from g5.evaluation.verdict import verdict
 
 
@@ -125,7 +125,7 @@ def _maps(result: TestResult, events: pd.DataFrame, folder: Path) -> dict[str, D
             method=method,
             seed=result.protocol.seed,
         )
-        title = f"Embeddings by {TITLES[method]}"
+        title = f"Embeddings by {METHODS[method]}"
         drawn[f"embeddings_{method}"] = Drawn(path, title, captions[method] + told)
     return drawn
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from g5.common.atomic import atomic_path
+from g5.common.atomic import write_text
 from g5.evaluation.episodes.result import TestResult
 from g5.evaluation.intervals import mean_text
 from g5.evaluation.report.about import About, number_rows, origin_rows, protocol_rows, trained_rows
@@ -20,9 +20,7 @@ from g5.evaluation.report.summary import verdict_line
 def write_model_card(path: Path, result: TestResult, about: About) -> Path:
     """Write the card of the tested checkpoint."""
     front = yaml.safe_dump(_front_matter(result, about), sort_keys=False, allow_unicode=True)
-    with atomic_path(path) as temporary:
-        temporary.write_text(f"---\n{front}---\n\n{_body(result, about)}", encoding="utf-8")
-    return path
+    return write_text(path, f"---\n{front}---\n\n{_body(result, about)}")
 
 
 def _front_matter(result: TestResult, about: About) -> dict[str, Any]:

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from g5.embeddings.projection import frame
+from g5.embeddings.projection import METHODS, frame
 from g5.web.page import Html, element, page
 from g5.web.tiles import AUDIO_TYPE
 
 # Places on the map are whole numbers up to this: finer than any screen.
 GRID = 4095
-METHODS = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """`g5 verify`: how well the embeddings of a store tell individuals apart."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from g5.common.atomic import atomic_path
+from g5.common.atomic import write_json
 from g5.common.errors import UserError
 from g5.common.spreadsheet import write_csv
 from g5.config.schema import VerifySettings
@@ -74,9 +73,7 @@ def verify(
             "encoder": store.facts.encoder, "labels": str(labels), "clips": len(clips),
             "individuals": len(set(who)), "apart": apart or None, **asdict(settings), **rates,
         }  # fmt: skip
-        with atomic_path(json_path) as temporary:
-            temporary.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", "utf-8")
-        print(f"rates  {json_path}")
+        print(f"rates  {write_json(json_path, facts)}")
 
 
 def _rates(

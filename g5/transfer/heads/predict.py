@@ -9,10 +9,11 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from scipy.special import softmax
 
 from g5.common.errors import UserError
 from g5.common.spreadsheet import write_csv
-from g5.config.schema import EmbedSettings, EngineSettings
+from g5.config.settings import TransferSettings
 from g5.config.stored import classes_named
 from g5.embeddings.embedding import embed_recordings, find_recordings
 from g5.embeddings.encoders.loading import load_encoder
@@ -20,16 +21,19 @@ from g5.embeddings.vectors import VectorStore
 from g5.transfer.heads.onnx_head import OUTPUT, SUFFIX, onnx_head
 from g5.transfer.heads.saved import SavedHead, load_head
 from g5.transfer.heads.summaries import as_events, by_file, class_columns, labelled
-from preprocessing.audio_rules import AudioRules
 
 Rows = Literal["windows", "files", "events"]
 
 
 def predict(
-    head_path: Path, sources: Sequence[Path], output: Path, settings: EmbedSettings, rules:
-    AudioRules, engine: EngineSettings, overrides: Sequence[str], top: int | None = None, rows: Rows
-    = "windows",
-) -> pd.DataFrame:  # fmt: skip
+    head_path: Path,
+    sources: Sequence[Path],
+    output: Path,
+    settings: TransferSettings,
+    overrides: Sequence[str],
+    top: int | None = None,
+    rows: Rows = "windows",
+) -> pd.DataFrame:
     """Labels or ratings of every vector of a store, or of recordings, as a CSV.
 
     ``overrides`` are the encoder's, ``encoder.key=value``, and name classes of the user's that
@@ -43,7 +47,7 @@ def predict(
         raise UserError(
             f"{head_path}: a head of ratings has no events; say --rows windows or files"
         )
-    index, vectors, problems = _vectors(head, sources, settings, rules, engine, overrides)
+    index, vectors, problems = _vectors(head, sources, settings, overrides)
     if not len(index):
         raise UserError(f"{', '.join(map(str, sources))}: holds no vectors")
     out = pd.DataFrame({name: index[name].to_numpy() for name in ("file", "start_s", "end_s")})
@@ -94,14 +98,12 @@ def _margins(model: Any, vectors: np.ndarray) -> np.ndarray:
     scores_NC = model.decision_function(vectors)
     if scores_NC.ndim == 1:
         scores_NC = np.stack([-scores_NC, scores_NC], axis=1) / 2
-    shifted = np.exp(scores_NC - scores_NC.max(axis=1, keepdims=True))
-    return shifted / shifted.sum(axis=1, keepdims=True)
+    return softmax(scores_NC, axis=1)
 
 
 def _vectors(
-    head: SavedHead, sources: Sequence[Path], settings: EmbedSettings, rules: AudioRules,
-    engine: EngineSettings, overrides: Sequence[str],
-) -> tuple[pd.DataFrame, np.ndarray, list[str]]:  # fmt: skip
+    head: SavedHead, sources: Sequence[Path], settings: TransferSettings, overrides: Sequence[str]
+) -> tuple[pd.DataFrame, np.ndarray, list[str]]:
     if len(sources) == 1 and (sources[0] / "settings.json").is_file():
         store = VectorStore.open(sources[0])
         head.check(store)
@@ -111,7 +113,9 @@ def _vectors(
     again = partial(load_encoder, head.encoder.encoder, overrides, from_file=True)
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder:
         store = VectorStore.create(Path(folder) / "predict.store", encoder.facts(), audio_root=root)
-        _, problems = embed_recordings(encoder, store, files, root, settings, rules, engine, again)
+        _, problems = embed_recordings(
+            encoder, store, files, root, settings.embed, settings.audio, settings.engine, again
+        )
         for line in problems:
             print(f"left out: {line}")
         return store.index, np.asarray(store.vectors, dtype=np.float32), problems

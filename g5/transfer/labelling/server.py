@@ -23,10 +23,10 @@ class LabelServer(LocalServer):
 
     def __init__(self, session: Session, *, port: int) -> None:
         self.session = session
-        super().__init__(_Handler, "g5 label", port=port)
+        super().__init__(_LabelRequests, "g5 label", port=port)
 
 
-class _Handler(PageHandler):
+class _LabelRequests(PageHandler):
     server: LabelServer  # type: ignore[assignment]
 
     def gets(self) -> Routes:
