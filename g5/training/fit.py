@@ -60,6 +60,15 @@ def fit(
         yield total / max(count, 1)
 
 
+def weight_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """What of a module is trained, as an optimiser takes it; norms and biases are not decayed."""
+    trained = [p for p in module.parameters() if p.requires_grad]
+    return [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """PyTorch's random numbers of the CPU come from ``seed`` inside, and go on afterwards."""

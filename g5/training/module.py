@@ -19,6 +19,7 @@ from archs.losses import class_weights
 from archs.protonet import ProtoNet
 from g5.common.seeds import step_seed
 from g5.config.schema import TrainingSettings
+from g5.training.fit import weight_groups
 from preprocessing.episodes.episode import Episode, EpisodeBatch
 from preprocessing.episodes.labelled import LabelledBatch
 
@@ -213,13 +214,7 @@ class FewShotModule(pl.LightningModule):
 
 def make_optimizer(model: nn.Module, training: TrainingSettings) -> torch.optim.Optimizer:
     """The optimiser of `arch.training`; norms and biases are not decayed."""
-    matrices = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
-    vectors = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
-    groups: Sequence[dict[str, Any]] = [
-        {"params": matrices, "weight_decay": training.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
-    ]
-    rate = training.learning_rate
+    groups, rate = weight_groups(model, training.weight_decay), training.learning_rate
     if training.optimizer == "sgd":
         return torch.optim.SGD(
             groups, lr=rate, momentum=training.momentum, nesterov=training.momentum > 0

@@ -35,6 +35,7 @@ from g5.common.seeds import step_seed
 from g5.config.check import BelowOne, Count, NotNegative, Positive, Share
 from g5.config.schema import AtLeastTwo
 from g5.tracking.checkpoints import load_plain, save
+from g5.training.fit import weight_groups
 from preprocessing.frontend import FrontEnd
 from preprocessing.normalize import Normalize, scalar_stats
 from preprocessing.synthetic.pool import Pool
@@ -105,7 +106,9 @@ class Pretraining:
         self.front_end.to(device)
         self.of_species, self.of_individuals = SupervisedContrast(), SupervisedContrast()
         self.contrast = nn.ModuleList([self.of_species, self.of_individuals]).to(device)
-        self.optimizer = _optimizer(nn.ModuleList([model.encoder, self.contrast]), recipe)
+        trained = nn.ModuleList([model.encoder, self.contrast])
+        groups = weight_groups(trained, recipe.weight_decay)
+        self.optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate)
         self.average = AveragedModel(model, avg_fn=self._averaged, use_buffers=True)
         self.step, self.seconds = 0, 0.0
         self._resume()
@@ -271,13 +274,3 @@ class Pretraining:
         for name in ("model", "average", "contrast", "optimizer"):
             getattr(self, name).load_state_dict(state[name])
         self.step, self.seconds = int(state["step"]), float(state["seconds"])
-
-
-def _optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """AdamW; norms and biases are not decayed."""
-    parameters = [p for p in module.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate)

@@ -3,17 +3,33 @@
 Shape suffixes: N ways, K shots, Q queries, B = N * K + N * Q clips, M mel bands, T frames.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
-Item = TypeVar("Item", "Episode", "EpisodeBatch")
+
+class TensorGroup:
+    """A dataclass whose tensors move together; Lightning and DataLoaders call its methods."""
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
+        """The same with its tensors on ``device``."""
+        return self._each(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> Self:
+        """The same in page-locked memory."""
+        return self._each(lambda tensor: tensor.pin_memory())
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Self:
+        own: Any = self
+        tensors = {name: value for name, value in vars(own).items() if isinstance(value, Tensor)}
+        return replace(own, **{name: change(value) for name, value in tensors.items()})
 
 
 @dataclass(frozen=True, eq=False)
-class Episode:
+class Episode(TensorGroup):
     """Which calls an episode is made of.
 
     Attributes:
@@ -32,13 +48,9 @@ class Episode:
     epoch: int
     index: int
 
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> "Episode":
-        """The same episode with its tensors on ``device``."""
-        return _moved(self, device, non_blocking)
-
 
 @dataclass(frozen=True, eq=False)
-class EpisodeBatch:
+class EpisodeBatch(TensorGroup):
     """An episode's clips: one batch of training.
 
     Attributes:
@@ -57,22 +69,3 @@ class EpisodeBatch:
     n_query: int
     epoch: int
     index: int
-
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> "EpisodeBatch":
-        """The same batch with its tensors on ``device``; Lightning calls this."""
-        return _moved(self, device, non_blocking)
-
-    def pin_memory(self) -> "EpisodeBatch":
-        """The same batch in page-locked memory; a DataLoader calls this."""
-        return replace(
-            self,
-            x=self.x.pin_memory(),
-            stats=self.stats.pin_memory(),
-            class_ids=self.class_ids.pin_memory(),
-        )
-
-
-def _moved(item: Item, device: torch.device | str, non_blocking: bool) -> Item:
-    tensors = {name: value for name, value in vars(item).items() if isinstance(value, Tensor)}
-    moved = {name: t.to(device, non_blocking=non_blocking) for name, t in tensors.items()}
-    return replace(item, **moved)

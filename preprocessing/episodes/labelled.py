@@ -6,7 +6,7 @@ Shape suffixes: B clips, 1 channel, M mel bands, T frames, C classes, E calls of
 of an epoch.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ from g5.common.errors import UserError
 from preprocessing.episodes.balance import Balance, balanced_rows
 from preprocessing.episodes.clips import ClipReader
 from preprocessing.episodes.draws import generator
+from preprocessing.episodes.episode import TensorGroup
 from preprocessing.events import SPLITS
 
 # The stream of a batch's random numbers, beside those of an episode (0) and its shifts (1).
@@ -28,7 +29,7 @@ POOL = 3  # of an epoch: the calls that its batches draw from
 
 
 @dataclass(frozen=True, eq=False)
-class LabelledBatch:
+class LabelledBatch(TensorGroup):
     """Clips of single calls: one batch of classification.
 
     Attributes:
@@ -43,24 +44,6 @@ class LabelledBatch:
     class_ids: Tensor
     epoch: int
     index: int
-
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> "LabelledBatch":
-        """The same batch with its tensors on ``device``; Lightning calls this."""
-        return replace(
-            self,
-            x=self.x.to(device, non_blocking=non_blocking),
-            stats=self.stats.to(device, non_blocking=non_blocking),
-            class_ids=self.class_ids.to(device, non_blocking=non_blocking),
-        )
-
-    def pin_memory(self) -> "LabelledBatch":
-        """The same batch in page-locked memory; a DataLoader calls this."""
-        return replace(
-            self,
-            x=self.x.pin_memory(),
-            stats=self.stats.pin_memory(),
-            class_ids=self.class_ids.pin_memory(),
-        )
 
 
 class _Pool(NamedTuple):

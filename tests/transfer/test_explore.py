@@ -21,7 +21,7 @@ from g5.embeddings.whitening import Whitening, unit_vectors
 from g5.transfer.explore.clusters import cluster_vectors
 from g5.transfer.explore.map_page import outside
 from g5.transfer.explore.verification import equal_error_rate, verification, verification_pairs
-from g5.transfer.labelling.strategies import STRATEGIES, Pool, choose
+from g5.transfer.labelling.strategies import STRATEGIES, ClipPool, choose
 from g5.web.journal import Journal, JournalEntry, clip_of
 from tests.conftest import run_g5
 from tests.labelled_store import RATE_HZ, kind_of, make_store
@@ -95,11 +95,11 @@ def test_what_is_known_is_not_among_the_unusual(tmp_path, monkeypatch, capsys):
 def test_strategies_pick_distinct_clips(strategy):
     z = unit_vectors(X)
     p = RNG.dirichlet(np.ones(4), 250)
-    pool = Pool(z[:250], z[250:], p, [str(i // 10) for i in range(250)])
+    pool = ClipPool(z[:250], z[250:], p, [str(i // 10) for i in range(250)])
     picks = choose(strategy, pool, size=20, rng=np.random.default_rng(0))
     assert len(set(picks.tolist())) == 20
     assert choose(strategy, pool, size=999, rng=np.random.default_rng(0)).shape == (250,)
-    first = Pool(z[:250], z[:0], None)
+    first = ClipPool(z[:250], z[:0], None)
     assert len(set(choose(strategy, first, size=20, rng=np.random.default_rng(0)).tolist())) == 20
 
 
@@ -108,7 +108,7 @@ def test_the_first_labels_are_typical_ones():
     rng = np.random.default_rng(0)
     heaps = np.repeat(np.eye(3, 8), [30, 20, 10], axis=0) + 0.02 * rng.standard_normal((60, 8))
     z = unit_vectors(np.concatenate([heaps, np.full((1, 8), 0.5)]))
-    picks = choose("batch", Pool(z, z[:0], None), size=3, rng=np.random.default_rng(1))
+    picks = choose("batch", ClipPool(z, z[:0], None), size=3, rng=np.random.default_rng(1))
     assert [int(np.searchsorted([30, 50, 60], pick, side="right")) for pick in picks] == [0, 1, 2]
 
 

@@ -18,7 +18,7 @@ from g5.embeddings.projection import frame, pca
 from g5.embeddings.vectors import VectorStore
 from g5.embeddings.whitening import Whitening
 from g5.transfer.labelling.simulate import Classifier
-from g5.transfer.labelling.strategies import STRATEGIES, Pool, choose
+from g5.transfer.labelling.strategies import STRATEGIES, ClipPool, choose
 from g5.web.journal import KINDS, LABEL, NOT_A_CALL, UNSURE, Journal, JournalEntry, clip_of
 
 LONGEST_NAME = 80
@@ -331,7 +331,7 @@ class Session:
         z_UD = self._vectors(left)
         known = np.array(sorted(said), np.int64)
         dates = self.index["date"].astype(str).to_numpy()[left]
-        pool = Pool(
+        pool = ClipPool(
             z_UD=z_UD,
             z_LD=self._vectors(known),
             p_UC=None if self.model is None else self.model.probabilities(z_UD),

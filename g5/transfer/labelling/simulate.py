@@ -14,7 +14,7 @@ from g5.common.errors import UserError
 from g5.common.progress import track
 from g5.config.schema import SimulateSettings
 from g5.evaluation.intervals import Interval
-from g5.transfer.labelling.strategies import STRATEGIES, Pool, choose
+from g5.transfer.labelling.strategies import STRATEGIES, ClipPool, choose
 
 COLUMNS = ["strategy", "seed", "labels", "accuracy", "minutes"]
 # Student's t, two-sided 95 %, by degrees of freedom; few seeds need it.
@@ -123,7 +123,7 @@ def _next(
 ) -> np.ndarray:
     z_UD = clips.z_ND[left]
     dates = None if clips.dates is None else clips.dates[left]
-    pool = Pool(
+    pool = ClipPool(
         z_UD=z_UD,
         z_LD=clips.z_ND[labelled],
         p_UC=None if model is None else model.probabilities(z_UD),

@@ -23,7 +23,7 @@ REPEAT_RECORDING, REPEAT_DATE = 0.5, 0.8
 
 
 @dataclass(frozen=True)
-class Pool:
+class ClipPool:
     """What a strategy may look at.
 
     Attributes:
@@ -41,7 +41,7 @@ class Pool:
     dates: Sequence[Hashable] | None = None
 
 
-def choose(strategy: str, pool: Pool, *, size: int, rng: np.random.Generator) -> np.ndarray:
+def choose(strategy: str, pool: ClipPool, *, size: int, rng: np.random.Generator) -> np.ndarray:
     """``size`` of the unlabelled (fewer where there are fewer), the best first, (S,).
 
     While there are no probabilities, the uncertainty strategies choose `typical` clips.
@@ -124,7 +124,7 @@ def typical(z_UD: np.ndarray, *, size: int, rng: np.random.Generator) -> np.ndar
     return np.array(picks)
 
 
-def batch(pool: Pool, *, size: int, rng: np.random.Generator) -> np.ndarray:
+def batch(pool: ClipPool, *, size: int, rng: np.random.Generator) -> np.ndarray:
     """Uncertain and unlike each other, spread over recordings and dates.
 
     The `POOL` times ``size`` clips with the smallest margins are parted into ``size`` clusters by

@@ -1,0 +1,45 @@
+"""How the code is laid out: modules, functions and folders of a size, class names told apart."""
+
+import ast
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.conftest import ROOT
+
+PACKAGES = ("archs", "g5", "preprocessing", "experiments", "benchmarks")
+MODULE_LINES, FUNCTION_LINES, MODULES = 450, 60, 16
+
+
+def modules() -> Iterator[tuple[Path, str]]:
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            yield path.relative_to(ROOT), path.read_text(encoding="utf-8")
+
+
+def nodes(kind: type | tuple[type, ...]) -> Iterator[tuple[Path, ast.AST]]:
+    for path, text in modules():
+        yield from ((path, node) for node in ast.walk(ast.parse(text)) if isinstance(node, kind))
+
+
+def test_a_module_can_be_read_at_a_sitting_and_a_function_on_a_screen():
+    long = [str(path) for path, text in modules() if text.count("\n") > MODULE_LINES]
+    functions = nodes((ast.FunctionDef, ast.AsyncFunctionDef))
+    long += [
+        f"{path}: {node.name}"  # type: ignore[attr-defined]
+        for path, node in functions
+        if node.end_lineno - node.lineno >= FUNCTION_LINES  # type: ignore[attr-defined]
+    ]
+    assert not long
+
+
+def test_a_folder_holds_no_more_than_some_fifteen_modules():
+    count = Counter(path.parent for path, _ in modules())
+    assert not {str(folder): n for folder, n in count.items() if n > MODULES}
+
+
+def test_no_two_classes_have_one_name():
+    names: dict[str, list[str]] = {}
+    for path, node in nodes(ast.ClassDef):
+        names.setdefault(node.name, []).append(str(path))  # type: ignore[attr-defined]
+    assert not {name: paths for name, paths in names.items() if len(paths) > 1}
