@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from g5.common.errors import UserError
+from g5.common.words import some
 from preprocessing.audio_rules import READ_ALL, AudioRules
 
 EVENT_COLUMNS = ["file", "start_s", "end_s", "label", "status"]
@@ -64,11 +65,7 @@ def at_rows(path: str, rows: Iterable[int]) -> str:
     numbers = sorted({int(row) for row in rows} - {0})
     if not numbers:
         return path
-    shown = ", ".join(map(str, numbers[:ROWS_SHOWN]))
-    more = len(numbers) - ROWS_SHOWN
-    return f"{path}, row{'s' if len(numbers) > 1 else ''} {shown}" + (
-        f" and {more} more" if more > 0 else ""
-    )
+    return f"{path}, row{'s' if len(numbers) > 1 else ''} {some(numbers, ROWS_SHOWN)}"
 
 
 @dataclass(frozen=True, eq=False)

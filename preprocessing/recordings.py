@@ -16,6 +16,7 @@ from g5.common.elsewhere import kept
 from g5.common.elsewhere.places import is_elsewhere
 from g5.common.errors import UserError
 from g5.common.progress import track
+from g5.common.words import some
 from preprocessing.audio import content_hash, info
 from preprocessing.audio_rules import AudioRules
 from preprocessing.events import Problem
@@ -90,9 +91,8 @@ def _faults(table: pd.DataFrame, total: int, broken: str) -> list[Problem]:
     found = []
     for fault, rows in table.loc[table["fault"] != ""].groupby("fault"):
         if broken == "repair":
-            names = ", ".join(Path(file).name for file in rows["file"][:_NAMED])
-            more = f" and {len(rows) - _NAMED} more" if len(rows) > _NAMED else ""
-            message = f"{len(rows)} of {total} recordings {fault}; read to their end: {names}{more}"
+            names = some([Path(file).name for file in rows["file"]], _NAMED)
+            message = f"{len(rows)} of {total} recordings {fault}; read to their end: {names}"
             found.append(Problem(REPAIRED, "audio.broken=repair", message, False))
             continue
         advice = "left out" if broken == "skip" else "copy it again, or set audio.broken"

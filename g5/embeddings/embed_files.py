@@ -5,12 +5,11 @@ from functools import partial
 from pathlib import Path
 
 from g5.common.errors import UserError
+from g5.common.words import tell_some
 from g5.config.settings import TransferSettings
 from g5.embeddings.embedding import embed_recordings, find_recordings
 from g5.embeddings.encoders.loading import load_encoder
 from g5.embeddings.vectors import VectorStore
-
-PROBLEMS_NAMED = 5
 
 
 def embed(
@@ -42,7 +41,7 @@ def embed(
     added, problems = embed_recordings(
         encoder, store, files, root, settings.embed, settings.audio, settings.engine, again
     )
-    _tell("left out", problems)
+    tell_some("left out", problems)
     n_files = store.index["file"].nunique()
     print(
         f"{added} recordings embedded, {n_files} in {output} now: {len(store):,} vectors of "
@@ -56,16 +55,9 @@ def embed(
 def mend(path: Path) -> None:
     """Drop what is corrupt in a store, and say what it was."""
     faults = VectorStore.mend(path)
-    _tell("dropped", faults)
+    tell_some("dropped", faults)
     if not faults:
         print(f"{path}: nothing is corrupt")
-
-
-def _tell(what: str, lines: Sequence[str]) -> None:
-    for line in lines[:PROBLEMS_NAMED]:
-        print(f"{what}: {line}")
-    if len(lines) > PROBLEMS_NAMED:
-        print(f"{what}: and {len(lines) - PROBLEMS_NAMED} more")
 
 
 def _root(output: Path, found: Path) -> Path:

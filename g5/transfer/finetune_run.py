@@ -9,6 +9,7 @@ from g5 import __version__
 from g5.common.progress import track
 from g5.common.revision import git_revision
 from g5.common.spreadsheet import write_csv
+from g5.common.words import tell_some
 from g5.config.schema import FinetuneSettings
 from g5.config.settings import TransferSettings
 from g5.embeddings.encoders.loaded import LoadedEncoder, save_encoder
@@ -22,7 +23,6 @@ from g5.transfer.heads.saved import SavedHead, save_head
 from g5.transfer.label_table import read_labels
 
 EXPERIMENT = "finetune"
-PROBLEMS_NAMED = 5
 
 
 def finetune(
@@ -40,10 +40,7 @@ def finetune(
     clips, problems = read_windows(
         encoder, table, root, settings.finetune.task, where=str(labels), rules=settings.audio
     )
-    for line in problems[:PROBLEMS_NAMED]:
-        print(f"left out: {line}")
-    if len(problems) > PROBLEMS_NAMED:
-        print(f"left out: and {len(problems) - PROBLEMS_NAMED} more")
+    tell_some("left out", problems)
     for line in clips.notes:
         print(f"note: {line}")
     tuning = FineTuning(encoder, clips, settings.finetune)

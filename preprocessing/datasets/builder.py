@@ -9,6 +9,7 @@ import pandas as pd
 
 from g5.common.errors import UserError
 from g5.common.files import is_audio, is_table
+from g5.common.words import some
 from preprocessing import check
 from preprocessing.annotations import Rows, UnknownFormat, odd_labels
 from preprocessing.audio_rules import AudioRules
@@ -100,7 +101,9 @@ class CorpusBuilder:
         if lost:
             missing = set(lost)
             at = at_rows(str(table), rows["row"][[name in missing for name in names]])
-            message = f"no such recording: {_names(lost)}; put it there, or remove the rows"
+            message = (
+                f"no such recording: {some(lost, NAMES_SHOWN)}; put it there, or remove the rows"
+            )
             self.note("missing-audio", at, message, fatal=True)
         self.named.update(places.values())
         found = np.array([name in places for name in names], dtype=bool)
@@ -123,7 +126,7 @@ class CorpusBuilder:
     def note_left_out(self, folder: Path, files: list[Path], reason: str) -> None:
         """Note recordings of a folder that are not used."""
         if files:
-            names = _names([file.name for file in files])
+            names = some([file.name for file in files], NAMES_SHOWN)
             self.note("no-annotation", folder, f"{names}: {reason}; left out")
 
     def _note_empty(self, path: Path, own: list[Path], split: str) -> None:
@@ -246,9 +249,3 @@ def _recordings(
 
 def _constant(value: str, rows: Rows) -> np.ndarray:
     return np.full(len(rows["row"]), value, dtype=object)
-
-
-def _names(names: list[str]) -> str:
-    shown = ", ".join(names[:NAMES_SHOWN])
-    more = len(names) - NAMES_SHOWN
-    return f"{shown} and {more:,} more" if more > 0 else shown

@@ -10,6 +10,7 @@ import pandas as pd
 
 from g5.common.errors import UserError
 from g5.common.files import is_audio, walk
+from g5.common.words import some
 from preprocessing.annotations import Reading, read_table
 from preprocessing.annotations.reading import read_texts
 from preprocessing.audio_rules import READ_ALL, AudioRules
@@ -118,8 +119,7 @@ class ClipsData(DataSet):
         labels = [file.relative_to(root).parts[0] for file in clips]
         names = sorted(set(labels))
         if names:
-            more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-            message = f"folder names became classes: {', '.join(names[:NAMED])}{more}"
+            message = f"folder names became classes: {some(names, NAMED)}"
             builder.note("folder-classes", root, message)
         files = np.array([str(file) for file in clips], dtype=object)
         builder.rows.append(

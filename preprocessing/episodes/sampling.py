@@ -6,7 +6,7 @@ of an epoch are the same on any number of workers and devices.
 Shape suffixes: N ways, K shots, Q queries, C classes, S sources (recordings), E calls or episodes.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 
 from g5.common.errors import UserError
+from g5.common.words import some
 from preprocessing.episodes.clips import ClipReader
 from preprocessing.episodes.draws import distinct, generator
 from preprocessing.episodes.episode import Episode
@@ -138,13 +139,14 @@ class EpisodeSampler:
         if self.left_out:
             yield (
                 f"{self.split}: {len(self.left_out)} of {self._n_all} classes have fewer than "
-                f"{need} calls (k_shot + n_query) and are left out: {_listed(self.left_out)}"
+                f"{need} calls (k_shot + n_query) and are left out: "
+                f"{some(self.left_out, LABELS_SHOWN)}"
             )
         if self.shared_source:
             yield (
                 f"{self.split}: in {len(self.shared_source)} of {n_kept} classes support and "
                 "query may come from one recording, because the others have too few calls: "
-                f"{_listed(self.shared_source)}"
+                f"{some(self.shared_source, LABELS_SHOWN)}"
             )
 
     def sample(self, epoch: int, index: int) -> Episode:
@@ -257,8 +259,3 @@ def separable(counts: Iterable[int], k_shot: int, n_query: int) -> bool:
     for count in counts:
         sums |= sums << count
     return (sums >> k_shot) & ((1 << admissible) - 1) != 0
-
-
-def _listed(labels: Sequence[str]) -> str:
-    rest = len(labels) - LABELS_SHOWN
-    return ", ".join(labels[:LABELS_SHOWN]) + (f" and {rest} more" if rest > 0 else "")

@@ -97,7 +97,7 @@ class Shard:
                 os.fsync(self._file.fileno())
             mtime_ns = os.fstat(self._file.fileno()).st_mtime_ns
             part = with_facts(pa.table(self._columns), self.width, mtime_ns)
-            write_part(part, part_path)
+            sealed.write_table(part, part_path)
             return part
         finally:
             if not part_path.exists():
@@ -160,11 +160,6 @@ def read_part(path: Path, columns: list[str] | None) -> pa.Table | None:
     except (OSError, KeyError, ValueError):
         return None
     return part
-
-
-def write_part(part: pa.Table, path: Path) -> None:
-    """Write an index part, whole or not at all."""
-    sealed.write_table(part, path)
 
 
 def content_fault(content: bytes, length: int, checksum: int) -> str | None:

@@ -24,6 +24,7 @@ import pandas as pd
 import pyarrow as pa
 import torch
 
+from g5.common import sealed
 from g5.common.atomic import disk_errors
 from g5.common.errors import DiskError, UserError
 from g5.common.progress import track
@@ -49,7 +50,6 @@ from preprocessing.store.shards import (
     remove_abandoned,
     shard_facts,
     with_facts,
-    write_part,
 )
 from preprocessing.store.writer import StoreWriter
 
@@ -306,7 +306,7 @@ class Store:
             return
         width, _ = shard_facts(part)
         kept = with_facts(part.filter(pa.array(keep)), width, array_path.stat().st_mtime_ns)
-        write_part(kept, part_path)
+        sealed.write_table(kept, part_path)
 
     def _load(self) -> None:
         """Read the index parts that are there now; readers go on with the earlier until then."""

@@ -331,7 +331,7 @@ def test_an_index_part_is_written_last(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     store = filled(tmp_path)
-    monkeypatch.setattr(shards_module, "write_part", killed)
+    monkeypatch.setattr(shards_module.sealed, "write_table", killed)
     with pytest.raises(KeyboardInterrupt):
         store.add("9", array(9))
     assert "9" not in store

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from g5.common.words import some
 from g5.config.schema import FeatureSettings
 from g5.config.settings import Settings
 from g5.evaluation.episodes.result import TestResult
@@ -94,8 +95,7 @@ def _split_told(about: About, split: str) -> str:
     if about.own_data:
         events = about.corpus.split(split)
         told += f" ({len(events):,} calls in {events['file'].nunique():,} recordings)"
-    names = ", ".join(labels[:8]) + (f" and {len(labels) - 8} more" if len(labels) > 8 else "")
-    return f"{told}: {names}" if labels else told
+    return f"{told}: {some(labels, 8)}" if labels else told
 
 
 def protocol_rows(result: TestResult) -> list[tuple[str, str]]:
