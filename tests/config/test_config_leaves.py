@@ -832,6 +832,7 @@ RUN = Probe(see_run, SMALL_MODEL, share=True)
 CORPUS = Probe(see_corpus)
 CLIPS = Probe(see_clips)
 TRAINER = Probe(see_trainer)
+TRAINED = {"arch.training.load_weight_from": "{world}/trained.ckpt"}
 CALLBACKS = Probe(see_callbacks, {"arch.training.max_epochs": 6})
 
 # The probe of a leaf is that of the longest of these that it starts with.
@@ -853,10 +854,12 @@ PROBES: dict[str, Probe] = {
     "arch.episodes.episodes_per_batch": RUN,
     **dict.fromkeys(
         ("arch.episodes.test_episodes", "arch.episodes.test_refine"),
-        Probe(see_test, {"arch.training.load_weight_from": "{world}/trained.ckpt"}, share=True),
+        Probe(see_test, TRAINED, share=True),
     ),
     "arch.training.": RUN,
-    "detection.": Probe(see_detection, {"arch.training.load_weight_from": "{world}/trained.ckpt"}),
+    # Pictures take longer than all the rest.
+    "detection.": Probe(see_detection, TRAINED | {"detection.pictures": False}),
+    "detection.snippets": Probe(see_detection, TRAINED),
     "trainer.": RUN,
     **{f"trainer.{key}": TRAINER for key in ("accelerator", "devices", "num_nodes", "strategy")},
     "callbacks.": CALLBACKS,
