@@ -6,13 +6,9 @@ from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
 from g5.common.errors import UserError
 from g5.config.settings import Settings
-from g5.detection.detector import Detector
-from g5.detection.job.asked import take_reviewed
-from g5.detection.job.encoder import chosen, detector_named, prepare, told_time, weigh
+from g5.detection.job.encoder import chosen, detector_named, prepare, told_time
 from g5.detection.job.manifest import CORRUPT, Manifest
 from g5.detection.job.notes import Notes
 from g5.detection.job.reader import RecordingReader
@@ -20,7 +16,6 @@ from g5.detection.job.request import DetectionRequest
 from g5.detection.job.results import refuse_to_overwrite, results_of, write_support
 from g5.detection.job.search import RecordingSearch
 from g5.detection.job.summary import print_summary, write_summary_page
-from g5.detection.job.support_table import read_targets
 from g5.detection.job.times import RecordingTimes
 from g5.detection.review.answers import changes
 from g5.engine.jobs import Worker
@@ -45,14 +40,14 @@ def detect(request: DetectionRequest, settings: Settings) -> int:
     manifest.refuse_others(files)
     reader = RecordingReader(sounds, settings.path.store)
     broken = reader.look_at(asked)
-    search, support = _search(request, detector, reader, manifest, notes, times, files)
+    search = RecordingSearch(request, files, detector, reader, manifest, notes, times)
     targets = search.targets
     slow = told_time(detector, targets, [file for file in asked if str(file) in reader.hashes])
     if slow:
         notes.add(slow)
-    write_support(manifest, support)
+    write_support(manifest, search.support)
     elsewhere = SearchElsewhere(request, settings, files, times, reader.hashes, search.job_key)
-    events, written = search.over(files, broken, formats, settings.engine, elsewhere)
+    events, written = search.over(broken, formats, settings.engine, elsewhere)
     if detection.pictures:
         write_summary_page(
             manifest, events, targets, search.diagnoses, notes,
@@ -63,21 +58,6 @@ def detect(request: DetectionRequest, settings: Settings) -> int:
         before, _ = read_events(request.support / PREDICTIONS, boxes=False)
         print(changes(before, events))
     return int(any(entry.status == CORRUPT for entry in manifest.entries.values()))
-
-
-def _search(
-    request: DetectionRequest, detector: Detector, reader: RecordingReader, manifest: Manifest,
-    notes: Notes, times: RecordingTimes, files: Sequence[Path], *, alone: bool = True,
-) -> tuple[RecordingSearch, pd.DataFrame]:  # fmt: skip
-    """The search for the species of the support, and the support as it is kept."""
-    front_end, detection = detector.embedder.front_end, detector.settings
-    targets, support = read_targets(request, files, reader, front_end, detection, notes.add)
-    weigh(detector.embedder, targets)
-    take_reviewed(detector, request.support, [target.label for target in targets])
-    search = RecordingSearch(
-        request, detector, targets, reader, manifest, notes, times, alone=alone
-    )
-    return search, support
 
 
 @dataclass(frozen=True)
@@ -108,8 +88,8 @@ class SearchElsewhere:
             detector, sounds = detector_named(self.request, self.settings)
             reader = RecordingReader(sounds, self.settings.path.store)
             reader.hashes.update(self.hashes)
-            search, _ = _search(
-                self.request, detector, reader, manifest, notes, self.times, self.files,
+            search = RecordingSearch(
+                self.request, self.files, detector, reader, manifest, notes, self.times,
                 alone=False,
             )  # fmt: skip
         if search.job_key != self.job_key:

@@ -16,13 +16,16 @@ from g5.config.schema import DetectionSettings, EngineSettings
 from g5.config.settings import marked, plain_of
 from g5.detection.detector import Detections, Detector, without_rivals
 from g5.detection.embedding.sound import SilentRecording, Sound
+from g5.detection.job.asked import take_reviewed
 from g5.detection.job.diagnose import Diagnoses, Diagnosis
+from g5.detection.job.encoder import weigh
 from g5.detection.job.manifest import CORRUPT, SKIPPED, Manifest, ManifestEntry, key_of
 from g5.detection.job.notes import Notes
 from g5.detection.job.picture import draw
 from g5.detection.job.reader import RecordingReader
 from g5.detection.job.request import DetectionRequest
 from g5.detection.job.results import picture_of, pictures_of, rows_of, write_results
+from g5.detection.job.support_table import read_targets
 from g5.detection.job.times import RecordingTimes
 from g5.detection.support import Target
 from g5.engine.jobs import Job, Work, done
@@ -35,8 +38,8 @@ class RecordingSearch:
 
     Args:
         request: what the user asks for.
-        detector: finds one species in one recording.
-        targets: the species.
+        files: all recordings.
+        detector: finds one species in one recording; what the support says is told it.
         reader: opens recordings.
         manifest: of the results' folder.
         notes: told what is odd about the support.
@@ -44,16 +47,26 @@ class RecordingSearch:
         alone: no other process searches for the same job.
 
     Attributes:
+        targets: the species.
+        support: their rows, as they are kept.
         diagnoses: of the species' support.
+
+    Raises:
+        UserError: the support cannot be used.
     """
 
     def __init__(
-        self, request: DetectionRequest, detector: Detector, targets: Sequence[Target],
+        self, request: DetectionRequest, files: Sequence[Path], detector: Detector,
         reader: RecordingReader, manifest: Manifest, notes: Notes, times: RecordingTimes, *,
         alone: bool = True,
     ) -> None:  # fmt: skip
-        self.detector, self.targets, self.reader = detector, targets, reader
+        self.files, self.detector, self.reader = files, detector, reader
         self.manifest, self.times = manifest, times
+        front_end, settings = detector.embedder.front_end, detector.settings
+        targets, self.support = read_targets(request, files, reader, front_end, settings, notes.add)
+        self.targets = targets
+        weigh(detector.embedder, targets)
+        take_reviewed(detector, request.support, [target.label for target in targets])
         self.job_key = _job_key(request, detector, targets)
         self.known_calls = request.known_calls()
         with disk_errors(manifest.folder):
@@ -62,13 +75,12 @@ class RecordingSearch:
         self.diagnoses = Diagnoses(kept, detector.settings, notes.add, detector.least, alone=alone)
 
     def over(
-        self, files: Sequence[Path], broken: Mapping[str, str], formats: Sequence[str],
-        engine: EngineSettings, elsewhere: Work,
+        self, broken: Mapping[str, str], formats: Sequence[str], engine: EngineSettings,
+        elsewhere: Work,
     ) -> tuple[pd.DataFrame, list[Path]]:  # fmt: skip
         """Search the recordings and write the results, also when it is stopped.
 
         Args:
-            files: all recordings.
             broken: why some of them cannot be read, by path.
             formats: of the tables.
             engine: where the recordings are searched.
@@ -80,7 +92,7 @@ class RecordingSearch:
         for file, reason in broken.items():
             status = SKIPPED if file in self.reader.skipped else CORRUPT
             self.manifest.failed(Path(file), "", status, reason)
-        left_out = self.times.left_out
+        files, left_out = self.files, self.times.left_out
         for file, reason in left_out.items():
             self.manifest.left_out(file, reason, self.times.duration_s(file))
         good = [f for f in files if str(f) in self.reader.hashes and str(f) not in left_out]
