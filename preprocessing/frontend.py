@@ -276,9 +276,7 @@ class LogMelPCEN(PCEN):
 
     Log-mel keeps who calls, where and how loud; PCEN removes it and keeps what is called.
 
-    Args:
-        floor_db: as of `LogMel`.
-        others: as of `PCEN`.
+    Arguments as of `LogMel` and `PCEN`.
     """
 
     channels = 2
