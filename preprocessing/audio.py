@@ -42,8 +42,9 @@ _SMALL_CHUNK = 1 << 8
 # Frames that are passed over at once where nothing can be decoded.
 _SKIP = 4096
 # Stretches of a file, and their frames, that tell whether its channels cancel each other: their
-# mean then has less than this share of the power it would have if they were strangers.
-_PROBES, _PROBE, _CANCELLED = 8, 1 << 15, 0.05
+# mean then has less than this share of the power it would have if they were strangers. Those that
+# have less than the last share of the loudest one's power tell nothing.
+_PROBES, _PROBE, _CANCELLED, _LOUD = 8, 1 << 15, 0.05, 0.1
 # soxr's "HQ" filter is shorter than this on either side, at any of the two rates.
 _FILTER_REACH = 4096
 # Samples that come out of the resampler at once, at most: a header may say 4 Hz.
@@ -95,16 +96,15 @@ def blocks(
     """Decode a file to mono blocks, contiguous in time, without holding more than one of them.
 
     Args:
-        path: wav, flac, ogg, mp3, ... of any width, rate and number of channels.
+        path: of any format, width, rate and number of channels.
         rules: which channel is read, and what rates are.
         block_s: length of a block, seconds.
         rate_hz: rate to resample to; None: the file's own.
 
     Yields:
         ``(samples,)`` float32, of one channel or the mean of all; every block but the last has
-        ``round(block_s * rate)`` samples. The samples do not depend on ``block_s``.
-
-    A file that is damaged, or ends before its header says, is read as far as it goes.
+        ``round(block_s * rate)`` samples. They do not depend on ``block_s``; a file that is damaged
+        or ends before its header says is read as far as it goes.
 
     Raises:
         UserError: as `info`, and for NaN or infinite samples; it names the file and the second.
@@ -397,13 +397,14 @@ def _uncancelled(path: str, size: int, mtime_ns: int) -> int | None:
                     parts.append(sound.read(_PROBE, dtype="float64", always_2d=True))
         except soundfile.LibsndfileError:
             pass  # damaged: whoever reads it will know
-    x_TC = np.concatenate(parts) if parts else np.zeros((0, 1))
-    power_C = np.square(x_TC).sum(axis=0)
-    channels = x_TC.shape[1]
-    # Of channels that have nothing to do with each other, the powers add.
-    if np.square(x_TC.mean(axis=1)).sum() < _CANCELLED * power_C.sum() / channels**2:
-        return int(power_C.argmax())
-    return None
+    powers_PC = np.array([np.square(x_TC).sum(axis=0) for x_TC in parts])
+    means_P = np.array([np.square(x_TC.mean(axis=1)).sum() for x_TC in parts])
+    if not powers_PC.size:
+        return None
+    total_P, channels = powers_PC.sum(axis=1), powers_PC.shape[1]
+    # Of channels that have nothing to do with each other, the powers add; one stretch is enough.
+    gone_P = (means_P < _CANCELLED * total_P / channels**2) & (total_P > _LOUD * total_P.max())
+    return int(powers_PC.sum(axis=0).argmax()) if gone_P.any() else None
 
 
 def _refuse_nan(

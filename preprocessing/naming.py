@@ -113,5 +113,5 @@ def _stem(last: str) -> str:
 
 
 def _fold(name: str) -> str:
-    # A disk may spell "ä" as one character and a table as two.
-    return unicodedata.normalize("NFC", name).casefold()
+    # A disk may spell "ä" as one character and a table as two; a table has no ends of lines.
+    return " ".join(unicodedata.normalize("NFC", name).casefold().split())

@@ -12,7 +12,7 @@ from g5.detection.embedding.windows import Scale, scales_of
 from preprocessing import audio
 from preprocessing.audio import content_hash
 from preprocessing.audio_rules import READ_ALL
-from preprocessing.frontend import LogMelPCEN
+from preprocessing.frontend import LogMel, LogMelPCEN
 from tests.detection.soundscapes import MEL, RATE, UP, embedder, opened, soundscape
 
 
@@ -112,6 +112,22 @@ def test_native_equals_the_recording_played_at_the_front_ends_rate(tmp_path):
     assert opened(fast, tmp_path, sr="auto").slow == native.slow
     soundfile.write(fast, x, 1000)
     assert opened(fast, tmp_path, sr="auto").slow == 1000 / RATE
+
+
+def test_recordings_of_any_rate_are_heard_as_the_support_is(tmp_path):
+    rates = {"support": 8000, "far": 48000, "narrow": 2000}
+    for name, rate_hz in rates.items():
+        soundfile.write(tmp_path / f"{name}.wav", np.zeros(rate_hz) + 0.1, rate_hz)
+    front_end = LogMel(**MEL, floor_db=-100)
+    sounds = Sounds(front_end, tmp_path, sr="auto", time_expansion=1.0, block_s=3.0)
+
+    def heard(name: str):
+        return sounds.open(tmp_path / f"{name}.wav", content_hash(tmp_path / f"{name}.wav"))
+
+    assert heard("far").slow == 48000 / front_end.sr
+    sounds.hear_like(heard("support"))
+    assert {heard(name).slow for name in rates} == {1.0}
+    assert ["too few" in " ".join(heard(name).notes) for name in rates] == [False, False, True]
 
 
 def test_time_expansion_slows_a_recording_down(tmp_path):

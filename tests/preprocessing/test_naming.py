@@ -55,7 +55,7 @@ def test_a_table_finds_recordings_where_it_says_or_below(tmp_path):
     find = finder(tmp_path)
     first = [tmp_path / "site1" / unicodedata.normalize("NFC", "Ä.wav")]
     assert find("site1/Ä.wav") == find("site1\\A\u0308") == find("D:\\x\\SITE1\\ä.FLAC") == first
-    assert find("b'\n🐸.wav") == [tmp_path / "site2" / "b'\n🐸.WAV"]
+    assert find("b' 🐸.wav") == find("b'\n🐸.wav") == [tmp_path / "site2" / "b'\n🐸.WAV"]
     assert len(find("ä")) == 2
     assert find("\0") == find("x" * 5000) == []
 

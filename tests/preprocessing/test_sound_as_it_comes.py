@@ -123,6 +123,20 @@ def test_channels_that_cancel_are_not_mixed(tmp_path: Path, name: str):
     assert np.abs(audio.read(tmp_path / name, mix)).max() < 0.1
 
 
+def test_channels_that_cancel_for_a_while_are_not_mixed(tmp_path: Path):
+    """One stretch is enough; one that is nearly silent says nothing."""
+    x_TC = np.stack([noise(8.0), noise(8.0)], axis=1)
+    x_TC[4 * SR :, 1] *= -0.9
+    soundfile.write(tmp_path / "a.wav", x_TC, SR, subtype="FLOAT")
+    assert "channel 1, the loudest, is read" in audio.info(tmp_path / "a.wav", READ_ALL).note
+    x_TC[4 * SR :] *= 0.01
+    soundfile.write(tmp_path / "a.wav", x_TC, SR, subtype="FLOAT")
+    assert audio.info(tmp_path / "a.wav", READ_ALL).note == ""
+    x_TC = np.stack([noise(3.0), -0.5 * noise(3.0), -0.5 * noise(3.0)], axis=1)
+    soundfile.write(tmp_path / "a.wav", x_TC, SR, subtype="FLOAT")
+    assert np.array_equal(audio.read(tmp_path / "a.wav", READ_ALL), x_TC[:, 0])
+
+
 def test_channels_that_do_not_cancel_are_mixed(tmp_path: Path):
     path = tmp_path / "a.wav"
     for x_TC in (noise(2.0, channels=4), noise(2.0, channels=2) * np.array([1.0, 0.0])):

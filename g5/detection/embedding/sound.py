@@ -159,6 +159,7 @@ class Sounds:
         self.time_expansion = time_expansion
         self.block_s = block_s
         self.rules = rules
+        self._like: Sound | None = None
         store = Store.open(store_dir, front_end.settings(), create=True, command="g5 detect")
         self.store = store.mend_index()
         meta = self.store.meta
@@ -174,9 +175,15 @@ class Sounds:
             told = meta.loc[meta["level"].notna()]
             self._notes = dict(zip(told["key"], told["level"], strict=True))
 
+    def hear_like(self, sound: Sound) -> None:
+        """From now on hear recordings as this one, whatever their rates, where `sr` is auto."""
+        self._like = self._like or sound
+
     def played_hz(self, rate_hz: int) -> int:
         """The rate a recording is read at; the front end takes it for its own."""
         own = self.front_end.sr
+        if self.sr == "auto" and self._like:
+            return round(self._like.slow * own)
         played = rate_hz / self.time_expansion
         far = not own / FAR_RATE <= played <= own * FAR_RATE
         if self.sr == "native" or (self.sr == "auto" and far):
@@ -197,6 +204,10 @@ class Sounds:
             self._extract(path, key, asked_hz)
             features_TM = self.store.get(key)
         slow = asked_hz / self.front_end.sr
+        like = self._like
+        narrow = like is not None and head.rate_hz < min(like.rate_hz, asked_hz)
+        narrower = f"has {head.rate_hz:,} samples a second, too few for all that the support shows"
+        told = (head.note, self._notes.get(key, ""), narrower if narrow else "")
         return Sound(
             path=path,
             key=key,
@@ -206,7 +217,7 @@ class Sounds:
             slow=slow,
             rate_hz=head.rate_hz,
             duration_s=head.duration_s,
-            notes=tuple(note for note in (head.note, self._notes.get(key, "")) if note),
+            notes=tuple(filter(None, told)),
             silent_E2=self._silence(features_TM) / (asked_hz / self.front_end.hop_mel)
             if key in self._silent
             else np.zeros((0, 2)),

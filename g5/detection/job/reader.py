@@ -46,6 +46,10 @@ class RecordingReader:
                 print(f"note: {problem}")
         return {p.where: p.message for p in problems if p.kind != REPAIRED}
 
+    def hear_like(self, sound: Sound) -> None:
+        """Hear other recordings as this one (`Sounds.hear_like`)."""
+        self._sounds.hear_like(sound)
+
     def open(self, path: Path) -> Sound:
         """A recording with its features.
 

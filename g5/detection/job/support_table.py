@@ -97,6 +97,7 @@ class _SupportRecordings:
         """
         if name not in self._opened:
             self._opened[name] = self._reader.open(self._path(name))
+            self._reader.hear_like(self._opened[name])
         self._opened[name].refuse_silence()
         return self._opened[name]
 
