@@ -21,6 +21,7 @@ from g5.field.histories import matrices, write_matrix
 from g5.field.page import SummaryPage
 from g5.field.season import Season, read_season
 from g5.field.tables import by, of_recorders, write_both
+from preprocessing.recorders.light import with_light
 from preprocessing.recorders.starts import Clues
 
 # Labels with pictures, those with most calls; tables have all.
@@ -93,7 +94,7 @@ def _monday(table: pd.DataFrame) -> pd.Series:
 def _recordings(season: Season) -> pd.DataFrame:
     """Every recording, with its calls."""
     calls = season.events["recording"].value_counts()
-    table = season.recordings.drop(columns="serial")
+    table = with_light(season.recordings.drop(columns="serial"))
     return table.assign(calls=calls.reindex(range(len(table)), fill_value=0).to_numpy())
 
 

@@ -9,7 +9,9 @@ from g5.common.errors import UserError
 from g5.common.files import sounds_at
 from g5.common.lengths import length
 from g5.common.spreadsheet import write_csv
+from preprocessing.recorders.light import with_light
 from preprocessing.recorders.starts import RESET, Clues
+from preprocessing.recorders.sun import NAMES
 from preprocessing.recorders.written import texts_of, utc_texts
 
 # Of one kind of oddity, so many are spelled out.
@@ -144,6 +146,8 @@ def _notes(table: pd.DataFrame) -> list[str]:
 
 
 def _texts(table: pd.DataFrame) -> pd.DataFrame:
-    """Moments as text, UTC with its Z."""
-    utc, local = (pd.Series(table[name]) for name in ("start_utc", "start_local"))
-    return table.assign(start_utc=utc_texts(utc), start_local=texts_of(local))
+    """Moments as text, UTC with its Z, and the sun and the moon of those that have a place."""
+    table = with_light(table)
+    local = {name: texts_of(pd.Series(table[name])) for name in ("start_local", *NAMES)
+             if name in table}  # fmt: skip
+    return table.assign(start_utc=utc_texts(pd.Series(table["start_utc"])), **local)

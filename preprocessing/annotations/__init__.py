@@ -15,6 +15,7 @@ from preprocessing.annotations.dcase import RECORDING, SUBSET
 from preprocessing.annotations.dialects import EVENTS
 from preprocessing.annotations.raven import recording_of
 from preprocessing.annotations.reading import (
+    columns_in,
     columns_of,
     format_of,
     read_events,
@@ -35,6 +36,7 @@ __all__ = [
     "Rows",
     "Table",
     "UnknownFormat",
+    "columns_in",
     "columns_of",
     "decode",
     "format_of",

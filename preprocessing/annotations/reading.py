@@ -88,6 +88,21 @@ def columns_of(text: str) -> dict[str, str]:
     return {ours.strip(): theirs.strip() for ours, _, theirs in pairs}
 
 
+def columns_in(path: Path, columns: Mapping[str, str] | None) -> Mapping[str, str] | None:
+    """The user's names, where several tables are read: of one that has them all, or of no format.
+
+    None: it is read as its format is.
+    """
+    if not columns:
+        return None
+    try:
+        format_of(path)
+    except UnknownFormat:
+        return columns
+    table = None if path.suffix.lower() == ".json" else read_texts(path, short=True)
+    return columns if table and all(map(table.has, columns.values())) else None
+
+
 def _named(path: Path, columns: Mapping[str, str]) -> tuple[Dialect, Table]:
     """A table of any columns that the user has named."""
     return DIALECTS["csv"], read_texts(path).renamed(columns)

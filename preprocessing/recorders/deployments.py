@@ -14,7 +14,7 @@ from preprocessing.annotations import read_texts
 from preprocessing.annotations.columns import plain
 from preprocessing.annotations.table import Table
 from preprocessing.recorders.stamp import moment_of
-from preprocessing.recorders.zones import zone_of
+from preprocessing.recorders.zones import place_of_zone, zone_name, zone_of
 
 # Our names, and others that are understood, in their plain form; those of Camtrap-DP among them.
 COLUMNS = {
@@ -83,15 +83,16 @@ class Deployments:
     Args:
         path: a table with the columns recorder and site, perhaps lat, lon, from, to, timezone and
             clock (`COLUMNS` has their other names).
+        zone: of the sites, where the table does not say.
 
     Raises:
         UserError: a column is missing, a cell is nothing of its kind, or one recorder is at two
             sites at once; with the row.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, zone: tzinfo | None = None) -> None:
         self.path = path
-        self.all = _read(path)
+        self.all = _read(path, zone)
         self._by_name: dict[str, list[Deployment]] = {}
         for stay in self.all:
             for name in {name.casefold() for name in stay.names}:
@@ -124,7 +125,7 @@ class Deployments:
                 )
 
 
-def _read(path: Path) -> list[Deployment]:
+def _read(path: Path, zone: tzinfo | None) -> list[Deployment]:
     table = read_texts(path, short=True)
     for problem in table.problems:
         if problem.fatal:
@@ -147,23 +148,30 @@ def _read(path: Path) -> list[Deployment]:
     stays = [_stay(table, cells, i) for i in range(len(table.rows))]
     if not stays:
         raise UserError(f"{path}: has no rows")
-    _refuse_swapped(path, stays)
+    _refuse_swapped(path, stays, zone)
     return stays
 
 
-def _refuse_swapped(path: Path, stays: Sequence[Deployment]) -> None:
-    """A place that is far from the others, and near them with lat and lon the other way round."""
+def _refuse_swapped(path: Path, stays: Sequence[Deployment], zone: tzinfo | None) -> None:
+    """A place far from where the others are, or its time zone is, and near there if swapped."""
     placed = [(stay, stay.place) for stay in stays if stay.place is not None]
-    if len(placed) < 3:
-        return
-    middle = np.median(np.array([place for _, place in placed], float), axis=0)
+    middle = None
+    if len(placed) >= 3:
+        middle = np.median(np.array([place for _, place in placed], float), axis=0)
     for stay, place in placed:
-        off, swapped = (np.abs(np.subtract(at, middle)).max() for at in (place, place[::-1]))
-        if off > FAR_DEG and swapped < off / 10:
-            raise UserError(
-                f"{path}, row {stay.row}: lat is {place[0]:g} and lon {place[1]:g}: they look "
-                "swapped; the other way round they are beside the other rows"
-            )
+        own = stay.zone or zone
+        for near, at, far_deg, share in (
+            ("the other rows", middle, FAR_DEG, 0.1),
+            (zone_name(own), place_of_zone(own), 2 * FAR_DEG, 0.5),  # a zone is wide
+        ):
+            if at is None:
+                continue
+            off, swapped = (np.abs(np.subtract(one, at)).max() for one in (place, place[::-1]))
+            if off > far_deg and swapped < share * off:
+                raise UserError(
+                    f"{path}, row {stay.row}: lat is {place[0]:g} and lon {place[1]:g}: they look "
+                    f"swapped; the other way round they are beside {near}"
+                )
 
 
 def _stay(table: Table, cells: dict[str, list[list[str]]], i: int) -> Deployment:

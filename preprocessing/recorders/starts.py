@@ -84,7 +84,8 @@ class StartReader:
         self.clock = zone_of(clues.clock) if clues.clock else None
         self.pattern = NamePattern(clues.pattern) if clues.pattern else None
         self.times = TimesTable(clues.times) if clues.times else None
-        self.deployments = Deployments(clues.deployments) if clues.deployments else None
+        table = clues.deployments
+        self.deployments = Deployments(table, self.zone) if table else None
         self._now = datetime.now(UTC)
 
     def read(

@@ -3,6 +3,8 @@
 import re
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from difflib import get_close_matches
+from functools import cache
+from importlib import resources
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from g5.common.errors import UserError
@@ -40,6 +42,29 @@ def zone_name(zone: tzinfo | None) -> str:
     if zone is None:
         return ""
     return zone.key if isinstance(zone, ZoneInfo) else str(zone).removeprefix("UTC") or "UTC"
+
+
+@cache
+def _places() -> dict[str, tuple[float, float]]:
+    """Latitude and longitude of the town that each zone is called after, degrees."""
+    text = resources.files("tzdata").joinpath("zoneinfo", "zone.tab").read_text("utf-8")
+    rows = [row.split("\t") for row in text.splitlines() if row and not row.startswith("#")]
+    return {row[2]: (_degrees(lat), _degrees(lon)) for row in rows
+            for lat, lon in [re.findall(r"[+-]\d+", row[1])]}  # fmt: skip
+
+
+def _degrees(text: str) -> float:
+    """``+5230`` or ``-0132215``, whose last digits are minutes, or minutes and seconds."""
+    digits = text[1:]
+    seconds = int(digits[-2:]) if len(digits) > 5 else 0
+    minutes = digits[:-2] if len(digits) > 5 else digits
+    value = int(minutes[:-2]) + int(minutes[-2:]) / 60 + seconds / 3600
+    return -value if text.startswith("-") else value
+
+
+def place_of_zone(zone: tzinfo | None) -> tuple[float, float] | None:
+    """Where a zone's town lies: latitude and longitude, degrees; None: that is not known."""
+    return _places().get(zone.key) if isinstance(zone, ZoneInfo) else None
 
 
 def in_zone(clock: datetime, zone: tzinfo) -> datetime:

@@ -28,6 +28,7 @@ from g5.evaluation.events.matching import (
     scores,
 )
 from g5.evaluation.events.scores import f_interval, oracle, score_events
+from tests.conftest import run_g5
 
 
 def counted(events: list[tuple], predictions: list[tuple], mode: str = OFFICIAL) -> tuple:
@@ -414,3 +415,25 @@ def test_psds_by_the_library():
     assert psds(predicted([("a", 50, 51, 0.9)]), truth) == pytest.approx(0)
     assert "scores" in why_not(perfect.drop(columns="score"), truth)
     assert "recordings beside" in why_not(perfect, truth_of({"a": CALLS}, {}))
+
+
+def test_columns_of_the_users_own_are_scored(tmp_path: Path, capsys):
+    times = [(float(t), t + 0.5) for t in range(1, 20, 2)]
+    rows = "".join(f"owl;{a};{b};night.wav\n".replace(".5", ",5").replace(".0", ",0")
+                   for a, b in times)  # fmt: skip
+    truth = tmp_path / "calls.csv"
+    truth.write_text(f"Sp;Von;Bis;Datei\n{rows}", "latin-1")
+    found = tmp_path / "found.csv"
+    lines = "".join(f"night.wav,{a},{b},owl,0.9\n" for a, b in times[5:9])
+    found.write_text(f"file,start_s,end_s,label,score\n{lines}")
+    names = "start_s=Von,end_s=Bis,label=Sp,file=Datei"
+    assert run_g5(["evaluate", str(found), str(truth)]) == 1
+    assert "Which column is what" in capsys.readouterr().err
+    scores = tmp_path / "scores.json"
+    arguments = ["evaluate", str(found), str(truth), "--json", str(scores)]
+    assert run_g5([*arguments, "--columns", names]) == 0
+    assert '"fn": 1' in scores.read_text()
+    assert '"tp": 4' in scores.read_text()
+    capsys.readouterr()
+    assert run_g5([*arguments, "--columns", names.replace("Bis", "Biss")]) == 1
+    assert "calls.csv: has no column Biss (it has Sp, Von, Bis, Datei)" in capsys.readouterr().err

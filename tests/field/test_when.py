@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 from tests.conftest import run_g5
 from tests.preprocessing.recorders.recordings import comment, guano, wav
@@ -81,3 +82,22 @@ def test_two_recorders_of_one_name_are_told(tmp_path, capsys):
         wav(tmp_path / card / "A1_20240501_200000.wav", seconds=3)
     assert run_g5(["data", "when", str(tmp_path)]) == 0
     assert "perhaps two recorders of one name: " in capsys.readouterr().out
+
+
+def test_the_table_tells_of_the_sun_and_the_moon(tmp_path, capsys):
+    wav(tmp_path / "A1" / "20240620_223000.wav", seconds=1)
+    wav(tmp_path / "A1" / "20241221_120000.wav", seconds=1)
+    wav(tmp_path / "B2" / "20240620_223000.wav", seconds=1)  # its place is not known
+    (tmp_path / "sites.csv").write_text("recorder,lat,lon,site\nA1,52.52,13.4,Berlin\n")
+    out = tmp_path / "times.csv"
+    where = ["--deployments", str(tmp_path / "sites.csv"), "--zone", "Europe/Berlin"]
+    assert run_g5(["data", "when", str(tmp_path), *where, "-o", str(out)]) == 0
+    table = pd.read_csv(out, dtype=str, keep_default_na=False)
+    # By the almanac: 04:43 and 21:33 in June, a moon two days before full; 08:15 and 15:54.
+    june, december, unknown = table.to_dict("records")
+    assert june["sunrise"][:16] in ("2024-06-20T04:42", "2024-06-20T04:43", "2024-06-20 04:43")
+    assert june["sunset"][11:15] == "21:3"
+    assert june["dawn"] < june["sunrise"] < june["sunset"] < june["dusk"]
+    assert float(june["moon_lit"]) == pytest.approx(0.97, abs=0.03)
+    assert december["sunrise"][11:16] in ("08:14", "08:15")
+    assert {unknown[name] for name in ("dawn", "sunrise", "moon_lit")} == {""}

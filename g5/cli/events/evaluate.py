@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from g5.cli.arguments import FILE
+from g5.cli.arguments import FILE, with_columns
 
 
 @click.command()
@@ -19,9 +19,11 @@ from g5.cli.arguments import FILE
 )
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Scores for scripts.")
 @click.option("--report", type=click.Path(path_type=Path), help="Folder for an HTML page.")
+@with_columns
 def evaluate(
-    predictions: Path, ground_truth: Path, mode: str, json_path: Path | None, report: Path | None
-) -> None:
+    predictions: Path, ground_truth: Path, mode: str, json_path: Path | None, report: Path | None,
+    columns: str | None,
+) -> None:  # fmt: skip
     """Score predicted events as DCASE Task 5 does, against ground truth: a table or a folder.
 
     Both may be Raven, Audacity, BirdNET, DCASE, CSV or Parquet; the sub-folders of GROUND_TRUTH
@@ -29,8 +31,13 @@ def evaluate(
 
     \b
     g5 evaluate found/predictions.csv Validation_Set/
+    g5 evaluate found/predictions.csv calls.csv --columns start_s=Begin,end_s=End,label=Sp
     g5 evaluate predictions.csv truth/ --mode official --json scores.json --report out/
     """
     from g5.evaluation.events.evaluate import evaluate_files
+    from preprocessing.annotations import columns_of
 
-    evaluate_files(predictions, ground_truth, mode=mode, json_path=json_path, report_dir=report)
+    evaluate_files(
+        predictions, ground_truth, mode=mode, json_path=json_path, report_dir=report,
+        columns=columns_of(columns) if columns else None,
+    )  # fmt: skip

@@ -1,6 +1,7 @@
 """Score predicted events: `g5 evaluate`."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from g5.common.atomic import write_json
@@ -16,6 +17,7 @@ def evaluate_files(
     mode: str,
     json_path: Path | None = None,
     report_dir: Path | None = None,
+    columns: Mapping[str, str] | None = None,
 ) -> None:
     """Score a table of predictions against a folder of ground truth, print and write the result.
 
@@ -27,12 +29,13 @@ def evaluate_files(
         mode: "official" or "fair": which one is written to ``json_path`` and broken down.
         json_path: file for scripts.
         report_dir: folder of the page.
+        columns: names for ours (`columns_of`) of the tables that are of no known format.
 
     Raises:
         UserError: what cannot be read at all.
     """
-    truth, problems = read_truth(truth_dir)
-    events, found = read_predictions(predictions, truth)
+    truth, problems = read_truth(truth_dir, columns)
+    events, found = read_predictions(predictions, truth, columns)
     notes = [str(problem) for problem in (*problems, *found)]
     for note in notes:
         print(f"warning: {note}", file=sys.stderr)

@@ -12,7 +12,13 @@ from g5.common.errors import UserError
 from g5.common.files import TABLE_SUFFIXES, base_name, is_audio, is_table, walk
 from g5.common.progress import track
 from g5.evaluation.events.matching import N_SHOTS
-from preprocessing.annotations import UnknownFormat, format_of, read_events, recording_of
+from preprocessing.annotations import (
+    UnknownFormat,
+    columns_in,
+    format_of,
+    read_events,
+    recording_of,
+)
 from preprocessing.annotations.spelling import folded
 from preprocessing.audio import info
 from preprocessing.events import Problem, at_rows
@@ -43,11 +49,14 @@ class Truth:
     durations_s: Mapping[str, float]
 
 
-def read_truth(folder: str | Path) -> tuple[Truth, list[Problem]]:
+def read_truth(
+    folder: str | Path, columns: Mapping[str, str] | None = None
+) -> tuple[Truth, list[Problem]]:
     """Read a table, or those of a folder; its sub-folders are the subsets, a flat folder is one.
 
     A DCASE table is of the recording that it is named after. Recordings that lie beside their
-    tables are opened for their lengths.
+    tables are opened for their lengths. ``columns`` are names for ours of tables that have them
+    (`columns_in`).
 
     Raises:
         UserError: no folder, no tables in it, an unreadable row, or a recording with two tables.
@@ -66,7 +75,7 @@ def read_truth(folder: str | Path) -> tuple[Truth, list[Problem]]:
     table_of: dict[str, Path] = {}
     for path in track(tables, total=len(tables), label="ground truth", unit="tables"):
         try:
-            part, found = _read_table(path)
+            part, found = _read_table(path, columns_in(path, columns))
         except UnknownFormat as error:
             message = str(error).removeprefix(f"{path}: ")
             problems.append(Problem("unknown-format", str(path), f"{message}; passed over", False))
@@ -80,7 +89,8 @@ def read_truth(folder: str | Path) -> tuple[Truth, list[Problem]]:
                 )
             table_of[name] = path
     if not table_of:
-        raise UserError(f"{root}: has no annotation tables ({', '.join(TABLE_SUFFIXES)})")
+        why = "".join(f"; {problem}" for problem in problems[:1])
+        raise UserError(f"{root}: has no annotation tables ({', '.join(TABLE_SUFFIXES)}){why}")
     subset_of = {name: _subset(root, path) for name, path in table_of.items()}
     events = pd.concat([part.loc[:, TRUTH_COLUMNS] for part in parts], ignore_index=True)
     durations_s, found = _durations(files, subset_of)
@@ -118,14 +128,16 @@ def _few_shots(events: pd.DataFrame, table_of: Mapping[str, Path]) -> list[Probl
     ]
 
 
-def _read_table(path: Path) -> tuple[pd.DataFrame, list[Problem]]:
-    events, problems = read_events(path, boxes=False)
+def _read_table(
+    path: Path, columns: Mapping[str, str] | None
+) -> tuple[pd.DataFrame, list[Problem]]:
+    events, problems = read_events(path, boxes=False, columns=columns)
     for problem in problems:
         if problem.fatal:
             raise UserError(f"{problem} (ground truth must be whole)")
     names = _names_of(events["file"])
     unlabelled = events["label"].isin([CALL]) | (events["label"] == names)
-    if format_of(path) == "dcase" and names.nunique() == 1:
+    if columns is None and format_of(path) == "dcase" and names.nunique() == 1:
         names[:] = recording_of(path)
     labels = events["label"].where(~unlabelled, "")
     events = events.assign(name=names, label=labels)
@@ -160,8 +172,12 @@ def odd_boxes(events: pd.DataFrame, path: Path) -> list[Problem]:
     ]
 
 
-def read_predictions(path: str | Path, truth: Truth) -> tuple[pd.DataFrame, list[Problem]]:
+def read_predictions(
+    path: str | Path, truth: Truth, columns: Mapping[str, str] | None = None
+) -> tuple[pd.DataFrame, list[Problem]]:
     """Read predictions of any format, each with the class of the ground truth that it means.
+
+    ``columns`` are names for ours, if the table has them (`columns_in`).
 
     Returns:
         The POS events with ``name`` and ``label`` as in ``truth``, of the recordings that it
@@ -171,7 +187,7 @@ def read_predictions(path: str | Path, truth: Truth) -> tuple[pd.DataFrame, list
         UserError: unreadable, or predictions without labels in recordings of several classes.
     """
     path = Path(path)
-    events, problems = read_events(path, boxes=False)
+    events, problems = read_events(path, boxes=False, columns=columns_in(path, columns))
     events = events.loc[events["status"] == "POS"].reset_index(drop=True)
     problems = [*problems, *odd_boxes(events, path)]
     if events.empty:

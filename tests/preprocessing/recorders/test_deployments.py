@@ -8,6 +8,7 @@ import pytest
 from g5.common.errors import UserError
 from preprocessing.recorders.deployments import Deployments
 from preprocessing.recorders.starts import Clues
+from preprocessing.recorders.zones import zone_of
 
 
 def read(tmp_path, text: str) -> Deployments:
@@ -72,6 +73,20 @@ def test_what_is_not_known_and_minus_signs(tmp_path):
 def test_what_is_refused_with_its_row(tmp_path, row, said):
     with pytest.raises(UserError, match=said):
         read(tmp_path, f"recorder,site,lat,lon,from,to\n{row}\n")
+
+
+def test_few_places_are_held_against_their_time_zone(tmp_path):
+    path = tmp_path / "sites.csv"
+    path.write_text("recorder,site,lat,lon\nA,a,11.5,48.1\n")
+    with pytest.raises(UserError, match=r"row 2: lat is 11.5 .* swapped; .* beside Europe/Berlin"):
+        Deployments(path, zone_of("Europe/Berlin"))
+    Deployments(path)  # nobody knows
+    Deployments(path, zone_of("Asia/Aden"))
+    path.write_text("recorder,site,lat,lon,timezone\nA,a,43.8,87.6,Asia/Shanghai\n")
+    assert Deployments(path).all[0].place == (43.8, 87.6)  # far from Shanghai, and right
+    path.write_text("recorder,site,lat,lon\nA,a,48°08'N,11.5\n")
+    with pytest.raises(UserError, match=r"row 2: lat is .* as decimal degrees, 48\.13333"):
+        Deployments(path)
 
 
 def test_columns_that_are_missing(tmp_path):
