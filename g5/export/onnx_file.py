@@ -68,6 +68,7 @@ class Model:
         }  # fmt: skip
         if head is not None:
             facts |= {"task": head.task, "head": head.name, "labels": json.dumps(head.labels)}
+            facts["thresholds"] = json.dumps(head.thresholds)
         return facts
 
 

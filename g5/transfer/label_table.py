@@ -13,6 +13,7 @@ from g5.common.errors import UserError
 from g5.transfer.heads.estimator import Task
 from preprocessing.annotations import Table, format_of, ours, plain, read_events, read_texts
 from preprocessing.annotations.columns import ASIDE, COLUMN_NAMES
+from preprocessing.annotations.dialects import ABSENT, PRESENT
 from preprocessing.annotations.numbers import as_float
 from preprocessing.annotations.spelling import NO_CALL, folded
 from preprocessing.events import Problem, at_rows
@@ -50,7 +51,7 @@ def read_labels(path: str | os.PathLike[str], purpose: Purpose = "anything") -> 
             none, with its number.
     """
     path = Path(path)
-    table = _read_table(path)
+    table = _read_table(path, purpose)
     label = _label_column(path, table, purpose)
     out = pd.DataFrame({"file": table["file"], "label": table[label]})
     out["start_s"], out["end_s"] = _times(path, table)
@@ -58,12 +59,39 @@ def read_labels(path: str | os.PathLike[str], purpose: Purpose = "anything") -> 
     own = label == "individual" and "label" in table
     out["kind"] = table["label"] if own else ""
     out.index = pd.Index(table[ROW].to_numpy(np.int64))  # as a spreadsheet counts
+    out = _joined(path, out) if purpose == "multi" else out
     if not len(out):
         raise UserError(f"{path}: has no rows")
     return out
 
 
-def _read_table(path: Path) -> pd.DataFrame:
+def _joined(path: Path, table: pd.DataFrame) -> pd.DataFrame:
+    """One row a clip, with all labels that the rows of this clip say."""
+    clips = ["file", "start_s", "end_s"]
+    double: Any = table.duplicated(clips, keep="first")
+    if not double.any():
+        return table
+    labels: Any = table.groupby(clips, dropna=False, sort=False)["label"]
+    said = labels.transform(lambda cells: ";".join(dict.fromkeys(filter(None, cells))))
+    message = f"{int(double.sum())} rows are of the clip of another; a clip has the labels of all"
+    print(f"note: {path}: {message}", file=sys.stderr)
+    return table.assign(label=said).loc[~double]
+
+
+def _one_hot(cells: Table, unknown: Sequence[str]) -> list[str]:
+    """Labels like ``owl;wren`` of columns that are 0 or 1 for a class each; none of others."""
+    texts = {name: cells.text(name, str.casefold) for name in unknown}
+    said = {cell for column in texts.values() for cell in column}
+    if not said & set(PRESENT) or not said <= {*PRESENT, *ABSENT}:
+        return []
+    rows = zip(*texts.values(), strict=True)
+    return [
+        ";".join(name for name, cell in zip(texts, row, strict=True) if cell in PRESENT)
+        for row in rows
+    ]
+
+
+def _read_table(path: Path, purpose: Purpose) -> pd.DataFrame:
     """The cells of a table as text, under our names, and all others in lower case; times as
     numbers. What was repaired is told."""
     if _is_annotation(path):
@@ -74,8 +102,10 @@ def _read_table(path: Path) -> pd.DataFrame:
     # A table's own `label` and `rating` are what they say, whatever else it has.
     found = ours(cells.names, ("file", "start_s", "end_s", "duration_s", "label", "source"))
     unknown = [name for name in cells.names if plain(name) not in COLUMN_NAMES | ASIDE]
+    joined = [] if purpose != "multi" or "label" in found else _one_hot(cells, unknown)
     if (
         unknown
+        and not joined
         and "start_s" in found
         and not {"label", "rating", "individual"}
         & (set(found) | {name.lower() for name in cells.names})
@@ -84,6 +114,9 @@ def _read_table(path: Path) -> pd.DataFrame:
     names = {theirs: name for name, theirs in found.items()}
     texts = {names.get(name, name.lower()): cells.repeated(name) for name in cells.names}
     table = pd.DataFrame({**texts, ROW: cells.rows}).astype(dict.fromkeys(texts, "str"))
+    if joined:
+        table = table.assign(label=joined)
+        unknown = []
     for name in {"start_s", "end_s", "duration_s"} & set(found):
         table[name] = cells.seconds(found[name], empty=True)
     _tell(cells.problems)
@@ -94,7 +127,9 @@ def _read_table(path: Path) -> pd.DataFrame:
         table["end_s"] = table["start_s"] + table["duration_s"]
     labels: Any = table.get("label", [])
     silent = np.array([folded(text) in NO_CALL for text in labels], dtype=bool)
-    if silent.any():
+    if silent.any() and purpose == "multi":
+        table["label"] = np.where(silent, "", labels)  # a clip without any label
+    elif silent.any():
         where = at_rows(str(path), table[ROW][silent])
         print(f"note: {where}: 'nocall' says that nothing called; left out", file=sys.stderr)
         table = table.loc[~silent].reset_index(drop=True)

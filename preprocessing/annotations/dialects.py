@@ -36,7 +36,7 @@ from preprocessing.events import STATUSES, Problem
 
 # Those of `COLUMNS` that an event has.
 EVENT_NAMES = tuple(name for name in COLUMNS if name not in ("source", "date"))
-_PRESENT, _ABSENT = ("1", "1.0", "true"), ("0", "0.0", "false", "")
+PRESENT, ABSENT = ("1", "1.0", "true"), ("0", "0.0", "false", "")
 _R_BIRDNET = ("filepath", "start", "end", "scientific_name", "common_name", "confidence")
 _WARBLER = ("sound.files", "selec", "start", "end")
 _KALEIDOSCOPE = ("IN FILE", "OFFSET", "DURATION")
@@ -180,7 +180,7 @@ def _one_hot(table: Table, found: Mapping[str, str]) -> list[str]:
     cells = {cell for name in classes for cell in table.text(name, str.casefold)[rows]}
     if not classes or not cells or not {"file", "end_s"} <= set(found):
         return []
-    if cells <= {*_PRESENT, *_ABSENT}:
+    if cells <= {*PRESENT, *ABSENT}:
         return classes
     if all(np.isfinite(as_float(cell)) for cell in cells - {"", "nan"}):
         raise UnknownFormat(
@@ -192,9 +192,7 @@ def _one_hot(table: Table, found: Mapping[str, str]) -> list[str]:
 
 
 def _one_hot_rows(table: Table, rows: Rows, classes: Sequence[str]) -> Rows:
-    present = np.stack(
-        [among(table.text(name, str.casefold), _PRESENT) for name in classes], axis=1
-    )
+    present = np.stack([among(table.text(name, str.casefold), PRESENT) for name in classes], axis=1)
     present &= table.good[:, None]
     at, which = np.nonzero(present)
     labels = np.array(classes, dtype=object)[which]

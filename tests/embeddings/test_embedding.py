@@ -251,11 +251,13 @@ def test_classify_and_predict(field, capsys):
     assert "18 labels: under 1,000, fine-tuning the encoder is unlikely to pay" in out
     head = next(field.glob("*.head"))
     store = head.with_suffix(".store")
-    assert run_g5(["predict", str(head), str(store), "-o", "all.csv"]) == 0
+    command = ["predict", str(head), str(store), "-o", "all.csv"]
+    assert run_g5([*command, "--rows", "windows"]) == 0
     table = pd.read_csv("all.csv")
     assert list(table.columns) == ["file", "start_s", "end_s", "label", "probability"]
     assert len(table) == len(load(store)[1])
-    assert run_g5(["predict", str(head), "rec/site1", "-o", "some.csv", "--top", "4"]) == 0
+    command = ["predict", str(head), "rec/site1", "-o", "some.csv", "--top", "4"]
+    assert run_g5([*command, "--rows", "windows"]) == 0
     top = pd.read_csv("some.csv")
     assert top["rank"].tolist() == [1, 2, 3, 4]
     assert top["probability"].is_monotonic_decreasing
@@ -264,8 +266,9 @@ def test_classify_and_predict(field, capsys):
     assert len(set(files["file"])) == len(files)
     assert sum(files["windows"].tolist()) == len(table)
     assert set(files["label"]) <= {"a", "b", "c"}
-    assert run_g5(["predict", str(head), str(store), "-o", "e.csv", "--rows", "events"]) == 0
+    assert run_g5(["predict", str(head), str(store), "-o", "e.csv"]) == 0
     assert len(pd.read_csv("e.csv")) <= len(table)
+    assert f"{len(table)} windows; a row for each: --rows windows" in capsys.readouterr().out
     other = "own.store" if store.name == "birds.store" else "birds.store"
     assert run_g5(["predict", str(head), other, "-o", "x.csv"]) == 1
     assert "embed with that encoder" in capsys.readouterr().err
@@ -291,7 +294,8 @@ def test_ratings_and_several_labels(field, capsys):
     table.to_csv("several.csv", index=False)
     several = ["classify", "birds.store", "--labels", "several.csv", "classify.task=multi"]
     assert run_g5([*several, "classify.heads=[linear]", "-o", "several.head"]) == 0
-    assert run_g5(["predict", "several.head", "birds.store", "-o", "s.csv"]) == 0
+    command = ["predict", "several.head", "birds.store", "-o", "s.csv"]
+    assert run_g5([*command, "--rows", "windows"]) == 0
     assert {"label", "p_a", "p_b"} <= set(pd.read_csv("s.csv").columns)
 
 

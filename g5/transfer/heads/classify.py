@@ -15,6 +15,8 @@ from g5.evaluation.report.per_class import recall_figure, told
 from g5.transfer.heads.compare import compare, folds_of, notes, table
 from g5.transfer.heads.imbalance import effect_of_strategies
 from g5.transfer.heads.saved import SUFFIX, SavedHead, fit_head, make_head, save_head
+from g5.transfer.heads.thresholds import class_table
+from g5.transfer.heads.thresholds import told as told_classes
 from g5.transfer.label_table import read_labels
 from g5.transfer.labels import Examples, examples
 
@@ -59,8 +61,12 @@ def classify(
     path = output or stores[at].with_suffix(SUFFIX)
     one = sets[at][1]
     model = make_head(best.head, settings.task, seed=settings.seed, overrides=overrides)
+    thresholds = {}
+    if settings.task != "rating":
+        thresholds = _classes(class_table(model, one, folds), path)
     fitted = fit_head(model, one.x_ND, one.y)
-    save_head(path, SavedHead(fitted, best.head, settings.task, one.classes, opened[at].facts))
+    facts = opened[at].facts
+    save_head(path, SavedHead(fitted, best.head, settings.task, one.classes, facts, thresholds))
     print(f"best: {best.head} on {best.store}; trained on all labels, in {path}")
     if len(rows) > 1:
         print(f"(the best of {len(rows)} on the same folds: its score flatters it a little)")
@@ -68,6 +74,15 @@ def classify(
         effect = effect_of_strategies(best.head, one, folds, overrides, seed=settings.seed)
         _show_balance(effect, f"{best.head} on {best.store}", path)
     return path
+
+
+def _classes(found: pd.DataFrame, head_path: Path) -> dict[str, float]:
+    """Print what is known of each class, and write it beside the head; the thresholds."""
+    table = head_path.with_suffix(".classes.csv")
+    write_csv(found, table, float_format="%.6g")
+    print(f"\nthe classes of the best head on folds it was not trained on\n{told_classes(found)}")
+    print(f"table   {table}\n")
+    return dict(zip(found["label"], found["threshold"], strict=True))
 
 
 def _same_labels(

@@ -44,10 +44,12 @@ def onnx_head(path: Path) -> SavedHead:
     assert isinstance(module, OnnxEncoder)
     try:
         task, labels = module.meta["task"], json.loads(module.meta["labels"])
+        thresholds = json.loads(module.meta.get("thresholds", "{}"))
     except (KeyError, ValueError) as error:
         raise UserError(
             f"{path}: says no labels, and is an encoder alone; g5 export HEAD -o FILE.onnx writes "
             "a head with its encoder"
         ) from error
     facts = load_encoder(str(path), [OUTPUT]).facts()
-    return SavedHead(Scores(labels), module.meta.get("head", "onnx"), task, labels, facts)
+    name = module.meta.get("head", "onnx")
+    return SavedHead(Scores(labels), name, task, labels, facts, thresholds)

@@ -5,11 +5,10 @@ import tempfile
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
-from scipy.special import softmax
 
 from g5.common.errors import UserError
 from g5.common.spreadsheet import write_csv
@@ -20,7 +19,14 @@ from g5.embeddings.encoders.loading import load_encoder
 from g5.embeddings.vectors import VectorStore
 from g5.transfer.heads.onnx_head import OUTPUT, SUFFIX, onnx_head
 from g5.transfer.heads.saved import SavedHead, load_head
-from g5.transfer.heads.summaries import as_events, by_file, class_columns, labelled
+from g5.transfer.heads.summaries import (
+    as_events,
+    best_classes,
+    by_file,
+    class_columns,
+    labelled,
+)
+from g5.transfer.heads.thresholds import probabilities
 
 Rows = Literal["windows", "files", "events"]
 
@@ -32,9 +38,13 @@ def predict(
     settings: TransferSettings,
     overrides: Sequence[str],
     top: int | None = None,
-    rows: Rows = "windows",
+    rows: Rows | None = None,
+    scores: int | None = None,
 ) -> pd.DataFrame:
     """Labels or ratings of every vector of a store, or of recordings, as a CSV.
+
+    ``rows`` are events unless it is said otherwise, and windows of a rating. With ``scores`` they
+    say so many of the likeliest labels, with 0 the probability of every label.
 
     ``overrides`` are the encoder's, ``encoder.key=value``, and name classes of the user's that
     the head holds or was trained with: ``head._target_=my_pkg.MyHead``.
@@ -43,22 +53,22 @@ def predict(
         head, overrides = onnx_head(head_path), [*overrides, OUTPUT]
     else:
         head = load_head(head_path, known=classes_named(overrides))
-    if rows == "events" and head.task == "rating":
-        raise UserError(
-            f"{head_path}: a head of ratings has no events; say --rows windows or files"
-        )
+    asked = _rows_asked(head_path, head, rows, scores)
     index, vectors, problems = _vectors(head, sources, settings, overrides)
     if not len(index):
         raise UserError(f"{', '.join(map(str, sources))}: holds no vectors")
     out = pd.DataFrame({name: index[name].to_numpy() for name in ("file", "start_s", "end_s")})
     out["file"] = out["file"].astype(str)
-    out = _in_rows(_filled(out, head, vectors), head, rows)
+    out = _in_rows(_filled(out, head, vectors), head, asked, scores)
     if top is not None:
         order = out["rating" if head.task == "rating" else "probability"].to_numpy()
         out = out.take(np.argsort(-order, kind="stable")[:top]).reset_index(drop=True)
         out.insert(0, "rank", range(1, len(out) + 1))
     write_csv(out, output, float_format="%.6g")
-    print(f"{len(out):,} {rows} of {index['file'].nunique():,} files by {head.name} in {output}")
+    files = index["file"].nunique()
+    print(f"{len(out):,} {asked} of {files:,} files by {head.name} in {output}")
+    if rows is None and asked == "events":
+        print(f"({len(index):,} windows; a row for each: --rows windows, for a file: --rows files)")
     if problems:
         count = "1 recording is" if len(problems) == 1 else f"{len(problems)} recordings are"
         raise UserError(f"{count} not among them; the lines above say why")
@@ -69,36 +79,40 @@ def _filled(out: pd.DataFrame, head: SavedHead, vectors: np.ndarray) -> pd.DataF
     """The windows with a rating, or with the probability of each class, a label and its own."""
     if head.task == "rating":
         return out.assign(rating=head.model.predict(vectors))
-    if hasattr(head.model, "predict_proba"):
-        proba_NC = head.model.predict_proba(vectors)
-    else:
+    if not hasattr(head.model, "predict_proba"):
         print("note: an SVM has no probabilities; its margins through a softmax stand for them")
-        proba_NC = _margins(head.model, vectors)
+    proba_NC = probabilities(head.model, vectors)
     columns = {f"p_{name}": proba_NC[:, column] for column, name in enumerate(head.labels)}
-    return labelled(out.assign(**columns), head.task)
+    return labelled(out.assign(**columns), head.task, head.thresholds)
 
 
-def _in_rows(windows: pd.DataFrame, head: SavedHead, rows: Rows) -> pd.DataFrame:
+def _rows_asked(path: Path, head: SavedHead, rows: Rows | None, scores: int | None) -> Rows:
+    """What a row of the table is; scores of classes are told of windows, as an event has one."""
+    if head.task == "rating" and (rows == "events" or scores is not None):
+        raise UserError(f"{path}: a head of ratings has no events and no classes; say --rows files")
+    if rows == "events" and scores is not None:
+        raise UserError("--scores: an event has one label; say --rows windows or files")
+    return rows or ("windows" if head.task == "rating" or scores is not None else "events")
+
+
+def _in_rows(
+    windows: pd.DataFrame, head: SavedHead, rows: Rows, scores: int | None
+) -> pd.DataFrame:
     """The predictions in the rows that were asked for."""
     out = windows
     if rows == "events":
-        return as_events(windows, head.task)
+        return as_events(windows, head.task, head.thresholds)
     if rows == "files":
-        out = by_file(windows, head.task)
+        out = by_file(windows, head.task, head.thresholds)
     if head.task == "rating":
         return out
-    # Of one label only its own probability is shown.
-    shown = class_columns(out) if head.task == "multi" else []
+    if scores:
+        out = best_classes(out, scores)
+    # Of one label only its own probability is shown, unless all are asked for.
+    shown = class_columns(out) if scores == 0 or (head.task == "multi" and not scores) else []
     kept = [name for name in out.columns if not name.startswith("p_")]
     kept = [name for name in kept if name not in ("label", "probability")]
     return out.loc[:, [*kept, "label", *shown, "probability"]]
-
-
-def _margins(model: Any, vectors: np.ndarray) -> np.ndarray:
-    scores_NC = model.decision_function(vectors)
-    if scores_NC.ndim == 1:
-        scores_NC = np.stack([-scores_NC, scores_NC], axis=1) / 2
-    return softmax(scores_NC, axis=1)
 
 
 def _vectors(

@@ -7,7 +7,7 @@ pickle anywhere. A head remembers the encoder its embeddings came from.
 
 import os
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,7 @@ class SavedHead:
         task: ``single``, ``multi`` or ``rating``.
         classes: names of the labels, in the order of the probabilities.
         encoder: what made the embeddings it was trained on.
+        thresholds: of each label, the probability from which on it is believed.
         of_windows: these were of windows that the encoder heard alone, as `g5 finetune` trains.
     """
 
@@ -56,6 +57,7 @@ class SavedHead:
     task: str
     classes: list[str]
     encoder: EncoderFacts
+    thresholds: dict[str, float] = field(default_factory=dict)
     of_windows: bool = False
 
     @property
@@ -150,6 +152,7 @@ def save_head(path: str | os.PathLike[str], head: SavedHead) -> None:
         "task": head.task,
         "classes": list(head.classes),
         "encoder": asdict(head.encoder),
+        "thresholds": dict(head.thresholds),
         "of_windows": head.of_windows,
     }
     if isinstance(model, EmbeddingHead):
@@ -197,7 +200,8 @@ def load_head(path: str | os.PathLike[str], *, known: Collection[str] = ()) -> S
         model = _model(path, content, known)
         encoder = EncoderFacts(**content["encoder"])
         name, task, classes = (content[key] for key in ("name", "task", "classes"))
-        return SavedHead(model, name, task, classes, encoder, content.get("of_windows", False))
+        thresholds, of_windows = content.get("thresholds", {}), content.get("of_windows", False)
+        return SavedHead(model, name, task, classes, encoder, thresholds, of_windows)
     except UserError:
         raise
     except Exception as error:
