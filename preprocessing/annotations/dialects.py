@@ -42,6 +42,9 @@ _WARBLER = ("sound.files", "selec", "start", "end")
 _KALEIDOSCOPE = ("IN FILE", "OFFSET", "DURATION")
 # What Kaleidoscope itself thinks of a row that nobody has named.
 _KALEIDOSCOPE_GUESSES = ("AUTO ID", "AUTO ID*", "TOP1MATCH*", "TOP1MATCH")
+_BIRDNET_PI = ("Date", "Time", "Sci_Name", "Com_Name", "Confidence")
+# Of the clip that BirdNET-Pi keeps of a detection, in which it lies, seconds.
+_BIRDNET_PI_CLIP_S = 6.0
 _ARBIMON = {"start_s": "x1", "end_s": "x2", "low_hz": "y1", "high_hz": "y2"}
 
 
@@ -218,6 +221,30 @@ def _arbimon_rows(table: Table, how: Reading) -> Rows:
     return mapped_rows(table.renamed(_ARBIMON), how)
 
 
+def _birdnet_pi_rows(table: Table, how: Reading) -> Rows:
+    """The detections of BirdNET-Pi's database, each of the clip that it has kept."""
+    if not table.has("File_Name"):
+        raise UnknownFormat(
+            f"{table.path}: is BirdNET-Pi's, and says when but not in which file; export the table "
+            "detections of its birds.db, which has File_Name"
+        )
+    used = {"label": "Com_Name" if how.label_column == "auto" else how.label_column}
+    used["label"] = label_column(table, (used["label"],))
+    size = len(table.rows)
+    message = f"does not say where in its clip a call is; the clip's {_BIRDNET_PI_CLIP_S:g} s count"
+    table.problems.append(Problem("whole-clip", str(table.path), message, False))
+    rows = {
+        "audio": table.repeated("File_Name"),
+        "start_s": np.zeros(size),
+        "end_s": np.full(size, _BIRDNET_PI_CLIP_S),
+        "label": table.repeated(used["label"]),
+        "status": np.full(size, "POS", dtype=object),
+        "row": table.rows,
+        "score": table.numbers("Confidence"),
+    }
+    return chosen(rows | table.extras(["File_Name", "Confidence", used["label"]]), table.good)
+
+
 def _without_header(_: Sequence[str]) -> bool:
     return False
 
@@ -243,6 +270,10 @@ DIALECTS = {
             "birdnet", "BirdNET CSV (Start (s), End (s), Confidence)",
             _any_of(_all_of("Start (s)", "End (s)", "Confidence"), _all_of(*_R_BIRDNET)),
             mapped_rows,
+        ),
+        Dialect(
+            "birdnetpi", "BirdNET-Pi's detections (Date, Time, Com_Name, Confidence, File_Name)",
+            _all_of(*_BIRDNET_PI), _birdnet_pi_rows,
         ),
         Dialect(
             "warbler", "warbleR table (sound.files, selec, start, end)",

@@ -5,8 +5,10 @@ import os
 import signal
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -29,6 +31,33 @@ from tests.detection.soundscapes import (
     predictions,
     soundscape,
 )
+
+
+def test_a_zip_and_an_address_are_searched_like_the_file(job, tmp_path, night):
+    with zipfile.ZipFile(tmp_path / "rec.zip", "w") as bundle:
+        bundle.write(night, "site1/night.wav")
+    fs = fsspec.filesystem("memory")
+    fs.pipe("/detected/site1/night.wav", night.read_bytes())
+    (tmp_path / "library.csv").write_text(
+        "file,start_s,end_s,label\n" + "".join(f"night.wav,{a},{a + 0.3},up\n" for a in CALLS_S[:5])
+    )
+    places = {
+        "night.wav": f"{tmp_path}/night.wav",
+        "rec.zip": f"{tmp_path}/rec.zip/site1/night.wav",
+        "memory://detected": "memory://detected/site1/night.wav",
+    }
+    found = []
+    for number, (typed, file) in enumerate(places.items()):
+        out = ["-o", f"found{number}", f"audio.cache_dir={tmp_path}/cache"]
+        assert job(typed, "--support", "library.csv", *out, "detection.pictures=false") == 0
+        assert pd.read_csv(f"found{number}/ledger.csv")["file"].tolist() == [file]
+        table = pd.read_csv(f"found{number}/predictions.csv")
+        assert set(table["file"]) == {file}
+        found.append(table.drop(columns="file"))
+    fs.rm("/detected", recursive=True)
+    assert len(found[0]) > 5
+    pd.testing.assert_frame_equal(found[0], found[1])
+    pd.testing.assert_frame_equal(found[0], found[2])
 
 
 def test_a_folder_is_accounted_for_and_resumed(job, tmp_path, night, capsys, monkeypatch):

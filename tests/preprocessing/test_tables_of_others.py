@@ -219,6 +219,21 @@ def test_every_encoding_of_a_spreadsheet(tmp_path: Path, encoding: str):
     assert rows[0][3].startswith("Grünspecht –")
 
 
+def test_birdnet_pi_tells_clips(tmp_path: Path):
+    head = "Date;Time;Sci_Name;Com_Name;Confidence;Lat;Lon;Cutoff;Week;Sens;Overlap"
+    row = "2024-05-01;06:12:33;Turdus merula;Blackbird;0.85;48.1;11.5;0.7;17;1.25;0.0"
+    clip = "Blackbird-85-2024-05-01-birdnet-06:12:33.mp3"
+    for sign in ";,":
+        text = f"{head};File_Name\n{row};{clip}\n".replace(";", sign)
+        rows, kinds, events = events_of(tmp_path / "birds.csv", text)
+        assert (rows, kinds) == ([(clip, 0.0, 6.0, "Blackbird")], ["whole-clip"])
+        assert format_of(tmp_path / "birds.csv") == "birdnetpi"
+        assert events["score"].tolist() == [0.85]
+        assert events["Time"].tolist() == ["06:12:33"]
+    with pytest.raises(UnknownFormat, match=r"birds\.csv: is BirdNET-Pi's, .* has File_Name"):
+        events_of(tmp_path / "birds.csv", f"{head}\n{row}\n")
+
+
 def test_labels_that_differ_in_spelling_are_told(tmp_path: Path):
     lines = odd_labels(["owl", "Owl", "owl", "NaN", "tit"])
     assert len(lines) == 2
