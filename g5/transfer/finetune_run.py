@@ -27,15 +27,15 @@ EXPERIMENT = "finetune"
 
 def finetune(
     name: str, labels: Path, audio_root: Path | None, exp_name: str, settings: TransferSettings,
-    overrides: Sequence[str],
+    overrides: Sequence[str], *, columns: str | None = None,
 ) -> Path:  # fmt: skip
     """Fine-tune, print an epoch a line, save encoder and head; the encoder's file.
 
-    ``overrides`` are the encoder's: ``encoder.key=value``.
+    ``overrides`` are the encoder's: ``encoder.key=value``; ``columns``: see `read_labels`.
     """
     quiet()
     encoder = load_encoder(name, overrides)
-    table = read_labels(labels, settings.finetune.task)
+    table = read_labels(labels, settings.finetune.task, columns)
     root = audio_root or labels.parent
     clips, problems = read_windows(
         encoder, table, root, settings.finetune.task, where=str(labels), rules=settings.audio

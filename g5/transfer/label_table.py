@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +11,15 @@ import pandas as pd
 
 from g5.common.errors import UserError
 from g5.transfer.heads.estimator import Task
-from preprocessing.annotations import Table, format_of, ours, plain, read_events, read_texts
+from preprocessing.annotations import (
+    Table,
+    columns_of,
+    format_of,
+    ours,
+    plain,
+    read_events,
+    read_texts,
+)
 from preprocessing.annotations.columns import ASIDE, COLUMN_NAMES
 from preprocessing.annotations.dialects import ABSENT, PRESENT
 from preprocessing.annotations.numbers import as_float
@@ -32,7 +40,9 @@ ROW = "row of the table"
 TIMES = {"start", "begin", "onset", "end", "stop", "offset"}
 
 
-def read_labels(path: str | os.PathLike[str], purpose: Purpose = "anything") -> pd.DataFrame:
+def read_labels(
+    path: str | os.PathLike[str], purpose: Purpose = "anything", columns: str | None = None
+) -> pd.DataFrame:
     """A table of labels: ``file``, ``label`` and perhaps ``start_s``, ``end_s``, ``source``.
 
     Args:
@@ -41,6 +51,7 @@ def read_labels(path: str | os.PathLike[str], purpose: Purpose = "anything") -> 
         purpose: a task, for which ratings are taken from ``rating``, or from ``label`` where there
             is none, and classes from ``label`` alone; ``individual``: that column, or ``label``;
             ``anything``: what there is.
+        columns: what the table calls our columns, as the user types it (`columns_of`).
 
     Returns:
         The table, whatever the column was called that became ``label``; its index is the rows as a
@@ -51,7 +62,7 @@ def read_labels(path: str | os.PathLike[str], purpose: Purpose = "anything") -> 
             none, with its number.
     """
     path = Path(path)
-    table = _read_table(path, purpose)
+    table = _read_table(path, purpose, columns_of(columns) if columns else None)
     label = _label_column(path, table, purpose)
     out = pd.DataFrame({"file": table["file"], "label": table[label]})
     out["start_s"], out["end_s"] = _times(path, table)
@@ -91,14 +102,15 @@ def _one_hot(cells: Table, unknown: Sequence[str]) -> list[str]:
     ]
 
 
-def _read_table(path: Path, purpose: Purpose) -> pd.DataFrame:
+def _read_table(path: Path, purpose: Purpose, columns: Mapping[str, str] | None) -> pd.DataFrame:
     """The cells of a table as text, under our names, and all others in lower case; times as
     numbers. What was repaired is told."""
-    if _is_annotation(path):
+    if columns is None and _is_annotation(path):
         return _calls(path)
     if not path.exists():
         raise UserError(f"{path}: cannot be read as a table of labels (there is no such file)")
     cells = read_texts(path, short=True)
+    cells = cells.renamed(columns) if columns else cells
     # A table's own `label` and `rating` are what they say, whatever else it has.
     found = ours(cells.names, ("file", "start_s", "end_s", "duration_s", "label", "source"))
     unknown = [name for name in cells.names if plain(name) not in COLUMN_NAMES | ASIDE]

@@ -30,6 +30,21 @@ def test_times_have_any_of_their_names(tmp_path: Path):
         ]
 
 
+def test_columns_of_ones_own(tmp_path: Path):
+    path = tmp_path / "l.csv"
+    path.write_text("Datei;Art;Von;Bis\na.wav;owl;0,5;2\nb.wav;wren;1;2,5\n", "utf-16")
+    table = read_labels(path, "single", "file=Datei,label=Art,start_s=Von,end_s=Bis")
+    assert table[["file", "label", "start_s", "end_s"]].to_numpy().tolist() == [
+        ["a.wav", "owl", 0.5, 2.0], ["b.wav", "wren", 1.0, 2.5],
+    ]  # fmt: skip
+    with pytest.raises(
+        UserError, match=r"l\.csv: has no column Name \(it has Datei, Art, Von, Bis"
+    ):
+        read_labels(path, "single", "file=Name,label=Art")
+    with pytest.raises(UserError, match="--columns: labl=Art should be OURS=THEIRS"):
+        read_labels(path, "single", "file=Datei,labl=Art")
+
+
 def test_contradictions_and_spellings_are_told(tmp_path: Path):
     store = a_store(tmp_path / "s.store", ["a.wav", "b.wav", "c.wav"])
     path = tmp_path / "l.csv"

@@ -4,12 +4,19 @@ from pathlib import Path
 
 import click
 
-from g5.cli.arguments import PASS_THROUGH, check_store, paths_and_overrides, with_labels
+from g5.cli.arguments import (
+    PASS_THROUGH,
+    check_store,
+    paths_and_overrides,
+    with_columns,
+    with_labels,
+)
 
 
 @click.command(context_settings=PASS_THROUGH)
 @click.argument("stores", nargs=-1, required=True)
 @with_labels
+@with_columns
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), metavar="HEAD",
     help="Where the best head goes.  [default: beside its store]",
@@ -18,12 +25,15 @@ from g5.cli.arguments import PASS_THROUGH, check_store, paths_and_overrides, wit
     "--balance", is_flag=True,
     help="Show what class weights and over- and undersampling do to each class.",
 )  # fmt: skip
-def classify(stores: tuple[str, ...], labels: Path, output: Path | None, balance: bool) -> None:
+def classify(
+    stores: tuple[str, ...], labels: Path, columns: str | None, output: Path | None, balance: bool
+) -> None:
     """Which encoder and which shallow head on your labels: same folds, one table, best one saved.
 
     \b
     g5 classify birds.store --labels labels.csv
     g5 classify birds.store other.store --labels labels.csv -o owls.head
+    g5 classify birds.store --labels mine.csv --columns file=Datei,label=Art
     g5 classify birds.store --labels labels.csv --balance head.sampling=over
     g5 classify birds.store --labels ratings.csv classify.task=rating classify.heads=[linear,mlp]
     g5 classify birds.store --labels labels.csv head._target_=my_pkg.models.MyHead
@@ -36,4 +46,4 @@ def classify(stores: tuple[str, ...], labels: Path, output: Path | None, balance
         check_store(path)
     from g5.transfer.heads.classify import classify as run
 
-    run(paths, labels, output, settings.classify, overrides, balance=balance)
+    run(paths, labels, output, settings.classify, overrides, balance=balance, columns=columns)

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import click
 
-from g5.cli.arguments import OVERRIDES, PASS_THROUGH, check_encoder, with_labels
+from g5.cli.arguments import OVERRIDES, PASS_THROUGH, check_encoder, with_columns, with_labels
 
 
 @click.command(context_settings=PASS_THROUGH)
 @click.argument("encoder")
 @with_labels
+@with_columns
 @click.option(
     "--audio-root", type=click.Path(path_type=Path), metavar="DIR",
     help="What file names in the table are relative to.  [default: the table's folder]",
@@ -19,6 +20,7 @@ from g5.cli.arguments import OVERRIDES, PASS_THROUGH, check_encoder, with_labels
 def finetune(
     encoder: str,
     labels: Path,
+    columns: str | None,
     audio_root: Path | None,
     exp_name: str,
     overrides: tuple[str, ...],
@@ -35,4 +37,4 @@ def finetune(
     check_encoder(encoder)
     from g5.transfer.finetune_run import finetune as run
 
-    run(encoder, labels, audio_root, exp_name, settings, overrides)
+    run(encoder, labels, audio_root, exp_name, settings, overrides, columns=columns)

@@ -29,11 +29,12 @@ def classify(
     overrides: Sequence[str],
     *,
     balance: bool = False,
+    columns: str | None = None,
 ) -> Path:
     """Compare heads on stores by cross-validation, print the table, save the best head.
 
     With ``balance`` show, too, what every strategy against class imbalance does to each class.
-    ``overrides`` are the heads': ``head.key=value``.
+    ``overrides`` are the heads': ``head.key=value``; ``columns``: see `read_labels`.
     """
     # A head of one's own, compared beside the others.
     own = [text.partition("=")[2] for text in overrides if text.startswith("head._target_=")]
@@ -42,7 +43,7 @@ def classify(
     if balance and settings.task != "single":
         raise UserError(f"--balance: task={settings.task} has no single class for each example")
     opened = [VectorStore.open(path) for path in stores]
-    sets = _same_labels(opened, labels, settings.task)
+    sets = _same_labels(opened, labels, settings.task, columns)
     first = sets[0][1]
     folds = folds_of(first, settings)
     print(
@@ -86,10 +87,10 @@ def _classes(found: pd.DataFrame, head_path: Path) -> dict[str, float]:
 
 
 def _same_labels(
-    stores: Sequence[VectorStore], labels: Path, task: Task
+    stores: Sequence[VectorStore], labels: Path, task: Task, columns: str | None
 ) -> list[tuple[str, Examples]]:
     """The labelled embeddings of each store, of the same labels in all of them."""
-    table = read_labels(labels, task)
+    table = read_labels(labels, task, columns)
     sets = [(store.path.name, examples(store, table, task, where=str(labels))) for store in stores]
     name, first = sets[0]
     for other, one in sets[1:]:
