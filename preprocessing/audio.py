@@ -47,11 +47,9 @@ _SKIP = 4096
 _PROBES, _PROBE, _CANCELLED, _LOUD = 8, 1 << 15, 0.05, 0.1
 # soxr's "HQ" filter is shorter than this on either side, at any of the two rates.
 _FILTER_REACH = 4096
-# Samples that come out of the resampler at once, at most: a header may say 4 Hz.
-_MOST_RESAMPLED = 1 << 20
-UNKNOWN = "Format not recognised"
-# An MP3 counts whole packets of up to 1152 frames and hides its encoder's delay.
-_MP3_SPARE = 4 * 1152
+_MOST_RESAMPLED = 1 << 20  # samples that come out of it at once: a header may say 4 Hz
+UNKNOWN, _FLOATS = "Format not recognised", ("FLOAT", "DOUBLE")
+_MP3_SPARE = 4 * 1152  # it counts packets of up to 1152 frames and hides its encoder's delay
 
 
 @dataclass(frozen=True)
@@ -61,6 +59,7 @@ class AudioInfo:
     Attributes:
         fault: what is broken of the file, as a predicate of several; "" if nothing.
         note: what is odd about this file, and how it is read; "" if nothing.
+        floats: its samples may be no numbers.
     """
 
     rate_hz: int
@@ -69,6 +68,7 @@ class AudioInfo:
     duration_s: float
     fault: str = ""
     note: str = ""
+    floats: bool = False
 
 
 def info(path: str | os.PathLike[str], rules: AudioRules | None = None) -> AudioInfo:
@@ -82,12 +82,12 @@ def info(path: str | os.PathLike[str], rules: AudioRules | None = None) -> Audio
     with kept.local(path) as path:
         with _opened(path, rules) as (sound, layout):
             fault, note, frames = _fault(path, sound, layout)
-            rate_hz, channels = sound.samplerate, sound.channels
+            rate_hz, channels, floats = sound.samplerate, sound.channels, sound.subtype in _FLOATS
         auto = rules if rules and rules.channel == "auto" else None
         if auto and (one := _chosen(path, channels, auto)) is not None:
             other = f"its channels cancel each other, so channel {one + 1}, the loudest, is read"
             note = "; ".join(filter(None, [note, other]))
-    return AudioInfo(rate_hz, channels, frames, frames / rate_hz, fault, note)
+    return AudioInfo(rate_hz, channels, frames, frames / rate_hz, fault, note, floats)
 
 
 def blocks(

@@ -35,7 +35,8 @@ TOLD = {
     "unreadable-audio": "recordings cannot be read and are left out",
     "skipped-audio": "recordings are left out", "repaired-audio": "recordings are repaired",
     "unreadable-folder": "folders cannot be entered", "label": "notes on spellings of labels",
-    "ditto": "tables have ditto marks", "contradiction": "clips have several labels",
+    "ditto": "tables have ditto marks", "no-call": "tables name places where nothing called",
+    "contradiction": "clips have several labels",
     "folder-classes": "folders are classes",
 }  # fmt: skip
 

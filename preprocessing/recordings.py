@@ -17,7 +17,7 @@ from g5.common.elsewhere.places import is_elsewhere
 from g5.common.errors import UserError
 from g5.common.progress import track
 from g5.common.words import some
-from preprocessing.audio import content_hash, info
+from preprocessing.audio import blocks, content_hash, info
 from preprocessing.audio_rules import AudioRules
 from preprocessing.events import Problem
 
@@ -161,6 +161,9 @@ def _inspect(rows: Iterable, total: int, rules: AudioRules) -> Iterator[dict | P
 def _inspect_one(row, rules: AudioRules) -> dict | Problem:
     try:
         header = info(row.file, rules)
+        if header.floats:  # samples that are no numbers stop a training or a search in its middle
+            for _ in blocks(row.file, rules, block_s=60.0, rate_hz=None):
+                pass
         return {
             **row._asdict(),
             "rate_hz": header.rate_hz,

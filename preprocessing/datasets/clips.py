@@ -13,6 +13,7 @@ from g5.common.files import is_audio, walk
 from g5.common.words import some
 from preprocessing.annotations import Reading, read_table
 from preprocessing.annotations.reading import read_texts
+from preprocessing.annotations.spelling import NO_CALL, folded
 from preprocessing.audio_rules import READ_ALL, AudioRules
 from preprocessing.check import contradictions
 from preprocessing.datasets.builder import CorpusBuilder
@@ -116,7 +117,12 @@ class ClipsData(DataSet):
         if not clips:
             message = "has no class folders with recordings (root/<label>/*.wav), and is no CSV"
             builder.note("no-annotation", root, message, fatal=True)
-        labels = [file.relative_to(root).parts[0] for file in clips]
+        label_of = {file: file.relative_to(root).parts[0].strip() for file in clips}
+        clips = [file for file in clips if folded(label_of[file]) not in NO_CALL]
+        if len(clips) < len(label_of):
+            message = f"{len(label_of) - len(clips)} clips are in a folder that says that nothing"
+            builder.note("no-call", root, f"{message} called; left out")
+        labels = [label_of[file] for file in clips]
         names = sorted(set(labels))
         if names:
             message = f"folder names became classes: {some(names, NAMED)}"

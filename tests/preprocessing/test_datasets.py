@@ -293,6 +293,14 @@ def test_clips_in_class_folders(tmp_path: Path):
     assert clips(tmp_path, val_classes=0.0, test_classes=0.5).load().labels("val") == []
 
 
+def test_folders_of_nothing_and_with_blanks_are_no_classes_of_their_own(tmp_path: Path):
+    for label in ("a", "b ", "c", "No Call"):
+        sound(tmp_path / label / "0.wav")
+    corpus = clips(tmp_path, split="test").load()
+    assert corpus.labels("test") == ["a", "b", "c"]
+    assert "1 clips are in a folder that says that nothing called" in told(corpus, "no-call")
+
+
 def test_clips_in_a_list(tmp_path: Path):
     lines = ["file,label,fold,source,split"]
     for n, (label, split) in enumerate([("a", "train"), ("b", "val"), ("c", "test")]):

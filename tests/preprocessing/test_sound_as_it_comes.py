@@ -80,6 +80,19 @@ def test_broken_recordings_are_skipped_or_stop_where_the_user_says_so(folder: Pa
     assert all(fatal)
 
 
+def test_samples_that_are_no_numbers_are_found_before_any_work(folder: Path):
+    for kind, seed in (("FLOAT", 1), ("DOUBLE", 2)):
+        x_T = noise(1.0, seed)
+        soundfile.write(folder / f"good_{kind}.wav", x_T, SR, subtype=kind)
+        x_T[5000] = np.nan if kind == "FLOAT" else np.inf
+        soundfile.write(folder / f"bad_{kind}.wav", x_T, SR, subtype=kind)
+    names, texts, fatal = told(folder)
+    assert names == ["a", "b", "c", "d", "good_DOUBLE", "good_FLOAT"]
+    assert "bad_FLOAT.wav: has NaN or infinite samples, the first at" in texts[2] + texts[1]
+    assert not any(fatal)
+    assert all(told(folder, "stop")[2])
+
+
 def test_a_remembered_fault_is_told_again(folder: Path, tmp_path_factory):
     cache = tmp_path_factory.mktemp("cache")
     first = scan(recordings_under(folder), cache, READ_ALL)[1]
