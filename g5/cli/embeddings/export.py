@@ -4,17 +4,18 @@ from pathlib import Path
 
 import click
 
-from g5.cli.arguments import OVERRIDES, PASS_THROUGH, check_encoder, check_file
+from g5.cli.arguments import OVERRIDES, PASS_THROUGH, check_encoder, check_file, check_store
 
 
 @click.command(context_settings=PASS_THROUGH)
-@click.argument("what", metavar="HEAD|ENCODER")
+@click.argument("what", metavar="HEAD|ENCODER|STORE")
 @click.option(
     "-o", "--output", required=True, type=click.Path(path_type=Path), metavar="FILE.onnx",
-    help="The graph, checked against PyTorch.",
+    help="The graph, checked against PyTorch; with --hoplite a new folder.",
 )  # fmt: skip
+@click.option("--hoplite", is_flag=True, help="Write a STORE as a database of perch-hoplite.")
 @click.argument("overrides", **OVERRIDES)
-def export(what: str, output: Path, overrides: tuple[str, ...]) -> None:
+def export(what: str, output: Path, hoplite: bool, overrides: tuple[str, ...]) -> None:
     """Write an encoder, or a head with its encoder, as one ONNX file that takes waveforms.
 
     HEAD is a .head of g5 classify, ENCODER what g5 embed takes. The file's metadata say its rate,
@@ -24,10 +25,17 @@ def export(what: str, output: Path, overrides: tuple[str, ...]) -> None:
     g5 export default -o default.onnx
     g5 export birds.head -o birds.onnx
     g5 predict birds.onnx recordings/ -o predictions.csv
+    g5 export birds.store --hoplite -o hoplite_folder/
     """
     from g5.config.settings import load_transfer
 
     load_transfer(overrides, reads=("encoder", "head"))
+    if hoplite:
+        check_store(Path(what))
+        from g5.export.hoplite import export_hoplite
+
+        export_hoplite(Path(what), output)
+        return
     if what.endswith(".head"):
         check_file(Path(what))
     check_encoder(what)
