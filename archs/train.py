@@ -56,6 +56,7 @@ def launch(
         for key, value in values.items():
             OmegaConf.update(config, key, value)
         many = (state := HydraConfig.get()).mode == RunMode.MULTIRUN
+        here = str(state.launcher._target_).endswith(".BasicLauncher")
         job = int(state.job.num) if many else _parents_job()
         overrides = list(state.overrides.task)
         # Distributed training starts its other processes with this command line.
@@ -74,6 +75,8 @@ def launch(
             failures.append(error)
             if many:
                 print(f"error: job {job}: {error}", file=sys.stderr)
+            if many and not here:  # a process of its own tells the one that waits for all
+                raise UserError(f"job {job}: {error}") from error
 
     with override_errors(), disk_errors(Path.cwd()), _own_process_state():
         flags, typed = (["-m"], _without_password(overrides)) if multirun else ([], overrides)

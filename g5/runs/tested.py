@@ -112,7 +112,8 @@ def opened(request: TestRequest) -> Iterator[Tested]:
         home.path.mkdir(exist_ok=True)
         parts = [exp_name, None if job is None else str(job), key and home.path.name]
         shown = "/".join(part for part in parts if part)
-        with recording(settings, home, corpus, name=shown, resume=True) as logger:
+        parent = None if job is None else folder.path.parent
+        with recording(settings, home, corpus, name=shown, resume=True, parent=parent) as logger:
             yield Tested(settings, restored, feature_set, home, logger)
 
 

@@ -112,11 +112,20 @@ class Training:
         settings: checked.
         job: number of a multirun job.
         ask: as of `run`.
+        callbacks: of Lightning's, before those that save.
     """
 
-    def __init__(self, settings: Settings, *, job: int | None, ask: bool = False) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        job: int | None,
+        ask: bool = False,
+        callbacks: Sequence[pl.Callback] = (),
+    ) -> None:
         self.settings = settings
         self.job = job
+        self.callbacks = callbacks
         self.ask = ask and not settings.resume
         check_names(settings.name, settings.exp_name)
         check_monitors(settings)
@@ -176,7 +185,10 @@ class Training:
             return None
         name = settings.exp_name if self.job is None else f"{settings.exp_name}/{self.job}"
         corpus = self.feature_set.corpus
-        with recording(settings, folder, corpus, name=name, resume=settings.resume) as logger:
+        parent = None if self.job is None else folder.path.parent
+        with recording(
+            settings, folder, corpus, name=name, resume=settings.resume, parent=parent
+        ) as logger:
             if logger is not None:
                 print(f"MLflow    {redacted(logger.tracking_uri)}", flush=True)
             trainer = self._trainer(folder, logger)
@@ -297,6 +309,7 @@ class Training:
                 enable_progress_bar=any(isinstance(c, ProgressBar) for c in callbacks),
                 logger=logger or False,
                 callbacks=[
+                    *self.callbacks,
                     History(folder.path / "history.csv"),
                     StopAtNaN(checkpoints=folder.checkpoints),
                     *callbacks,

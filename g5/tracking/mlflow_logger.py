@@ -20,6 +20,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from g5.common.errors import UserError
 from g5.common.secrets import redacted
 from g5.tracking.folders import RunFolder, read_record
+from g5.tracking.mlflow_parent import parent_run
 from g5.tracking.mlflow_places import (
     check_answers,
     is_remote,
@@ -52,6 +53,7 @@ class MLflowLogger(Logger):
         tracking_uri: of the server; None for ``MLFLOW_TRACKING_URI``, else the local database.
         system_metrics: record CPU, memory, disk, network and GPU.
         server_wait_s: how long a server may be away before the local database takes its place.
+        parent: the folder of a multirun or a sweep, whose runs are the children of one.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class MLflowLogger(Logger):
         tracking_uri: str | None,
         system_metrics: bool,
         server_wait_s: float,
+        parent: Path | None = None,
     ) -> None:
         super().__init__()
         self.root = Path(root).expanduser().resolve()
@@ -76,6 +79,7 @@ class MLflowLogger(Logger):
         self.tracking_uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or self.local_uri
         self.system_metrics = system_metrics
         self.server_wait_s = server_wait_s
+        self.parent = parent
         self.run_id: str | None = None
         self._status_before: str | None = None
         self._writer: RecordWriter | None = None
@@ -268,6 +272,8 @@ class MLflowLogger(Logger):
     def _create_run(self, client: "MlflowClient", uri: str) -> str:
         experiment_id = self._experiment(client, uri)
         tags = {"mlflow.user": _user(), "mlflow.source.name": "g5", "mlflow.source.type": "LOCAL"}
+        if self.parent is not None:
+            tags["mlflow.parentRunId"] = parent_run(client, experiment_id, self.parent, tags)
         run = client.create_run(experiment_id, tags=tags, run_name=self.run_name)
         return run.info.run_id
 

@@ -5,6 +5,7 @@ import os
 import socket
 import sqlite3
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -84,22 +85,31 @@ def check_answers(uri: str, *, create: bool = True) -> None:
 
 
 def make_database(path: Path) -> None:
-    """Make MLflow's database where there is none: whole or not at all, by one process alone.
+    """Make MLflow's database where there is none.
 
     Its tables are the outcome of dozens of migrations, which two processes must not mix.
     """
+
+    def make(temporary: Path) -> None:
+        from mlflow.store.tracking import DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH as PLACE
+        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+        SqlAlchemyStore(sqlite_uri(temporary), PLACE).engine.dispose()
+
+    made_once(path, make)
+
+
+def made_once(path: Path, make: Callable[[Path], None]) -> None:
+    """Make a file where there is none: whole or not at all, by one process alone."""
     if _holds_something(path):
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = path.with_name(f".{path.name}.lock")
     with one_at_a_time(lock):
         if not _holds_something(path):
-            from mlflow.store.tracking import DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH as PLACE
-            from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
             with atomic_path(path) as temporary:
-                SqlAlchemyStore(sqlite_uri(temporary), PLACE).engine.dispose()
-        lock.unlink(missing_ok=True)  # whoever waits for it sees the database
+                make(temporary)
+        lock.unlink(missing_ok=True)  # whoever waits for it sees the file
 
 
 def _holds_something(path: Path) -> bool:

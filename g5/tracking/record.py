@@ -24,7 +24,13 @@ def write_config(settings: Settings, path: Path) -> Path:
 
 @contextmanager
 def recording(
-    settings: Settings, folder: RunFolder, corpus: Corpus, *, name: str, resume: bool
+    settings: Settings,
+    folder: RunFolder,
+    corpus: Corpus,
+    *,
+    name: str,
+    resume: bool,
+    parent: Path | None = None,
 ) -> Iterator[MLflowLogger | None]:
     """An open MLflow run with configuration and tags; None where `logger.enabled` is false.
 
@@ -34,6 +40,7 @@ def recording(
         corpus: whose hashes become tags.
         name: of the MLflow run.
         resume: continue the run that ``folder`` remembers.
+        parent: the folder of a multirun or a sweep that this is one of.
     """
     # A test in place leaves what the training run said of itself.
     describe = settings.train or not folder.config_file.exists()
@@ -51,6 +58,7 @@ def recording(
         tracking_uri=settings.logger.tracking_uri,
         system_metrics=settings.logger.system_metrics,
         server_wait_s=settings.logger.server_wait_s,
+        parent=parent,
     ) as logger:
         if describe:
             _describe(logger, settings, folder, corpus)

@@ -50,7 +50,7 @@ def test_help_lists_the_commands_in_the_order_of_a_walk():
     lines = CliRunner().invoke(main, ["--help"]).output.splitlines()
     first = lines.index("Train and test:") + 1
     names = [line.split()[0] for line in lines[first : first + 6]]
-    assert names == ["train", "test", "shots", "compare", "capacity", "ui"]
+    assert names == ["train", "test", "sweep", "shots", "compare", "capacity"]
 
 
 def test_completion_lists_the_architectures():

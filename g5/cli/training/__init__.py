@@ -1,3 +1,3 @@
 """Commands that train and test."""
 
-FIRST = ("train", "test", "shots", "compare", "capacity", "ui")
+FIRST = ("train", "test", "sweep", "shots", "compare", "capacity", "ui")
