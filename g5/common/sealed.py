@@ -78,3 +78,25 @@ def unpack(path: str | os.PathLike[str]) -> dict[str, bytes]:
             return {name: archive.read(name) for name in archive.namelist()}
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
         raise Damaged(f"{path}: {error}") from error
+
+
+def seal(path: str | os.PathLike[str]) -> None:
+    """Put a checksum over every byte behind a file of a library's that reads no further."""
+    with open(path, "ab+") as handle:
+        handle.seek(0)
+        digest = hashlib.file_digest(handle, "sha256").digest()
+        handle.write(SEAL + digest)
+
+
+def is_whole(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is as `seal` left it."""
+    tail = len(SEAL) + hashlib.sha256().digest_size
+    left = os.path.getsize(path) - tail
+    if left < 0:
+        return False
+    digest = hashlib.sha256()
+    with open(path, "rb") as handle:
+        while left and (block := handle.read(min(left, 2**20))):
+            digest.update(block)
+            left -= len(block)
+        return handle.read() == SEAL + digest.digest()

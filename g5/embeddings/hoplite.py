@@ -7,12 +7,12 @@ import sqlite3
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from g5.common.errors import UserError, unreadable
+from g5.embeddings.usearch_file import read_vectors
 
 SQLITE_FILE, INDEX_FILE = "hoplite.sqlite", "usearch.index"
 # Types of a window's offsets by their bytes, in the schemas with `windows` and before.
@@ -160,23 +160,5 @@ def _usearch_vectors(file: Path, keys: list[int]) -> np.ndarray:
     place = file.with_name(INDEX_FILE)
     if not place.is_file():
         raise UserError(f"{place}: is missing; hoplite keeps its vectors there")
-    try:
-        from usearch.index import Index
-    except ImportError as error:
-        raise UserError(f"{place}: needs usearch to be read: pip install usearch") from error
     with unreadable(place, advice="give a whole index of usearch"):
-        return _vectors_of(place, Index.restore(str(place), view=True), file, keys)
-
-
-def _vectors_of(place: Path, index: Any, file: Path, keys: list[int]) -> np.ndarray:
-    if index is None:
-        raise UserError(f"{place}: cannot be read as an index")
-    if not len(keys):
-        return np.zeros((0, index.ndim), np.float32)
-    wanted = np.array(keys, np.uint64)
-    absent = ~np.asarray(index.contains(wanted))
-    if absent.any():
-        raise UserError(
-            f"{place}: lacks {absent.sum()} of the {len(keys)} vectors that {file} names"
-        )
-    return np.asarray(index.get(wanted), np.float32)
+        return read_vectors(place, keys)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from g5.common import sealed
 from g5.common.errors import UserError
 from g5.common.threads import torch_threads
 from g5.embeddings.blocks import Vectors
@@ -228,24 +229,27 @@ class ApproximateIndex:
         return 1 - away_QK, row_QK
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the index, whole or not at all."""
+        """Write the index with a checksum over every byte, whole or not at all."""
         from g5.common.atomic import atomic_path
 
         with atomic_path(path) as temporary:
             self._index.save(str(temporary))
+            sealed.seal(temporary)
 
-    def load(self, path: str | os.PathLike[str]) -> None:
-        """Read an index that `save` wrote.
+    def load(self, path: str | os.PathLike[str]) -> bool:
+        """Read an index that `save` wrote; False, and nothing is read, where it is not whole.
+
+        usearch itself would read a damaged one as another, or crash.
 
         Raises:
-            UserError: it cannot be read, or is of another width.
+            UserError: it is of another width.
         """
-        try:
-            self._index.load(str(path))
-        except Exception as error:  # usearch raises several kinds
-            raise UserError(f"{path}: cannot be read as an index ({error}); remove it") from error
+        if not sealed.is_whole(path):
+            return False
+        self._index.load(str(path))
         if self._index.ndim != self.width:
             raise UserError(f"{path}: is an index of another width; remove it")
+        return True
 
 
 def _usearch():

@@ -1,6 +1,7 @@
 """`g5 search`: sounds like one, or unlike all that is known, as a table and a page."""
 
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -184,8 +185,8 @@ def _approximate(store: VectorStore, metric: Any) -> ApproximateIndex:
     """The index beside the store, made or brought up to date."""
     file = store.path / INDEX_FILE.format(metric=metric)
     index = ApproximateIndex(width=store.facts.embedding_dim, metric=metric)
-    if file.exists():
-        index.load(file)
+    if file.exists() and not index.load(file):
+        print(f"note: {file} is damaged, or of an earlier g5; it is made again", file=sys.stderr)
     if len(index) > len(store):
         raise UserError(f"{file}: is of another store; remove it")
     if len(index) < len(store):
