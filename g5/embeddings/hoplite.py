@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from g5.common.errors import UserError, unreadable
+from g5.common.errors import UserError, brief, unreadable
 from g5.embeddings.usearch_file import read_vectors
 
 SQLITE_FILE, INDEX_FILE = "hoplite.sqlite", "usearch.index"
@@ -50,7 +50,7 @@ def read_hoplite(path: Path) -> Content:
             if "hoplite_embeddings" in tables:
                 return _hoplite_embeddings(file, database, tables)
     except sqlite3.Error as error:
-        raise UserError(f"{file}: cannot be read as a database ({error})") from error
+        raise UserError(f"{file}: cannot be read as a database ({brief(error)})") from error
     raise UserError(f"{file}: is no hoplite database (its tables: {', '.join(tables) or 'none'})")
 
 

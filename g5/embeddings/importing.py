@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from g5.common.errors import UserError, unreadable
+from g5.common.errors import UserError, brief, unreadable
 from g5.embeddings.hoplite import read_hoplite
 from g5.embeddings.vectors import INDEX_COLUMNS, VectorStore, complete_index
 from g5.web.journal import clip_of
@@ -228,7 +228,7 @@ def _parquet(path: Path) -> pd.DataFrame:
         frame = pd.read_parquet(path)
         return frame.set_index(pd.RangeIndex(1, len(frame) + 1))
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise UserError(f"{path}: cannot be read as Parquet ({error})") from error
+        raise UserError(f"{path}: cannot be read as Parquet ({brief(error)})") from error
 
 
 def _from_frame(path: Path, frame: pd.DataFrame, notes: Sequence[str] = ()) -> Imported:
@@ -360,7 +360,7 @@ def _loaded(path: Path) -> Any:
     try:
         return np.load(path, allow_pickle=False)
     except Exception as error:  # numpy raises many kinds for what is no array
-        raise UserError(f"{path}: cannot be read as arrays ({error})") from error
+        raise UserError(f"{path}: cannot be read as arrays ({brief(error)})") from error
 
 
 def _npz(path: Path) -> Imported:
@@ -368,7 +368,7 @@ def _npz(path: Path) -> Imported:
     try:
         content = {name: arrays[name] for name in arrays.files}
     except Exception as error:
-        raise UserError(f"{path}: cannot be read as arrays ({error})") from error
+        raise UserError(f"{path}: cannot be read as arrays ({brief(error)})") from error
     by_name = {name.casefold(): array for name, array in content.items()}
     vectors = next((by_name[name] for name in VECTOR_NAMES if name in by_name), None)
     if vectors is not None and vectors.ndim == 3 and "inputs" in by_name:

@@ -26,7 +26,7 @@ import torch
 
 from g5.common.atomic import write_text
 from g5.common.elsewhere.places import Address, place_of
-from g5.common.errors import UserError
+from g5.common.errors import UserError, brief
 from g5.embeddings.blocks import Vectors
 from preprocessing.audio_rules import READ_ALL, AudioRules
 from preprocessing.store.shards import to_half
@@ -183,7 +183,7 @@ class VectorStore:
         try:
             root = json.loads(file.read_text(encoding="utf-8"))["audio_root"]
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{file}: cannot be read ({error}); remove it") from error
+            raise UserError(f"{file}: cannot be read ({brief(error)}); remove it") from error
         place = place_of(root)
         if isinstance(place, Address):
             return place

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from g5.common.atomic import atomic_path
-from g5.common.errors import UserError
+from g5.common.errors import UserError, brief
 from g5.config.changes import deciding, short_hash
 from g5.config.earlier import first_config
 from g5.config.parts import corpus_of, feature_set_of
@@ -108,7 +108,9 @@ def _rows(file: Path) -> dict[str, dict[str, Any]]:
         table = pd.read_csv(file, dtype={"key": str}).to_dict("records")
         return {str(row.pop("key")): {str(k): v for k, v in row.items()} for row in table}
     except (ValueError, KeyError) as error:
-        raise UserError(f"{file}: not what g5 capacity writes ({error}); remove it") from error
+        raise UserError(
+            f"{file}: not what g5 capacity writes ({brief(error)}); remove it"
+        ) from error
 
 
 def _measured(factor: float, settings: Settings) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from g5 import __version__
 from g5.common.atomic import atomic_path
-from g5.common.errors import UserError, unreadable
+from g5.common.errors import UserError, brief, unreadable
 from g5.common.revision import git_revision
 from g5.common.secrets import all_redacted
 from g5.config.earlier import refuse_gone, updated
@@ -252,7 +252,9 @@ def load_plain(path: Path) -> Any:
     except PermissionError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     except (zipfile.BadZipFile, EOFError, OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"{path}: truncated, corrupt or no checkpoint at all ({error})") from error
+        raise UserError(
+            f"{path}: truncated, corrupt or no checkpoint at all ({brief(error)})"
+        ) from error
     if damaged is not None:
         raise UserError(f"{path}: corrupt: the checksum of its part {damaged} is wrong")
     try:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from g5.common.errors import UserError
+from g5.common.errors import UserError, brief
 
 COLUMNS = ["epoch", "train/loss", "val/loss", "train/acc", "val/acc", "lr"]
 
@@ -25,7 +25,7 @@ def read_history(path: Path) -> pd.DataFrame:
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; a training run writes it") from None
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not a training history ({error})") from None
+        raise UserError(f"{path}: not a training history ({brief(error)})") from None
     if missing := [name for name in COLUMNS if name not in table]:
         raise UserError(f"{path}: not a training history: no column {', '.join(missing)}")
     if table.empty:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from g5.common.errors import UserError
+from g5.common.errors import UserError, brief
 from g5.common.spreadsheet import unguarded
 from preprocessing.annotations.columns import NUMERIC, UNREAD, plain
 from preprocessing.annotations.numbers import Decimals, clock_seconds, settled
@@ -345,7 +345,8 @@ def _quoted(path: Path, text: str, separator: str, width: int) -> Iterator[tuple
             first = reader.line_num + 1
     except csv.Error as error:
         raise UserError(
-            f"{path}, row {first}: is no row of a table ({error}); look for a stray quotation mark"
+            f"{path}, row {first}: is no row of a table ({brief(error)}); "
+            "look for a stray quotation mark"
         ) from error
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from g5.common.atomic import write_text
-from g5.common.errors import UserError
+from g5.common.errors import UserError, brief
 
 SETTINGS_FILE = "settings.json"
 FORMAT = 1
@@ -53,7 +53,7 @@ def read_settings(path: Path) -> dict[str, Any]:
         content_format, settings = content["format"], content["settings"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"{file}: cannot be read ({error}); remove the folder {path} to start afresh"
+            f"{file}: cannot be read ({brief(error)}); remove the folder {path} to start afresh"
         ) from error
     if content_format != FORMAT:
         raise UserError(

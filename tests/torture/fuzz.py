@@ -1,13 +1,17 @@
 """Mutated inputs over every reader: each is accepted, repaired with a note, or refused by name.
 
-What else may happen (a traceback, more than `MOST_S`, a refusal that does not name the file) is a
-failure, told with the seed that repeats it.
+What else may happen is a failure, told with the seed that repeats it: a traceback, more than
+`MOST_S` of computing, no answer, a crash of a library, more than `MOST_BYTES` of memory, a refusal
+that does not name the file. Inputs are read in processes of their own; every end is in a ledger,
+so that a fuzzing that was stopped goes on.
 """
 
 import contextlib
 import io
-import shutil
-import sqlite3
+import json
+import multiprocessing
+import os
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -16,32 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
-import soundfile
-import yaml
 
-from g5.common import sealed
 from g5.common.errors import UserError
-from g5.config.settings import load
-from g5.config.stored import overridden
-from g5.detection.job.manifest import Manifest
-from g5.embeddings.importing import read_embeddings
-from g5.embeddings.vectors import VectorStore
-from g5.tracking.checkpoints import save
-from g5.tracking.history import COLUMNS, read_history
-from g5.tracking.restore import restore
-from g5.transfer.heads.saved import SavedHead, fit_head, load_head, make_head, save_head
-from g5.web.journal import Journal, JournalEntry
-from preprocessing import audio
-from preprocessing.annotations import read_events
-from preprocessing.audio_rules import READ_ALL
-from preprocessing.datasets.splits import read_list
-from preprocessing.datasets.unpack import unpack
-from preprocessing.recordings import UNREADABLE, scan
-from tests.labelled_store import facts, make_store
-from tests.tracking.test_checkpoints import checkpoint
 
 MOST_S = 5.0
+SILENT_S = 120.0  # without an end of an input, on however busy a machine
+MOST_BYTES = 2 * 2**30  # more than there were at first
+AT_ONCE = 500  # inputs of one process
 MAGIC = (
     b"RIFF", b"PAR1", b"\0\0\0\0", b"\xff\xff\xff\xff", b"\n", b'"', b"\t", b"nan", b"-1", b"{",
 )  # fmt: skip
@@ -49,12 +34,21 @@ MAGIC = (
 
 @dataclass(frozen=True)
 class Reader:
-    """What is fuzzed: the bytes of a whole file, its name, and who reads it; True for a note."""
+    """What is fuzzed.
+
+    Attributes:
+        name: for the tally.
+        file: the name under which it is read.
+        whole: the bytes of a whole file.
+        read: reads it; True for a note.
+        head: only so many bytes at its beginning are changed; None: any.
+    """
 
     name: str
     file: str
     whole: bytes
     read: Callable[[Path], Any]
+    head: int | None = None
 
 
 @dataclass
@@ -70,15 +64,15 @@ class Tally:
                           f"{len(self.failures)} failures"])  # fmt: skip
 
 
-def mutated(whole: bytes, rng: np.random.Generator) -> bytes:
-    """A file with one to four things wrong."""
-    content = bytearray(whole)
+def mutated(whole: bytes, rng: np.random.Generator, head: int | None = None) -> bytes:
+    """A file with one to four things wrong, in its first ``head`` bytes where that is given."""
+    content, rest = bytearray(whole[:head]), whole[head:] if head else b""
     for _ in range(rng.integers(1, 5)):
         at, end = sorted(rng.integers(0, len(content) + 1, 2).tolist())
         kind = rng.integers(6)
         if kind == 0 and at < len(content):
             content[at] ^= 1 << int(rng.integers(8))
-        elif kind == 1:
+        elif kind == 1 and not rest:
             del content[at:]
         elif kind == 2:
             del content[at : min(end, at + 64)]
@@ -89,28 +83,127 @@ def mutated(whole: bytes, rng: np.random.Generator) -> bytes:
             content[at : at + len(magic)] = magic
         else:
             content[at : at + 8] = rng.bytes(8)
-    return bytes(content)
+    return bytes(content) + rest
 
 
 def fuzz(readers: list[Reader], folder: Path, *, inputs: int, seed: int) -> Tally:
-    """So many inputs, in turns over all readers."""
-    tally = Tally()
+    """So many inputs, in turns over all readers, after a whole file for each.
+
+    Args:
+        readers: all of them.
+        folder: for files and the ledger, where an earlier call's inputs are not done again.
+        inputs: mutated.
+        seed: of the mutations.
+    """
     for reader in readers:
         (folder / reader.name).mkdir(parents=True, exist_ok=True)
-        (folder / reader.name / reader.file).write_bytes(reader.whole)
-        if (end := _end(reader, folder / reader.name / reader.file, "whole", tally)) != "accepted":
-            tally.failures.append(f"{reader.name}: the whole file is {end}")
-    for number in range(inputs):
-        reader = readers[number % len(readers)]
-        path = folder / reader.name / reader.file
-        path.write_bytes(mutated(reader.whole, np.random.default_rng([seed, number])))
-        tally.ends[reader.name, _end(reader, path, f"seed {seed}, input {number}", tally)] += 1
-    return tally
+    work = _Work(readers, folder, inputs, seed)
+    while (done := work.done()) < work.total:
+        process = multiprocessing.get_context("fork").Process(target=work.some, args=(done,))
+        process.start()
+        if fault := _fault(process, work, done):
+            work.note(work.done(), "failed", fault)
+    return work.tally()
 
 
-def _end(reader: Reader, path: Path, which: str, tally: Tally) -> str:
-    start = time.perf_counter()
-    end, said = "accepted", io.StringIO()
+def _fault(process: Any, work: "_Work", done: int) -> str | None:
+    """What ended a process before its time."""
+    while True:
+        process.join(SILENT_S)
+        if not process.is_alive():
+            number = process.exitcode
+            return None if number == 0 else f"crashed ({_name_of(number)})"
+        if work.done() == done:
+            os.kill(process.pid, signal.SIGKILL)
+            process.join()
+            return f"no answer in {SILENT_S:.0f} s"
+        done = work.done()
+
+
+def _name_of(number: int) -> str:
+    return signal.Signals(-number).name if number < 0 else f"exit code {number}"
+
+
+@dataclass(frozen=True)
+class _Work:
+    """The inputs of one fuzzing, in their order, and how they ended."""
+
+    readers: list[Reader]
+    folder: Path
+    inputs: int
+    seed: int
+
+    @property
+    def total(self) -> int:
+        return len(self.readers) + self.inputs
+
+    @property
+    def ledger(self) -> Path:
+        return self.folder / f"ledger_{self.seed}_{len(self.readers)}.jsonl"
+
+    def done(self) -> int:
+        return self.ledger.read_bytes().count(b"\n") if self.ledger.exists() else 0
+
+    def note(self, number: int, end: str, fault: str = "") -> None:
+        """One input more has ended."""
+        line = json.dumps([self._reader(number).name, end, self._which(number), fault])
+        with open(self.ledger, "a") as handle:
+            handle.write(line + "\n")
+
+    def some(self, first: int) -> None:
+        """Read some inputs, in a process of its own."""
+        _limit_memory()
+        log = os.open(self.folder / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        for number in range(first, min(first + AT_ONCE, self.total)):
+            reader = self._reader(number)
+            path, content = self.folder / reader.name / reader.file, reader.whole
+            if (of_inputs := number - len(self.readers)) >= 0:
+                rng = np.random.default_rng([self.seed, of_inputs])
+                content = mutated(reader.whole, rng, reader.head)
+            path.write_bytes(content)
+            self.note(number, *_end(reader, path))
+        os._exit(0)  # libraries' threads of the parent are not here to be waited for
+
+    def tally(self) -> Tally:
+        """What the ledger says."""
+        tally = Tally()
+        for line in self.ledger.read_text().splitlines()[: self.total]:
+            name, end, which, fault = json.loads(line)
+            if which == "whole":
+                if end != "accepted":
+                    tally.failures.append(f"{name}: the whole file is {end}: {fault}")
+                continue
+            tally.ends[name, end] += 1
+            if end == "failed":
+                tally.failures.append(f"{name}, {which}: {fault}")
+        return tally
+
+    def _reader(self, number: int) -> Reader:
+        return self.readers[number % len(self.readers)]
+
+    def _which(self, number: int) -> str:
+        of_inputs = number - len(self.readers)
+        return "whole" if of_inputs < 0 else f"seed {self.seed}, input {of_inputs}"
+
+
+def _limit_memory() -> None:
+    """A blow-up ends in a MemoryError; where the system does not count, nothing does."""
+    try:
+        import resource
+
+        status = Path("/proc/self/status").read_text()
+        now = int(status.partition("VmData:")[2].split()[0]) * 1024
+        resource.setrlimit(resource.RLIMIT_DATA, (now + MOST_BYTES, now + MOST_BYTES))
+    except (ImportError, OSError, IndexError, ValueError):
+        return
+
+
+def _end(reader: Reader, path: Path) -> tuple[str, str]:
+    """How an input ended, and what was wrong with that."""
+    start_s, said = time.process_time(), io.StringIO()
+    end, fault = "accepted", ""
     try:
         with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
             if reader.read(path) or said.getvalue():
@@ -118,205 +211,11 @@ def _end(reader: Reader, path: Path, which: str, tally: Tally) -> str:
     except UserError as error:
         end = "refused"
         if path.stem not in str(error) and str(path.parent) not in str(error):
-            end = "failed"
-            tally.failures.append(f"{reader.name}, {which}: refused without its name: {error}")
-    except Exception as error:
-        end = "failed"
-        tally.failures.append(f"{reader.name}, {which}: {type(error).__name__}: {error}")
-    if (took_s := time.perf_counter() - start) > MOST_S:
-        tally.failures.append(f"{reader.name}, {which}: took {took_s:.1f} s")
-    return end
-
-
-# --- readers ------------------------------------------------------------------------------------
-
-EVENTS = "file,start_s,end_s,label\na.wav,0.5,1.5,owl\nb.wav,1,2,Tür\nb.wav,3,4,owl\n"
-RAVEN = (
-    "Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tLow Freq (Hz)\tHigh Freq (Hz)\t"
-    "Species\n1\tSpectrogram 1\t1\t0.5\t1.5\t200\t4000\towl\n2\tSpectrogram 1\t1\t2\t3\t1\t2\tx\n"
-)
-DCASE = "Audiofilename,Starttime,Endtime,Q\na.wav,0.5,1.5,POS\na.wav,2,3,UNK\na.wav,4,5,NEG\n"
-LIST = "file,label,split,fold\na.wav,owl,train,0\nb.wav,rail,test,1\n"
-
-
-def make_readers(folder: Path) -> list[Reader]:
-    """A whole file for every reader."""
-    readers = [
-        Reader(name, file, text.encode(), lambda path: bool(read_events(path)[1]))
-        for name, file, text in (
-            ("events", "e.csv", EVENTS), ("raven", "r.txt", RAVEN), ("dcase", "d.csv", DCASE),
-            ("audacity", "l.txt", "0.5\t1.5\towl\n2\t3\trail\n"),
-        )
-    ]  # fmt: skip
-    readers.append(Reader("list", "l.csv", LIST.encode(), _read_list))
-    readers += _sounds(folder)
-    readers += _of_stores(folder)
-    readers += _of_checkpoints(folder)
-    readers += _of_imports(folder)
-    archive = folder / "a.zip"
-    sealed.pack(archive, {"a/b.txt": b"text" * 50, "c.txt": b"more" * 9})
-    readers.append(Reader("archive", "a.zip", archive.read_bytes(), _unpack))
-    history = pd.DataFrame([[1, 2.0, 2.0, 0.5, 0.5, 0.1]], columns=COLUMNS)
-    text = history.to_csv(index=False).encode()
-    readers.append(Reader("history", "history.csv", text, lambda path: not len(read_history(path))))
-    return readers
-
-
-def _read_list(path: Path) -> None:
-    read_list(path)
-
-
-def _unpack(path: Path) -> None:
-    into = path.parent / "into"
-    shutil.rmtree(into, ignore_errors=True)
-    into.mkdir()
-    unpack(path, into)
-
-
-def _sounds(folder: Path) -> list[Reader]:
-    rng, readers = np.random.default_rng(0), []
-    for suffix in ("wav", "flac", "ogg", "aiff", "w64"):
-        path = folder / f"s.{suffix}"
-        soundfile.write(path, 0.1 * rng.standard_normal((3000, 2)), 8000)
-        readers.append(Reader(suffix, path.name, path.read_bytes(), _hear))
-    return readers
-
-
-def _hear(path: Path) -> bool:
-    table, problems = scan([path], None, READ_ALL)
-    for problem in problems:
-        if problem.kind == UNREADABLE:
-            raise UserError(str(problem))
-    for rate_hz in (None, 16000) if len(table) else ():
-        for _ in audio.blocks(path, READ_ALL, block_s=1.0, rate_hz=rate_hz):
-            pass
-    return bool(problems)
-
-
-def _of_stores(folder: Path) -> list[Reader]:
-    """A part of a store among whole ones, a journal, and a part of a detection's manifest."""
-    home = folder / "home"
-    store = make_store(home, recordings=2, calls=2)
-    journal = Journal(store.path)
-    for row in range(3):
-        clip = (f"rec0{row}.wav", 0.2, 0.5)
-        journal.add(JournalEntry(str(row), clip, "label", "owl", 1.0))
-    (folder / ".parts").mkdir()
-    manifest = Manifest(folder)
-    table = pd.DataFrame({"file": ["n.wav"], "start_s": 0.5, "label": "owl", "support": False})
-    manifest.done(Path("n.wav"), "key", table, table, duration_s=1.0)
-    part = next((folder / ".parts").iterdir())
-    files = [path for path in store.path.iterdir() if path.suffix in (".json", ".parquet", ".f16")]
-    readers = [
-        Reader(f"store{path.suffix}", path.name, path.read_bytes(), _store_with(store.path, path))
-        for path in files if path.name != "audio_root.json"
-    ]  # fmt: skip
-    lines = journal.path.read_bytes()
-    readers.append(Reader("journal", "labels.jsonl", lines, _read_journal))
-    readers.append(Reader("manifest", part.name, part.read_bytes(), _read_manifest))
-    return readers
-
-
-def _store_with(whole: Path, changed: Path) -> Callable[[Path], bool]:
-    def read(path: Path) -> bool:
-        there = path.parent / "x.store"
-        shutil.rmtree(there, ignore_errors=True)
-        shutil.copytree(whole, there)
-        shutil.copyfile(path, there / changed.name)
-        found = VectorStore.open(there)
-        expected = VectorStore.open(whole)
-        same = found.index.equals(expected.index) and np.array_equal(
-            np.asarray(found.vectors[:]), np.asarray(expected.vectors[:])
-        )
-        if not same or found.facts != expected.facts:
-            raise AssertionError("vectors or names have changed in silence")
-        return False
-
-    return read
-
-
-def _read_journal(path: Path) -> bool:
-    found = Journal(path.parent)
-    if any(entry.label != "owl" for entry in found.entries.values()):
-        raise AssertionError("a label has changed in silence")
-    return bool(found.damaged)
-
-
-def _read_manifest(path: Path) -> bool:
-    parts = path.parent / ".parts"
-    parts.mkdir(exist_ok=True)
-    shutil.copyfile(path, parts / path.name)
-    manifest = Manifest(path.parent)
-    if manifest.earlier(Path("n.wav"), "key") is None:
-        return True
-    if manifest.events_of("n.wav")["label"].tolist() != ["owl"]:
-        raise AssertionError("an event has changed in silence")
-    return False
-
-
-def _of_checkpoints(folder: Path) -> list[Reader]:
-    path = folder / "c.ckpt"
-    save(checkpoint(), path)
-    head = folder / "x.head"
-    model = fit_head(make_head("prototype", "single", seed=0), np.eye(4), np.array([*"aabb"]))
-    save_head(head, SavedHead(model, "prototype", "single", ["a", "b"], facts(4)))
-    plain, own = load(["arch=v1"]).plain(), checkpoint()["g5"]["config"]
-    plain["arch"]["model"], plain["features"] = (
-        own["arch"]["model"],
-        own["features"]
-        | {key: plain["features"][key] for key in plain["features"] if key not in own["features"]},
-    )
-    stored = yaml.safe_dump(plain).encode()
-    return [
-        Reader("checkpoint", "c.ckpt", path.read_bytes(), lambda path: not restore(path)),
-        Reader("head", "x.head", head.read_bytes(), lambda path: not load_head(path)),
-        Reader("configuration", "config.yaml", stored, _read_stored),
-    ]
-
-
-def _read_stored(path: Path) -> None:
-    """A configuration that came with a checkpoint, which is whole: any value may be in it."""
-    try:
-        config = yaml.safe_load(path.read_text("utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError):
-        return
-    if isinstance(config, dict) and config:
-        content = checkpoint()
-        content["g5"]["config"] = config
-        try:
-            save(content, path.with_suffix(".ckpt"))
-            found = restore(path.with_suffix(".ckpt"))
-        except UserError as error:
-            raise UserError(f"{path}: {error}") from error
-        _ = found.settings  # a test of it looks at them first
-        overridden(found.config, [], {})
-
-
-def _of_imports(folder: Path) -> list[Reader]:
-    x_ND = np.arange(12, dtype=np.float32).reshape(3, 4)
-    names = ["a.wav", "a.wav", "b.wav"]
-    frame = pd.DataFrame({"file": names, "start_s": [0.0, 1.0, 0.0]})
-    wide = frame.assign(**{f"e{i}": x_ND[:, i] for i in range(4)})
-    np.savez(folder / "e.npz", embeddings=x_ND, filename=names)
-    wide.to_parquet(folder / "e.parquet")
-    wide.to_csv(folder / "e.csv", index=False)
-    with sqlite3.connect(folder / "h.sqlite") as database:
-        database.executescript(
-            "CREATE TABLE hoplite_sources (id INTEGER PRIMARY KEY, dataset, source);"
-            "CREATE TABLE hoplite_embeddings (id INTEGER PRIMARY KEY, embedding BLOB,"
-            " source_idx INTEGER, offsets BLOB);"
-            "INSERT INTO hoplite_sources VALUES (1, 'set', 'x.wav');"
-        )
-        for key in range(20):
-            blobs = (np.ones(4, "<f4") + key).tobytes(), np.array([key], "<f2").tobytes()
-            database.execute("INSERT INTO hoplite_embeddings VALUES (?, ?, 1, ?)", (key, *blobs))
-    return [
-        Reader(f"import.{kind}", f"e.{kind}", (folder / file).read_bytes(), _read_import)
-        for kind, file in (
-            ("npz", "e.npz"), ("parquet", "e.parquet"), ("csv", "e.csv"), ("sqlite", "h.sqlite"),
-        )
-    ]  # fmt: skip
-
-
-def _read_import(path: Path) -> None:
-    read_embeddings(path)
+            end, fault = "failed", f"refused without its name: {error}"
+        if "\n" in str(error).strip():
+            end, fault = "failed", f"more than one line: {error}"
+    except BaseException as error:
+        end, fault = "failed", f"{type(error).__name__}: {error}"
+    if (took_s := time.process_time() - start_s) > MOST_S:
+        end, fault = "failed", f"took {took_s:.1f} s; {fault or end}"
+    return end, fault

@@ -2,8 +2,9 @@
 
 import pytest
 
-from tests.torture.fuzz import fuzz, make_readers
+from tests.torture.fuzz import fuzz
 from tests.torture.kills import SMALL, Job, torture
+from tests.torture.readers import make_readers
 
 
 @pytest.mark.parametrize("job", SMALL, ids=[job.name for job in SMALL])

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from g5.common.errors import UserError
+from g5.common.errors import UserError, brief
 from g5.config.build import build, locate, signature_hints
 from g5.config.check import unknown_key
 from g5.config.choices import choices
@@ -100,7 +100,7 @@ def _said_beside(beside: Path, group: str) -> Mapping[str, Any]:
     try:
         said = yaml.safe_load(beside.read_text(encoding="utf-8")) or {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{beside}: cannot be read ({error})") from error
+        raise UserError(f"{beside}: cannot be read ({brief(error)})") from error
     if not isinstance(said, Mapping):
         raise UserError(f"{beside}: must hold keys like sr: 48000")
     plain = load_node("encoder", group).plain()
