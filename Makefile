@@ -5,7 +5,7 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 	$$python -c '$(FITS)' 2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin
 
-.PHONY: install demo test smoke test-browser docs lint bench bench-compare torture lock clean
+.PHONY: install demo test smoke test-browser docs lint bench bench-compare torture lock sbom clean
 
 install: .venv/installed
 
@@ -34,8 +34,9 @@ lint: .venv/installed
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-# Ten thousand generated tables and WAVs of which it is known what they hold; 50,000 mutated files of
-# every kind, and 200 kills of every kind of job at random moments; hours.
+# Ten thousand generated tables and WAVs of which it is known what they hold; then 50,000 mutated files
+# of every kind, load on the pages' servers, odd places, and 200 kills of every kind of job: hours. Stopped,
+# `python -m tests.torture` goes on where it was; it takes parts and sizes, too (--help).
 torture: .venv/installed
 	G5_TABLES=10000 G5_WAV_FILES=10000 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --timeout 0 \
 		tests/preprocessing/test_generated_tables.py tests/preprocessing/test_containers.py
@@ -62,6 +63,12 @@ bench-compare: .venv/installed
 lock:
 	uv pip compile --universal --fork-strategy fewest --python-version 3.11 --extra dev --extra docs --generate-hashes \
 		--no-emit-index-url --no-header --no-annotate --quiet pyproject.toml -o requirements.lock
+
+# What the lock file installs, as CycloneDX.
+sbom:
+	@mkdir -p build
+	@python3 .ci/sbom.py > build/sbom.json
+	@echo build/sbom.json
 
 clean:
 	rm -rf .venv build dist *.egg-info

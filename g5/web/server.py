@@ -38,6 +38,7 @@ class LocalServer(ThreadingHTTPServer):
     """
 
     daemon_threads = True
+    request_queue_size = 64  # several pages at once ask for a clip, its picture and its sound
     # A port that another program holds must be an error, and not be shared with it.
     allow_reuse_address = False
 
@@ -124,11 +125,11 @@ class PageHandler(BaseHTTPRequestHandler):
         """Say nothing of every request."""
 
     def _answer(self, routes: Routes, *, speaks: bool = False) -> None:
-        url = urlsplit(self.path)
-        query = {name: values[-1] for name, values in parse_qs(url.query).items()}
         try:
             # Read first, or the body of a refused request is taken for the next one.
             content = self._content(speaks)
+            url = urlsplit(self.path)
+            query = {name: values[-1] for name, values in parse_qs(url.query).items()}
             self._check(query)
             if url.path not in routes:
                 raise Refused(404, "there is no such page")
@@ -142,10 +143,14 @@ class PageHandler(BaseHTTPRequestHandler):
             self._send_error(400, f"the request is incomplete ({error})")
 
     def _check(self, query: dict[str, str]) -> None:
-        """Refuse requests of other sites: by the host they name, and by the token."""
+        """Refuse requests of other sites: by the host and origin they name, and by the token."""
         port = self.server.server_address[1]
-        if self.headers.get("Host") not in (f"{HOST}:{port}", f"localhost:{port}"):
+        own = (f"{HOST}:{port}", f"localhost:{port}")
+        if self.headers.get("Host") not in own:
             raise Refused(403, "another host")
+        origin = self.headers.get("Origin")
+        if origin is not None and origin.removeprefix("http://") not in own:
+            raise Refused(403, "another site")
         given = self.headers.get("X-Token") or query.get("token", "")
         if not secrets.compare_digest(given.encode(), self.server.token.encode()):
             raise Refused(

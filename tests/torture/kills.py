@@ -2,14 +2,16 @@
 
 import contextlib
 import hashlib
+import json
 import multiprocessing
 import os
 import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +34,13 @@ PRETRAIN = (
 )  # fmt: skip
 
 
+RAY = ("engine=ray", "engine.workers=2")
+SWEEP = (
+    "v1", "debug=fast", "logger=none", "arch.model.dropout=interval(0,0.5)", "sweep.trials=3",
+    "sweep.startup=1", "sweep.prune_after=0",
+)  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Job:
     """A piece of work that goes on where it was killed.
@@ -48,37 +57,62 @@ class Job:
 
 
 def torture(job: Job, base: Path, folder: Path, *, kills: int, seed: int) -> list[str]:
-    """Kill a job so many times, each at another moment; what went wrong, a line each.
+    """Kill a job so many times, each at other moments; what went wrong, a line each.
 
     Args:
         base: a folder with what the job needs.
-        folder: where copies of it go.
+        folder: where copies of it go, and a ledger: what it has of an earlier call is not done
+            again.
     """
-    rng, faults = np.random.default_rng([seed, *job.name.encode()]), []
-    whole = _copy(base, folder / "whole")
-    start = time.perf_counter()
-    if _run(job, whole) != 0:
-        return [f"{job.name}: fails when it is left alone"]
-    took_s, expected = time.perf_counter() - start, job.digest(whole)
-    for number in range(kills):
-        moments = rng.uniform(0, took_s, rng.integers(1, 3)).tolist()
-        home = _copy(base, folder / f"kill{number}")
-        for moment_s in moments:
-            _run(job, home, kill_after_s=moment_s)
-            _age_leftovers(home)
-        ended = _run(job, home)
-        which = (
-            f"{job.name}, seed {seed}, kill {number} at {', '.join(f'{m:.2f}' for m in moments)}"
-        )
-        if ended != 0:
-            faults.append(f"{which} s: cannot go on (exit code {ended})")
-        elif job.digest(home) != expected:
-            faults.append(f"{which} s: ends in other bytes")
-        elif left := orphans(home):
-            faults.append(f"{which} s: leaves {', '.join(left)}")
-        shutil.rmtree(home)
-    shutil.rmtree(whole)
-    return faults
+    ledger = folder / f"kills_{seed}.jsonl"
+    ended = [json.loads(line) for line in _lines(ledger)]
+    if len(ended) < kills:
+        shutil.rmtree(folder / "whole", ignore_errors=True)
+        whole = _copy(base, folder / "whole")
+        start = time.perf_counter()
+        if _run(job, whole) != 0:
+            return [f"{job.name}: fails when it is left alone: {_last_line(whole)}"]
+        took_s, expected = time.perf_counter() - start, job.digest(whole)
+        for number in range(len(ended), kills):
+            rng = np.random.default_rng([seed, number, *job.name.encode()])
+            moments = rng.uniform(0, took_s, rng.integers(1, 3)).tolist()
+            fault = _killed(job, base, folder / f"kill{number}", moments, expected)
+            at = ", ".join(f"{moment:.2f}" for moment in moments)
+            which = f"{job.name}, seed {seed}, kill {number} at {at} s"
+            ended.append(fault and f"{which}: {fault}")
+            with open(ledger, "a") as handle:
+                handle.write(json.dumps(ended[-1]) + "\n")
+        shutil.rmtree(whole)
+    return [fault for fault in ended[:kills] if fault]
+
+
+def _killed(
+    job: Job, base: Path, home: Path, moments: Sequence[float], expected: str
+) -> str | None:
+    """What is wrong with what a job leaves that was killed at these moments, seconds."""
+    shutil.rmtree(home, ignore_errors=True)
+    _copy(base, home)
+    for moment_s in moments:
+        _run(job, home, kill_after_s=moment_s)
+        _age_leftovers(home)
+    ended, fault = _run(job, home), None
+    if ended != 0:
+        fault = f"cannot go on (exit code {ended}): {_last_line(home)}"
+    elif job.digest(home) != expected:
+        fault = "ends in other bytes"
+    elif left := orphans(home):
+        fault = f"leaves {', '.join(left)}"
+    shutil.rmtree(home)
+    return fault
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def _last_line(home: Path) -> str:
+    lines = (home / "log").read_text("utf-8", "replace").split("\n") if home.exists() else []
+    return next((line for line in reversed(lines) if line.strip()), "")
 
 
 def orphans(home: Path) -> list[str]:
@@ -221,6 +255,16 @@ def _training_digest(home: Path) -> str:
     return _digest(rows, *(value.numpy().tobytes() for value in state.values()))
 
 
+def _sweep_digest(home: Path) -> str:
+    import optuna
+
+    storage = f"sqlite:///{home}/optuna.db"
+    (study,) = optuna.get_all_study_summaries(storage)
+    trials = optuna.load_study(study_name=study.study_name, storage=storage).trials
+    told = [(t.number, t.state.name, t.params, t.value, t.intermediate_values) for t in trials]
+    return _digest(repr(told).encode())
+
+
 def _pretraining_digest(home: Path) -> str:
     import torch
 
@@ -247,12 +291,17 @@ def _embedding_digest(home: Path) -> str:
 def commands(checkpoint: str, recordings: str, support: str) -> list[Job]:
     """The long ones: what `g5` does, in a folder where these are; paths are relative to it."""
     fast = ("v1", "debug=fast", "exp_name=torture", "resume=true", "test=false")
+    two = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2")
     detect = ("detect", checkpoint, recordings, "--support", support, "-o", "found")
     return [
         Job("features", _command("features", "debug=fast"), _features_digest),
         Job("training", _command("train", *fast, "arch.training.max_epochs=3"), _training_digest),
+        Job("training on two", _command("train", *fast, *two), _training_digest),
+        *([Job("sweep", _command("sweep", *SWEEP), _sweep_digest)] if find_spec("optuna") else []),
         Job("pretraining", _command("pretrain", *PRETRAIN), _pretraining_digest),
         Job("detection", _command(*detect, "detection.pictures=false"), _detection_digest),
+        *([Job("detection on Ray", _command(*detect, "detection.pictures=false", *RAY),
+               _detection_digest)] if find_spec("ray") else []),
         Job("embedding", _command("embed", checkpoint, recordings, "-o", "x.store"),
             _embedding_digest),
         *SMALL,

@@ -1,9 +1,10 @@
-"""A small part of `make torture`: some kills, and some hundred mutated inputs."""
+"""A small part of `make torture`: some kills, hundreds of mutated inputs and of requests."""
 
 import pytest
 
 from tests.torture.fuzz import fuzz
 from tests.torture.kills import SMALL, Job, torture
+from tests.torture.load import strain, targets
 from tests.torture.readers import make_readers
 
 
@@ -19,3 +20,11 @@ def test_every_mutated_input_is_accepted_repaired_or_refused(tmp_path):
     tally = fuzz(readers, tmp_path / "fuzzed", inputs=400, seed=1)
     assert not tally.failures, str(tally)
     assert {end for _, end in tally.ends} == {"accepted", "repaired", "refused"}
+
+
+def test_servers_under_load_lose_nothing_and_let_nobody_in(tmp_path):
+    with targets(tmp_path) as both:
+        for target in both:
+            load = strain(target, requests=150, clients=6, seed=0)
+            assert not load.faults, str(load)
+            assert load.answered
