@@ -117,6 +117,14 @@ class Sweep:
         """Where Optuna keeps the trials."""
         return self.how.storage or sqlite_uri(self.settings.path.root / "optuna.db")
 
+    @property
+    def asked(self) -> dict[str, str]:
+        """What the sweep is; places and addresses, which may hold passwords, are no part of it."""
+        fixed = dict(text.split("=", 1) for text in self.fixed)
+        return self.texts | {
+            key: value for key, value in fixed.items() if key.partition(".")[0] not in PLACES
+        }
+
     def trials(self) -> Trials:
         """Those that are done, and to be done."""
         settings, how = self.settings, self.how
@@ -124,7 +132,7 @@ class Sweep:
             self.storage,
             f"{settings.name}/{settings.exp_name}",
             settings.path.root / "outputs" / settings.name / settings.exp_name,
-            asked={**self.texts, **dict(text.split("=", 1) for text in self.fixed)},
+            asked=self.asked,
             maximise=settings.callbacks.checkpoint.mode == "max",
             search=Search(how.trials, how.startup, how.prune, how.prune_after, settings.seed),
         )

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -254,6 +255,8 @@ def distribution(override: Override) -> BaseDistribution:
     try:
         if override.is_interval_sweep():
             whole = isinstance(sweep.start, int) and isinstance(sweep.end, int)
+            if not (math.isfinite(sweep.start) and math.isfinite(sweep.end)):
+                raise ValueError("it has no end")
             kind = IntDistribution if whole else FloatDistribution
             return kind(sweep.start, sweep.end, log=log)
         if override.is_range_sweep():

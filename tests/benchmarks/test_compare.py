@@ -33,19 +33,41 @@ def test_a_loss_is_one_whose_whole_interval_is_beyond_15_percent() -> None:
     assert compared(row([1.0, 2.0]), row([0.5, 1.0])).ratio == pytest.approx(0.5)
 
 
-@pytest.mark.parametrize(("step", "rate", "code"), [(1.05, 99, 0), (1.3, 100, 1), (1.0, 60, 1)])
-def test_two_revisions_are_measured_in_turns(tmp_path: Path, step, rate, code) -> None:
-    main = tmp_path / "benchmarks" / "__main__.py"
+def compare(home: Path, base: str, change: str, *names: str) -> subprocess.CompletedProcess[str]:
+    """Two versions of `python -m benchmarks` against each other, in a repository of their own."""
+    main = home / "benchmarks" / "__main__.py"
     main.parent.mkdir()
     (main.parent / "__init__.py").touch()  # else a package elsewhere would go before
-    main.write_text(PRINTS.format(step=1.0, rate=100))
+    main.write_text(base)
     who = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
     for words in (["init", "-q"], ["add", "."], [*who, "commit", "-qm", "base"]):
-        subprocess.run(["git", *words], cwd=tmp_path, check=True)
-    main.write_text(PRINTS.format(step=step, rate=rate))
-    command = [sys.executable, str(ROOT / "benchmarks" / "compare.py"), "HEAD", "turns=2"]
-    done = subprocess.run(command, cwd=tmp_path, text=True, capture_output=True)
+        subprocess.run(["git", *words], cwd=home, check=True)
+    main.write_text(change)
+    command = [sys.executable, str(ROOT / "benchmarks" / "compare.py"), "HEAD", "turns=2", *names]
+    done = subprocess.run(command, cwd=home, text=True, capture_output=True)
+    left = subprocess.run(["git", "worktree", "list"], cwd=home, text=True, capture_output=True)
+    assert len(left.stdout.splitlines()) == 1
+    return done
+
+
+@pytest.mark.parametrize(("step", "rate", "code"), [(1.05, 99, 0), (1.3, 100, 1), (1.0, 60, 1)])
+def test_two_revisions_are_measured_in_turns(tmp_path: Path, step, rate, code) -> None:
+    base = PRINTS.format(step=1.0, rate=100)
+    done = compare(tmp_path, base, PRINTS.format(step=step, rate=rate))
     assert done.returncode == code, done.stdout + done.stderr
     assert ("LOST" in done.stdout) == bool(code)
-    left = subprocess.run(["git", "worktree", "list"], cwd=tmp_path, text=True, capture_output=True)
-    assert len(left.stdout.splitlines()) == 1
+
+
+def test_a_benchmark_that_ends_before_its_time_is_no_result(tmp_path: Path) -> None:
+    whole = PRINTS.format(step=1.0, rate=100)
+    done = compare(tmp_path, whole, f"{whole}\nraise ValueError('half')")
+    assert done.returncode == 2
+    assert "ValueError: half" in done.stderr
+    assert "compare.py" not in done.stderr
+
+
+def test_a_benchmark_that_nobody_has_is_named(tmp_path: Path) -> None:
+    whole = PRINTS.format(step=1.0, rate=100)
+    done = compare(tmp_path, whole, whole, "nothing")
+    assert done.returncode == 2
+    assert "there is no such benchmark: nothing" in done.stderr

@@ -23,6 +23,7 @@ from optuna.distributions import (  # noqa: E402
 from optuna.trial import TrialState  # noqa: E402
 
 from g5.common.errors import UserError  # noqa: E402
+from g5.runs.sweep import Sweep  # noqa: E402
 from g5.runs.trials import Search, Trials, Watch, distribution  # noqa: E402
 from tests.conftest import run_g5  # noqa: E402
 
@@ -76,7 +77,9 @@ def test_what_is_searched_is_said_in_hydras_words(text, found):
     assert distribution(OverridesParser.create().parse_override(text)) == found
 
 
-@pytest.mark.parametrize("text", ["a=tag(log,interval(0,1))", "a=interval(2,1)", "a=range(3,3)"])
+@pytest.mark.parametrize(
+    "text", ["a=tag(log,interval(0,1))", "a=interval(2,1)", "a=interval(0,inf)", "a=range(3,3)"]
+)
 def test_what_cannot_be_searched_is_named(text):
     with pytest.raises(UserError, match="a: cannot be searched"):
         distribution(OverridesParser.create().parse_override(text))
@@ -131,6 +134,13 @@ def test_a_sweep_goes_on_only_as_it_began_and_where_its_trials_lie(tmp_path):
     shutil.rmtree(tmp_path / "s" / "5")
     with pytest.raises(UserError, match="has no trial 5 of the sweep"):
         trials(tmp_path)
+
+
+def test_no_password_is_kept_with_a_sweep():
+    address = "logger.tracking_uri=http://me:secret@host"
+    sweep = Sweep(["arch=v1", "arch.model.dropout=0,0.1", "arch.episodes.n_way=4", address])
+    assert sweep.asked["arch.episodes.n_way"] == "4"
+    assert "secret" not in str(sweep.asked)
 
 
 FAST = (
