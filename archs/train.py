@@ -56,7 +56,6 @@ def launch(
         for key, value in values.items():
             OmegaConf.update(config, key, value)
         many = (state := HydraConfig.get()).mode == RunMode.MULTIRUN
-        here = str(state.launcher._target_).endswith(".BasicLauncher")
         job = int(state.job.num) if many else _parents_job()
         overrides = list(state.overrides.task)
         # Distributed training starts its other processes with this command line.
@@ -74,9 +73,7 @@ def launch(
             # Not raised in here: Hydra would print a line of its own, and end the other jobs.
             failures.append(error)
             if many:
-                print(f"error: job {job}: {error}", file=sys.stderr)
-            if many and not here:  # a process of its own tells the one that waits for all
-                raise UserError(f"job {job}: {error}") from error
+                _tell(state.launcher, f"job {job}: {error}")
 
     with override_errors(), disk_errors(Path.cwd()), _own_process_state():
         flags, typed = (["-m"], _without_password(overrides)) if multirun else ([], overrides)
@@ -88,6 +85,13 @@ def launch(
         raise failures[0]
     if failures:
         raise UserError(f"{len(failures)} jobs failed; the lines above say why")
+
+
+def _tell(launcher: Any, message: str) -> None:
+    """Say why a job failed; of one in a process of its own, to who waits for all of them, too."""
+    print(f"error: {message}", file=sys.stderr)
+    if not str(launcher._target_).endswith(".BasicLauncher"):
+        raise UserError(message)
 
 
 def _settings_of(config: Any) -> Settings:

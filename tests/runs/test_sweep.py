@@ -24,10 +24,10 @@ from optuna.trial import TrialState  # noqa: E402
 
 from g5.common.errors import UserError  # noqa: E402
 from g5.runs.sweep import Sweep  # noqa: E402
-from g5.runs.trials import Search, Trials, Watch, distribution  # noqa: E402
+from g5.runs.trials import Search, Space, Trials, Watch, distribution  # noqa: E402
 from tests.conftest import run_g5  # noqa: E402
 
-SPACE = {"x": FloatDistribution(0.0, 1.0)}
+SPACE: Space = {"x": FloatDistribution(0.0, 1.0)}
 SEARCH = Search(trials=6, startup=2, prune=True, prune_after=1, seed=3)
 FORK = multiprocessing.get_context("fork")
 RUN = Path("outputs/protonet_baseline")

@@ -32,7 +32,10 @@ time.time_ns = lambda: int(_back() * 1e9)
 
 
 def g5(
-    home: Path, *arguments: str, bytes_at_most: int | None = None, **env: str
+    home: Path,
+    *arguments: str,
+    bytes_at_most: int | None = None,
+    env: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[str]:
     """A command in a process of its own, which may write no larger file than that."""
 
@@ -40,10 +43,11 @@ def g5(
         if bytes_at_most is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_at_most, bytes_at_most))
 
-    paths = os.pathsep.join(filter(None, (env.pop("PYTHONPATH", ""), str(ROOT))))
+    more = dict(env or {})
+    paths = os.pathsep.join(filter(None, (more.pop("PYTHONPATH", ""), str(ROOT))))
     return subprocess.Popen(
         [sys.executable, "-W", "ignore", str(ROOT / "main.py"), *arguments], cwd=home,
-        env={**os.environ, "PYTHONPATH": paths, **env}, preexec_fn=limit,
+        env={**os.environ, "PYTHONPATH": paths, **more}, preexec_fn=limit,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8",
         errors="replace",
     )  # fmt: skip
@@ -72,8 +76,11 @@ def _vectors(home: Path) -> pd.DataFrame:
     from g5.embeddings.vectors import VectorStore
 
     store = VectorStore.open(home / "x.store")
-    table = store.index.astype({"file": str})[["file", "start_s"]]
-    table["vector"] = [row.tobytes() for row in np.asarray(store.vectors[:])]
+    vectors = [row.tobytes() for row in np.asarray(store.vectors[:])]
+    table = pd.DataFrame({
+        "file": store.index["file"].astype(str), "start_s": store.index["start_s"],
+        "vector": vectors,
+    })  # fmt: skip
     return table.sort_values(["file", "start_s"], ignore_index=True)
 
 
@@ -148,24 +155,24 @@ def backwards(home: Path) -> list[str]:
     _recordings(home, ["a.wav", "b.wav"])
     (home / "clock").mkdir()
     (home / "clock" / "sitecustomize.py").write_text(BACKWARDS)
-    faults = ended(g5(home, *EMBED, PYTHONPATH=str(home / "clock")))
+    faults = ended(g5(home, *EMBED, env={"PYTHONPATH": str(home / "clock")}))
     faults += faults or _same_as_alone(home, _vectors(home))
     train = ("train", "v1", "debug=fast")
-    return faults + ended(g5(home, *train, PYTHONPATH=str(home / "clock")))
+    return faults + ended(g5(home, *train, env={"PYTHONPATH": str(home / "clock")}))
 
 
 def plain_c(home: Path) -> list[str]:
     """A locale without letters beyond ASCII."""
     _recordings(home, ["Übung α.wav", "b.wav"])
     env = {"LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    faults = ended(g5(home, *EMBED, **env))
+    faults = ended(g5(home, *EMBED, env=env))
     faults += faults or _same_as_alone(home, _vectors(home))
     (home / "labels.csv").write_text(
         "file,label,start_s,end_s\nÜbung α.wav,Tür,0,1\nb.wav,owl,0,1\n", "utf-8"
     )
     words = ("classify", "x.store", "--labels", "labels.csv", "-o", "x.head",
              "classify.heads=[prototype]")  # fmt: skip
-    return faults + ended(g5(home, *words, **env), codes=(0, 1))
+    return faults + ended(g5(home, *words, env=env), codes=(0, 1))
 
 
 def small_files(home: Path) -> list[str]:

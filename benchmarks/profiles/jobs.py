@@ -1,4 +1,4 @@
-"""Where the time of a training or a detection goes: `python -m benchmarks.profile training v2`.
+"""Where the time of a job goes: `python -m benchmarks.profiles.jobs training v2`.
 
 Processor time, so that it means the same beside whatever else the machine does; one thread.
 """
@@ -49,7 +49,7 @@ def main(words: list[str]) -> int:
     """Print a table; 2 where it is not said of what."""
     kinds = {"training": (_training, TRAINING), "detection": (_detection, DETECTION)}
     if len(words) != 2 or words[0] not in kinds:
-        print("python -m benchmarks.profile training|detection v1|v2")
+        print("python -m benchmarks.profiles.jobs training|detection v1|v2")
         return 2
     quiet()
     torch.set_num_threads(1)

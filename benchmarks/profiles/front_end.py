@@ -1,4 +1,4 @@
-"""What the front end's float64 costs, and what float32 misses: `python -m benchmarks.precision`.
+"""What float64 costs in the front end, and float32 misses: `-m benchmarks.profiles.front_end`.
 
 Mel power of noise, and of a tone of full scale over noise 120 dB below it, whose quiet bands
 float32 drowns. "Split" takes each frame's three loudest bins away, transforms the rest again, and

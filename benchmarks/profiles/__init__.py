@@ -1,0 +1,1 @@
+"""Where time goes: of whole jobs, and of the front end."""
