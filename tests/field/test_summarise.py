@@ -1,6 +1,8 @@
 """`g5 summarise`: effort to the minute, zeros, histories, and what answers say of the calls."""
 
 import re
+import shutil
+import subprocess
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -51,6 +53,9 @@ def found(tmp_path) -> Path:
 
 def test_calls_beside_effort(found, capsys):
     out = summarise(found, "--deployments", str(found.parent / "sites.csv"), "--clock", "UTC")
+    recordings = csv(out, "recordings").set_index("file").sort_index()
+    assert recordings["sunrise"].iloc[0].startswith("2024-05-01 05:5")
+    assert recordings["moon_lit"].between(0, 1).sum() == 144
     recorders = csv(out, "recorders").set_index("recorder")
     assert recorders["recordings"].to_dict() == {"A1": 96, "B2": 48, "C3": 4}
     assert recorders["recorded_min"].to_dict() == {"A1": 96, "B2": 48, "C3": 4}
@@ -94,6 +99,27 @@ def test_histories_are_site_by_occasion(found):
     assert effort.iloc[:, 2:].to_numpy().sum() == 143
     out = summarise(found, "--deployments", str(found.parent / "sites.csv"), "--occasion", "3")
     assert list(csv(out, "history_owl").columns[3:]) == ["d2024_05_01", "d2024_05_04"]
+
+
+@pytest.mark.skipif(shutil.which("Rscript") is None, reason="R is not installed")
+def test_r_reads_histories_without_edits(found):
+    """Base R alone, as docs/season.md has it: numbers are numbers, NA is NA."""
+    out = summarise(found, "--deployments", str(found.parent / "sites.csv"), "--clock", "UTC")
+    script = out.parent / "read.R"
+    script.write_text(
+        'h <- read.csv("history_owl.csv"); e <- read.csv("effort.csv")\n'
+        "y <- as.matrix(h[, -(1:3)])\n"
+        "stopifnot(is.numeric(y), all(y %in% c(0, 1, NA)), identical(names(h), names(e)))\n"
+        "stopifnot(identical(h$site, e$site), is.numeric(h$lat))\n"
+        "cat(nrow(y), ncol(y), sum(y, na.rm = TRUE), sum(is.na(y)))\n"
+    )
+    told = subprocess.run(
+        ["Rscript", "--vanilla", str(script)], cwd=out, check=True, capture_output=True, text=True
+    )
+    cells = csv(out, "history_owl").iloc[:, 3:].to_numpy(float)
+    assert told.stdout.split() == [
+        *map(str, cells.shape), f"{np.nansum(cells):.0f}", f"{np.isnan(cells).sum()}",
+    ]  # fmt: skip
 
 
 def test_days_of_daylight_saving_are_whole(tmp_path):
