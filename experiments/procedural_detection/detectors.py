@@ -39,9 +39,9 @@ from preprocessing.events import Corpus
 SHOTS = 5
 SHIPPED = "shipped"  # of both commands
 # What the energy detector may be.
-BANDS_HZ = ((100, 11025), (500, 11025), (1000, 11025), (500, 4000), (2000, 11025))
-SMOOTH_S = (0.05, 0.1, 0.3, 1.0)
-LEVELS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0)
+SMOOTH = (0.1, 0.3, 0.6)
+FLOORS_S = (0.0, 5.0, 20.0)
+LEVELS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2)
 # Correlations that template matching may cut at.
 CORRELATIONS = (0.7, 0.8, 0.85, 0.9, 0.92, 0.94, 0.96, 0.97, 0.98, 0.99)
 
@@ -84,7 +84,7 @@ class DetectionSetup:
 
     def chosen(self, restored: Restored, choice: str) -> tuple[dict[str, Any], float]:
         """The settings of a rival with the best F on validation recordings, and that F."""
-        key = {"template": "correlation", "energy": "deviations"}[choice]
+        key = {"template": "correlation", "energy": "least"}[choice]
         best: tuple[float, dict[str, Any]] = (-1.0, {})
         for values, thresholds in candidates(choice):
             settings = group(choice, {**values, key: thresholds[0]})
@@ -111,8 +111,8 @@ def candidates(choice: str) -> Iterable[tuple[dict[str, Any], Sequence[float]]]:
     if choice == "template":
         yield {}, CORRELATIONS
         return
-    for (low, high), smooth_s in itertools.product(BANDS_HZ, SMOOTH_S):
-        yield {"low_hz": low, "high_hz": high, "smooth_s": smooth_s}, LEVELS
+    for smooth, floor_s in itertools.product(SMOOTH, FLOORS_S):
+        yield {"smooth": smooth, "floor_s": floor_s}, LEVELS
 
 
 def group(choice: str, values: Mapping[str, Any]) -> DetectionSettings:

@@ -230,11 +230,9 @@ OTHER: dict[str, Any] = {
     "detection=template detection.max_template_s": 0.05,
     "detection=template detection.min_template_frames": 40,
     "detection=template detection.correlation": 0.99,
-    "detection=energy detection.low_hz": 1500,
-    "detection=energy detection.smooth_s": 0.5,
-    "detection=energy detection.deviations": 0.5,
-    "detection=energy detection.low": 0.0,
-    "detection=energy detection.high_hz": 1000,
+    "detection=energy detection.smooth": 3.0,
+    "detection=energy detection.floor_s": 0.0,
+    "detection=energy detection.least": 0.1,
 }  # fmt: skip
 
 # What a leaf acts together with.
