@@ -31,6 +31,10 @@ class Server(ThreadingHTTPServer):
         self.sent: Callable[[str], None] = lambda path: None
         self.asked: Counter[str] = Counter()
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Nothing: clients may leave in the middle."""
+        del request, client_address
+
     @property
     def address(self) -> str:
         """Of its root, without the slash."""

@@ -131,8 +131,8 @@ class StartReader:
             if layout is not None:
                 duration_s = layout.frames / layout.rate_hz
             else:
-                with kept.opened(file) as handle, quiet_decoder():
-                    duration_s = soundfile.info(handle).duration
+                with kept.local(file) as there, quiet_decoder():
+                    duration_s = soundfile.info(there).duration
             if self.clues.mtime:
                 changed = datetime.fromtimestamp(file.stat().st_mtime, UTC)
                 begun = changed - timedelta(seconds=duration_s)

@@ -111,13 +111,15 @@ def test_a_web_server_is_listed_and_read(server: Server, ranges: bool, monkeypat
     assert len(audio.read(files[0], READ_ALL)) == 8000
 
 
-def test_a_header_alone_fetches_no_file(server: Server, cache: kept.Cache):
-    server.files = {"/x_20240531_223911.wav": wav(1, 100.0)}
-    reader = Clues().reader()
-    place = place_of(f"{server.address}/x_20240531_223911.wav")
-    table = reader.read([place])
-    assert table["duration_s"].tolist() == [100.0]
-    assert not cache.folder.exists()
+@pytest.mark.parametrize("ranges", [True, False])
+def test_a_header_alone_fetches_no_file(server: Server, cache: kept.Cache, capfd, ranges: bool):
+    server.ranges = ranges  # without, there is no other way than to fetch it
+    server.files = {"/x_20240531_223911.wav": wav(1, 100.0), "/y.flac": wav(1, 50.0, "FLAC")}
+    places = [place_of(f"{server.address}{name}") for name in server.files]
+    assert Clues().reader().read(places[:1])["duration_s"].tolist() == [100.0]
+    assert cache.folder.exists() == (not ranges)
+    assert Clues().reader().read(places)["duration_s"].tolist() == [100.0, 50.0]
+    assert capfd.readouterr().err == ""
 
 
 def test_what_fails_for_a_while_is_tried_again(server: Server, monkeypatch):
@@ -132,7 +134,6 @@ def test_what_fails_for_a_while_is_tried_again(server: Server, monkeypatch):
             raise ConnectionResetError  # in the middle of the file
 
     server.sent = fail_once
-    monkeypatch.setattr(server, "handle_error", lambda *_: None)
     assert len(audio.read(place_of(f"{server.address}/y.wav"), READ_ALL)) == 8000
 
 

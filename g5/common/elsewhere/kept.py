@@ -15,7 +15,7 @@ from typing import BinaryIO
 from g5.common.atomic import atomic_path
 from g5.common.elsewhere import archives, remote
 from g5.common.elsewhere.places import Address, in_archive, place_of
-from g5.common.errors import UserError
+from g5.common.errors import UserError, brief
 from g5.common.machine import need_room
 
 try:
@@ -106,9 +106,15 @@ def opened(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     place = place_of(path)
     if isinstance(place, Address) and in_archive(place) is None:
         _seen_at(place)
-        with remote.head(place) as handle:
-            yield handle
-        return
+        if (head := remote.head(place)) is not None:
+            with head as handle:
+                try:
+                    yield handle
+                except (UserError, OSError):
+                    raise
+                except Exception as error:  # of the network, whatever the package calls it
+                    raise UserError(f"{place}: cannot be read ({brief(error)})") from error
+            return
     with local(place) as file, open(file, "rb") as handle:
         yield handle
 

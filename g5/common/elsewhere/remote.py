@@ -155,9 +155,17 @@ def _linked(fs: Any, page: str, seen: set[str]) -> list[Address]:
 
 
 def head(address: Address) -> Any:
-    """What lies there, opened: only what is read of it is fetched."""
+    """What lies there, opened: what is read of it alone is fetched; None: there are no ranges."""
     fs = system(address)
-    return patiently(address, lambda: fs.open(str(address), "rb", block_size=HEAD))
+    handle = patiently(address, lambda: fs.open(str(address), "rb", block_size=HEAD))
+    try:
+        handle.seek(-1, os.SEEK_END)
+        patiently(address, lambda: handle.read(1))
+    except ValueError:  # what fsspec says, and `UserError` is one
+        handle.close()
+        return None
+    handle.seek(0)
+    return handle
 
 
 def too_large(place: object, size: float, most: float) -> UserError:
