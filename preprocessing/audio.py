@@ -21,6 +21,7 @@ import soxr
 from g5.common.elsewhere import kept
 from g5.common.errors import UserError
 from g5.common.files import is_foreign
+from g5.common.words import counted
 from preprocessing.audio_rules import AudioRules
 from preprocessing.containers import (
     ENDS_EARLY,
@@ -370,7 +371,7 @@ def _chosen(path: str | os.PathLike[str], channels: int, rules: AudioRules) -> i
     number = {"left": 1, "right": 2}.get(str(wanted)) or int(wanted)
     if number > channels:
         raise UserError(
-            f"{path}: has {channels} channel{'s' * (channels > 1)}, and audio.channel={wanted} "
+            f"{path}: has {counted(channels, 'channel')}, and audio.channel={wanted} "
             "asks for another"
         )
     return number - 1

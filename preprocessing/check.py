@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from g5.common.lengths import length
+from g5.common.words import counted
 from preprocessing.events import EVENT_COLUMNS, ROWS_SHOWN, SPLITS, Corpus, Problem, at_rows
 
 # Times in tables are rounded: what passes the end by less is clipped without a word.
@@ -156,14 +157,16 @@ def few_calls(corpus: Corpus, *, n_way: int, k_shot: int, n_query: int) -> list[
             if count >= need:
                 continue
             message = (
-                f"has {count} calls in {name}, and an episode takes {k_shot} + {n_query}; "
+                f"has {counted(count, 'call')} in {name}, and an episode takes {k_shot} + "
+                f"{n_query}; "
                 "it is left out of episodes"
             )
             found.append(Problem("few-calls", f"class {label!r}", message, False))
         enough = sum(count >= need for count in counts.values())
         if enough < n_way:
             message = (
-                f"has {enough} classes with at least {need} calls, and an episode takes {n_way}; "
+                f"has {counted(enough, 'class', 'classes')} with at least "
+                f"{counted(need, 'call')}, and an episode takes {n_way}; "
                 "lower arch.episodes.n_way, k_shot or n_query, or add recordings"
             )
             found.append(Problem("few-classes", name, message, True))
@@ -205,8 +208,10 @@ def _describe(corpus: Corpus, name: str) -> Iterator[str]:
         f", {others[status]:,} {status}" for status in ("UNK", "NEG") if status in others
     )
     yield (
-        f"{name}: {len(recordings):,} recordings, {length(recordings['duration_s'].sum())}, "
-        f"{calls['label'].nunique():,} classes, {len(calls):,} calls{rest}"
+        f"{name}: {counted(len(recordings), 'recording')}, "
+        f"{length(recordings['duration_s'].sum())}, "
+        f"{counted(calls['label'].nunique(), 'class', 'classes')}, "
+        f"{counted(len(calls), 'call')}{rest}"
     )
     rates = recordings["rate_hz"].value_counts().sort_index()
     channels = recordings["channels"].value_counts().sort_index()

@@ -1,7 +1,7 @@
 """Arguments and options that several commands have."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,24 +59,81 @@ def check_store(path: Path) -> None:
 
 
 def check_checkpoint(path: Path) -> None:
-    """Raise `UserError` where there is no such checkpoint."""
+    """Raise `UserError` where there is no such checkpoint, or something else."""
     from g5.tracking.folders import find
 
-    find(path)
+    _check_saved(find(path)[0], "no checkpoint; g5 train and g5 pretrain make them")
 
 
-def check_encoder(name: str) -> None:
-    """Raise `UserError` where an encoder is a file, and there is none."""
-    if name.endswith(".ckpt"):
+def check_head(path: Path) -> None:
+    """Raise `UserError` where there is no head."""
+    check_file(path)
+    _check_saved(path, "no head; g5 classify and g5 finetune make them")
+
+
+def _check_saved(path: Path, what: str) -> None:
+    from zipfile import is_zipfile
+
+    from g5.common.errors import UserError
+
+    # What is none may be a damaged one, whose reader says more.
+    if path.is_dir() or (path.suffix not in (".ckpt", ".head", ".onnx") and not is_zipfile(path)):
+        raise UserError(f"{path}: is {what}")
+
+
+def _check_found(folder: Path) -> None:
+    from g5.evaluation.events.ground_truth import check_found
+
+    check_found(folder)
+
+
+def check_clip(text: str) -> None:
+    """Raise `UserError` where FILE of ``FILE:START-END`` is not there."""
+    from g5.embeddings.stretch import Stretch
+
+    check_file(Path(Stretch.parse(text).file))
+
+
+def check_encoder(name: str, overrides: Sequence[str] = (), *, several: bool = False) -> None:
+    """Raise `UserError` where an encoder is a file, and there is none, or of no known name.
+
+    Args:
+        name: what is typed.
+        overrides: ``encoder.key=value`` are keys of `conf/encoder/`.
+        several: it may be ``auto``, or encoders with ``+``.
+    """
+    from g5.config.choices import choices
+    from g5.config.settings import load_node
+    from g5.embeddings.encoders import check_name
+
+    if several and "+" in name and not Path(name).exists():
+        for part in name.split("+"):
+            check_encoder(part)
+    elif name.endswith(".ckpt") or name == "default":
         check_checkpoint(Path(name))
     elif name.endswith((".onnx", ".tflite")):
         check_file(Path(name))
+    elif name in choices("encoder"):
+        load_node("encoder", name, overrides, free=name == "custom")
+    elif not (several and name == "auto"):
+        check_name(name)
+
+
+def check_training(overrides: Sequence[str]) -> None:
+    """Raise `UserError` for what a training's overrides get wrong."""
+    from g5.config.compose import composed
+    from g5.config.settings import load
+
+    weights = composed(overrides).arch.training.load_weight_from
+    if isinstance(weights, str):
+        check_checkpoint(Path(weights))
+    load(overrides)
 
 
 FILE, CHECKPOINT = CheckedPath(check_file), CheckedPath(check_checkpoint)
 PLACE = PlaceType()
+HEAD, FOUND = CheckedPath(check_head), CheckedPath(_check_found)
 OVERRIDES: dict[str, Any] = {"nargs": -1, "type": click.UNPROCESSED, "metavar": "[KEY=VALUE]..."}
-PASS_THROUGH = {"ignore_unknown_options": True, "help_option_names": ["-h", "--help"]}
 STORE: dict[str, Any] = {"type": CheckedPath(check_store), "metavar": "STORE"}
 
 into_store = click.option(

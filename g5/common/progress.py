@@ -54,4 +54,5 @@ def track(items: Iterable[Item], *, total: int, label: str, unit: str) -> Iterat
     seconds = time.perf_counter() - start
     if seconds > 2:
         rate = count / seconds
-        print(f"{label}: {count} {unit} in {seconds:.0f} s ({rate:.1f}/s)", file=sys.stderr)
+        done = f"{count} {unit} in {seconds:.0f} s ({rate:.1f}/s)"
+        print(f"{label}: {done if count != 1 else f'done in {seconds:.0f} s'}", file=sys.stderr)

@@ -1,6 +1,27 @@
-"""Long lists in few words."""
+"""Words that fit what they are said of: numbers of things, long lists, and what can be shown."""
 
 from collections.abc import Sequence
+from typing import Any
+
+# What a terminal without UTF-8 gets instead.
+ASCII = {"✓": "ok:", "±": "+-", "–": "-", "·": ","}
+
+
+def counted(number: Any, thing: str, things: str | None = None) -> str:
+    """``1, "call"`` -> ``1 call``; ``1200, "call"`` -> ``1,200 calls``."""
+    number = int(number)  # pandas counts in numbers of its own
+    return f"{number:,} {thing if number == 1 else things or thing + 's'}"
+
+
+def printable(text: str, encoding: str | None) -> str:
+    """``text`` as it is, or in plain characters where the stream's encoding lacks some."""
+    try:
+        text.encode(encoding or "ascii")
+    except UnicodeEncodeError:
+        for fancy, plain in ASCII.items():
+            text = text.replace(fancy, plain)
+        return text.encode(encoding or "ascii", "replace").decode(encoding or "ascii")
+    return text
 
 
 def some(names: Sequence[object], most: int) -> str:

@@ -1,18 +1,24 @@
 """From a `_target_` node to the object it names; the constructor's signature is its schema."""
 
+import ast
 import importlib
 import inspect
 import typing
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 from g5.common.errors import UserError, one_line
-from g5.config.check import check_mapping, unknown_key
+from g5.config.check import check_mapping, check_value, unknown_key
 from g5.config.node import Node
 
 Thing = TypeVar("Thing")
 # Modules that a class named in a file may be from.
 OURS = ("archs.", "preprocessing.", "g5.")
+HOME = Path(__file__).parent.parent.parent
+PLAIN: dict[str, Any] = {
+    "int": int, "float": float, "bool": bool, "str": str, "list[int]": list[int],
+}  # fmt: skip
 
 
 def locate(dotted: Any, where: str) -> type:
@@ -120,6 +126,36 @@ def indifferent_keywords(node: Node) -> list[str]:
 
 def _is_known(node: Node) -> bool:
     return node.known is None or str(node.target).startswith(OURS) or node.target in node.known
+
+
+def check_written(node: Node, where: str) -> None:
+    """Raise `UserError` for a value that cannot be; of one of g5's modules that is only read.
+
+    What its source says of plain types is known before PyTorch, which it may import, is there.
+    """
+    module, _, name = str(node.target).rpartition(".")
+    file = HOME.joinpath(*module.split(".")).with_suffix(".py")
+    if not node.target.startswith(OURS) or not file.is_file():
+        return
+    body = ast.parse(file.read_text(encoding="utf-8")).body
+    classes = {one.name: one.body for one in body if isinstance(one, ast.ClassDef)}
+    for key, hint in _written_hints(classes, name):
+        if hint in PLAIN and key in node.values:
+            check_value(node.values[key], PLAIN[hint], f"{where}.{key}")
+
+
+def _written_hints(classes: Mapping[str, list[ast.stmt]], name: str) -> Iterator[tuple[str, str]]:
+    """Keywords of a class's constructor and their types, as its source has them."""
+    for member in classes.get(name, ()):
+        if isinstance(member, ast.FunctionDef) and member.name == "__init__":
+            for one in member.args.kwonlyargs:
+                yield one.arg, ast.unparse(one.annotation) if one.annotation else ""
+            others = member.args.kwarg
+            if others and others.annotation:
+                spread = ast.unparse(others.annotation).removeprefix("Unpack[").removesuffix("]")
+                for one in classes.get(spread, ()):
+                    if isinstance(one, ast.AnnAssign):
+                        yield ast.unparse(one.target), ast.unparse(one.annotation)
 
 
 def refuse_unknown(node: Node, where: str) -> None:

@@ -3,12 +3,14 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from g5.config.build import indifferent_keywords
 from g5.config.node import Node
 from g5.config.settings import Settings
+
+MAX_PARAM_LENGTH = 6000  # characters, says MLflow
 
 
 def deciding(
@@ -55,3 +57,24 @@ def differences(theirs: Settings, ours: Settings, of: Literal["run", "test"]) ->
     """Dotted keys, of those that decide what a run or a test is, whose values differ."""
     one, other = deciding(theirs, of), deciding(ours, of)
     return [key for key in {**one, **other} if one.get(key) != other.get(key)]
+
+
+def flatten(config: Mapping[str, Any]) -> dict[str, str]:
+    """A configuration as MLflow's params: dotted keys, values as YAML has them.
+
+    Values beyond MLflow's limit end in ``...``; the artifact `config.yaml` has all of them.
+    """
+
+    def leaves(node: Any, key: str) -> Iterator[tuple[str, Any]]:
+        if isinstance(node, Mapping) and node:
+            for name, child in node.items():
+                yield from leaves(child, f"{key}.{name}" if key else str(name))
+        else:
+            yield key, node
+
+    shown = {}
+    for key, value in leaves(config, ""):
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        short = len(text) <= MAX_PARAM_LENGTH
+        shown[key] = text if short else text[: MAX_PARAM_LENGTH - 3] + "..."
+    return shown

@@ -245,6 +245,7 @@ class CallbackSettings:
 class LoggerSettings:
     enabled: bool
     tracking_uri: str | None
+    experiment: str | None
     system_metrics: bool
     server_wait_s: NotNegative
     log_model: bool

@@ -15,7 +15,7 @@ from typing import Any, Self, TypeVar
 from g5.common.elsewhere import kept
 from g5.common.errors import UserError
 from g5.common.secrets import all_redacted
-from g5.config.build import check_node
+from g5.config.build import check_node, check_written
 from g5.config.check import Seed, check_keys, check_value, unknown_key
 from g5.config.node import Node
 from g5.config.schema import (
@@ -47,10 +47,13 @@ from g5.config.schema import (
     TrainerSettings,
     VerifySettings,
 )
+from preprocessing.recorders.hours import Choice
 
 Group = TypeVar("Group")
 # Groups of `conf/` that a key may name and that are no part of the settings.
 CHOICES = ("budget", "debug", "experiment")
+# Whose classes import PyTorch: they are looked at last.
+NETWORKS = ("archs.", "preprocessing.frontend.", "g5.detection.")
 
 
 @dataclass(frozen=True)
@@ -213,8 +216,12 @@ def checked(plain: Mapping[str, Any]) -> Settings:
 
 def check_paths(settings: Settings) -> None:
     """Raise `UserError` for data that are not there; nothing is imported for it."""
-    paths = {key: getattr(settings.path, key) for key in marked(PathSettings, "data_dir")}
-    given = {f"path.{key}": path for key, path in paths.items() if path is not None}
+    names = marked(PathSettings, "data_dir")
+    paths = {f"path.{key}": getattr(settings.path, key) for key in names}
+    own = {f"data.{key}": settings.data.values.get(key) for key in ("root", *names)}
+    # The data's own are those of `path`, unless they were typed.
+    paths |= {key: path for key, path in own.items() if path not in paths.values()}
+    given = {key: path for key, path in paths.items() if isinstance(path, str)}
     if str(settings.data.target).startswith("preprocessing.datasets."):
         lost = [f"{key}={at}" for key, at in given.items() if not Path(at).expanduser().exists()]
         if lost:
@@ -244,13 +251,19 @@ def check_typed(overrides: Sequence[str]) -> None:
 
 def check_settings(settings: Settings) -> None:
     """Every node against its class's constructor, and what no single key can know."""
-    for where, node, spread_in in settings.nodes():
-        check_node(node, where, beside=hints_of(spread_in) if spread_in else ())
+    nodes = sorted(settings.nodes(), key=lambda one: one[1].target.startswith(NETWORKS))
+    for where, node, _ in nodes:
+        check_written(node, where)
     _check_across(settings)
+    for where, node, spread_in in nodes:
+        check_node(node, where, beside=hints_of(spread_in) if spread_in else ())
 
 
 def _check_across(settings: Settings) -> None:
-    training = settings.arch.training
+    training, detection = settings.arch.training, settings.detection
+    Choice(detection.hours, detection.dates)
+    if detection.precision is not None and detection.recall is not None:
+        raise UserError("detection.precision and detection.recall: ask for one of them")
     if settings.arch.episodes.n_way < 2:
         raise UserError("arch.episodes.n_way: must be at least 2: with one class all are right")
     if settings.features.max_clip_s < settings.features.min_clip_s:

@@ -3,17 +3,21 @@
 import dataclasses
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
+import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
 from g5.common.errors import UserError
-from g5.config.choices import choices
+from g5.config.check import unknown_key
+from g5.config.choices import CONF, choices
 from g5.config.compose import composed, nearest_key, override_errors, readable, resolve
 from g5.config.schema import PathSettings
-from g5.config.settings import CHOICES, Settings, hints_of, marked
+from g5.config.settings import CHOICES, Settings, check_typed, hints_of, marked
 
 
 def completed(stored: Mapping[str, Any]) -> dict[str, Any]:
@@ -43,6 +47,27 @@ def _filled(own: Mapping[str, Any], default: Mapping[str, Any]) -> dict[str, Any
     if own and own.get("_target_") != default.get("_target_"):
         return dict(own)
     return {**own, **{key: value for key, value in default.items() if key not in own}}
+
+
+def check_typed_on(checkpoint: Path, overrides: Sequence[str]) -> None:
+    """As `check_typed`, and keys of the data, which may be a stored class's own; loads nothing."""
+    check_typed(overrides)
+    for key in (text.lstrip("+").partition("=")[0] for text in overrides):
+        group, _, name = key.rpartition(".")
+        files = (CONF / "data").glob("*.yaml") if group == "data" else ()
+        known = {one for file in files for one in yaml.safe_load(file.read_text("utf-8"))}
+        if known and name not in known and not _stores(checkpoint, name):
+            raise unknown_key(name, sorted(known - {"defaults"}), group)
+
+
+def _stores(checkpoint: Path, name: str) -> bool:
+    """Whether a name is among what a checkpoint holds, or it cannot be told."""
+    try:
+        with ZipFile(checkpoint) as archive:
+            parts = [part for part in archive.namelist() if part.endswith("data.pkl")]
+            return any(name.encode() in archive.read(part) for part in parts)
+    except (BadZipFile, OSError):
+        return False
 
 
 def is_locked(key: str) -> bool:

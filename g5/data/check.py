@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from g5.common.errors import UserError
+from g5.common.words import counted
 from g5.config.parts import corpus_of, feature_set_of, front_end_of
 from g5.config.settings import load
 from g5.data.elsewhere import build_elsewhere
@@ -32,7 +33,7 @@ def build_features(overrides: Sequence[str]) -> int:
         store = feature_set.build()
     else:
         store = build_elsewhere(feature_set, settings.engine)
-    print(f"{len(store.keys())} recordings in {store.path}")
+    print(f"{counted(len(store.keys()), 'recording')} in {store.path}")
     return 0
 
 
@@ -54,7 +55,10 @@ def check_features(overrides: Sequence[str]) -> int:
     for line in found:
         print(line)
     if not found:
-        print(f"the features of {len(recordings)} recordings in {feature_set.store_dir} are whole")
+        print(
+            f"the features of {counted(len(recordings), 'recording')} in {feature_set.store_dir} "
+            "are whole"
+        )
     return int(bool(found))
 
 
@@ -77,5 +81,8 @@ def _check_stores(folder: Path) -> int:
         store.drop_corrupt(found)  # `g5 features` makes it again
         damaged = damaged or bool(found)
         if not found:
-            print(f"the features of {len(store.keys())} recordings in {store.path} are whole")
+            print(
+                f"the features of {counted(len(store.keys()), 'recording')} in {store.path} are "
+                "whole"
+            )
     return int(damaged)

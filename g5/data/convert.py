@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from g5.common.errors import UserError
+from g5.common.words import counted
 from preprocessing.annotations import read_events, write_tables
 
 
@@ -23,7 +24,7 @@ def convert(table: Path, out: Path, format: str, columns: Mapping[str, str] | No
     if failed and events.empty:
         raise UserError(f"{table}: no row can be read (see above)")
     written = write_tables(events, out, format)
-    count = f"{len(events)} events of {events['file'].nunique()} recordings"
+    count = f"{counted(len(events), 'event')} of {counted(events['file'].nunique(), 'recording')}"
     where = written[0] if len(written) == 1 else f"{len(written)} tables in {written[0].parent}/"
     print(f"{count}: {where}")
     return failed

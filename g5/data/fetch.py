@@ -5,6 +5,7 @@ from pathlib import Path
 import yaml
 
 from g5.common.errors import UserError
+from g5.common.words import counted
 from g5.config.choices import CONF
 from preprocessing.datasets.fetch import fetch
 
@@ -24,7 +25,7 @@ def fetch_set(name: str, folder: Path, *, url: str | None) -> None:
     if name not in known["sets"]:
         raise UserError(f"there is no set {name!r}; choose from {', '.join(known['sets'])}")
     paths = fetch(known["sets"][name], folder, url=url or known["url"])
-    print(f"{name}: {len(paths):,} files in {folder}")
+    print(f"{name}: {counted(len(paths), 'file')} in {folder}")
     sets = {place.name: place for path in paths for place in path.parents}
     if {"Training_Set", "Validation_Set"} <= set(sets):
         print(

@@ -7,7 +7,6 @@ from typing import Any
 import pandas as pd
 
 from g5.evaluation.report.split_figure import split_figure
-from g5.tracking.mlflow_files import record_files
 from preprocessing.datasets.splits import FILE, FOLD, LABEL, distribution, make_splits, read_list
 
 ROWS_SHOWN = 40  # classes in the printed table; the figure has all
@@ -32,11 +31,14 @@ def split_clips(source: Path, target: Path, *, mlflow: bool, **how: Any) -> None
         print(f"warning: {line}")
     print(f"\nsplit   {target}    (split_hash {splits.hash})\nfigure  {figure}")
     if mlflow:
+        from g5.tracking.mlflow_files import record_files
+
         tags = {**how, "split_file": splits.hash, "warnings": len(splits.warnings)}
-        sizes = {f"clips/{name}": float(n) for name, n in counts[0][1].sum().items()}
+        parts = counts[0][1].sum().to_dict()
         place = record_files(
-            [target, figure], root=Path.cwd(), job="split", name=target.name, tags=tags,
-            metrics=sizes,
+            [target, figure], root=Path.cwd(), job="split", name=target.name,
+            headline=f"{source.name} in {', '.join(f'{name}: {n}' for name, n in parts.items())}",
+            tags=tags, metrics={f"clips/{name}": float(n) for name, n in parts.items()},
         )  # fmt: skip
         if place:
             print(f"MLflow  {place}")

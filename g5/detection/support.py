@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from g5.common.errors import DiskError, UserError
+from g5.common.words import counted
 from g5.detection.embedding.sound import Sound
 from preprocessing.frontend import FrontEnd
 
@@ -222,7 +223,7 @@ def _suspect_names(calls: dict[str, list[Shot]], problem: Callable[[str], None])
             other = more[near[0]]
             problem(
                 f"{own[0].name}: {label} is looked for as a species of its own; did you mean "
-                f"{other}, which has {len(calls[other])} calls?"
+                f"{other}, which has {counted(len(calls[other]), 'call')}?"
             )
 
 

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from g5.common.errors import UserError
-from g5.common.words import tell_some
+from g5.common.words import counted, tell_some
 from g5.config.settings import TransferSettings
 from g5.embeddings.embedding import embed_recordings, find_recordings
 from g5.embeddings.encoders.loading import load_encoder
@@ -44,7 +44,8 @@ def embed(
     tell_some("left out", problems)
     n_files = store.index["file"].nunique()
     print(
-        f"{added} recordings embedded, {n_files} in {output} now: {len(store):,} vectors of "
+        f"{counted(added, 'recording')} embedded, {n_files} in {output} now: "
+        f"{counted(len(store), 'vector')} of "
         f"{store.facts.embedding_dim} dimensions, {store.facts.window_s:g} s each"
     )
     if not added and problems and not len(store):

@@ -7,6 +7,7 @@ import numpy as np
 
 from g5.common.errors import UserError
 from g5.common.files import is_audio, walk
+from g5.common.words import counted
 from g5.embeddings.embed_files import mend
 from g5.embeddings.importing import read_embeddings, with_unique_names
 from g5.embeddings.vectors import EncoderFacts, VectorStore
@@ -48,14 +49,17 @@ def import_embeddings(
             raise UserError(f"{file}: {error}") from error
         for note in [*found.notes, *notes]:
             print(f"{file}: {note}")
-        print(f"{file}: {added:,} of {len(found.x_ND):,} vectors of {width} dimensions are new")
+        print(
+            f"{file}: {added:,} of {counted(len(found.x_ND), 'vector')} of "
+            f"{counted(width, 'dimension')} are new"
+        )
     for line in failed:
         print(f"left out: {line}")
     if len(failed) == len(files):
         raise UserError("none of the files could be imported")
     store = VectorStore.open(out)
     n_files = store.index["file"].nunique()
-    print(f"{out}: {len(store):,} vectors of {n_files:,} recordings now")
+    print(f"{out}: {counted(len(store), 'vector')} of {counted(n_files, 'recording')} now")
     if store.audio_root is None:
         print("no --audio-root DIR: pages will find the recordings only by their paths as written")
     return int(bool(failed))

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from g5.common.words import counted
+
 # The verdict's thresholds. Losses are compared as ratios, accuracies as differences.
 LOSS_RISE = 0.10  # val/loss this far above its lowest ...
 LOSS_FALL = 0.05  # ... while train/loss fell this far since: overfitting
@@ -43,7 +45,7 @@ def verdict(history: pd.DataFrame, *, chance: float) -> Verdict:
         return Verdict("diverged", f"train/loss is no number from epoch {epoch} on; {advice}")
     validated = history.dropna(subset=["train/loss", "val/loss", "val/acc"])
     if len(validated) < 3:
-        return Verdict("too short to judge", f"{_epochs(len(validated))} with validation")
+        return Verdict("too short to judge", f"{counted(len(validated), 'epoch')} with validation")
     return _overfitting(validated) or _underfitting(validated, chance) or _converging(validated)
 
 
@@ -96,7 +98,3 @@ def _late_gain(table: pd.DataFrame) -> float:
     quarter = max(1, len(table) // 4)
     accuracy = table["val/acc"].to_numpy()
     return float(accuracy[-quarter:].mean() - accuracy[-2 * quarter : -quarter].mean())
-
-
-def _epochs(n: int) -> str:
-    return f"{n} epoch" if n == 1 else f"{n} epochs"

@@ -15,6 +15,7 @@ from g5.common.errors import DiskError, UserError
 from g5.common.files import recordings_under
 from g5.common.progress import track
 from g5.common.spreadsheet import write_csv
+from g5.common.words import counted
 from g5.config.schema import ClipSettings
 from g5.evaluation.events.ground_truth import PREDICTIONS
 from g5.field.picking import best, sampled, site_of
@@ -78,7 +79,10 @@ def cut_clips(request: ClipsRequest, settings: ClipSettings, rules: AudioRules) 
     _write_tables(request.out, clips)
     failed = len(events) - len(clips)
     there = f", {len(clips) - new} were there" if new < len(clips) else ""
-    print(f"{request.out}: {len(clips)} clips ({new} cut{there}); {failed} could not be cut")
+    print(
+        f"{request.out}: {counted(len(clips), 'clip')} ({new} cut{there}); {failed} could not be "
+        "cut"
+    )
     return failed
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from g5.common.lengths import length
+from g5.common.words import counted
 from g5.detection.review.estimate import Precision
 from g5.field.season import Season
 from g5.web.page import (
@@ -79,14 +80,15 @@ class SummaryPage:
     def _of_label(self, label: str, pictures: Sequence[Path], budget: Budget) -> list[Html]:
         rows = self.recorders.loc[self.recorders["label"] == label]
         calls = int(rows["calls"].sum())
-        parts = [heading(f"{label}: {calls:,} calls")]
+        parts = [heading(f"{label}: {counted(calls, 'call')}")]
         precision = self.precisions.get(label)
         if precision is not None:
             low, high = rows["true_low"].sum(), rows["true_high"].sum()
             some = rows["true_calls"].sum()
             interval = f"{precision.low:.0%} to {precision.high:.0%}"
             parts.append(paragraph(
-                f"{precision.answers} answers say that {precision.share:.0%} of what was found are "
+                f"{counted(precision.answers, 'answer')} say that {precision.share:.0%} of what "
+                "was found are "
                 f"calls ({interval}): {some:,.0f}, from {low:,.0f} to "
                 f"{high:,.0f}. The share is taken to hold at every site and hour."
             ))  # fmt: skip

@@ -13,7 +13,7 @@ import pandas as pd
 
 from g5.common.errors import UserError
 from g5.common.spreadsheet import unguarded
-from g5.evaluation.events.ground_truth import LEDGER, PREDICTIONS, SUPPORT_CSV
+from g5.evaluation.events.ground_truth import LEDGER, PREDICTIONS, SUPPORT_CSV, check_found
 from preprocessing.recorders import starts
 from preprocessing.recorders.stamp import Stamp, moment_of
 from preprocessing.recorders.starts import Clues
@@ -91,9 +91,7 @@ def read_season(found: Path, clues: Clues) -> Season:
     Raises:
         UserError: it is no such folder, or a table of it cannot be read.
     """
-    for name in (LEDGER, PREDICTIONS):
-        if not (found / name).is_file():
-            raise UserError(f"{found}: has no {name}; give the folder (-o) that g5 detect wrote to")
+    check_found(found)
     ledger = pd.read_csv(found / LEDGER, dtype=str, keep_default_na=False)
     missing = {"file", "status", "duration_s"} - set(ledger)
     if missing or ledger.empty:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from g5.common.errors import UserError
 from g5.common.lengths import length
+from g5.common.words import counted
 from g5.config.schema import ReviewSettings
 from g5.detection.review.answers import REVIEWED
 from g5.detection.review.estimate import Precision
@@ -163,7 +164,7 @@ def notes_of(season: Season, clues: Clues) -> list[str]:
     if clues.deployments is not None:
         lost = table["note"].str.contains(clues.deployments.name, regex=False)
         for name, rows in table.loc[lost].groupby("recorder"):
-            count = f"{len(rows):,} recordings of {name}"
+            count = f"{counted(len(rows), 'recording')} of {name}"
             notes.append(f"{clues.deployments.name} does not cover {count}")
     unknown = table["start_local"].notna() & table["start_utc"].isna()
     if unknown.to_numpy(bool).any():
@@ -184,12 +185,15 @@ def _tell(
     for note in notes:
         print(f"note: {note}")
     print(
-        f"{len(season.recordings):,} recordings of {whole['recorder'].nunique()} recorders at "
-        f"{whole['site'].nunique()} sites: {length(recorded)}, {length(analysed)} of it analysed"
+        f"{counted(len(season.recordings), 'recording')} of "
+        f"{counted(whole['recorder'].nunique(), 'recorder')} at "
+        f"{counted(whole['site'].nunique(), 'site')}: {length(recorded)}, "
+        f"{length(analysed) if analysed else 'none'} of it analysed"
     )
     for label, rows in recorders.groupby("label"):
         calls, places = rows["calls"].to_numpy(int), rows["site"].to_numpy(object)
-        line = f"{label}: {calls.sum():,} calls at {len(set(places[calls > 0]))} sites"
+        sites = counted(len(set(places[calls > 0])), "site")
+        line = f"{label}: {counted(calls.sum(), 'call')} at {sites}"
         if (one := precisions.get(str(label))) is not None:
             line += f", of which {one.share:.0%} are some ({one.low:.0%} to {one.high:.0%})"
         if len(dated := rows.dropna(subset=["first_call"])):

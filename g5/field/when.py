@@ -9,6 +9,7 @@ from g5.common.errors import UserError
 from g5.common.files import sounds_at
 from g5.common.lengths import length
 from g5.common.spreadsheet import write_csv
+from g5.common.words import counted
 from preprocessing.recorders.light import with_light
 from preprocessing.recorders.starts import RESET, Clues
 from preprocessing.recorders.sun import NAMES
@@ -42,7 +43,8 @@ def when(recordings: Path, clues: Clues, out: Path | None) -> int:
     for line in _notes(table):
         print(line)
     dated = int((~unknown).sum())
-    print(f"{dated:,} of {len(table):,} recordings have a start")
+    has = "has" if dated == 1 else "have"
+    print(f"{dated:,} of {counted(len(table), 'recording')} {has} a start")
     if dated and table.loc[~unknown, "start_utc"].isna().to_numpy(bool).any():
         print("some are known by their clock alone; --clock UTC or --clock +01:00 says its zone")
     if out is not None:
@@ -62,13 +64,13 @@ def recorder_lines(rows: pd.DataFrame) -> list[str]:
     known = rows.loc[rows["start_local"].notna()]
     hours = length(float(np.nansum(rows["duration_s"].to_numpy(float))))
     if known.empty:
-        return [f"{name}{places}: {len(rows):,} recordings, {hours}, no start is known"]
+        return [f"{name}{places}: {counted(len(rows), 'recording')}, {hours}, no start is known"]
     zones = ", ".join(sorted(set(known["zone"]) - {""})) or "zone unknown"
     sources = known["source"].value_counts()
     told = ", ".join(f"{source} {count:,}" for source, count in sources.items())
     first, last = known["start_local"].min(), known["start_local"].max()
     lines = [
-        f"{name}{places}: {len(rows):,} recordings, {hours}, {first:%Y-%m-%d %H:%M} to "
+        f"{name}{places}: {counted(len(rows), 'recording')}, {hours}, {first:%Y-%m-%d %H:%M} to "
         f"{last:%Y-%m-%d %H:%M} ({zones}; {told})"
     ]
     return lines + [f"  {line}" for line in oddities(known)]
@@ -128,7 +130,7 @@ def _spelled(what: str, places: np.ndarray, rows: pd.DataFrame, value_s: np.ndar
         for i in worst
     )
     more = f"; and {len(places) - SHOWN} more" if len(places) > SHOWN else ""
-    return [f"{len(places)} {what}{'s' * (len(places) > 1)}: {shown}{more}"]
+    return [f"{counted(len(places), what)}: {shown}{more}"]
 
 
 def _notes(table: pd.DataFrame) -> list[str]:

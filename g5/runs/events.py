@@ -4,10 +4,10 @@ import sys
 
 from g5.common.atomic import write_json
 from g5.common.errors import UserError
+from g5.common.words import printable
 from g5.detection.corpus import detect_corpus, detector_of, predictions_of, truth_of
 from g5.evaluation.events.matching import FAIR, N_SHOTS
 from g5.evaluation.events.report import Evaluation, evaluate_events, event_summary
-from g5.evaluation.report.summary import printable
 from g5.runs.tested import Tested
 from g5.training.setup import device_of
 from preprocessing.annotations import write_events
@@ -59,6 +59,7 @@ def event_scores(tested: Tested) -> Evaluation | None:
     ]
     if logger is not None:
         logger.log_metrics(result.metrics())
+        logger.describe("events", f"Events: F {result.chosen.overall.fmeasure:.1%}.")
         for file in files:
             logger.log_artifact(file)
     print(f"\n{printable(event_summary(result), sys.stdout.encoding)}")

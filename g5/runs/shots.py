@@ -6,10 +6,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from g5.common.atomic import write_json
+from g5.common.words import printable
 from g5.evaluation.episodes.protocol import TestProtocol
 from g5.evaluation.episodes.shots import ShotCurve, shot_accuracies
 from g5.evaluation.figures.curves import shot_curve
-from g5.evaluation.report.summary import printable
 from g5.runs.tested import Tested, TestRequest, opened
 from g5.training.setup import device_of, set_matmul_precision
 
@@ -20,12 +20,15 @@ def shots_of_checkpoint(request: TestRequest) -> ShotCurve:
         curve = _curve(tested)
         files = _write(curve, tested)
         if tested.logger is not None:
+            said = []
             for row in curve.table.to_dict("records"):
                 if row["name"] == tested.settings.arch.name:
                     accuracy = {"test/acc_over_shots": row["accuracy"]}
                     tested.logger.log_metrics(accuracy, step=row["k_shot"])
+                    said.append(f"{row['k_shot']} {row['accuracy']:.1%}")
+            tested.logger.describe("shots", f"Right by shots: {', '.join(said)}.")
             tested.logger.log_artifact(files[0])
-            tested.logger.log_artifact(files[1], "figures")
+            tested.logger.log_figure(files[1])
         print("\n" + printable(_told(curve, files), sys.stdout.encoding))
         return curve
 

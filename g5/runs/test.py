@@ -57,6 +57,7 @@ def _write(result: TestResult, tested: Tested) -> dict[str, str | Path]:
     if logger is not None:
         # What was found is safe before anything is drawn of it.
         logger.log_metrics(result.metrics())
+        logger.describe("test", result.headline())
         for file in files:
             logger.log_artifact(file)
     own = folder.path.name == settings.exp_name
@@ -85,7 +86,7 @@ def _write(result: TestResult, tested: Tested) -> dict[str, str | Path]:
         for file in (report, card):
             logger.log_artifact(file)
         for figure in figures.values():
-            logger.log_artifact(figure.path, "figures")
+            logger.log_figure(figure.path)
         places["MLflow"] = how_to_open(logger)
     return places
 

@@ -15,6 +15,7 @@ from torch import nn
 from archs.protonet import ProtoNet
 from g5.common.errors import UserError
 from g5.common.secrets import redacted
+from g5.common.words import counted
 from g5.config.build import build
 from g5.config.changes import differences
 from g5.config.parts import (
@@ -335,7 +336,11 @@ class Training:
         for note in loaders.notes:
             print(f"note: {note}")
         corpus = self.feature_set.corpus
-        counts = [f"{len(corpus.labels(s))} classes, {len(corpus.split(s))} calls" for s in SPLITS]
+        counts = [
+            f"{counted(len(corpus.labels(s)), 'class', 'classes')}, "
+            f"{counted(len(corpus.split(s)), 'call')}"
+            for s in SPLITS
+        ]
         parameters = sum(p.numel() for p in self.model.parameters())
         print(f"model     {self.settings.arch.name}, {parameters / 1e6:.2f} M parameters")
         print(f"data      {'; '.join(f'{s}: {c}' for s, c in zip(SPLITS, counts, strict=True))}")

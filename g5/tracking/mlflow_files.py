@@ -19,6 +19,7 @@ def record_files(
     root: Path,
     job: str,
     name: str,
+    headline: str,
     tags: Mapping[str, Any],
     metrics: Mapping[str, float],
 ) -> str | None:
@@ -31,6 +32,7 @@ def record_files(
         root: where `mlflow.db` lies.
         job: the command, which is the experiment's name too.
         name: of the run.
+        headline: its description.
     Returns:
         Where it is recorded; None where nothing is.
     """
@@ -46,9 +48,10 @@ def record_files(
             ) as logger,
         ):  # fmt: skip
             logger.set_tags({"job": job, **tags})
+            logger.describe(job, headline)
             logger.log_metrics(metrics)
             for file in files:
-                logger.log_artifact(file, "figures" if file.suffix == ".png" else None)
+                (logger.log_figure if file.suffix == ".png" else logger.log_artifact)(file)
     except UserError as error:
         say(f"{error} (the files themselves are written)")
         return None

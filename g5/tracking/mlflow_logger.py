@@ -5,12 +5,10 @@ waits for it, is left for the local SQLite database, with all that was recorded 
 """
 
 import getpass
-import json
 import os
-import re
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +17,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from g5.common.errors import UserError
 from g5.common.secrets import redacted
+from g5.config.changes import flatten
 from g5.tracking.folders import RunFolder, read_record
 from g5.tracking.mlflow_parent import parent_run
 from g5.tracking.mlflow_places import (
@@ -29,13 +28,14 @@ from g5.tracking.mlflow_places import (
     say,
     short,
 )
-from g5.tracking.mlflow_writer import Operation, RecordWriter, Value
+from g5.tracking.mlflow_writer import Operation, RecordWriter, Value, metric_name
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 MAX_PARAMS = 100  # in one request, says MLflow
-MAX_PARAM_LENGTH = 6000  # characters
+# MLflow's pages show an experiment of runs, not one of chats.
+TRAINS = {"mlflow.experimentKind": "custom_model_development"}
 
 
 class MLflowLogger(Logger):
@@ -82,6 +82,8 @@ class MLflowLogger(Logger):
         self.parent = parent
         self.run_id: str | None = None
         self._status_before: str | None = None
+        # When it was begun, worked for in earlier sessions, and opened in this one, ms.
+        self._begun_ms = self._worked_ms = self._opened_ms = 0
         self._writer: RecordWriter | None = None
         self._monitor: Any = None
 
@@ -125,7 +127,10 @@ class MLflowLogger(Logger):
         if self._writer is not None:
             writer, self._writer = self._writer, None
             status = self._status_before or status
-            writer.add(lambda client, run_id: client.set_terminated(run_id, status))
+            # MLflow's duration is end less begin: what lies between sessions is no work.
+            worked_ms = self._worked_ms + _now_ms() - self._opened_ms
+            ended_ms = self._begun_ms + worked_ms
+            writer.add(lambda client, run_id: client.set_terminated(run_id, status, ended_ms))
             writer.finish()
             self.folder.remember(status=status)
 
@@ -148,7 +153,7 @@ class MLflowLogger(Logger):
         """Record numbers: ``val/...`` at their epoch, counted from 1, all others at ``step``."""
         if self._writer is None:
             return
-        time_ms = int(time.time() * 1000)
+        time_ms = _now_ms()
         values = dict(metrics)
         # Lightning adds the epoch, counted from 0, to whatever is logged.
         epoch = values.pop("epoch", None)
@@ -179,6 +184,26 @@ class MLflowLogger(Logger):
         def write(client: "MlflowClient", run_id: str) -> None:
             for key, value in known.items():
                 client.set_tag(run_id, key, value)
+
+        self._add(write)
+
+    @rank_zero_only
+    def describe(self, part: str, text: str) -> None:
+        """Say what came of it in the run's description; of one part what was said last stays."""
+        parts = {**self.folder.record.get("description", {}), part: text}
+        self.folder.remember(description=parts)
+        self.set_tags({"mlflow.note.content": "\n\n".join(parts.values())})
+
+    @rank_zero_only
+    def log_figure(self, path: Path) -> None:
+        """Record a picture as an artifact, and among the run's charts."""
+        self.log_artifact(path, "figures")
+
+        def write(client: "MlflowClient", run_id: str) -> None:
+            from PIL import Image
+
+            with Image.open(path) as image:
+                client.log_image(run_id, image.convert("RGB"), key=path.stem, step=0)
 
         self._add(write)
 
@@ -226,9 +251,11 @@ class MLflowLogger(Logger):
         run = self._remembered_run(uri) if self.resume else None
         if run is not None:
             client, self.run_id = run
+            info = client.get_run(self.run_id).info
+            self._begun_ms, self._worked_ms = info.start_time, _worked_ms(self.folder, info)
             # A test leaves the training's status as it is; it may even be running.
             if not self.folder.held:
-                self._status_before = client.get_run(self.run_id).info.status
+                self._status_before = info.status
             client.update_run(self.run_id, status="RUNNING")
         else:
             client = MlflowClient(uri)
@@ -274,7 +301,11 @@ class MLflowLogger(Logger):
         tags = {"mlflow.user": _user(), "mlflow.source.name": "g5", "mlflow.source.type": "LOCAL"}
         if self.parent is not None:
             tags["mlflow.parentRunId"] = parent_run(client, experiment_id, self.parent, tags)
-        run = client.create_run(experiment_id, tags=tags, run_name=self.run_name)
+        # Of a run that a server has lost, when it was begun there.
+        run = client.create_run(
+            experiment_id, self._begun_ms or None, tags=tags, run_name=self.run_name
+        )
+        self._begun_ms = run.info.start_time
         return run.info.run_id
 
     def _experiment(self, client: "MlflowClient", uri: str) -> str:
@@ -286,7 +317,9 @@ class MLflowLogger(Logger):
         if found is None:
             location = None if is_remote(uri) else place
             try:
-                return client.create_experiment(self.experiment_name, artifact_location=location)
+                return client.create_experiment(
+                    self.experiment_name, artifact_location=location, tags=TRAINS
+                )
             except MlflowException:
                 # Another run made it in the meantime, or it is a real error again.
                 found = client.get_experiment_by_name(self.experiment_name)
@@ -308,17 +341,20 @@ class MLflowLogger(Logger):
 
         record = read_record(self.folder.moved) if self.folder.moved else {}
         here = record.get("tracking_uri") == redacted(client.tracking_uri)
-        if here and record.get("status") == "RUNNING":
+        if self.folder.moved and here and record.get("status") == "RUNNING":
             try:
-                client.set_terminated(record["run_id"], "KILLED")
+                info = client.get_run(record["run_id"]).info
+                ended_ms = info.start_time + _worked_ms(RunFolder(self.folder.moved), info)
+                client.set_terminated(record["run_id"], "KILLED", ended_ms)
             except MlflowException as error:
                 say(f"MLflow: the earlier run cannot be marked as killed ({short(error)})")
 
     def _remember(self, uri: str, run_id: str) -> None:
-        uri = redacted(uri)
+        self._opened_ms = self._opened_ms or _now_ms()
         self.folder.remember(
-            run_id=run_id, tracking_uri=uri, experiment=self.experiment_name, status="RUNNING"
-        )
+            run_id=run_id, tracking_uri=redacted(uri), experiment=self.experiment_name,
+            status="RUNNING", worked_ms=self._worked_ms, opened_ms=self._opened_ms,
+        )  # fmt: skip
 
     def _fall_back(self, error: Exception) -> "tuple[MlflowClient, str] | None":
         """A local run for what a server no longer takes; None if there is no hope."""
@@ -343,6 +379,23 @@ class MLflowLogger(Logger):
             say(f"MLflow: {self.local_uri} cannot be used ({short(local_error)}) either")
             return None
         return client, self.run_id
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)
+
+
+def _worked_ms(folder: RunFolder, info: Any) -> int:
+    """How long the sessions of an MLflow run have worked, ms.
+
+    One that was killed by SIGKILL could not say when; its last checkpoint or epoch does.
+    """
+    record = folder.record
+    if record.get("status") == "RUNNING" and "opened_ms" in record:
+        files = [*folder.checkpoints.glob("*"), folder.path / "history.csv"]
+        last_s = max((file.stat().st_mtime for file in files if file.exists()), default=0.0)
+        return record["worked_ms"] + max(0, int(1000 * last_s) - record["opened_ms"])
+    return info.end_time - info.start_time if info.end_time else 0
 
 
 def _write_params(client: "MlflowClient", run_id: str, params: Mapping[str, str]) -> None:
@@ -385,32 +438,6 @@ def _system_monitor(logger: MLflowLogger) -> Any:
             self.publish_metrics(self.aggregate_metrics())
 
     return Monitor(logger.run_id, resume_logging=logger.resume, tracking_uri=logger.tracking_uri)
-
-
-def flatten(config: Mapping[str, Any]) -> dict[str, str]:
-    """A configuration as MLflow's params: dotted keys, values as YAML has them.
-
-    Values beyond MLflow's limit end in ``...``; the artifact `config.yaml` has all of them.
-    """
-
-    def leaves(node: Any, key: str) -> Iterator[tuple[str, Any]]:
-        if isinstance(node, Mapping) and node:
-            for name, child in node.items():
-                yield from leaves(child, f"{key}.{name}" if key else str(name))
-        else:
-            yield key, node
-
-    shown = {}
-    for key, value in leaves(config, ""):
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        short = len(text) <= MAX_PARAM_LENGTH
-        shown[key] = text if short else text[: MAX_PARAM_LENGTH - 3] + "..."
-    return shown
-
-
-def metric_name(name: str) -> str:
-    """``name`` with what MLflow refuses (``@``, ``=``, ...) turned into ``_``; ``/`` stays."""
-    return re.sub(r"[^\w\-. :/]", "_", name)
 
 
 def _user() -> str:

@@ -1,13 +1,14 @@
 """MLflow's pages on the runs of a directory: `g5 ui`."""
 
 import os
+import sqlite3
 import sys
 from pathlib import Path
 from typing import NoReturn
 
 from g5.common.errors import UserError
 from g5.common.secrets import redacted
-from g5.tracking.mlflow_places import DATABASE, local_uri
+from g5.tracking.mlflow_places import DATABASE, check_answers, local_uri, quiet_mlflow
 
 
 def serve_mlflow(root: Path, port: int) -> NoReturn:
@@ -21,10 +22,29 @@ def serve_mlflow(root: Path, port: int) -> NoReturn:
         if not (root / DATABASE).is_file():
             raise UserError(f"{root}: no runs here; {_where_runs_are(root)}")
         uri = local_uri(root)
-    print(f"MLflow on {redacted(uri)}: http://127.0.0.1:{port} (Ctrl-C ends it)", flush=True)
+    page = f"http://127.0.0.1:{port}{_trainings(uri)}"
+    print(f"MLflow on {redacted(uri)}: {page} (Ctrl-C ends it)", flush=True)
     options = ["--port", str(port), "--backend-store-uri", uri]
     # -P: nothing that lies in the current directory is taken for a module of MLflow's.
     os.execv(sys.executable, [sys.executable, "-P", "-m", "mlflow", "ui", *options])
+
+
+def _trainings(uri: str) -> str:
+    """The page of the experiment that was last trained in; "" where nothing was."""
+    quiet_mlflow()
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    try:
+        check_answers(uri, create=False)
+        client = MlflowClient(uri)
+        all_ids = [one.experiment_id for one in client.search_experiments()]
+        last = client.search_runs(
+            all_ids, "tags.job = 'train'", order_by=["attributes.start_time DESC"], max_results=1
+        )
+    except (MlflowException, OSError, sqlite3.Error):
+        return ""  # its own page says what is wrong
+    return f"/#/experiments/{last[0].info.experiment_id}/runs" if last else ""
 
 
 def _where_runs_are(root: Path) -> str:

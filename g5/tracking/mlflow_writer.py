@@ -1,6 +1,7 @@
 """The thread that writes a run's record to MLflow, so that training never waits for it."""
 
 import queue
+import re
 import threading
 import time
 from collections import deque
@@ -181,3 +182,8 @@ def _is_alive(client: "MlflowClient", run_id: str) -> bool:
     except Exception:
         return False
     return True
+
+
+def metric_name(name: str) -> str:
+    """``name`` with what MLflow refuses (``@``, ``=``, ...) turned into ``_``; ``/`` stays."""
+    return re.sub(r"[^\w\-. :/]", "_", name)

@@ -10,6 +10,7 @@ from g5 import __version__
 from g5.common.atomic import write_text
 from g5.common.revision import git_revision
 from g5.common.secrets import redacted
+from g5.common.words import counted
 from g5.config.settings import Settings
 from g5.tracking.folders import RunFolder
 from g5.tracking.mlflow_logger import MLflowLogger
@@ -51,7 +52,7 @@ def recording(
         return
     with MLflowLogger(
         root=settings.path.root,
-        experiment=settings.name,
+        experiment=settings.logger.experiment or settings.name,
         run_name=name,
         folder=folder,
         resume=resume,
@@ -74,6 +75,8 @@ def _describe(logger: MLflowLogger, settings: Settings, folder: RunFolder, corpu
     logger.set_tags(
         {
             "arch": settings.arch.name,
+            "budget": budget_of(settings),
+            "data": data_named(settings),
             "git_revision": git_revision(),
             "data_hash": corpus.data_hash,
             "split_hash": corpus.split_hash,
@@ -84,6 +87,22 @@ def _describe(logger: MLflowLogger, settings: Settings, folder: RunFolder, corpu
         }
     )
     logger.log_artifact(folder.config_file)
+    what = "Trains" if settings.train else "Tests"
+    trained = f", {budget_of(settings)}" if settings.train else ""
+    logger.describe("run", f"{what} {settings.arch.name} on {data_named(settings)}{trained}.")
+
+
+def budget_of(settings: Settings) -> str:
+    """How much a run trains, in words."""
+    epochs, size = settings.arch.training.max_epochs, settings.arch.episodes.episodes_per_epoch
+    return f"{counted(epochs, 'epoch')} of {counted(size, 'episode')}"
+
+
+def data_named(settings: Settings) -> str:
+    """The data as the list of runs calls them: their kind, and the folder or table."""
+    kind = settings.data.target.rpartition(".")[2].removesuffix("Data").lower()
+    place = settings.data.values.get("root") or settings.data.values.get("train_dir")
+    return kind if kind == "procedural" or not place else f"{kind} {Path(place).name}"
 
 
 def how_to_open(logger: MLflowLogger) -> str:

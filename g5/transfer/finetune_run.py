@@ -9,7 +9,7 @@ from g5 import __version__
 from g5.common.progress import track
 from g5.common.revision import git_revision
 from g5.common.spreadsheet import write_csv
-from g5.common.words import tell_some
+from g5.common.words import counted, tell_some
 from g5.config.schema import FinetuneSettings
 from g5.config.settings import TransferSettings
 from g5.embeddings.encoders.loaded import LoadedEncoder, save_encoder
@@ -57,19 +57,27 @@ def finetune(
                 logger.log_artifact(encoder_file, "checkpoints")
                 logger.log_artifact(head_file)
                 for file in shown:
-                    logger.log_artifact(file, "figures" if file.suffix == ".png" else None)
-    frozen, best = tuning.frozen["val/score"], tuning.best["val/score"]
-    print(
-        f"head alone {frozen:.3f}, fine-tuned {best:.3f} on the held-back sources (epoch "
-        f"{tuning.best['epoch']:.0f} was chosen on them, so both flatter a little)"
-    )
+                    (logger.log_figure if file.suffix == ".png" else logger.log_artifact)(file)
+                logger.describe("finetune", _headline(tuning))
+    print(_headline(tuning))
     few = settings.classify.few_labels
     if len(clips.y) < few:
-        print(f"note: {len(clips.y)} labels; under {few:,}, fine-tuning rarely pays: trust a test")
+        print(
+            f"note: {counted(len(clips.y), 'label')}; under {few:,}, fine-tuning rarely pays: "
+            "trust a test"
+        )
     for file in shown:
         print(f"recalls: {file}")
     print(f"encoder: {encoder_file}\nhead: {head_file}    (g5 predict {head_file} recordings/ ...)")
     return encoder_file
+
+
+def _headline(tuning: FineTuning) -> str:
+    frozen, best = tuning.frozen["val/score"], tuning.best["val/score"]
+    return (
+        f"head alone {frozen:.3f}, fine-tuned {best:.3f} on the held-back sources (epoch "
+        f"{tuning.best['epoch']:.0f} was chosen on them, so both flatter a little)"
+    )
 
 
 def _logger(
@@ -78,7 +86,8 @@ def _logger(
     if not settings.logger.enabled:
         return None
     return MLflowLogger(
-        root=place, experiment=EXPERIMENT, run_name=exp_name, folder=folder, resume=False,
+        root=place, experiment=settings.logger.experiment or EXPERIMENT, run_name=exp_name,
+        folder=folder, resume=False,
         tracking_uri=settings.logger.tracking_uri, system_metrics=settings.logger.system_metrics,
         server_wait_s=settings.logger.server_wait_s,
     )  # fmt: skip

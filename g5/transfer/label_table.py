@@ -1,8 +1,10 @@
 """Tables of labels as they are written: which file, when, what."""
 
+import io
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from g5.common.errors import UserError
-from g5.transfer.heads.estimator import Task
+from g5.config.schema import Task
 from preprocessing.annotations import (
     Table,
     columns_of,
@@ -100,6 +102,12 @@ def _one_hot(cells: Table, unknown: Sequence[str]) -> list[str]:
         ";".join(name for name, cell in zip(texts, row, strict=True) if cell in PRESENT)
         for row in rows
     ]
+
+
+def check_labels(path: Path, purpose: Purpose = "anything", columns: str | None = None) -> None:
+    """Raise what `read_labels` would, and leave it to that to tell what is odd."""
+    with redirect_stderr(io.StringIO()):
+        read_labels(path, purpose, columns)
 
 
 def _read_table(path: Path, purpose: Purpose, columns: Mapping[str, str] | None) -> pd.DataFrame:

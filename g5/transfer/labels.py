@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from g5.common.errors import UserError
+from g5.config.schema import Task
 from g5.embeddings.vectors import VectorStore
-from g5.transfer.heads.estimator import Task
 from preprocessing.annotations import odd_labels
 from preprocessing.naming import Listing
 

@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from g5.common.atomic import atomic_path
+from g5.common.lengths import length
 
 # Nothing may be fetched, whatever gets into a page.
 POLICY = (
@@ -55,6 +56,11 @@ figure img { max-width: 100%; height: auto; display: block; border-radius: 4px; 
 .card h3 { margin-top: 0; overflow-wrap: anywhere; }
 .card figure { margin: 0 0 .5rem; }
 .tile { width: 100%; image-rendering: pixelated; cursor: pointer; }
+.axes { position: relative; }
+.axes span { position: absolute; padding: 0 .3em; font-size: .7rem; line-height: 1.3;
+  color: #fff; background: #000c; pointer-events: none; }
+.axes .high { top: 0; left: 0; } .axes .low { bottom: 0; left: 0; }
+.axes .end { bottom: 0; right: 0; }
 audio { width: 100%; height: 2rem; margin-top: .3rem; }
 .facts { display: flex; flex-wrap: wrap; gap: .6rem; margin: 1rem 0; }
 .fact { background: var(--panel); border-radius: 8px; padding: .6rem .9rem; }
@@ -63,7 +69,10 @@ audio { width: 100%; height: 2rem; margin-top: .3rem; }
 pre { background: var(--panel); padding: .7rem; border-radius: 6px; overflow-x: auto;
   font-size: .85rem; }
 details > summary { cursor: pointer; color: var(--accent); margin: .5rem 0; }
-@media print { .scroll { max-height: none; } audio { display: none; } }
+@media print { .scroll { max-height: none; } audio { display: none; }
+  figure, .card, .fact, tr { break-inside: avoid; } h2, h3 { break-after: avoid; }
+  :root { --ink: #000; --soft: #444; --line: #ccc; --paper: #fff; --panel: #f5f5f7;
+    --accent: #005a8f; --good: #005a40; --bad: #8f3600; } }
 """
 
 # One sound at a time; a click on a tile plays it, and one on a figure shows it in full size.
@@ -210,10 +219,25 @@ def audio(data: bytes, media_type: str = "audio/mpeg") -> Html:
     return Html(f'<audio controls preload="none" src="{address}"></audio>')
 
 
-def sound_tile(png: bytes, caption: str, sound: bytes | None = None) -> Html:
-    """A spectrogram with its caption and its sound, which also a click on the picture plays."""
+def sound_tile(
+    png: bytes, caption: str, sound: bytes | None = None,
+    axes: tuple[float, float] | None = None,
+) -> Html:  # fmt: skip
+    """A spectrogram with its caption and its sound, which also a click on the picture plays.
+
+    Args:
+        png: the picture.
+        caption: below it.
+        sound: what is played.
+        axes: the highest frequency, Hz, and the length, seconds, which its corners tell.
+    """
+    picture = image(png, caption, "tile")
+    if axes is not None:
+        corners = (("high", f"{axes[0] / 1000:.3g} kHz"), ("low", "0"), ("end", length(axes[1])))
+        marks = [element("span", said, class_=where) for where, said in corners]
+        picture = element("div", picture, *marks, class_="axes")
     player = Html("") if sound is None else audio(sound)
-    return element("figure", image(png, caption, "tile"), player, element("figcaption", caption))
+    return element("figure", picture, player, element("figcaption", caption))
 
 
 def card(*parts: str) -> Html:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from g5.common.errors import UserError
 from g5.common.files import is_audio, walk
-from g5.common.words import some
+from g5.common.words import counted, some
 from preprocessing.annotations import Reading, read_table
 from preprocessing.annotations.reading import read_texts
 from preprocessing.annotations.spelling import NO_CALL, folded
@@ -219,7 +219,7 @@ class ClipsData(DataSet):
 
     def _no_split(self, missing: list[str], groups: list[list[str]]) -> Problem:
         message = f"the split by class leaves no class for {' and '.join(missing)}: there are "
-        message += f"{sum(map(len, groups))} classes"
+        message += f"{counted(sum(map(len, groups)), 'class', 'classes')}"
         largest = max(map(len, groups))
         if largest > 1:
             message += f", and {largest} of them share sources and must stay together"

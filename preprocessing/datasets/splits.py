@@ -17,6 +17,7 @@ import pandas as pd
 
 from g5.common.errors import UserError
 from g5.common.spreadsheet import write_csv
+from g5.common.words import counted
 from preprocessing.annotations import odd_labels, read_texts
 from preprocessing.events import SPLITS
 
@@ -290,7 +291,7 @@ def _missing_classes(
             continue
         rows = (table[LABEL] == label).to_numpy()
         n_clips, n_groups = int(rows.sum()), len(np.unique(group_R[rows]))
-        why = f"it has {n_clips} clip{'s' if n_clips > 1 else ''}"
+        why = f"it has {counted(n_clips, 'clip')}"
         if by is not None:
             why += f" of {n_groups} {by}" if n_groups > 1 else f", all of one {by}"
         lines.append(f"class {label!r} is missing from {' and '.join(without)}: {why}")

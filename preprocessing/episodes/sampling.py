@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 
 from g5.common.errors import UserError
-from g5.common.words import some
+from g5.common.words import counted, some
 from preprocessing.episodes.clips import ClipReader
 from preprocessing.episodes.draws import distinct, generator
 from preprocessing.episodes.episode import Episode
@@ -121,7 +121,8 @@ class EpisodeSampler:
         if n_kept == 0:
             raise UserError(
                 f"arch.episodes.k_shot={self.k_shot} and arch.episodes.n_query={self.n_query}: no "
-                f"class of the {self.split} split has {need} calls (the largest has {self._most}); "
+                f"class of the {self.split} split has {counted(need, 'call')} (the largest has "
+                f"{self._most}); "
                 f"lower {lower}, or add recordings"
             )
         if n_kept < self.n_way:

@@ -202,6 +202,7 @@ OTHER: dict[str, Any] = {
     "callbacks.early_stopping.monitor": "train/loss",
     "callbacks.early_stopping.mode": "min",
     "logger.tracking_uri": "sqlite:///another.db",
+    "logger.experiment": "another",
     "engine.where": "local",
     "engine.address": "auto",
     "engine.workers": 2,

@@ -231,7 +231,7 @@ def check_recorded(place, files):
     assert any(key.startswith("p_holm/") for key in run.data.metrics)
     there = {item.path for item in client.list_artifacts(run.info.run_id)}
     there |= {Path(i.path).name for i in client.list_artifacts(run.info.run_id, "figures")}
-    assert there == {*files, "figures"}
+    assert there == {*files, "figures", "images"}
 
 
 def check_refusals(place, capsys):

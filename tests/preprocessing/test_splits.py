@@ -192,7 +192,11 @@ def test_a_split_is_recorded_where_there_is_an_mlflow(listed, monkeypatch, capsy
     (run,) = client.search_runs([experiment.experiment_id])
     assert run.data.tags["split_file"] == split_hash_of(listed / "split.csv")
     assert run.data.metrics["clips/train"] > 0
-    assert {i.path for i in client.list_artifacts(run.info.run_id)} == {"split.csv", "figures"}
+    assert {i.path for i in client.list_artifacts(run.info.run_id)} == {
+        "split.csv",
+        "figures",
+        "images",
+    }
     # What MLflow refuses costs nothing but its record.
     (listed / "mlflow.db").write_text("no database")
     assert run_g5(command) == 0

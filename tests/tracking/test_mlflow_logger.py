@@ -24,16 +24,18 @@ from torch.utils.data import DataLoader
 
 from g5.common.errors import UserError
 from g5.common.secrets import redacted
-from g5.tracking import folders, mlflow_places, mlflow_writer
+from g5.config.changes import flatten
+from g5.tracking import folders, mlflow_logger, mlflow_places, mlflow_writer
 from g5.tracking.checkpoints import save
 from g5.tracking.folders import RunFolder, claim
-from g5.tracking.mlflow_logger import MLflowLogger, flatten, metric_name
+from g5.tracking.mlflow_logger import MLflowLogger, metric_name
 from g5.tracking.mlflow_places import (
     is_remote,
     local_uri,
     notice_old_mlruns,
     quiet_mlflow,
 )
+from g5.tracking.mlflow_ui import _trainings
 from tests.conftest import ROOT
 from tests.tracking.test_checkpoints import checkpoint
 
@@ -638,3 +640,63 @@ def test_processes_that_start_together_find_one_whole_database(tmp_path):
         assert database.execute("SELECT count(*) FROM alembic_version").fetchall() == [(1,)]
         assert database.execute("SELECT count(*) FROM experiments").fetchall() == [(1,)]
     assert [path.name for path in tmp_path.iterdir()] == ["mlflow.db"]
+
+
+# --- what a run says of itself ---------------------------------------------------------------
+
+
+def test_a_description_has_a_line_for_each_part_and_the_last_said_of_it(root):
+    with logger_of(root) as logger:
+        logger.describe("run", "Trains v1.")
+        logger.describe("test", "50 % right.")
+        logger.describe("test", "60 % right.")
+    assert run_of(root, logger).data.tags["mlflow.note.content"] == "Trains v1.\n\n60 % right."
+
+
+def test_a_figure_is_an_artifact_and_a_chart(root, tmp_path):
+    from PIL import Image
+
+    Image.new("RGB", (4, 4)).save(tmp_path / "curve.png")
+    with logger_of(root) as logger:
+        logger.log_figure(tmp_path / "curve.png")
+    kept = client(root)
+    assert [one.path for one in kept.list_artifacts(logger.run_id, "figures")] == [
+        "figures/curve.png"
+    ]
+    assert any("curve" in one.path for one in kept.list_artifacts(logger.run_id, "images"))
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_the_duration_of_a_resumed_run_is_that_of_its_sessions(root, monkeypatch, killed):
+    now = {"s": time.time() - 10 * 86_400}
+    monkeypatch.setattr(mlflow_logger, "_now_ms", lambda: int(1000 * now["s"]))
+    folder = take(root)
+    first = logger_of(root, folder)
+    first.start()
+    begun_ms = run_of(root, first).info.start_time
+    now["s"] += 600
+    if killed:  # after its last checkpoint
+        (folder.checkpoints / "last.ckpt").write_text("x")
+        os.utime(folder.checkpoints / "last.ckpt", (now["s"], now["s"]))
+        assert first._writer is not None
+        first._writer.finish()
+    else:
+        first.close("KILLED")
+    release_all()
+    now["s"] += 5 * 86_400
+    with logger_of(root, take(root, resume=True), resume=True) as second:
+        now["s"] += 60
+    info = run_of(root, second).info
+    assert info.run_id == first.run_id
+    assert info.end_time - begun_ms == pytest.approx(660_000, abs=2)
+
+
+def test_the_ui_opens_on_the_experiment_that_was_last_trained_in(root):
+    assert _trainings(local_uri(root)) == ""
+    with logger_of(root) as trained:
+        trained.set_tags({"job": "train"})
+    release_all()
+    with logger_of(root, experiment="compare") as compared:
+        compared.set_tags({"job": "compare"})
+    there = run_of(root, trained).info.experiment_id
+    assert _trainings(local_uri(root)) == f"/#/experiments/{there}/runs"

@@ -83,7 +83,7 @@ def test_a_loss_that_is_no_number_stops_at_its_step(place, monkeypatch, what: st
     assert str(place / RUN / "checkpoints" / "last.ckpt") in str(stop.value)
     assert "learning_rate" in str(stop.value)
     client = MlflowClient(f"sqlite:///{place}/mlflow.db")
-    (experiment,) = client.search_experiments(filter_string="name = 'protonet_baseline'")
+    (experiment,) = client.search_experiments(filter_string="name = 'debug'")
     (run,) = client.search_runs([experiment.experiment_id])
     assert run.info.status == "FAILED"
 

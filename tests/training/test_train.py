@@ -61,15 +61,22 @@ def check_mlflow(place: Path, folder: Path, scores: dict) -> None:
     from mlflow import MlflowClient
 
     client = MlflowClient(f"sqlite:///{place}/mlflow.db")
-    experiment = client.get_experiment_by_name("protonet_baseline")
+    experiment = client.get_experiment_by_name("debug")
     assert experiment is not None
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
     (run,) = client.search_runs([experiment.experiment_id])
     assert run.info.status == "FINISHED"
     assert run.info.run_name == "v1_debug"
     assert run.data.params["arch.training.max_epochs"] == "2"
     assert run.data.tags["arch"] == "v1"
+    assert run.data.tags["budget"] == "2 epochs of 4 episodes"
+    assert run.data.tags["data"] == "procedural"
+    told = run.data.tags["mlflow.note.content"]
+    assert told.startswith("Trains v1 on procedural, 2 epochs of 4 episodes.")
+    assert f"{scores['accuracy']['mean']:.1%}" in told
     assert {"data_hash", "split_hash", "git_revision"} <= set(run.data.tags)
     metrics = run.data.metrics
+    assert len([name for name in metrics if name.startswith("test/")]) <= 8
     assert metrics["test/acc"] == pytest.approx(scores["accuracy"]["mean"])
     expected = {
         "train/loss", "train/acc", "val/loss", "val/acc", "val/precision", "val/recall", "val/f1",

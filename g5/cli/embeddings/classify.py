@@ -4,16 +4,10 @@ from pathlib import Path
 
 import click
 
-from g5.cli.arguments import (
-    PASS_THROUGH,
-    check_store,
-    paths_and_overrides,
-    with_columns,
-    with_labels,
-)
+from g5.cli.arguments import check_store, paths_and_overrides, with_columns, with_labels
 
 
-@click.command(context_settings=PASS_THROUGH)
+@click.command()
 @click.argument("stores", nargs=-1, required=True)
 @with_labels
 @with_columns
@@ -44,6 +38,9 @@ def classify(
     settings = load_transfer(overrides, reads=("classify", "head"))
     for path in paths:
         check_store(path)
+    from g5.transfer.label_table import check_labels
+
+    check_labels(labels, settings.classify.task, columns)
     from g5.transfer.heads.classify import classify as run
 
     run(paths, labels, output, settings.classify, overrides, balance=balance, columns=columns)

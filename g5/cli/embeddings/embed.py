@@ -6,7 +6,6 @@ from pathlib import Path
 import click
 
 from g5.cli.arguments import (
-    PASS_THROUGH,
     check_encoder,
     check_recordings,
     into_store,
@@ -15,7 +14,7 @@ from g5.cli.arguments import (
 )
 
 
-@click.command(context_settings=PASS_THROUGH)
+@click.command()
 @click.argument("encoder")
 @click.argument("recordings", nargs=-1, required=True)
 @into_store
@@ -47,7 +46,7 @@ def embed(
 
     paths, overrides = paths_and_overrides(recordings)
     settings = load_transfer(overrides, reads=("encoder", "embed", "engine"))
-    check_encoder(encoder)
+    check_encoder(encoder, overrides)
     for path in paths:
         check_recordings(path)
     from g5.embeddings.embed_files import embed as run

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import click
 
-from g5.cli.arguments import OVERRIDES, PASS_THROUGH, check_encoder, check_file, check_store
+from g5.cli.arguments import OVERRIDES, check_encoder, check_head, check_store
 
 
-@click.command(context_settings=PASS_THROUGH)
+@click.command()
 @click.argument("what", metavar="HEAD|ENCODER|STORE")
 @click.option(
     "-o", "--output", required=True, type=click.Path(path_type=Path), metavar="FILE.onnx",
@@ -37,8 +37,9 @@ def export(what: str, output: Path, hoplite: bool, overrides: tuple[str, ...]) -
         export_hoplite(Path(what), output)
         return
     if what.endswith(".head"):
-        check_file(Path(what))
-    check_encoder(what)
+        check_head(Path(what))
+    else:
+        check_encoder(what, overrides)
     from g5.export.onnx_file import export_onnx
 
     export_onnx(what, output, overrides)

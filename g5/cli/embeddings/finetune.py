@@ -4,10 +4,10 @@ from pathlib import Path
 
 import click
 
-from g5.cli.arguments import OVERRIDES, PASS_THROUGH, check_encoder, with_columns, with_labels
+from g5.cli.arguments import OVERRIDES, check_encoder, with_columns, with_labels
 
 
-@click.command(context_settings=PASS_THROUGH)
+@click.command()
 @click.argument("encoder")
 @with_labels
 @with_columns
@@ -34,7 +34,10 @@ def finetune(
     from g5.config.settings import load_transfer
 
     settings = load_transfer(overrides, reads=("encoder", "finetune", "logger", "path"))
-    check_encoder(encoder)
+    check_encoder(encoder, overrides)
+    from g5.transfer.label_table import check_labels
+
+    check_labels(labels, settings.finetune.task, columns)
     from g5.transfer.finetune_run import finetune as run
 
     run(encoder, labels, audio_root, exp_name, settings, overrides, columns=columns)

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from g5.cli.arguments import FILE, PASS_THROUGH, check_recordings, paths_and_overrides
+from g5.cli.arguments import HEAD, check_recordings, paths_and_overrides
 
 
 class ScoresAsked(click.ParamType):
@@ -21,8 +21,8 @@ class ScoresAsked(click.ParamType):
         return int(value)
 
 
-@click.command(context_settings=PASS_THROUGH)
-@click.argument("head", type=FILE)
+@click.command()
+@click.argument("head", type=HEAD)
 @click.argument("sources", nargs=-1, required=True)
 @click.option(
     "-o", "--output", required=True, type=click.Path(path_type=Path), metavar="CSV",

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import click
 
-from g5.cli.arguments import FILE, OVERRIDES, PASS_THROUGH, STORE
+from g5.cli.arguments import FILE, OVERRIDES, STORE
 
 
-@click.command(context_settings=PASS_THROUGH)
+@click.command()
 @click.argument("store", **STORE)
 @click.option(
     "--labels", required=True, type=FILE, metavar="CSV",
@@ -31,6 +31,9 @@ def verify(
     from g5.config.settings import load_transfer
 
     settings = load_transfer(overrides, reads=("verify",)).verify
+    from g5.transfer.label_table import check_labels
+
+    check_labels(labels, "individual")
     from g5.transfer.explore.verify import verify as run
 
     run(store, labels, out, json_path, settings)

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import click
 
-from g5.cli.arguments import FILE, OVERRIDES, PASS_THROUGH, with_columns
+from g5.cli.arguments import FILE, OVERRIDES, with_columns
 
 
-@click.command(context_settings=PASS_THROUGH)
+@click.command()
 @click.argument("table", type=FILE)
 @click.option(
     "-o", "--output", required=True, type=click.Path(path_type=Path), metavar="FOLDER",

@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from g5.cli.arguments import (
+    FILE,
     OVERRIDES,
-    PASS_THROUGH,
     PLACE,
     check_encoder,
     check_file,
@@ -17,7 +17,7 @@ from g5.cli.arguments import (
 )
 
 
-@click.command(context_settings=PASS_THROUGH)
+@click.command()
 @click.argument("encoder")
 @click.argument("recordings", type=PLACE)
 @click.option(
@@ -44,7 +44,7 @@ from g5.cli.arguments import (
 )
 @click.option(
     "--truth",
-    type=click.Path(exists=True, path_type=Path),
+    type=FILE,
     help="Where known: a table, or a folder of them, to draw beside what was found.",
 )
 @with_clues
@@ -78,7 +78,7 @@ def detect(
     g5 detect default recordings/ --support library.csv detection.hours=22:00..04:30
     g5 detect default recordings/ --support found/ -o found2/    after g5 review found/
     """
-    check_encoder(encoder)
+    check_encoder(encoder, overrides, several=True)
     check_file(support)
     from g5.detection.job.request import DetectionRequest, detection_settings
     from preprocessing.annotations import columns_of
@@ -88,7 +88,8 @@ def detect(
         encoder, recordings, support, out, formats, truth, tuple(overrides), Clues(**clues),
         columns_of(columns) if columns else None,
     )  # fmt: skip
-    request.files()
+    request.check()
+    settings = detection_settings(overrides)
     from g5.detection.job import run
 
-    sys.exit(run.detect(request, detection_settings(overrides)))
+    sys.exit(run.detect(request, settings))

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import click
 
-from g5.cli.arguments import OVERRIDES, PASS_THROUGH, check_encoder
+from g5.cli.arguments import OVERRIDES, check_encoder, check_file
 
 
-@click.command(context_settings=PASS_THROUGH)
+@click.command()
 @click.argument("support", type=click.Path(path_type=Path))
 @click.argument("recordings", type=click.Path(path_type=Path))
 @click.option("--encoder", default="default", show_default=True, help="As g5 detect takes it.")
@@ -22,9 +22,13 @@ def plan(support: Path, recordings: Path, encoder: str, overrides: tuple[str, ..
     g5 plan five_calls.txt night.wav
     g5 plan library.csv recordings/ --encoder birdnet
     """
-    check_encoder(encoder)
+    check_encoder(encoder, overrides, several=True)
+    check_file(support)
     from g5.detection.job.request import DetectionRequest, detection_settings
-    from g5.detection.plan.plan import plan as run
 
     request = DetectionRequest(encoder, recordings, support, Path(), overrides=tuple(overrides))
-    run(request, detection_settings(overrides))
+    request.check()
+    settings = detection_settings(overrides)
+    from g5.detection.plan.plan import plan as run
+
+    run(request, settings)

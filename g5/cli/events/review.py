@@ -4,11 +4,11 @@ from pathlib import Path
 
 import click
 
-from g5.cli.arguments import OVERRIDES, PASS_THROUGH
+from g5.cli.arguments import FOUND, OVERRIDES
 
 
-@click.command(context_settings=PASS_THROUGH)
-@click.argument("found", type=click.Path(path_type=Path))
+@click.command()
+@click.argument("found", type=FOUND)
 @click.option(
     "--page", type=click.Path(path_type=Path), metavar="HTML",
     help="Write the page as one file that can be mailed, instead; it saves answers as a table.",
@@ -38,9 +38,10 @@ def review(
     if page and answers:
         raise click.UsageError("--page or --answers, not both")
     from g5.config.settings import load_transfer
-    from g5.detection.review.serve import review as run
 
     settings = load_transfer(overrides, reads=("review",))
+    from g5.detection.review.serve import review as run
+
     run(
         found, settings.review, settings.audio, page=page, answers=answers, port=port,
         browser=browser,

@@ -5,11 +5,11 @@ from typing import Any
 
 import click
 
-from g5.cli.arguments import with_clues
+from g5.cli.arguments import FOUND, with_clues
 
 
 @click.command()
-@click.argument("found", type=click.Path(path_type=Path))
+@click.argument("found", type=FOUND)
 @click.option(
     "-o", "--out", default="summary", show_default=True, type=click.Path(path_type=Path),
     help="Folder for tables, pictures and the page.",
@@ -31,8 +31,11 @@ def summarise(found: Path, out: Path, occasion: int, clues: dict[str, Any]) -> N
     g5 summarise found/ --zone Europe/Berlin --occasion 7
     """
     from g5.config.settings import load_transfer
-    from g5.field.summarise import summarise as run
     from preprocessing.recorders.starts import Clues
 
+    given = Clues(**clues)
+    given.reader()
     review = load_transfer(reads=()).review
-    run(found, out, Clues(**clues), review, occasion=occasion)
+    from g5.field.summarise import summarise as run
+
+    run(found, out, given, review, occasion=occasion)

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import click
 
-from g5.cli.arguments import OVERRIDES, PASS_THROUGH, STORE
+from g5.cli.arguments import OVERRIDES, STORE
 
 
-@click.command(context_settings=PASS_THROUGH)
+@click.command()
 @click.argument("store", **STORE)
 @click.option("-o", "--out", type=click.Path(path_type=Path), metavar="CSV", help="The table.")
 @click.argument("overrides", **OVERRIDES)

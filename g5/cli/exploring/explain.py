@@ -4,10 +4,10 @@ from pathlib import Path
 
 import click
 
-from g5.cli.arguments import CHECKPOINT, OVERRIDES, PASS_THROUGH
+from g5.cli.arguments import CHECKPOINT, OVERRIDES, check_clip
 
 
-@click.command(context_settings=PASS_THROUGH)
+@click.command()
 @click.argument("checkpoint", type=CHECKPOINT)
 @click.argument("clip", metavar="CLIP")
 @click.option("--like", multiple=True, metavar="CLIP", help="Examples of the class; repeatable.")
@@ -30,6 +30,8 @@ def explain(
     from g5.config.stored import classes_named
 
     settings = load_transfer(overrides, reads=("encoder", "explain"))
+    for text in (clip, *like):
+        check_clip(text)
     from g5.transfer.explore.explain_clip import explain as run
 
     run(checkpoint, clip, like, out, settings.explain, settings.audio, classes_named(overrides))

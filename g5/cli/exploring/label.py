@@ -4,10 +4,10 @@ from pathlib import Path
 
 import click
 
-from g5.cli.arguments import FILE, OVERRIDES, PASS_THROUGH, STORE
+from g5.cli.arguments import FILE, OVERRIDES, STORE
 
 
-@click.command(context_settings=PASS_THROUGH)
+@click.command()
 @click.argument("store", **STORE)
 @click.option("--classes", type=FILE, help="Class names, one a line.")
 @click.option("--port", default=0, help="Port on 127.0.0.1; by default any that is free.")
@@ -52,6 +52,10 @@ def label(
     from g5.config.settings import load_transfer
 
     settings = load_transfer(overrides, reads=("simulate",) if simulate else ("label",))
+    from g5.transfer.label_table import check_labels
+
+    if simulate:
+        check_labels(simulate, "single")
     from g5.transfer.labelling.serve import label as run
 
     run(

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import click
 
-from g5.cli.arguments import FILE, OVERRIDES, PASS_THROUGH, STORE
+from g5.cli.arguments import FILE, OVERRIDES, STORE
 
 
-@click.command("map", context_settings=PASS_THROUGH)
+@click.command("map")
 @click.argument("store", **STORE)
 @click.option("--labels", type=FILE, metavar="CSV", help="Colours.")
 @click.option(
@@ -35,6 +35,10 @@ def map_(
     from g5.config.settings import load_transfer
 
     settings = load_transfer(overrides, reads=("map",))
+    from g5.transfer.label_table import check_labels
+
+    if labels:
+        check_labels(labels)
     from g5.transfer.explore.linked_maps import draw_map
 
     draw_map([store, *beside], labels, out, settings.map, settings.audio)

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import click
 
-from g5.cli.arguments import FILE, OVERRIDES, PASS_THROUGH, STORE
+from g5.cli.arguments import FILE, OVERRIDES, STORE
 
 
-@click.command(context_settings=PASS_THROUGH)
+@click.command()
 @click.argument("store", **STORE)
 @click.option(
     "--like", multiple=True, metavar="CLIP", help="FILE or FILE:START-END in seconds; repeatable."
@@ -43,6 +43,10 @@ def search(
     from g5.config.settings import load_transfer
 
     settings = load_transfer(overrides, reads=("search", "encoder") if like else ("search",))
+    from g5.transfer.label_table import check_labels
+
+    if labels:
+        check_labels(labels)
     from g5.transfer.explore.similar import find
 
     find(store, like, labels, k, out, settings.search, settings.audio, overrides)

@@ -4,10 +4,10 @@ import sys
 
 import click
 
-from g5.cli.arguments import OVERRIDES, PASS_THROUGH
+from g5.cli.arguments import OVERRIDES
 
 
-@click.command(context_settings=PASS_THROUGH)
+@click.command()
 @click.option(
     "--check", is_flag=True, help="Verify what is stored instead; exit code 1 if damaged."
 )
@@ -20,9 +20,9 @@ def features(check: bool, overrides: tuple[str, ...]) -> None:
     g5 features features=pcen data=dcase path.train_dir=DIR path.eval_dir=DIR
     g5 features --check
     """
-    from g5.config.settings import check_typed
+    from g5.config.settings import load
 
-    check_typed(overrides)
+    load(overrides)
     from g5.data.check import build_features, check_features
 
     sys.exit(check_features(list(overrides)) if check else build_features(list(overrides)))

@@ -2,10 +2,10 @@
 
 import click
 
-from g5.cli.arguments import OVERRIDES, PASS_THROUGH, Architectures
+from g5.cli.arguments import OVERRIDES, Architectures, check_training
 
 
-@click.command(context_settings=PASS_THROUGH)
+@click.command()
 @click.argument("arch", type=Architectures())
 @click.option(
     "--widths", default="0.25,0.5,1,2", show_default=True, help="Factors on arch.model.channels."
@@ -20,6 +20,7 @@ def capacity(arch: str, widths: str, overrides: tuple[str, ...]) -> None:
     g5 capacity v1
     g5 capacity v2 --widths 0.5,1 experiment=demo
     """
+    check_training([f"arch={arch}", *overrides])
     from g5.runs.capacity import capacity as draw_capacity
 
     draw_capacity(arch, widths, list(overrides))

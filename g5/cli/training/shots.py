@@ -4,10 +4,10 @@ from pathlib import Path
 
 import click
 
-from g5.cli.arguments import CHECKPOINT, OVERRIDES, PASS_THROUGH
+from g5.cli.arguments import CHECKPOINT, OVERRIDES
 
 
-@click.command(context_settings=PASS_THROUGH)
+@click.command()
 @click.argument("checkpoint", type=CHECKPOINT)
 @click.argument("overrides", **OVERRIDES)
 def shots(checkpoint: Path, overrides: tuple[str, ...]) -> None:
@@ -17,9 +17,9 @@ def shots(checkpoint: Path, overrides: tuple[str, ...]) -> None:
     g5 shots outputs/protonet_baseline/v2_run/checkpoints/best_checkpoint.ckpt
     g5 shots CKPT arch.episodes.n_way=5 arch.episodes.n_query=2
     """
-    from g5.config.settings import check_typed
+    from g5.config.stored import check_typed_on
 
-    check_typed(overrides)
+    check_typed_on(checkpoint, overrides)
     from g5.runs.shots import shots_of_checkpoint
     from g5.runs.tested import TestRequest
 

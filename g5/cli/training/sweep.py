@@ -2,10 +2,10 @@
 
 import click
 
-from g5.cli.arguments import OVERRIDES, PASS_THROUGH, Architectures
+from g5.cli.arguments import OVERRIDES, Architectures
 
 
-@click.command(context_settings=PASS_THROUGH)
+@click.command()
 @click.argument("arch", type=Architectures())
 @click.argument("overrides", **OVERRIDES)
 def sweep(arch: str, overrides: tuple[str, ...]) -> None:

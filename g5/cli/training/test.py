@@ -4,10 +4,10 @@ from pathlib import Path
 
 import click
 
-from g5.cli.arguments import CHECKPOINT, OVERRIDES, PASS_THROUGH
+from g5.cli.arguments import CHECKPOINT, OVERRIDES
 
 
-@click.command(context_settings=PASS_THROUGH)
+@click.command()
 @click.argument("checkpoint", type=CHECKPOINT)
 @click.argument("overrides", **OVERRIDES)
 def test(checkpoint: Path, overrides: tuple[str, ...]) -> None:
@@ -21,9 +21,9 @@ def test(checkpoint: Path, overrides: tuple[str, ...]) -> None:
     g5 test default data=clips data.root=clips.csv data.split=test
     g5 test CKPT data=clips path.train_dir=clips.csv data.split=test arch.episodes.n_way=5
     """
-    from g5.config.settings import check_typed
+    from g5.config.stored import check_typed_on
 
-    check_typed(overrides)
+    check_typed_on(checkpoint, overrides)
     from g5.runs.test import evaluate_checkpoint
     from g5.runs.tested import TestRequest
 

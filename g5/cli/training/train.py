@@ -4,13 +4,13 @@ import sys
 
 import click
 
-from g5.cli.arguments import OVERRIDES, PASS_THROUGH, Architectures
+from g5.cli.arguments import OVERRIDES, Architectures
 
 # Options that Hydra answers: what would be run, and where each value comes from.
 HYDRAS_OWN = ("--cfg", "-c", "--info", "-i", "--resolve", "--package", "-p")
 
 
-@click.command(context_settings=PASS_THROUGH)
+@click.command(context_settings={"ignore_unknown_options": True})
 @click.argument("arch", type=Architectures())
 @click.option("--exp-name", metavar="NAME", help="The run's folder, outputs/<name>/NAME/.")
 @click.option(

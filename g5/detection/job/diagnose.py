@@ -10,6 +10,7 @@ from scipy.special import expit
 
 from g5.common import sealed
 from g5.common.lengths import length
+from g5.common.words import counted
 from g5.config.schema import DetectionSettings
 from g5.detection.detector import Detections
 from g5.detection.embedding.sound import CLIPPED_SHARE, FULL_SCALE
@@ -135,7 +136,8 @@ def _why_mixed_up(
             files = [gaps[int(when // GAP_APART)][0].path.name for when in at]
             places = [f"{place} of {file}" for place, file in zip(places, files, strict=True)]
         return (
-            f"{target.label}: where nothing is marked it sounds like its shots {len(at)} times "
+            f"{target.label}: where nothing is marked it sounds like its shots "
+            f"{counted(len(at), 'time')} "
             f"({', '.join(places[:TOLD])}{', ...' if len(at) > TOLD else ''}); mark these, "
             "POS or NEG"
         )
@@ -150,7 +152,8 @@ def _extrapolated(found: Detections, name: str, share: float) -> str:
     score = expit(found.calibration.least)
     return (
         f"{label}: for a {name} of {share:g} events need a score of {score:.3g}; extrapolated from "
-        f"{len(curve.positive_K)} shots and {len(curve.negative_P)} sounds that are none; after "
+        f"{counted(len(curve.positive_K), 'shot')} and {len(curve.negative_P)} sounds that are "
+        "none; after "
         "g5 review, --support FOUND goes by the answers"
     )
 

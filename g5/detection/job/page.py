@@ -9,6 +9,7 @@ import pandas as pd
 
 from g5.common.errors import UserError
 from g5.common.lengths import length
+from g5.common.words import counted
 from g5.detection.job.diagnose import Diagnosis
 from g5.detection.job.manifest import DONE
 from g5.detection.support import Target
@@ -29,6 +30,7 @@ from g5.web.page import (
     write_page,
 )
 from g5.web.tiles import Mark, audible_slow_down, audio_snippet, spectrogram_tile
+from preprocessing.audio import info
 from preprocessing.audio_rules import AudioRules
 
 PAGE_MB = 20.0
@@ -79,15 +81,16 @@ class DetectionPage:
         ]  # fmt: skip
         if self.notes:
             parts += [heading("Notes"), bullets(self.notes)]
+        parts += self._timelines(budget)
         for target in self.targets:
             parts += self._of_species(target, budget)
-        parts += self._recordings(budget)
+        parts.append(details("Every file", table(self.manifest, {"duration_s": ".1f"})))
         return write_page(path, page(self.title, *parts))
 
     def _of_species(self, target: Target, budget: Budget) -> list[Html]:
         events = self._found.loc[self._found["label"] == target.label]
-        count = f"{len(events):,} event{'' if len(events) == 1 else 's'}"
-        parts = [heading(f"{target.label}: {count}"), heading("Support", 3)]
+        parts = [heading(f"{target.label}: {counted(len(events), 'event')}{self._rate(events)}")]
+        parts.append(heading("Support", 3))
         shots = [
             _card(shot.sound.path, shot.sound.rules, (shot.start_s, shot.end_s),
                   (shot.low_hz, shot.high_hz),
@@ -123,16 +126,20 @@ class DetectionPage:
         parts.append(details(f"The first {len(shown):,} events by score", table(shown, formats)))
         return parts
 
-    def _recordings(self, budget: Budget) -> list[Html]:
+    def _rate(self, events: pd.DataFrame) -> str:
+        """How often in the sound that was searched."""
+        minutes = float(self.manifest["duration_s"].to_numpy().sum()) / 60
+        return f", {len(events) / minutes:.2g} a minute" if minutes else ""
+
+    def _timelines(self, budget: Budget) -> list[Html]:
         parts = [heading("Recordings")]
         for path in self.pictures[:PICTURES_SHOWN]:
             png = path.read_bytes()
             if budget.take(png):
-                parts.append(figure(png, path.stem))
+                parts.append(figure(png, path.stem.rpartition(".")[0] or path.stem))
         more = len(self.pictures) - PICTURES_SHOWN
         if more > 0:
             parts.append(paragraph(f"The pictures of {more} more lie beside this page.", "soft"))
-        parts.append(details("Every file", table(self.manifest, {"duration_s": ".1f"})))
         return parts
 
 
@@ -153,6 +160,7 @@ def _card(
     margin = max(0.15, 0.75 * (end_s - start_s))
     bounds = [None if np.isnan(hz) else float(hz) for hz in band_hz]
     try:
+        rate_hz = info(path).rate_hz
         png = spectrogram_tile(
             path, rules, start_s - margin, end_s + margin,
             marks=[Mark(start_s, end_s, bounds[0], bounds[1])],
@@ -163,4 +171,5 @@ def _card(
         return card(paragraph(f"{caption} ({error})", "soft"))
     if not budget.take(png, sound):
         return None
-    return card(sound_tile(png, caption, sound))
+    seconds = end_s - start_s + 2 * margin
+    return card(sound_tile(png, caption, sound, (rate_hz / 2, seconds)))

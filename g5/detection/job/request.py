@@ -45,6 +45,21 @@ class DetectionRequest:
     clues: Clues = field(default_factory=Clues)
     columns: Mapping[str, str] | None = None
 
+    def check(self) -> None:
+        """What can be wrong with paths, tables and clues, before a network is loaded.
+
+        Raises:
+            UserError: the first of it.
+        """
+        self.files()
+        self.format_names()
+        self.clues.reader()
+        self.support_files()
+        if not self.support.is_dir():
+            for problem in read_events(self.support, columns=self.columns)[1]:
+                if problem.fatal:
+                    raise UserError(str(problem))
+
     def format_names(self) -> list[str]:
         """The formats to write.
 
@@ -120,7 +135,4 @@ def detection_settings(overrides: Sequence[str]) -> Settings:
                 f"{key}: the checkpoint says it; a detection takes {', '.join(FREE)}, encoder.* of "
                 "an encoder that is no checkpoint, and features.sr=native"
             )
-    settings = load(own)
-    if settings.detection.precision is not None and settings.detection.recall is not None:
-        raise UserError("detection.precision and detection.recall: ask for one of them")
-    return settings
+    return load(own)

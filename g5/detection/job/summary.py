@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from g5.common.lengths import length
 from g5.detection.job.diagnose import Diagnoses
 from g5.detection.job.manifest import CORRUPT, DONE, SKIPPED, Manifest
 from g5.detection.job.notes import Notes
@@ -50,7 +51,7 @@ def print_summary(
             print(f"{status}: {len(files) - ALIKE:,} more, {reason}", file=sys.stderr)
     counts = table["status"].value_counts()
     told = ", ".join(f"{counts.get(s, 0)} {s}" for s in (DONE, SKIPPED, CORRUPT))
-    print(f"recordings {told} ({table['duration_s'].sum() / 3600:.2f} h)")
+    print(f"recordings {told} ({length(table['duration_s'].to_numpy(float).sum())})")
     labels = ", ".join(target.label for target in targets)
     found = table["events"].sum() - table["support"].sum()
     print(f"events     {found:,} of {labels}, the support's own aside")

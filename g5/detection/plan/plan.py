@@ -16,6 +16,7 @@ from scipy.stats import chi2
 
 from g5.common.errors import UserError
 from g5.common.progress import track
+from g5.common.words import counted
 from g5.config.settings import Settings
 from g5.detection.detector import Detector, lies_on
 from g5.detection.embedding.sound import Sounds
@@ -115,7 +116,8 @@ def told(label: str, tried: Sequence[Tried], gap_s: float) -> str:
     recall_S = np.array([found_P[snr_P == snr].mean() for snr in SNR_DB])
     width = max(len(one.name) for one in tried)
     return "\n".join([
-        f"{label}: {len(tried)} shots, each pasted into the {gap_s:.0f} s between them and looked "
+        f"{label}: {counted(len(tried), 'shot')}, each pasted into the {gap_s:.0f} s between them "
+        "and looked "
         "for by the others",
         f"{'call above background':<{width}}" + "".join(f"{snr:5.0f} dB" for snr in SNR_DB),
         f"{'found':<{width}}" + "".join(f"{recall:8.0%}" for recall in recall_S),

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from g5.common.errors import UserError
+from g5.common.words import counted
 from g5.detection.review.table import COMMAND, REVIEWS, FoundEvents
 from g5.evaluation.events.ground_truth import PREDICTIONS, SUPPORT_CSV
 from g5.web.journal import LABEL, STATUS, Journal, JournalEntry, clip_of
@@ -68,8 +69,9 @@ def learned_support(folder: Path) -> tuple[pd.DataFrame, str]:
     # A shot that was found, and said yes to, is one shot.
     table = table.drop_duplicates(["file", "start_s", "end_s", "label"], ignore_index=True)
     line = (
-        f"support    {len(shots)} marks of {folder / SUPPORT_CSV}; {yes} calls and {no} "
-        f"of no call, from {len(said)} answers"
+        f"support    {counted(len(shots), 'mark')} of {folder / SUPPORT_CSV}; "
+        f"{counted(yes, 'call')} and {no} "
+        f"of no call, from {counted(len(said), 'answer')}"
     )
     return table.sort_values(["file", "start_s"], kind="stable", ignore_index=True), line
 
@@ -81,7 +83,8 @@ def changes(before: pd.DataFrame, after: pd.DataFrame) -> str:
         old, new = (table.loc[table["label"] == label] for table in (before, after))
         gained, lost = len(new) - _met(new, old), len(old) - _met(old, new)
         lines.append(
-            f"changed    {label}: {len(old):,} events before, {len(new):,} now; {gained:,} gained, "
+            f"changed    {label}: {counted(len(old), 'event')} before, {len(new):,} now; "
+            f"{gained:,} gained, "
             f"{lost:,} lost"
         )
     return "\n".join(lines)
@@ -127,7 +130,7 @@ def take_answers(found: FoundEvents, journal: Journal, path: Path) -> str:
     write_answers(journal, found.folder)
     kept = sum(entry is not None for entry in before)
     other = f"; {kept} events had another answer before, which stays" if kept else ""
-    return f"{len(entries) - kept} answers of {path}{other}"
+    return f"{counted(len(entries) - kept, 'answer')} of {path}{other}"
 
 
 def _entry(found: FoundEvents, row: dict, path: Path) -> JournalEntry:

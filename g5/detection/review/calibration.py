@@ -16,6 +16,7 @@ import pandas as pd
 from scipy.special import expit
 
 from g5.common.atomic import atomic_path
+from g5.common.words import counted
 from g5.detection.review.estimate import UNANSWERED, Sample, logistic
 
 DRAWS, SEED = 400, 0
@@ -109,7 +110,9 @@ def _draw(curves: dict[str, ScoreCurve], path: Path) -> Path:
             axis.plot(curve.threshold_G, middle, color=colour, label=name)
             axis.fill_between(curve.threshold_G, low, high, color=colour, alpha=0.2, linewidth=0)
         axis.set(ylim=(0, 1), xlabel="threshold (score)")
-        axis.set_title(f"{label}, {curve.answers} answers", fontsize=10, parse_math=False)
+        axis.set_title(
+            f"{label}, {counted(curve.answers, 'answer')}", fontsize=10, parse_math=False
+        )
         axis.legend(loc="lower left", fontsize=8)
     with atomic_path(path) as temporary:
         canvas.savefig(temporary, dpi=110)

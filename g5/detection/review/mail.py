@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from g5.common.errors import UserError
+from g5.common.words import counted
 from g5.detection.review.answers import COLUMNS, short_names
 from g5.detection.review.page import mailed_page
 from g5.detection.review.server import audio_of, event_of, tile_of
@@ -41,6 +42,6 @@ def write_mailed(session: ReviewSession, path: Path) -> str:
     write_page(path, content)
     passed = f"; {len(broken)} cannot be shown ({broken[0]})" if broken else ""
     return (
-        f"{len(events)} events in {path} ({path.stat().st_size / 1e6:.1f} MB){passed}\n"
+        f"{counted(len(events), 'event')} in {path} ({path.stat().st_size / 1e6:.1f} MB){passed}\n"
         f"What it saves is read by g5 review {found.folder} --answers FILE"
     )

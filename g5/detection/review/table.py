@@ -11,7 +11,7 @@ import pandas as pd
 from scipy.special import logit
 
 from g5.common.errors import UserError
-from g5.evaluation.events.ground_truth import CANDIDATES_CSV, LEDGER, PREDICTIONS
+from g5.evaluation.events.ground_truth import CANDIDATES_CSV, LEDGER, PREDICTIONS, check_found
 from g5.web.journal import Clip, Journal, clip_of
 from preprocessing.annotations import read_events
 
@@ -45,11 +45,7 @@ class FoundEvents:
             UserError: there is none, or nothing was found.
         """
         path, ledger = folder / TABLES[which], folder / LEDGER
-        for needed in (path, ledger):
-            if not needed.is_file():
-                raise UserError(
-                    f"{folder}: has no {needed.name}; give the folder (-o) that g5 detect wrote to"
-                )
+        check_found(folder, path.name)
         events, _ = read_events(path, boxes=False)
         if "score" not in events and len(events):
             raise UserError(f"{path}: has no scores; g5 detect writes them, run it again")

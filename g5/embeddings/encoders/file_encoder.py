@@ -13,6 +13,7 @@ from torch import Tensor
 
 from archs.protonet import Encoder
 from g5.common.errors import UserError, brief
+from g5.common.words import counted
 
 # A clip whose peak is below this is silent, and stays so.
 QUIETEST = np.float32(1e-6)
@@ -74,7 +75,7 @@ class FileEncoder(Encoder):
             others = ", ".join(name for name in self.outputs if name != self.output)
             raise UserError(
                 f"{self.path}: its output {self.output} is {whole.dtype} {out.shape} for "
-                f"{len(x_BS)} clip{'s' * (len(x_BS) > 1)}, no vector for each; "
+                f"{counted(len(x_BS), 'clip')}, no vector for each; "
                 + (f"say encoder.output=NAME, one of {others}" if others else "it is no encoder")
             )
         return np.ascontiguousarray(whole.reshape(len(x_BS), -1), np.float32)

@@ -15,6 +15,7 @@ from g5.config.choices import choices
 from g5.config.node import Node
 from g5.config.settings import load_node
 from g5.config.stored import classes_named
+from g5.embeddings.encoders import check_name
 from g5.embeddings.encoders.files import FILES, load_file, path_of
 from g5.embeddings.encoders.loaded import LoadedEncoder
 from g5.embeddings.encoders.user_classes import import_class
@@ -62,11 +63,7 @@ def load_encoder(
             raise UserError("encoder._target_: name your class, e.g. my_pkg.models.MyEncoder")
         ours = name != "custom" and node.target == load_node("encoder", name).target
         return _from_node(name, node) if ours else _from_class(node)
-    if "." not in name and ":" not in name:
-        raise UserError(
-            f"ENCODER {name!r}: no .ckpt, .onnx or .tflite file, none of "
-            f"{', '.join(choices('encoder'))}, and no import path like my_pkg.models.MyEncoder"
-        )
+    check_name(name)
     node = load_node("encoder", "custom", overrides, free=True)
     if node.target == MISSING:
         node = replace(node, target=name, known=known if from_file else None)

@@ -9,13 +9,13 @@ import pandas as pd
 from g5.common.atomic import write_json
 from g5.common.errors import UserError
 from g5.common.spreadsheet import write_csv
+from g5.common.words import counted
 from g5.evaluation.compare.compared_runs import find_runs
 from g5.evaluation.compare.differences import Difference, compare_all, mean_ranks, plain
 from g5.evaluation.compare.figures import critical_difference, overlaid_curves
 from g5.evaluation.compare.groups import Group, config_differences, grouped
 from g5.evaluation.intervals import ends_text, mean_text, points_text
 from g5.evaluation.report.per_class import recall_figure, recall_table, told
-from g5.tracking.mlflow_files import record_files
 
 KEYS_SHOWN = 40
 CLASSES_SHOWN = 12
@@ -33,7 +33,7 @@ def compare_runs(
     groups = grouped(runs, folds=folds)
     if len(groups) < 2 and not folds:
         raise UserError(
-            f"{len(runs)} run{'s' * (len(runs) > 1)} of one configuration: give runs that differ "
+            f"{counted(len(runs), 'run')} of one configuration: give runs that differ "
             "in more than the seed (or --folds to add up a cross-validation)"
         )
     differences = compare_all(groups)
@@ -56,15 +56,20 @@ def compare_runs(
 def _record(
     files: Sequence[Path], root: Path, groups: Sequence[Group], differences: Sequence[Difference]
 ) -> None:
+    from g5.tracking.mlflow_files import record_files
+
     metrics = {f"acc/{group.name}": group.accuracy.mean for group in groups}
     for item in differences:
         metrics[f"difference/{item.first} - {item.second}"] = item.episodes.mean
         metrics[f"p_holm/{item.first} - {item.second}"] = item.p_holm
     names = ", ".join(group.name for group in groups)
     tags = {"runs": ", ".join(run.name for group in groups for run in group.runs.values())}
+    said = [_difference_text(item) for item in differences]
+    headline = "\n\n".join(f"{first}: {reason.strip()}" for first, *_, reason in said)
     place = record_files(
-        files, root=root, job="compare", name=names[:200], tags=tags, metrics=metrics
-    )
+        files, root=root, job="compare", name=names[:200], headline=headline or names, tags=tags,
+        metrics=metrics,
+    )  # fmt: skip
     if place:
         print(f"MLflow   {place}")
 
@@ -74,9 +79,7 @@ def _accuracies(groups: Sequence[Group]) -> list[str]:
     lines = []
     for group in groups:
         seeds = sorted({seed for seed, _ in group.runs})
-        of = (
-            f"{len(group.runs)} run{'s' * (len(group.runs) > 1)}, seed {', '.join(map(str, seeds))}"
-        )
+        of = f"{counted(len(group.runs), 'run')}, seed {', '.join(map(str, seeds))}"
         lines.append(
             f"{group.name:<{width}}  {mean_text(group.accuracy)}   for other classes and sources "
             f"{ends_text(group.resampled)}   ({of})"
@@ -129,7 +132,7 @@ def _settings(table: pd.DataFrame) -> str:
         lambda value: value if len(value) <= 40 else value[:37] + "..."
     )
     rest = len(table) - len(shown)
-    text = f"configurations differ in {len(table)} keys:\n{shown.to_string()}"
+    text = f"configurations differ in {counted(len(table), 'key')}:\n{shown.to_string()}"
     return text + (f"\n({rest} more in compare.json)" if rest else "")
 
 

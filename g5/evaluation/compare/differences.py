@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from g5.common.errors import UserError
+from g5.common.words import counted
 from g5.evaluation.compare.groups import CLASS_RESAMPLES, Group, paired
 from g5.evaluation.intervals import Interval, mean_interval, resampled_interval
 
@@ -66,7 +67,7 @@ class Difference:
         if doubts:
             return "not shown to be real: " + ", ".join(doubts)
         n = len(self.by_seed)
-        more = "" if n >= ENOUGH_SEEDS else f", but only {n} training seed{'s' * (n > 1)}: take 3"
+        more = "" if n >= ENOUGH_SEEDS else f", but only {counted(n, 'training seed')}: take 3"
         return f"real: clear of zero over episodes and over classes{more}"
 
 

@@ -8,11 +8,11 @@ import pandas as pd
 
 from g5.common.errors import UserError
 from g5.config.build import indifferent_keywords
+from g5.config.changes import flatten
 from g5.config.node import NONE_NAMED, Node
 from g5.config.settings import Settings, marked
 from g5.evaluation.compare.compared_runs import ComparedRun
 from g5.evaluation.intervals import Interval, mean_interval, resampled_interval
-from g5.tracking.mlflow_logger import flatten
 
 CLASS_RESAMPLES = 2_000  # of classes and sources
 # What makes the same episodes; in the order in which a difference is told.

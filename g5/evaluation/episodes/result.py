@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from g5.common.atomic import atomic_path, write_json
+from g5.common.words import counted
 from g5.evaluation.episodes.mistakes import ClipEmbeddings, Mistake
 from g5.evaluation.episodes.raw_features import RawScores
 from g5.evaluation.episodes.scoring import EpisodeScores
@@ -94,21 +95,25 @@ class TestResult:
         return max(self.raw, key=lambda row: row.interval.mean)
 
     def metrics(self) -> dict[str, float]:
-        """Flat numbers for MLflow, named ``test/...``."""
-        interval = self.interval
+        """The few numbers that MLflow lists runs by, ``test/...``; `SCORES` has all of them."""
+        interval, raw = self.interval, self.raw_best.interval
         numbers = {
             "acc": interval.mean,
             "acc_ci95": interval.half_width,
-            "acc_ci95_resampled": self.resampled.half_width,
-            "chance": self.chance,
-            "episodes": float(interval.n),
-            "raw_best": self.raw_best.interval.mean,
-            "raw_best_ci95": self.raw_best.interval.half_width,
-            "gain_over_raw": interval.mean - self.raw_best.interval.mean,
+            "gain_over_raw": interval.mean - raw.mean,
+            "raw_best": raw.mean,
         }
-        numbers |= {f"raw_{_metric_key(row.name)}": row.interval.mean for row in self.raw}
-        numbers |= self.quality()
         return {f"test/{name}": float(v) for name, v in numbers.items() if math.isfinite(v)}
+
+    def headline(self) -> str:
+        """The result in a sentence."""
+        facts, interval, raw = self.protocol, self.interval, self.raw_best
+        classes = counted(facts.n_classes, "class", "classes")
+        return (
+            f"{interval.mean:.1%} ± {interval.half_width:.1%} right in {facts.episodes:,} episodes "
+            f"({facts.n_way}-way {facts.k_shot}-shot, {classes}); raw features ({raw.name}) "
+            f"{raw.interval.mean:.1%}, chance {self.chance:.1%}."
+        )
 
     def quality(self) -> dict[str, float]:
         """Every further number about the answers and their probabilities, by name.

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from g5.common.errors import UserError
+from g5.common.words import counted
 from g5.evaluation.episodes.checks import check_disjoint, check_leaks, check_model
 from g5.evaluation.episodes.protocol import RESAMPLES, TestedModel, TestedSplit, TestProtocol
 from g5.evaluation.episodes.raw_features import (
@@ -122,7 +123,7 @@ def _sampler(
             sampler = replace(protocol, k_shot=k).sampler(on.events, on.split, reader)
         except UserError:
             calls = k + protocol.n_query
-            why = f"fewer than {protocol.n_way} {on.split} classes have {calls} calls"
+            why = f"fewer than {protocol.n_way} {on.split} classes have {counted(calls, 'call')}"
         else:
             if set(sampler.shared_source) <= shared:
                 chosen = sampler

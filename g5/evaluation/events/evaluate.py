@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from g5.common.atomic import write_json
+from g5.common.words import printable
 from g5.evaluation.events.ground_truth import read_candidates, read_predictions, read_truth
 from g5.evaluation.events.report import evaluate_events, event_summary, write_event_report
-from g5.evaluation.report.summary import printable
 
 
 def evaluate_files(

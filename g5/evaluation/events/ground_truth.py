@@ -11,6 +11,7 @@ import pandas as pd
 from g5.common.errors import UserError
 from g5.common.files import TABLE_SUFFIXES, base_name, is_audio, is_table, walk
 from g5.common.progress import track
+from g5.common.words import counted
 from g5.evaluation.events.matching import N_SHOTS
 from preprocessing.annotations import (
     UnknownFormat,
@@ -30,6 +31,15 @@ CALL = "call"
 # and the support that it went by.
 PREDICTIONS, CANDIDATES_CSV, LEDGER = "predictions.csv", "candidates.csv", "ledger.csv"
 SUPPORT_CSV = "support.csv"
+
+
+def check_found(folder: Path, predictions: str = PREDICTIONS) -> None:
+    """Raise `UserError` for what is no folder of a `g5 detect`."""
+    for name in (predictions, LEDGER):
+        if not (folder / name).is_file():
+            raise UserError(
+                f"{folder}: has no {name}; give the folder (-o) that g5 detect wrote to"
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +130,8 @@ def _few_shots(events: pd.DataFrame, table_of: Mapping[str, Path]) -> list[Probl
         Problem(
             "few-calls",
             str(table_of[name]),
-            f"has {n} calls of {label or name}, and the first {N_SHOTS} are support: none is left "
+            f"has {counted(n, 'call')} of {label or name}, and the first {N_SHOTS} are support: "
+            "none is left "
             "to be found",
             False,
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from g5.common.words import counted
 from g5.evaluation.events.errors import CALL_KINDS, PREDICTION_KINDS, Errors, errors
 from g5.evaluation.events.ground_truth import Truth
 from g5.evaluation.events.matching import FAIR, MODES, OFFICIAL
@@ -76,16 +77,9 @@ class Evaluation:
         return pd.DataFrame(rows)
 
     def metrics(self) -> dict[str, float]:
-        """Flat numbers for MLflow, named ``test/event_...``; of the mode asked for."""
+        """The few numbers that MLflow lists runs by, ``test/event_...``; of the mode asked for."""
         total = self.chosen.overall
         numbers = {"f": total.fmeasure, "precision": total.precision, "recall": total.recall}
-        numbers |= {f"f_{mode}": self.scores[mode].overall.fmeasure for mode in MODES}
-        if (best := self.oracle[self.mode]) is not None:
-            numbers["oracle_gap"] = best - total.fmeasure
-        if (span := self.interval[self.mode]) is not None:
-            numbers |= {"f_low": span[0], "f_high": span[1]}
-        if self.psds is not None:
-            numbers["psds"] = self.psds
         return {f"test/event_{name}": float(value) for name, value in numbers.items()}
 
 
@@ -124,8 +118,8 @@ def event_summary(result: Evaluation) -> str:
     chosen, found = result.chosen, result.errors
     n = len(chosen.subset_of)
     lines = [
-        f"events in {n} recording{'s' * (n != 1)} of {len(chosen.subsets)} "
-        f"subset{'s' * (len(chosen.subsets) != 1)}, mode {result.mode}:",
+        f"events in {counted(n, 'recording')} of "
+        f"{counted(len(chosen.subsets), 'subset')}, mode {result.mode}:",
         *textwrap.wrap(MEANING[result.mode], 90),
         "",
     ]

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from g5.common.errors import UserError
+from g5.common.words import counted
 from g5.evaluation.figures.style import BLUE, GREY, ORANGE, drawing, percent_axis
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def confidence_histogram(
             (-1, ~hit_A, ORANGE, "wrong"),
         ):
             share = np.histogram(confidence_A[chosen_A], edges)[0] / total
-            label = f"{name}: {chosen_A.sum():,} answers{_median(confidence_A[chosen_A])}"
+            label = f"{name}: {counted(chosen_A.sum(), 'answer')}{_median(confidence_A[chosen_A])}"
             axes.bar(
                 edges[:-1], side * share, width=0.9 / 40, align="edge", color=color, label=label
             )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from g5.common.words import some
+from g5.common.words import counted, some
 from g5.config.schema import FeatureSettings
 from g5.config.settings import Settings
 from g5.evaluation.episodes.result import TestResult
@@ -65,7 +65,8 @@ def trained_rows(about: About) -> list[tuple[str, str]]:
                       f"{_clip_length(settings.features)}"),
         ("data", _data_told(settings)),
         *[(f"{split} classes", _split_told(about, split)) for split in SPLITS],
-        ("training", f"up to {training.max_epochs} epochs of {episodes.episodes_per_epoch:,} "
+        ("training", f"up to {counted(training.max_epochs, 'epoch')} of "
+                     f"{episodes.episodes_per_epoch:,} "
                      f"episodes, {episodes.n_way}-way {episodes.k_shot}-shot, "
                      f"{training.optimizer}, learning rate {training.learning_rate:g}, seed "
                      f"{settings.seed}"),
@@ -73,7 +74,9 @@ def trained_rows(about: About) -> list[tuple[str, str]]:
     if not about.own_data:
         here = about.corpus
         counts = ", ".join(f"{len(here.labels(s))} {s} classes" for s in SPLITS)
-        rows.append(("tested on other data", f"{counts}, {len(here.recordings):,} recordings"))
+        rows.append(
+            ("tested on other data", f"{counts}, {counted(len(here.recordings), 'recording')}")
+        )
     return rows
 
 
@@ -94,7 +97,9 @@ def _split_told(about: About, split: str) -> str:
     told = f"{len(labels)}"
     if about.own_data:
         events = about.corpus.split(split)
-        told += f" ({len(events):,} calls in {events['file'].nunique():,} recordings)"
+        told += (
+            f" ({counted(len(events), 'call')} in {counted(events['file'].nunique(), 'recording')})"
+        )
     return f"{told}: {some(labels, 8)}" if labels else told
 
 
@@ -113,8 +118,9 @@ def protocol_rows(result: TestResult) -> list[tuple[str, str]]:
         ("support and query", apart),
         ("drawn from", f"{facts.n_clips:,} calls of {facts.n_classes} classes "
                        f"({facts.split} split)"),
-        ("interval", "95 % over episodes; the wider one resamples classes and sources as well, "
-                     "and says what to expect of other species and places"),
+        ("interval", "95 % over episodes: how well these classes were measured; cite the wider "
+                     "one, which resamples classes and sources as well, for other species and "
+                     "places"),
     ]  # fmt: skip
 
 

@@ -13,7 +13,6 @@ from g5.evaluation.figures.answers import confidence_histogram, reliability_diag
 from g5.evaluation.figures.classes import confusion_matrix, per_class_accuracy
 from g5.evaluation.figures.curves import training_curves
 from g5.evaluation.figures.maps import embedding_map
-from g5.evaluation.verdict import verdict
 
 
 @dataclass(frozen=True)
@@ -140,5 +139,4 @@ def _without_folder(sources: list[str]) -> list[str]:
 
 def _training(history: pd.DataFrame, chance: float, folder: Path) -> Drawn:
     path = training_curves(history, folder / "training.png", chance=chance)
-    judged = verdict(history, chance=chance)
-    return Drawn(path, "Training", f"{judged.kind.capitalize()}: {judged.reason}.")
+    return Drawn(path, "Training", "The star is the epoch whose weights were tested.")

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from g5.common.errors import UserError
+from g5.common.words import counted
 from g5.evaluation.episodes.mistakes import Mistake
 from g5.evaluation.episodes.result import TestResult
 from g5.evaluation.intervals import mean_text
@@ -76,8 +77,8 @@ def write_report(
 def _subtitle(result: TestResult) -> Html:
     facts = result.protocol
     return page.paragraph(
-        f"{facts.n_way}-way {facts.k_shot}-shot, {facts.episodes:,} episodes of "
-        f"{facts.n_classes} classes ({facts.split} split)",
+        f"{facts.n_way}-way {facts.k_shot}-shot, {counted(facts.episodes, 'episode')} of "
+        f"{counted(facts.n_classes, 'class', 'classes')} ({facts.split} split)",
         "soft",
     )
 
@@ -131,8 +132,8 @@ def _mistake(
     mistake: Mistake, events: pd.DataFrame, top_hz: float, rules: AudioRules, budget: page.Budget
 ) -> Html:
     title = (
-        f"{mistake.label} taken for {mistake.predicted}: {mistake.probability:.0%} sure "
-        f"(of the truth {mistake.own_probability:.0%})"
+        f"{mistake.label} taken for {mistake.predicted}: {mistake.probability:.0%} sure, "
+        f"wrong (of the truth {mistake.own_probability:.0%})"
     )
     query = _call(_event(events, mistake.row), mistake.label, top_hz, rules, budget)
     support = _call(_event(events, mistake.support_row), mistake.predicted, top_hz, rules, budget)
@@ -162,7 +163,7 @@ def _call(
         sound = audio_snippet(file, rules, *span, slow_down=slow)
     except UserError as error:
         return page.paragraph(f"{where}: {error}", "bad")
-    where += f"; to {top_hz / 1000:.3g} kHz" + (f", {slow} times slower" if slow > 1 else "")
+    where += f"; {slow} times slower" if slow > 1 else ""
     if not budget.take(png, sound):
         return page.paragraph(f"{where} (left out to keep this page light)", "soft")
-    return page.sound_tile(png, where, sound)
+    return page.sound_tile(png, where, sound, (top_hz, span[1] - span[0]))

@@ -3,11 +3,9 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from g5.common.words import counted, printable
 from g5.evaluation.episodes.result import TestResult
 from g5.evaluation.intervals import Interval, ends_text
-
-# What a terminal without UTF-8 gets instead.
-ASCII = {"✓": "ok:", "±": "+-", "–": "-", "·": ","}
 
 
 def summary_text(
@@ -27,8 +25,10 @@ def summary_text(
     """
     facts = result.protocol
     title = (
-        f"{facts.split} of {name}: {facts.n_classes} classes, {facts.episodes:,} episodes, "
-        f"{facts.n_way}-way {facts.k_shot}-shot, {facts.n_query} queries a class"
+        f"{facts.split} of {name}: {counted(facts.n_classes, 'class', 'classes')}, "
+        f"{counted(facts.episodes, 'episode')}, "
+        f"{facts.n_way}-way {facts.k_shot}-shot, {counted(facts.n_query, 'query', 'queries')} a "
+        "class"
     )
     checks = "  ".join(f"✓ {check}" for check in result.checks)
     lines = [title, "", *_aligned_rows(result, name), "", verdict_line(result, name)]
@@ -86,17 +86,6 @@ def verdict_line(result: TestResult, name: str) -> str:
         f"{name} is {abs(points):.1f} points {where} the best raw-feature row; "
         "the 95 % intervals do not overlap."
     )
-
-
-def printable(text: str, encoding: str | None) -> str:
-    """``text`` as it is, or in plain characters where the stream's encoding lacks some."""
-    try:
-        text.encode(encoding or "ascii")
-    except UnicodeEncodeError:
-        for fancy, plain in ASCII.items():
-            text = text.replace(fancy, plain)
-        return text.encode(encoding or "ascii", "replace").decode(encoding or "ascii")
-    return text
 
 
 def _aligned(interval: Interval) -> str:

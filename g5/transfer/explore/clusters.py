@@ -11,6 +11,7 @@ import numpy as np
 
 from g5.common.errors import UserError
 from g5.common.spreadsheet import write_csv
+from g5.common.words import counted
 from g5.config.schema import ClusterSettings
 from g5.embeddings.projection import pca
 from g5.embeddings.vectors import Vectors, VectorStore
@@ -89,7 +90,7 @@ def cluster(path: Path, out: Path | None, settings: ClusterSettings) -> None:
             )
     out = out or beside(store, "clusters.csv")
     write_csv(table, out)
-    print(f"clusters of {len(table):,} clips in {out}")
+    print(f"clusters of {counted(len(table), 'clip')} in {out}")
 
 
 def cluster_vectors(vectors: Vectors | np.ndarray, settings: ClusterSettings) -> list[Clusters]:
@@ -103,7 +104,7 @@ def cluster_vectors(vectors: Vectors | np.ndarray, settings: ClusterSettings) ->
     """
     least = max(settings.min_cluster_size, settings.k or 2) + 1
     if len(vectors) < least:
-        raise UserError(f"{len(vectors)} vectors are too few for clusters; {least} are needed")
+        raise UserError(f"clusters need {least} vectors, and here are {len(vectors)}")
     rng = np.random.default_rng(settings.seed)
     rows = np.arange(len(vectors))
     if len(rows) > settings.most:

@@ -15,6 +15,10 @@ from g5.tracking.restore import Restored, restore
 from g5.transfer.explore.explain import integrated_gradients, occlusion
 from preprocessing import audio
 from preprocessing.audio_rules import AudioRules
+from preprocessing.frontend import FrontEnd
+from preprocessing.mel import band_centres_hz
+
+TICKS = 6  # of the axis of frequency
 
 
 def explain(
@@ -50,7 +54,7 @@ def explain(
     likeness = f"likeness to {', '.join(names[:2])}{' and more' if len(names) > 2 else ''}"
     what = f"what {likeness if like else 'its own embedding'} rests on ({settings.method})"
     title = f"{Path(clip).name}:\n{what}"
-    _draw(x_1MT[0], map_MT, title, out, rate_hz=restored.front_end.frame_rate_hz)
+    _draw(x_1MT[0], map_MT, title, out, restored.front_end)
     best = int(map_MT.sum(dim=0).argmax())
     print(f"strongest at {best / map_MT.shape[1]:.0%} of the clip's length; figure {out}")
 
@@ -66,18 +70,22 @@ def features(restored: Restored, text: str, rules: AudioRules) -> Tensor:
     return restored.normalize(x_11MT)[0]
 
 
-def _draw(x_MT: Tensor, map_MT: Tensor, title: str, out: Path, *, rate_hz: float) -> None:
-    extent = (0.0, x_MT.shape[1] / rate_hz, -0.5, x_MT.shape[0] - 0.5)
+def _draw(x_MT: Tensor, map_MT: Tensor, title: str, out: Path, front_end: FrontEnd) -> None:
+    bands = x_MT.shape[0]
+    extent = (0.0, x_MT.shape[1] / front_end.frame_rate_hz, -0.5, bands - 0.5)
+    mel = front_end.settings()
+    centre_hz_M = band_centres_hz(bands, float(mel["fmin"]), float(mel["fmax"]))
+    ticks = range(0, bands, max(1, bands // TICKS))
     shared: Any = {"origin": "lower", "aspect": "auto", "extent": extent}
     limit = float(map_MT.abs().max()) or 1.0
     with drawing(out, 8, 5) as figure:
         above, below = figure.subplots(2, 1, sharex=True)
         above.imshow(x_MT.numpy(), cmap="magma", **shared)
         above.set_title(title, fontsize=9)
-        above.set_ylabel("mel band")
         image = below.imshow(map_MT.numpy(), cmap="RdBu_r", vmin=-limit, vmax=limit, **shared)
-        below.set_ylabel("mel band")
         below.set_xlabel("seconds")
         for axes in (above, below):
             axes.grid(False)
+            axes.set_yticks([*ticks], [f"{centre_hz_M[at] / 1000:.2g}" for at in ticks])
+            axes.set_ylabel("kHz")
         figure.colorbar(image, ax=[above, below], label="red: speaks for it, blue: against")

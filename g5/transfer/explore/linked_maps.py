@@ -8,6 +8,7 @@ import pandas as pd
 
 from g5.common.errors import UserError
 from g5.common.progress import track
+from g5.common.words import counted
 from g5.config.schema import MapSettings
 from g5.embeddings.projection import project
 from g5.embeddings.vectors import VectorStore
@@ -40,12 +41,12 @@ def draw_map(
     tiles, missing = _tiles(stores[0], first, places[0], settings)
     out = out or beside(stores[0], "map.html")
     write_page(out, map_page(data, tiles))
-    print(f"{len(first):,} clips, {len(tiles):,} of them with spectrogram and sound")
+    print(f"{counted(len(first), 'clip')}, {len(tiles):,} of them with spectrogram and sound")
     for title, place in zip(titles, places, strict=True):
         if len(out_rows := outside(place)):
             print(f"{title}: {far_out(len(out_rows))}")
     if missing:
-        print(f"{len(missing)} clips without: {missing[0]}")
+        print(f"{counted(len(missing), 'clip')} without: {missing[0]}")
     print(f"map {out} ({out.stat().st_size / 1e6:.1f} MB)")
 
 

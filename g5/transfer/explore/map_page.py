@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from g5.common.words import counted
 from g5.embeddings.projection import METHODS, frame
 from g5.web.page import Html, element, page
 from g5.web.tiles import AUDIO_TYPE
@@ -106,7 +107,8 @@ def map_page(data: MapData, tiles: Mapping[int, tuple[bytes, bytes]]) -> str:
     )  # fmt: skip
     return page(
         title,
-        f"{len(data.labels):,} clips by {METHODS[data.method]}. Hover for the spectrogram, click "
+        f"{counted(len(data.labels), 'clip')} by {METHODS[data.method]}. Hover for the "
+        "spectrogram, click "
         f"to hear it, {turn}, double-click resets.",
         Html(f"<style>{STYLE}</style>"),
         element("div", id="legend"),

@@ -13,6 +13,7 @@ import pandas as pd
 from g5.common.errors import UserError
 from g5.common.progress import track
 from g5.common.spreadsheet import write_csv
+from g5.common.words import counted
 from g5.config.schema import SearchSettings
 from g5.embeddings.embedding import embed_stretch
 from g5.embeddings.encoders.loading import load_encoder
@@ -88,7 +89,8 @@ def _unusual(
 ) -> None:  # fmt: skip
     """Print the clips that are farthest from everything known, or from all others."""
     if len(store) < 3:
-        raise UserError(f"{store.path}: has {len(store)} clips; what is unusual needs more")
+        count = counted(len(store), "clip")
+        raise UserError(f"{store.path}: has {count}; what is unusual needs more")
     said = np.array(clip_labels(store, labels, np.arange(len(store))))
     known_N = (said != "") & (said != UNSURE)
     if known_N.all():
@@ -98,11 +100,14 @@ def _unusual(
     if known_N.any():
         reference, skip_self, rank = np.flatnonzero(known_N), False, 1
         against = f"{len(reference):,} known clips"
-        print(f"{len(reference):,} of {len(store):,} clips are known by their labels and left out")
+        print(
+            f"{len(reference):,} of {counted(len(store), 'clip')} are known by their labels and "
+            "left out"
+        )
     else:
         n = min(settings.reference, len(store))
         reference = np.random.default_rng(settings.seed).choice(len(store), n, replace=False)
-        skip_self, rank, against = True, settings.neighbour, f"{n:,} clips of the store"
+        skip_self, rank, against = True, settings.neighbour, f"{counted(n, 'clip')} of the store"
     away_N = novelty(
         store.vectors, store.vectors[reference].astype(np.float32), k=rank, skip_self=skip_self
     )
@@ -237,11 +242,12 @@ def _show(
         fits = budget.take(png, sound)
         cards.append(page.card(page.sound_tile(png, caption, sound) if fits else caption))
     content = page.page(
-        title, f"{len(table)} clips of {store.path.name}; the encoder is {store.facts.encoder}.",
+        title, f"{counted(len(table), 'clip')} of {store.path.name}; the encoder is "
+               f"{store.facts.encoder}.",
         page.grid(*cards),
     )  # fmt: skip
     page.write_page(html, content)
     write_csv(table, csv)
     if missing:
-        print(f"{len(missing)} clips without picture and sound: {missing[0]}")
+        print(f"{counted(len(missing), 'clip')} without picture and sound: {missing[0]}")
     print(f"\npage  {html}\ntable {csv}")

@@ -11,6 +11,7 @@ import pandas as pd
 from g5.common.atomic import write_json
 from g5.common.errors import UserError
 from g5.common.spreadsheet import write_csv
+from g5.common.words import counted
 from g5.config.schema import VerifySettings
 from g5.embeddings.vectors import VectorStore
 from g5.embeddings.whitening import Whitening, unit_vectors
@@ -134,7 +135,7 @@ def _print(clips: pd.DataFrame, who: Sequence[str], sources: Sequence[str], apar
     """What is compared, and what to be wary of."""
     kinds = len(set(clips["kind"]))
     within = f" of {kinds} labels, pairs are of one label" if kinds > 1 else ""
-    print(f"{len(clips):,} clips of {len(set(who)):,} individuals{within}")
+    print(f"{counted(len(clips), 'clip')} of {counted(len(set(who)), 'individual')}{within}")
     if not apart:
         print(
             "note: no individual has clips in two recordings: those of a pair share theirs, and "

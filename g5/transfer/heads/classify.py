@@ -9,6 +9,7 @@ import pandas as pd
 
 from g5.common.errors import UserError
 from g5.common.spreadsheet import write_csv
+from g5.common.words import counted
 from g5.config.schema import ClassifySettings, Task
 from g5.embeddings.vectors import VectorStore
 from g5.evaluation.report.per_class import recall_figure, told
@@ -48,7 +49,8 @@ def classify(
     folds = folds_of(first, settings)
     print(
         f"{len(first.y)} {_of_what(first.classes, settings.task)} from "
-        f"{len(np.unique(first.groups))} sources, {len(folds)} folds that keep sources apart"
+        f"{counted(len(np.unique(first.groups)), 'source')}, {counted(len(folds), 'fold')} that "
+        "keep sources apart"
     )
     rows = compare(sets, folds, settings, overrides)
     print(table(rows, settings))
@@ -114,4 +116,6 @@ def _show_balance(effect: pd.DataFrame, what: str, head_path: Path) -> None:
 
 
 def _of_what(classes: Sequence[str], task: str) -> str:
-    return "ratings" if task == "rating" else f"labels of {len(classes)} classes"
+    return (
+        "ratings" if task == "rating" else f"labels of {counted(len(classes), 'class', 'classes')}"
+    )

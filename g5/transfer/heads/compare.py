@@ -12,6 +12,7 @@ from sklearn.metrics import accuracy_score, f1_score, r2_score
 
 from g5.common.errors import UserError
 from g5.common.progress import track
+from g5.common.words import counted
 from g5.config.schema import ClassifySettings
 from g5.transfer.heads.estimator import NETWORKS, ZERO
 from g5.transfer.heads.folds import Fold, folds_by_source
@@ -157,7 +158,8 @@ def notes(
     for name, each in sets:
         if len(each.classes) > each.x_ND.shape[1]:
             lines.append(
-                f"{name}: {len(each.classes)} classes in {each.x_ND.shape[1]} dimensions; a linear "
+                f"{name}: {counted(len(each.classes), 'class', 'classes')} in "
+                f"{counted(each.x_ND.shape[1], 'dimension')}; a linear "
                 "head cannot tell them all apart, a wider encoder may"
             )
     lines += [f"{name}: its encoder is an ONNX file and cannot be fine-tuned" for name in onnx]

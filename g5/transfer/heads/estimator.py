@@ -16,12 +16,12 @@ from archs.heads import EmbeddingClassifier, LinearHead, MLPHead, ResidualHead
 from archs.losses import ClassWeights, bce_with_logits, class_weights, cross_entropy, mae, mse
 from g5.common.errors import UserError
 from g5.common.threads import torch_threads
+from g5.config.schema import Task
 from g5.embeddings.encoders.user_classes import build_head
 from g5.training.fit import seeded
 from g5.transfer.heads.training import HeadTraining
 from preprocessing.episodes.balance import Balance, balanced_rows
 
-Task = Literal["single", "multi", "rating"]
 NETWORKS = ("linear", "projection", "mlp", "deep", "residual")
 TASKS = ("single", "multi", "rating")
 WEIGHTS, SAMPLINGS = get_args(ClassWeights), get_args(Balance)

@@ -8,6 +8,7 @@ import numpy as np
 
 from g5.common.errors import UserError
 from g5.common.spreadsheet import write_csv
+from g5.common.words import counted
 from g5.config.schema import SimulateSettings
 from g5.embeddings.vectors import VectorStore
 from g5.embeddings.whitening import Whitening
@@ -37,8 +38,9 @@ def compare_strategies(
         )
     results = results[results["labels"].isin(rounds)]
     print(
-        f"{len(clips.labels)} clips, {len(set(clips.labels))} classes, accuracy on "
-        f"held-back recordings, mean of {settings.seeds} seeds [95 % interval]"
+        f"{counted(len(clips.labels), 'clip')}, "
+        f"{counted(len(set(clips.labels)), 'class', 'classes')}, accuracy on "
+        f"held-back recordings, mean of {counted(settings.seeds, 'seed')} [95 % interval]"
     )
     print(curve_text(curve_table(results), rounds))
     if "random" in settings.strategies:

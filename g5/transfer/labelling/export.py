@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from g5.common.errors import UserError
+from g5.common.words import counted
 from g5.embeddings.vectors import VectorStore
 from g5.web.journal import Journal
 from preprocessing.annotations import write_tables
@@ -27,6 +28,9 @@ def export_labels(path: Path, format: str, out: Path) -> None:
         events["end_s"] = ends
     written = write_tables(events, out, format)
     if len(written) > 1:
-        print(f"{len(events)} labels of {len(written)} recordings in {written[0].parent}/")
+        print(
+            f"{counted(len(events), 'label')} of {counted(len(written), 'recording')} in "
+            f"{written[0].parent}/"
+        )
     else:
-        print(f"{len(events)} labels in {written[0]}")
+        print(f"{counted(len(events), 'label')} in {written[0]}")

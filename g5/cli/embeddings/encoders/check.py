@@ -4,10 +4,10 @@ import sys
 
 import click
 
-from g5.cli.arguments import OVERRIDES, PASS_THROUGH, check_encoder
+from g5.cli.arguments import OVERRIDES, check_encoder
 
 
-@click.command(context_settings=PASS_THROUGH)
+@click.command()
 @click.argument("encoder")
 @click.option("--head", metavar="CLASS", help="A rating head of your own, checked with it.")
 @click.argument("overrides", **OVERRIDES)
@@ -21,7 +21,7 @@ def check(encoder: str, head: str | None, overrides: tuple[str, ...]) -> None:
     from g5.config.settings import load_transfer
 
     load_transfer(overrides, reads=("encoder",))
-    check_encoder(encoder)
+    check_encoder(encoder, overrides)
     from g5.transfer.contracts import check as run
 
     sys.exit(not run(encoder, head, overrides))

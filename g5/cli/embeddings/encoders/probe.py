@@ -4,10 +4,10 @@ from pathlib import Path
 
 import click
 
-from g5.cli.arguments import OVERRIDES, PASS_THROUGH, STORE
+from g5.cli.arguments import OVERRIDES, STORE
 
 
-@click.command(context_settings=PASS_THROUGH)
+@click.command()
 @click.argument("store", **STORE)
 @click.argument("overrides", **OVERRIDES)
 def probe(store: Path, overrides: tuple[str, ...]) -> None:

@@ -4,10 +4,10 @@ import sys
 
 import click
 
-from g5.cli.arguments import OVERRIDES, PASS_THROUGH
+from g5.cli.arguments import OVERRIDES
 
 
-@click.command(context_settings=PASS_THROUGH)
+@click.command()
 @click.option("--strict", is_flag=True, help="Exit with 1 if there is any problem.")
 @click.argument("overrides", **OVERRIDES)
 def check(strict: bool, overrides: tuple[str, ...]) -> None:
@@ -17,9 +17,9 @@ def check(strict: bool, overrides: tuple[str, ...]) -> None:
     g5 data check
     g5 data check --strict data=raven path.train_dir=DIR path.eval_dir=DIR
     """
-    from g5.config.settings import check_typed
+    from g5.config.settings import load
 
-    check_typed(overrides)
+    load(overrides)
     from g5.data.check import check_data
 
     sys.exit(check_data(list(overrides), strict=strict))
