@@ -38,10 +38,8 @@ from preprocessing.decoder_noise import quiet_decoder
 # What is decoded (and resampled) at once, whatever the caller's block: the samples that come out
 # can then not depend on it. 64 Ki samples stay in the cache.
 _CHUNK = 1 << 16
-# Read one by one where a chunk is damaged: what is whole of it is kept.
-_SMALL_CHUNK = 1 << 8
-# Frames that are passed over at once where nothing can be decoded.
-_SKIP = 4096
+_SMALL_CHUNK = 1 << 8  # read one by one where a chunk is damaged: what is whole of it is kept
+_SKIP = 4096  # frames that are passed over at once where nothing can be decoded
 # Stretches of a file, and their frames, that tell whether its channels cancel each other: their
 # mean then has less than this share of the power it would have if they were strangers. Those that
 # have less than the last share of the loudest one's power tell nothing.
