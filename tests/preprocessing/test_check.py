@@ -125,7 +125,7 @@ def test_classes_too_small_for_an_episode(corpus: Corpus):
         ("few-classes", "test", True),
     ]
     assert "has 3 calls in train, and an episode takes 3 + 1" in found[0].message
-    assert "has 1 classes with at least 4 calls, and an episode takes 2" in found[1].message
+    assert "has 1 class with at least 4 calls, and an episode takes 2" in found[1].message
 
 
 def test_report_prints_what_is_there_and_every_problem(corpus: Corpus):
@@ -133,7 +133,7 @@ def test_report_prints_what_is_there_and_every_problem(corpus: Corpus):
     lines = [line.strip() for line in text.splitlines()]
     assert "train: 2 recordings, 60 min, 2 classes, 9 calls, 1 UNK" in lines
     assert "val: no recordings" in lines
-    assert "test: 1 recordings, 15 min, 1 classes, 4 calls" in lines
+    assert "test: 1 recording, 15 min, 1 class, 4 calls" in lines
     assert "rate: 22050 Hz (1), 44100 Hz (1)" in lines
     assert ["wren", "6", "2"] in [line.split() for line in lines]
     assert ["tit", "3", "1"] in [line.split() for line in lines]
