@@ -123,7 +123,8 @@ class Trials:
     def _killed(self, stack: contextlib.ExitStack) -> Trial | None:
         """A trial whose process has died."""
         for frozen in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            if self._take(frozen.number, stack):
+            # It may have come to its end, and been let go, since they were listed.
+            if self._take(frozen.number, stack) and self._frozen(frozen).state == frozen.state:
                 return Trial(self.study, frozen._trial_id)
         return None
 
@@ -162,7 +163,7 @@ class Trials:
         value = best(values) if state == TrialState.COMPLETE else None
         return self.study.tell(trial.number, value, state=state)
 
-    def _frozen(self, trial: Trial) -> FrozenTrial:
+    def _frozen(self, trial: Trial | FrozenTrial) -> FrozenTrial:
         return self.study.get_trials(deepcopy=False)[trial.number]
 
     def counts(self) -> dict[str, int]:
