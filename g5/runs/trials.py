@@ -124,7 +124,7 @@ class Trials:
         """A trial whose process has died."""
         for frozen in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             # It may have come to its end, and been let go, since they were listed.
-            if self._take(frozen.number, stack) and self._frozen(frozen).state == frozen.state:
+            if self._take(frozen.number, stack) and not self._has_ended(frozen):
                 return Trial(self.study, frozen._trial_id)
         return None
 
@@ -162,6 +162,9 @@ class Trials:
         # Also of a pruned one: Optuna takes that of its last validation.
         value = best(values) if state == TrialState.COMPLETE else None
         return self.study.tell(trial.number, value, state=state)
+
+    def _has_ended(self, trial: FrozenTrial) -> bool:
+        return self._frozen(trial).state in ENDED
 
     def _frozen(self, trial: Trial | FrozenTrial) -> FrozenTrial:
         return self.study.get_trials(deepcopy=False)[trial.number]
