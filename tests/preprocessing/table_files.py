@@ -113,7 +113,10 @@ def _style(rng: np.random.Generator, dialect: str) -> Style:
 
 def _unclear(style: Style, cells: Sequence[str]) -> bool:
     """Whether no number of the table tells which sign is the decimal one."""
-    signed = [cell for cell in cells if ("," in cell or "." in cell) and cell not in NO_TIME]
+    signed = [
+        cell for cell in cells
+        if ("," in cell or "." in cell) and ":" not in cell and cell not in NO_TIME
+    ]  # fmt: skip
     return bool(signed) and all(re.fullmatch(r"[1-9]\d{0,2}[.,]\d{3}", cell) for cell in signed)
 
 
