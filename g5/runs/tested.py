@@ -58,6 +58,8 @@ class Tested:
         logger: the open MLflow run, or None.
     """
 
+    __test__ = False  # not a test case
+
     settings: Settings
     restored: Restored
     feature_set: FeatureSet

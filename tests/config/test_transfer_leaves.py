@@ -257,8 +257,9 @@ def test_every_leaf_of_a_section_reaches_its_room_and_a_wrong_one_is_said(sectio
             text = str(not value).lower() if isinstance(value, bool) else f"{value / 2 or 0.5:f}"
             text = str(value + 1) if type(value) is int else text
         assert getattr(read(f"{section}.{key}={text}"), key) != value, key
-        with pytest.raises(UserError, match=rf"{section}\.{key}"):
-            read(f"{section}.{key}={{}}")
+        if key != "head":  # a name is a text, whatever it says
+            with pytest.raises(UserError, match=rf"{section}\.{key}"):
+                read(f"{section}.{key}={{}}")
     with pytest.raises(UserError, match="no such key"):
         read(f"{section}.nothing=1")
 

@@ -237,7 +237,7 @@ def test_what_a_name_means_in_order(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("melcnn", "none of birdnet, custom, handcrafted"),
+        ("melcnn", "none of default, birdnet, custom, handcrafted"),
         ("custom", r"encoder\._target_: name your class"),
         (f"{USERS}.Nobody", "has no class Nobody"),
         ("nowhere.Thing", "no module nowhere"),

@@ -93,7 +93,7 @@ def test_report_says_and_shows_everything(tested, figures, tmp_path):
     seen = parsed(content)
     for words in (
         "v9_run", "4-way 3-shot", f"{result.interval.mean:.1%}", "chance", "raw features",
-        "support and query disjoint", "Converging:", "Mönchsgrasmücke, Gesang <laut>",
+        "support and query disjoint", "Mönchsgrasmücke, Gesang <laut>",
         "g5 test best.ckpt", "clips.csv (ClipsData)", result.protocol.episodes_hash,
         "only 30 episodes", "taken for",
     ):  # fmt: skip

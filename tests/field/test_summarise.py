@@ -193,7 +193,7 @@ def test_what_is_wrong_is_one_line(found, tmp_path, capsys):
     bare = write_found(tmp_path / "bare", [ledger_row("/a/night.wav")], [("/a/night.wav", 1.0)])
     odd = write_found(tmp_path / "odd", [ledger_row("/a/20240501_000000.wav")], [("/b.wav", 1.0)])
     for folder, said in (
-        (tmp_path, "has no ledger.csv"), (bare, "no recording has a start"),
+        (tmp_path, "has no predictions.csv"), (bare, "no recording has a start"),
         (odd, "has events of /b.wav, of which ledger.csv knows nothing"),
     ):  # fmt: skip
         assert run_g5(["summarise", str(folder), "-o", str(tmp_path / "s")]) == 1

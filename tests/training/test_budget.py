@@ -57,6 +57,6 @@ def test_a_tested_run_is_told_and_not_tested_again(place, monkeypatch, capsys):
     first = train.run(settings)
     assert first is not None
     capsys.readouterr()
-    monkeypatch.setattr(train, "evaluate", lambda _: pytest.fail("tested again"))
+    monkeypatch.setattr(train, "report_test", lambda _: pytest.fail("tested again"))
     assert train.run(settings) is None
     assert f"accuracy {first.interval.mean:.1%}" in capsys.readouterr().out

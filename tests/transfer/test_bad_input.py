@@ -141,7 +141,7 @@ def test_a_truncated_import_is_mended(birds, capsys):
 
 
 def test_files_that_are_no_heads_classes_or_stores(birds, capsys):
-    assert "is no head, or damaged" in refused(
+    assert "is no head; g5 classify and g5 finetune make them" in refused(
         capsys, "predict", "labels.csv", "birds.store", "-o", "p.csv"
     )
     assert "there is no such store" in refused(capsys, "map", "nowhere.store")
