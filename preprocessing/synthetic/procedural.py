@@ -1,6 +1,7 @@
 """Procedural recordings: WAV and DCASE CSV files of invented species, made when first asked for."""
 
 import hashlib
+import io
 import json
 import multiprocessing
 import os
@@ -12,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import pandas as pd
 import soundfile
 
@@ -199,11 +201,21 @@ def _as_json(settings: SceneSettings) -> str:
 # --- making -------------------------------------------------------------------------------------
 
 
+def write_wav(path: Path, samples: np.ndarray, sr: int) -> None:
+    """A 16-bit WAV, whole or not at all.
+
+    Of a full disk libsndfile says only that there is an error, so the bytes are written by us.
+    """
+    content = io.BytesIO()
+    soundfile.write(content, samples, sr, subtype="PCM_16", format="WAV")
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content.getvalue())
+
+
 def write_recording(job: RecordingJob) -> None:
     """Make one recording: the WAV, then the CSV that says it is whole."""
     samples, events = make_recording(job.settings, job.split, job.index)
-    with atomic_path(job.wav) as temporary:
-        soundfile.write(temporary, samples, job.settings.sr, subtype="PCM_16")
+    write_wav(job.wav, samples, job.settings.sr)
     table = pd.DataFrame({"Audiofilename": job.wav.name, "Starttime": events.start_s})
     table["Endtime"] = events.end_s
     for label in sorted(set(events.label)):

@@ -26,6 +26,7 @@ import soxr
 from g5.common.atomic import atomic_path
 from g5.common.progress import track
 from preprocessing.synthetic import patches
+from preprocessing.synthetic.procedural import write_wav
 from preprocessing.synthetic.scenes import SceneSettings, make_recording
 
 SEED = 90210  # of the species; training sets have 0
@@ -130,8 +131,7 @@ def write(table: Path, clips: Iterator[Clip], settings: SceneSettings) -> None:
     rows = []
     table.parent.mkdir(parents=True, exist_ok=True)
     for name, samples, label, source in clips:
-        with atomic_path(table.parent / f"{name}.wav") as temporary:
-            soundfile.write(temporary, samples, settings.sr, subtype="PCM_16", format="WAV")
+        write_wav(table.parent / f"{name}.wav", samples, settings.sr)
         rows.append((f"{name}.wav", label, source))
     with atomic_path(table) as temporary:
         pd.DataFrame(rows, columns=["file", "label", "source"]).to_csv(temporary, index=False)

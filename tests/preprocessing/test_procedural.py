@@ -1,5 +1,6 @@
 """Procedural recordings: how calls are mixed, what files come out, and that they come out again."""
 
+import errno
 import inspect
 import json
 import os
@@ -559,3 +560,12 @@ def test_a_disk_too_small_is_refused_before_the_work(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="disk is too full"):
         data(tmp_path).make()
     assert not list(tmp_path.rglob("*.wav"))
+
+
+def test_a_full_disk_is_told_in_a_line(tmp_path, monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(UserError, match="the disk is full"):
+        procedural.write_wav(tmp_path / "a.wav", np.zeros(100), 8000)

@@ -112,7 +112,7 @@ def read_only(home: Path) -> list[str]:
         "-m",
         "sh",
         "-c",
-        f"mount -o bind,ro '{home}' '{home}' && exec \"$@\"",
+        f"mount -B '{home}' '{home}' && mount -o remount,bind,ro '{home}' && exec \"$@\"",
         "sh",
     ]
     if os.geteuid() != 0 or subprocess.run([*mount, "true"], capture_output=True).returncode:
@@ -122,7 +122,7 @@ def read_only(home: Path) -> list[str]:
     for cwd, words, code in (
         (home, ["embed", "handcrafted", "recordings", "-o", "y.store"], 1),
         (writable, ["search", str(home / "x.store"), "--like", str(home / "recordings/a.wav:0-1"),
-                    "-o", "s.html"], 0),
+                    "-o", "s.html", f"encoder.sr={RATE_HZ}"], 0),
     ):  # fmt: skip
         done = subprocess.run(
             [*mount, *main, *words], cwd=cwd, env=env, capture_output=True, text=True

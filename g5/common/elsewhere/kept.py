@@ -115,8 +115,11 @@ def opened(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
                 except Exception as error:  # of the network, whatever the package calls it
                     raise UserError(f"{place}: cannot be read ({brief(error)})") from error
             return
-    with local(place) as file, open(file, "rb") as handle:
-        yield handle
+    with local(place) as file:
+        if file.exists() and not (file.is_file() or file.is_dir()):  # it would be waited for
+            raise UserError(f"{place}: is no regular file but a pipe or a device; remove it")
+        with open(file, "rb") as handle:
+            yield handle
 
 
 def stamp(place: Path) -> tuple[int, str]:

@@ -1,5 +1,6 @@
 """Every source of a recording's start, zones and daylight saving, and clocks that are wrong."""
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -208,3 +209,9 @@ def test_a_table_of_times_of_other_recordings_is_told(tmp_path):
         start_of(file, times=table)
     table.write_text("file,start\n20240531_223911.wav,31.05.2024 10:00\n")
     assert start_of(file, times=table)["start_local"] == pd.Timestamp("2024-05-31 10:00")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    for name in ("AM_20240531_223911.wav", "AM_20240531_224911.mp3"):
+        os.mkfifo(tmp_path / name)
+        assert start_of(tmp_path / name)["recorder"] == "AM"
