@@ -40,7 +40,7 @@ class Served:
 
 def until(page, expression: str, *, pause_ms: int = 50) -> None:
     """`wait_for_function`, which the page's content policy forbids."""
-    for _ in range(600):
+    for _ in range(200):
         if page.evaluate(expression):
             return
         page.wait_for_timeout(pause_ms)
