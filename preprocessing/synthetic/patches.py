@@ -9,12 +9,13 @@ drawn, too: kinds of real sounds are as narrow as one machine or as wide as all 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import exp, log, pi
+from math import exp, pi
 
 import numpy as np
 from scipy.signal import lfilter
 
 from preprocessing.synthetic.mixing import Call, background, mix, random_channel, reverberation
+from preprocessing.synthetic.species import log_uniform
 
 PATCHES, CLIPS, CLIP_S = 40, 10, 5.0
 SOURCES = ("operators", "feedback", "string", "grains")
@@ -56,26 +57,26 @@ def draw_patch(rng: np.random.Generator) -> Patch:
     source = str(rng.choice(SOURCES))
     rhythm = str(rng.choice(RHYTHMS))
     shower = rhythm == "shower"
-    every_s = _log_uniform(rng, 0.02, 0.3) if shower else _log_uniform(rng, 0.06, 1.2)
+    every_s = log_uniform(rng, 0.02, 0.3) if shower else log_uniform(rng, 0.06, 1.2)
     longest_s = {"once": 2.5, "shower": 0.15}.get(rhythm, 1.5 * every_s)
     return Patch(
         source=source,
         rhythm=rhythm,
-        width=_log_uniform(rng, *WIDTH),
-        pitch_hz=_log_uniform(rng, 90, 5000),
+        width=log_uniform(rng, *WIDTH),
+        pitch_hz=log_uniform(rng, 90, 5000),
         ratio=rng.choice([rng.uniform(0.2, 4.0), float(rng.integers(1, 5))]),
-        index=_log_uniform(rng, 0.3, 12.0),
+        index=log_uniform(rng, 0.3, 12.0),
         index_fall=rng.uniform(-1.0, 4.0),
         glide_oct=rng.normal(0, 0.5),
-        wobble_hz=_log_uniform(rng, 2, 40),
+        wobble_hz=log_uniform(rng, 2, 40),
         wobble_oct=rng.choice([0.0, rng.uniform(0.02, 0.3)]),
-        hit_s=_log_uniform(rng, min(0.02, longest_s / 2), longest_s),
-        attack=_log_uniform(rng, 0.005, 0.6),
+        hit_s=log_uniform(rng, min(0.02, longest_s / 2), longest_s),
+        attack=log_uniform(rng, 0.005, 0.6),
         fall=rng.uniform(0.0, 6.0),
         every_s=every_s,
         hits=int(rng.integers(2, 9)),
         step_oct=rng.choice([0.0, rng.normal(0, 0.2)]),
-        noise=rng.choice([0.0, _log_uniform(rng, 0.02, 1.0)]),
+        noise=rng.choice([0.0, log_uniform(rng, 0.02, 1.0)]),
     )
 
 
@@ -99,7 +100,7 @@ def _clip(patch: Patch, rng: np.random.Generator, sr: int) -> np.ndarray:
     )  # fmt: skip
     edited = rng.uniform() < EDITED
     wet_db = rng.uniform(*WET_DB) if rng.uniform() < REVERB else -np.inf
-    room = reverberation(rng, rt60_s=_log_uniform(rng, *REVERB_S), sr=sr)
+    room = reverberation(rng, rt60_s=log_uniform(rng, *REVERB_S), sr=sr)
     latest_s = max(0.0, CLIP_S - len(sound) / sr)
     snr_db = rng.uniform(40, 70) if edited else rng.uniform(*SNR_DB)
     call = Call(sound, rng.uniform(0, latest_s), "patch", snr_db, 0.0, wet_db)
@@ -208,7 +209,3 @@ def _grains(
 
 
 _SOURCES = {"operators": _operators, "feedback": _feedback, "string": _string, "grains": _grains}
-
-
-def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
-    return exp(rng.uniform(log(low), log(high)))

@@ -85,7 +85,8 @@ class Species:
 # --- drawing ------------------------------------------------------------------------------------
 
 
-def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    """A number between two, as likely in every octave."""
     return exp(rng.uniform(log(low), log(high)))
 
 
@@ -107,7 +108,7 @@ def _contour(rng: np.random.Generator, most_oct: float) -> np.ndarray:
         y = sum(rng.normal() / k * np.sin(pi * k * (t + rng.uniform())) for k in range(1, 5))
     else:
         y = np.zeros(CONTOUR_POINTS)
-    sweep = _log_uniform(rng, 0.04, most_oct) * rng.choice([-0.5, 0.5])
+    sweep = log_uniform(rng, 0.04, most_oct) * rng.choice([-0.5, 0.5])
     return sweep * (y - np.mean(y))
 
 
@@ -117,7 +118,7 @@ def _formants(
     """``n`` resonances upwards from ``lowest_hz`` and how each moves during a syllable."""
     spacing = np.concatenate([[1.0], np.cumprod(rng.uniform(1.3, 2.6, n - 1))])
     centres = lowest_hz * spacing
-    widths = centres * [_log_uniform(rng, *width) for _ in range(n)]
+    widths = centres * [log_uniform(rng, *width) for _ in range(n)]
     gains = 10 ** (np.cumsum(np.r_[0.0, rng.uniform(-12, 3, n - 1)]) / 20)
     moves = 2 ** rng.normal(0, rng.choice([0.0, 0.4]), n)
     return np.stack([centres, widths, gains], axis=1), moves
@@ -168,7 +169,7 @@ def _tonal(rng: np.random.Generator, duration_s: float, f0_hz: float) -> Syllabl
 def _harmonic(rng: np.random.Generator, duration_s: float, f0_hz: float) -> Syllable:
     # Voices sit low; the formants say where the energy lies.
     f0_hz = max(LOWEST_VOICE_HZ, f0_hz / 2 ** rng.uniform(0, 3))
-    lowest_hz = max(1.2 * f0_hz, _log_uniform(rng, 250, 1800))
+    lowest_hz = max(1.2 * f0_hz, log_uniform(rng, 250, 1800))
     formants, moves = _formants(rng, lowest_hz, int(rng.integers(1, 5)), (0.08, 0.6))
     return replace(
         _plain(rng, duration_s, f0_hz),
@@ -179,7 +180,7 @@ def _harmonic(rng: np.random.Generator, duration_s: float, f0_hz: float) -> Syll
         formants=formants,
         formant_end=moves,
         breath_db=rng.uniform(-40, -6),
-        rough_oct=rng.choice([0.0, _log_uniform(rng, 0.005, 0.12)]),
+        rough_oct=rng.choice([0.0, log_uniform(rng, 0.005, 0.12)]),
     )
 
 
@@ -189,10 +190,10 @@ def _trill(rng: np.random.Generator, duration_s: float, f0_hz: float) -> Syllabl
         voice(rng, duration_s, f0_hz),
         contour_oct=_contour(rng, 0.4),
         note_oct=_contour(rng, 1.0),
-        rate_hz=max(_log_uniform(rng, 6, 60), 3 / duration_s),
+        rate_hz=max(log_uniform(rng, 6, 60), 3 / duration_s),
         rate_oct=rng.normal(0, 0.3),
         depth=rng.uniform(0.85, 1.0),
-        sharpness=_log_uniform(rng, 0.7, 5),
+        sharpness=log_uniform(rng, 0.7, 5),
         vibrato_oct=0.0,
     )
 
@@ -205,7 +206,7 @@ def _pulse(rng: np.random.Generator, duration_s: float, f0_hz: float) -> Syllabl
         source="pulses",
         formants=formants,
         formant_end=np.ones(len(formants)),
-        rate_hz=max(_log_uniform(rng, 3, 120), 2 / duration_s),
+        rate_hz=max(log_uniform(rng, 3, 120), 2 / duration_s),
         rate_oct=rng.normal(0, 0.6),
         irregular=rng.choice([0.0, rng.uniform(0.02, 0.3), 1.0]),
         attack=rng.uniform(0.0, 0.4),
@@ -228,10 +229,10 @@ def _buzz(rng: np.random.Generator, duration_s: float, f0_hz: float) -> Syllable
     voice = _harmonic if rng.uniform() < 0.5 else _noise
     return replace(
         voice(rng, duration_s, f0_hz),
-        rate_hz=max(_log_uniform(rng, 8, 250), 3 / duration_s),
+        rate_hz=max(log_uniform(rng, 8, 250), 3 / duration_s),
         rate_oct=rng.normal(0, 0.2),
         depth=rng.uniform(0.5, 1.0),
-        sharpness=_log_uniform(rng, 0.7, 6),
+        sharpness=log_uniform(rng, 0.7, 6),
         attack=rng.uniform(0.02, 0.3),
         release=rng.uniform(0.02, 0.3),
     )
@@ -258,8 +259,8 @@ def draw(
 ) -> Species:
     """Invent a species: a family of ``kinds``, its pitch, duration, syllables and rhythm."""
     kind = str(rng.choice(list(kinds)))
-    pitch_hz = _log_uniform(rng, *f0_hz)
-    length_s = _log_uniform(rng, *call_s)
+    pitch_hz = log_uniform(rng, *f0_hz)
+    length_s = log_uniform(rng, *call_s)
     if kind == "phrase":
         count, sorts = int(rng.integers(2, 5)), 4
         pattern = tuple(range(count))
@@ -269,7 +270,7 @@ def draw(
         pattern = tuple(i % sorts for i in range(count))
     count = max(1, min(count, int(length_s / (2 * SHORTEST_SYLLABLE_S))))
     pattern = pattern[:count]
-    gap = 0.0 if count == 1 else _log_uniform(rng, 0.05, 2.0)
+    gap = 0.0 if count == 1 else log_uniform(rng, 0.05, 2.0)
     if kind == "phrase":
         gap = rng.choice([0.0, 0.3]) * gap
     mean_s = length_s / (count + gap * (count - 1))

@@ -11,7 +11,15 @@ from math import exp, log
 import numpy as np
 
 from preprocessing.synthetic.rendering import render
-from preprocessing.synthetic.species import FAMILIES, KINDS, Species, Syllable, draw, vary
+from preprocessing.synthetic.species import (
+    FAMILIES,
+    KINDS,
+    Species,
+    Syllable,
+    draw,
+    log_uniform,
+    vary,
+)
 
 # A texture lasts: rain, waves, engines, saws, fire; each is one long syllable of a family.
 TEXTURE = "texture"
@@ -72,7 +80,7 @@ class Voice:
 
 def voice(settings: TrackSettings, rng: np.random.Generator) -> Voice:
     """Invent a species."""
-    width = _log_uniform(rng, *settings.individual)
+    width = log_uniform(rng, *settings.individual)
     if rng.uniform() < settings.textures:
         return Voice(_texture(settings, rng), 0.0, width)
     species = draw(rng, kinds=KINDS, f0_hz=settings.f0_hz, call_s=settings.call_s)
@@ -88,15 +96,15 @@ def voice(settings: TrackSettings, rng: np.random.Generator) -> Voice:
             1.0, CHORUS_CALL_S / sum(species.syllables[i].duration_s for i in species.pattern)
         )
         cut = tuple(replace(s, duration_s=s.duration_s * short) for s in species.syllables)
-        chorus_hz = _log_uniform(rng, *CHORUS_HZ)
+        chorus_hz = log_uniform(rng, *CHORUS_HZ)
         return Voice(replace(species, syllables=cut), 0.0, width, chorus_hz)
-    gap_s = _log_uniform(rng, *BOUT_GAP_S) if rng.uniform() < settings.bouts else 0.0
+    gap_s = log_uniform(rng, *BOUT_GAP_S) if rng.uniform() < settings.bouts else 0.0
     return Voice(species, gap_s, width)
 
 
 def _texture(settings: TrackSettings, rng: np.random.Generator) -> Species:
     family = FAMILIES[str(rng.choice(TEXTURES))]
-    lasting = family(rng, settings.track_s, _log_uniform(rng, *TEXTURE_HZ))
+    lasting = family(rng, settings.track_s, log_uniform(rng, *TEXTURE_HZ))
     lasting = replace(
         lasting,
         attack=TEXTURE_RAMP,
@@ -108,9 +116,9 @@ def _texture(settings: TrackSettings, rng: np.random.Generator) -> Species:
     if lasting.source == "noise" and not lasting.rate_hz and rng.uniform() < SURGES:
         lasting = replace(
             lasting,
-            rate_hz=_log_uniform(rng, *SURGE_HZ),
+            rate_hz=log_uniform(rng, *SURGE_HZ),
             depth=rng.uniform(0.5, 1.0),
-            sharpness=_log_uniform(rng, 0.7, 3.0),
+            sharpness=log_uniform(rng, 0.7, 3.0),
         )
     return Species(TEXTURE, (lasting,), (0,), 0.0, 0.0, 0.0, 0.0, False)
 
@@ -120,10 +128,10 @@ def _struck(settings: TrackSettings, rng: np.random.Generator) -> Species:
     low_hz, high_hz = settings.f0_hz
     count = int(rng.integers(*STRUCK_MODES))
     centre = np.exp(rng.uniform(log(low_hz), log(high_hz), count))
-    width = centre * _log_uniform(rng, *STRUCK_WIDTH) * np.exp(rng.normal(0, 0.3, count))
+    width = centre * log_uniform(rng, *STRUCK_WIDTH) * np.exp(rng.normal(0, 0.3, count))
     modes = np.stack([centre, width, 10 ** (rng.uniform(-18, 0, count) / 20)], axis=1)
     blow = replace(
-        FAMILIES["pulse"](rng, _log_uniform(rng, *STRUCK_S), float(centre.min())),
+        FAMILIES["pulse"](rng, log_uniform(rng, *STRUCK_S), float(centre.min())),
         formants=modes,
         formant_end=np.ones(count),
         decay=rng.uniform(0.0, 3.0),
@@ -204,7 +212,3 @@ def _lasting(species: Species, settings: TrackSettings) -> Species:
         return species
     lasting = tuple(replace(s, duration_s=settings.track_s) for s in species.syllables)
     return replace(species, syllables=lasting)
-
-
-def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
-    return exp(rng.uniform(log(low), log(high)))
