@@ -1,9 +1,11 @@
 """What tests share: one tiny procedural set with its features, and places to run g5 in."""
 
+import base64
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,9 @@ from tests.browser import CHROMIUM, FLAGS
 
 ROOT = Path(__file__).resolve().parent.parent
 TRAIN_PY = ROOT / "archs" / "train.py"
+PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg=="
+)
 
 
 def run_train(arguments: Sequence[str]) -> None:
@@ -50,6 +55,36 @@ def torch_as_it_was():
     if torch := sys.modules.get("torch"):
         torch.set_float32_matmul_precision("highest")
         torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_figures() -> Iterator[pytest.MonkeyPatch]:
+    """Figures are composed, and written as one pixel: drawing is half of a short run."""
+    from matplotlib.figure import Figure
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", lambda _, file, **__: Path(file).write_bytes(PIXEL))
+        yield patch
+
+
+@pytest.fixture
+def drawn_figures(quick_figures) -> Iterator[None]:
+    """For tests that look at figures."""
+    with drawn(quick_figures):
+        yield
+
+
+@contextmanager
+def drawn(quick_figures: pytest.MonkeyPatch) -> Iterator[None]:
+    """Figures are drawn again, here."""
+    from matplotlib.figure import Figure
+
+    quick = Figure.savefig
+    quick_figures.undo()
+    try:
+        yield
+    finally:
+        quick_figures.setattr(Figure, "savefig", quick)
 
 
 @pytest.fixture(scope="session")

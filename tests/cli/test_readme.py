@@ -31,7 +31,12 @@ from tests.embeddings.model_files import small_tflite
 # So that a script elsewhere finds this checkout.
 HERE = {"PYTHONPATH": str(ROOT)}
 SETS = {"train": "Training_Set", "val": "Validation_Set", "test": "Evaluation_Set"}
+EPISODES = ("episodes_per_epoch=1", "val_episodes=1", "test_episodes=10")
 CUTS = ("debug=fast", "logger=none", "arch.training.max_epochs=1")
+CUTS += tuple(f"arch.episodes.{text}" for text in EPISODES)
+# Runs that a later command compares, tests or goes on with; of the others one is tested for each
+# kind of data, for a test is the same whatever was trained.
+TESTED = ("exp_name=v1_comparison", "exp_name=v2_experiment_1", "-m", "--exp-name", "data=")
 # Checked elsewhere: `make test` is what runs this, `make demo` is run by .ci/run, and
 # `mlflow ui` has a test of its own below.
 # Checked by tests/test_fetch.py, against a server on this machine.
@@ -170,10 +175,10 @@ def write_clips(place: Path, calls: pd.DataFrame) -> None:
 def run(command: str) -> None:
     words = shlex.split(command)
     cuts = list(CUTS)
-    if "max_epochs=100" in command:
-        cuts += ["arch.episodes.episodes_per_epoch=1", "arch.episodes.val_episodes=1"]
+    if not any(text in command for text in TESTED):
+        cuts.append("test=false")
     if "data.fold=" in command:
-        cuts += ["arch.episodes.n_way=3", "arch.episodes.episodes_per_epoch=1"]
+        cuts.append("arch.episodes.n_way=3")
     if words[:2] in (["g5", "test"], ["g5", "shots"]):
         assert run_g5([*words[1:], "logger=none"]) == 0
     elif words[:2] == ["g5", "train"]:

@@ -204,15 +204,6 @@ def test_detection_has_settings_of_its_own_in_an_old_checkpoint(checkpoints, tmp
     )
 
 
-def test_a_test_on_data_with_a_time_axis_scores_events(checkpoints, place, capsys):
-    more = ["logger=none", "data.calls_per_recording=8", "data.workers=1"]
-    assert run_g5(["test", str(checkpoints["v1"]), *more]) == 0
-    assert "mode fair" in capsys.readouterr().out
-    run = checkpoints["v1"].parent.parent
-    path = max(run.rglob("event_scores.json"), key=lambda path: path.stat().st_mtime)
-    assert 0 <= json.loads(path.read_text())["overall"]["fmeasure"] <= 1
-
-
 def test_a_checkpoint_without_front_end_is_one_clear_line(checkpoints, job, tmp_path, capsys):
     content = torch.load(checkpoints["v1"], weights_only=True)
     del content["g5"]["front_end"]

@@ -165,6 +165,7 @@ def test_what_cannot_be_paired_is_refused(change, words):
         difference(Group("a", {(1, None): make_run("a")}), Group("b", {(other.seed, None): other}))
 
 
+@pytest.mark.usefixtures("drawn_figures")
 def test_ranks_and_their_picture(tmp_path):
     skills = {"best": 0.9, "second": 0.7, "third": 0.7, "worst": 0.4}
     groups = [group(n, skill=s, noise=i, seeds=(1,)) for i, (n, s) in enumerate(skills.items())]

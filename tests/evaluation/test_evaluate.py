@@ -50,6 +50,7 @@ def test_fair_is_the_default_and_both_are_shown(workplace, capsys):
     assert json.loads(Path("s.json").read_text())["files"]["b"]["fn"] == 2
 
 
+@pytest.mark.usefixtures("drawn_figures")
 def test_the_report_is_one_page(workplace, capsys):
     calls = pd.read_csv("predictions.csv").assign(score=[0.9, 0.2, 0.8, 0.7], label="<b>")
     names = {"Audiofilename": "file", "Starttime": "start_s", "Endtime": "end_s"}

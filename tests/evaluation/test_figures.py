@@ -25,6 +25,8 @@ from g5.evaluation.intervals import mean_interval
 from g5.evaluation.verdict import verdict
 from g5.tracking.history import COLUMNS, best_epoch, read_history
 
+pytestmark = pytest.mark.usefixtures("drawn_figures")
+
 INTERVAL = mean_interval(np.linspace(0.4, 0.8, 1000))
 
 

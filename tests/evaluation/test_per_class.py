@@ -38,6 +38,7 @@ def uneven(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("head", ["linear", "logistic"])
+@pytest.mark.usefixtures("drawn_figures")
 def test_every_strategy_is_shown_class_by_class(uneven, capsys, head):
     command = ["classify", "birds.store", "--labels", "labels.csv", "--balance", "-o", "x.head"]
     assert run_g5([*command, f"classify.heads=[{head}]"]) == 0
@@ -83,6 +84,7 @@ def test_what_has_no_classes_cannot_be_balanced(uneven, capsys):
     assert "must be one of none, over, under, both" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("drawn_figures")
 def test_a_recall_table_by_hand(tmp_path):
     true = np.array(["a", "a", "a", "b", "c", "c"])
     answers = {

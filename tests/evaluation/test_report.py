@@ -20,6 +20,7 @@ from g5.evaluation.report.model_card import write_model_card
 from g5.evaluation.report.report import write_report
 from g5.tracking.restore import Restored
 from g5.web.page import Budget
+from tests.conftest import drawn
 from tests.evaluation.test_figures import good
 from tests.evaluation.test_protocol import N_MELS, NONE, World, make_model
 from tests.web.test_page import parsed
@@ -67,6 +68,12 @@ def about_of(world, model, root, **changes):
         model, front_end, NONE, settings.plain(), labels, header | changes, root / "best.ckpt"  # type: ignore[arg-type]
     )  # fmt: skip
     return About("v9_run", restored, settings, world.corpus, "g5 test best.ckpt")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def drawn_figures(quick_figures):
+    with drawn(quick_figures):
+        yield
 
 
 @pytest.fixture(scope="module")

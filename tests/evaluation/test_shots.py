@@ -47,6 +47,7 @@ def test_shots_beyond_the_data_are_left_out_with_a_note(sources, calls, shots, r
     assert any(reason in note for note in found.notes), found.notes
 
 
+@pytest.mark.usefixtures("drawn_figures")
 def test_the_command(place, capsys):
     run_train(["arch=v1", "debug=fast", "logger=none", "test=false"])
     folder = place / "outputs" / "protonet_baseline" / "v1_debug"

@@ -145,6 +145,7 @@ def load(root, **settings):
     return ClipsData(**(defaults | settings)).load()
 
 
+@pytest.mark.usefixtures("drawn_figures")
 def test_the_verb_writes_a_file_that_g5_reads(listed, capsys):
     command = ["data", "split", "audio/clips.csv", "--by", "label", "--folds", "3"]
     assert run_g5([*command, "-o", "made/split.csv"]) == 0

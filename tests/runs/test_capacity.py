@@ -20,6 +20,7 @@ def fake(factor, settings):
     }  # fmt: skip
 
 
+@pytest.mark.usefixtures("drawn_figures")
 def test_widths_are_trained_tested_and_drawn_once(place, capsys, monkeypatch):
     command = ["capacity", "v1", "--widths", "0.125,0.25", *FAST]
     assert run_g5(command) == 0

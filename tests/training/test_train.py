@@ -29,6 +29,7 @@ def same_weights(a: Path, b: Path) -> bool:
     return list(ours) == list(theirs) and all(torch.equal(ours[k], theirs[k]) for k in ours)
 
 
+@pytest.mark.usefixtures("drawn_figures")
 def test_a_run_leaves_what_it_promises(place, capsys):
     run_train(["arch=v1", "debug=fast", "logger.log_model=true"])
     folder = place / RUN / "v1_debug"

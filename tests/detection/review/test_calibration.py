@@ -47,6 +47,7 @@ def test_the_interval_holds_the_truth_and_narrows():
     assert np.mean(width[400]) < np.mean(width[40]) / 2
 
 
+@pytest.mark.usefixtures("drawn_figures")
 def test_what_no_threshold_gives_is_said(tmp_path, capsys):
     found = make_found(tmp_path)
     answer_all(found, 20)
