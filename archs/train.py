@@ -13,8 +13,8 @@ from typing import Any
 
 from g5.common.atomic import disk_errors
 from g5.common.errors import UserError, our_fault
-from g5.common.hangup import end_with_terminal
 from g5.common.secrets import redacted
+from g5.common.terminal import end_with_terminal, speak_utf8
 from g5.config.choices import CONF
 from g5.config.compose import override_errors, readable, resolve
 from g5.config.settings import Settings, checked
@@ -137,6 +137,7 @@ def _parents_job() -> int | None:
 
 def main() -> None:
     """`python archs/train.py`: any error is one line, exit code 1."""
+    speak_utf8()
     end_with_terminal()
     try:
         launch(sys.argv[1:])

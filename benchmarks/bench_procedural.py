@@ -16,7 +16,7 @@ RECORDINGS = 24
 
 def rows() -> Iterator[Claim]:
     """Default settings, from numbers to WAV and CSV on the disk, in one process."""
-    values = yaml.safe_load(CONFIG.read_text())
+    values = yaml.safe_load(CONFIG.read_text("utf-8"))
     del values["_target_"]
     with tempfile.TemporaryDirectory() as folder:
         places = {"root_dir": folder, "train_dir": None, "eval_dir": None, "test_dir": None}

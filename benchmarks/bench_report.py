@@ -73,4 +73,4 @@ def write_clips() -> None:
                 name = f"{split}{number:03d}_{clip}.wav"
                 soundfile.write(name, wave + 0.05 * rng.standard_normal(len(t)), RATE_HZ)
                 lines.append(f"{name},{split} species {number:03d},{name},{split}")
-    Path("clips.csv").write_text("\n".join(lines) + "\n")
+    Path("clips.csv").write_text("\n".join(lines) + "\n", "utf-8")

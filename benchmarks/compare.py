@@ -92,8 +92,8 @@ def measured(folder: Path, names: Sequence[str]) -> dict[str, Measured]:
     if names and not there:
         return {}
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks", *there], cwd=folder, text=True, capture_output=True,
-        env={**os.environ, "PYTHONPATH": str(folder)},
+        [sys.executable, "-m", "benchmarks", *there], cwd=folder, encoding="utf-8",
+        capture_output=True, env={**os.environ, "PYTHONPATH": str(folder)},
     )  # fmt: skip
     rows = rows_of(done.stdout)
     # Exit code 1 is a limit that is missed, too.

@@ -56,7 +56,7 @@ def _recording(place: Path, seconds: float) -> None:
             file.write(block_T[:left])
             left -= len(block_T)
     rows = [f"night.flac,{start},{start + CALL_S},call\n" for start in CALLS_S]
-    (place / "five.csv").write_text("file,start_s,end_s,label\n" + "".join(rows))
+    (place / "five.csv").write_text("file,start_s,end_s,label\n" + "".join(rows), "utf-8")
 
 
 def _watched(checkpoint: Path, place: Path, overrides: Sequence[str]) -> tuple[float, int]:
@@ -66,7 +66,7 @@ def _watched(checkpoint: Path, place: Path, overrides: Sequence[str]) -> tuple[f
     process = subprocess.Popen([sys.executable, "-c", code, *command], cwd=place)
     peak_kb, status = 0, Path(f"/proc/{process.pid}/status")
     while process.poll() is None:
-        found = re.search(r"RssAnon:\s*(\d+)", status.read_text())
+        found = re.search(r"RssAnon:\s*(\d+)", status.read_text("utf-8"))
         peak_kb = max(peak_kb, int(found[1]) if found else 0)
         time.sleep(0.02)
     return peak_kb / 1000, process.returncode

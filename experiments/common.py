@@ -79,14 +79,14 @@ def finished(settings: Settings) -> FinishedTraining:
         start = time.process_time()
         run(settings)
         write_text(clock, json.dumps((time.process_time() - start) / 60))
-    return FinishedTraining(folder, json.loads(clock.read_text()))
+    return FinishedTraining(folder, json.loads(clock.read_text("utf-8")))
 
 
 def note_look(path: Path, **what: str) -> None:
     """Count a look at real recordings, in a CSV, before it is taken."""
     path.parent.mkdir(parents=True, exist_ok=True)
     new = not path.exists()
-    with open(path, "a", newline="") as handle:
+    with open(path, "a", newline="", encoding="utf-8") as handle:
         writer = csv.writer(handle)
         if new:
             writer.writerow(["date", *what, "revision"])

@@ -43,3 +43,21 @@ def test_no_two_classes_have_one_name():
     for path, node in nodes(ast.ClassDef):
         names.setdefault(node.name, []).append(str(path))  # type: ignore[attr-defined]
     assert not {name: paths for name, paths in names.items() if len(paths) > 1}
+
+
+def test_text_is_read_and_written_as_utf_8_whatever_the_locale():
+    assert not [f"{path}:{call.lineno}" for path, call in nodes(ast.Call) if _in_locale(call)]  # type: ignore[attr-defined]
+
+
+def _in_locale(call: ast.AST) -> bool:
+    """Whether a call opens, reads or writes text in the locale's encoding."""
+    assert isinstance(call, ast.Call)
+    words = {word.arg for word in call.keywords}
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else ast.unparse(call.func)
+    if "encoding" in words:
+        return False
+    if name in ("read_text", "write_text") and isinstance(call.func, ast.Attribute):
+        return len(call.args) < 1 + (name == "write_text")
+    if ast.unparse(call.func) == "open":
+        return "b" not in "".join(map(ast.unparse, call.args[1:]))
+    return name in ("run", "Popen") and "text" in words

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from g5.common.atomic import write_text
+
 ZONE = "Europe/Berlin"
 # Clocks are put forward on 31 March.
 FIRST = datetime(2024, 3, 17)
@@ -36,7 +38,7 @@ class MadeSeason:
         events.assign(score=0.9, support=False).to_csv(folder / "predictions.csv", index=False)
         names = sorted(set(self.recordings["recorder"]))
         rows = [f"{name},Site {name},{48 + 0.1 * i:.2f},11.5" for i, name in enumerate(names)]
-        (folder / "sites.csv").write_text("\n".join(["recorder,site,lat,lon", *rows]) + "\n")
+        write_text(folder / "sites.csv", "\n".join(["recorder,site,lat,lon", *rows]) + "\n")
         return folder
 
 

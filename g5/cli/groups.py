@@ -2,11 +2,13 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
 import click
+
+from g5.common.terminal import speak_utf8
 
 
 class PackageGroup(click.Group):
@@ -41,6 +43,12 @@ class PackageGroup(click.Group):
                 formatter.write_dl(
                     [(name, one.get_short_help_str(width)) for name, one in found.items() if one]
                 )
+
+    def main(self, args: Sequence[str] | None = None, *others: Any, **more: Any) -> Any:
+        """Run what stands on the command line, or ``args`` where these are given."""
+        if args is None:
+            speak_utf8()
+        return super().main(args, *others, **more)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; any error is one line, and exit code 1.

@@ -45,7 +45,7 @@ def main() -> None:
 
     Every KEY=VALUE is a key of conf/; a mistyped one is an error that suggests the right one.
     """
-    from g5.common.hangup import end_with_terminal
+    from g5.common.terminal import end_with_terminal
 
     end_with_terminal()
 

@@ -45,7 +45,7 @@ def disk_errors(path: Path) -> Iterator[None]:
 @contextmanager
 def one_at_a_time(lock: Path) -> Iterator[None]:
     """Of all processes in such a block for this file, one goes on and the others wait."""
-    with open(lock, "w") as handle:
+    with open(lock, "w", encoding="utf-8") as handle:
         lock_file(handle, wait=True)
         yield
 

@@ -140,7 +140,7 @@ class Trials:
     def _take(self, number: int, stack: contextlib.ExitStack) -> bool:
         folder = self.folder / str(number)
         folder.mkdir(exist_ok=True)
-        handle = open(folder / ".trial", "w")  # noqa: SIM115
+        handle = open(folder / ".trial", "w", encoding="utf-8")  # noqa: SIM115
         if lock_file(handle, wait=False):
             stack.enter_context(handle)
             return True

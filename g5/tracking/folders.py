@@ -141,7 +141,7 @@ def check_names(name: str, exp_name: str) -> None:
 def read_record(path: Path) -> dict[str, Any]:
     """The `run.json` of the run folder ``path``; empty if there is none that can be read."""
     try:
-        found = json.loads((path / RECORD).read_text())
+        found = json.loads((path / RECORD).read_text("utf-8"))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
@@ -177,7 +177,7 @@ def _refuse_live(path: Path) -> None:
     """Raise if a process trains in ``path``, or in one of the jobs below it."""
     for lock in [path / LOCK, *path.glob(f"*/{LOCK}")]:
         if lock in _held or not _is_free(lock):
-            who = "" if lock in _held else f" (process {lock.read_text().strip()})"
+            who = "" if lock in _held else f" (process {lock.read_text('utf-8').strip()})"
             raise UserError(
                 f"{lock.parent}: a run is training here{who}; "
                 "wait for it, stop it, or take another exp_name"
@@ -186,7 +186,7 @@ def _refuse_live(path: Path) -> None:
 
 def _is_free(lock: Path) -> bool:
     try:
-        with open(lock, "r+") as handle:
+        with open(lock, "r+", encoding="utf-8") as handle:
             return lock_file(handle, wait=False)
     except FileNotFoundError:
         return True
@@ -194,7 +194,7 @@ def _is_free(lock: Path) -> bool:
 
 def _lock(folder: RunFolder) -> None:
     folder._lock = folder.path / LOCK
-    handle = open(folder._lock, "w")  # noqa: SIM115 (stays open: closing it frees the folder)
+    handle = open(folder._lock, "w", encoding="utf-8")  # noqa: SIM115 (stays open: closing it frees the folder)
     lock_file(handle, wait=False)
     handle.write(f"{os.getpid()}\n")
     handle.flush()

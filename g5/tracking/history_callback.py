@@ -44,7 +44,10 @@ class History(FreshMetrics):
             row[name] = metrics.get(name, "")
         row["lr"] = self.lr
         self.rows.append(row)
-        with atomic_path(self.path) as temporary, open(temporary, "w", newline="") as handle:
+        with (
+            atomic_path(self.path) as temporary,
+            open(temporary, "w", newline="", encoding="utf-8") as handle,
+        ):
             writer = csv.DictWriter(handle, COLUMNS)
             writer.writeheader()
             writer.writerows(self.rows)
@@ -52,5 +55,5 @@ class History(FreshMetrics):
 
 def _rows_of(path: Path) -> list[dict[str, Any]]:
     """The rows of a `history.csv`, as text."""
-    with open(path, newline="") as handle:
+    with open(path, newline="", encoding="utf-8") as handle:
         return list(csv.DictReader(handle))

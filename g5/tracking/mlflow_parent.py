@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from g5.common.atomic import atomic_path, one_at_a_time
+from g5.common.atomic import one_at_a_time, write_json
 from g5.common.secrets import redacted
 
 if TYPE_CHECKING:
@@ -34,14 +34,13 @@ def parent_run(
         run = client.create_run(experiment_id, tags=dict(tags), run_name=folder.name)
         run_id = run.info.run_id
         client.set_terminated(run_id)
-        with atomic_path(record) as temporary:
-            temporary.write_text(json.dumps({"run_id": run_id, "tracking_uri": place}) + "\n")
+        write_json(record, {"run_id": run_id, "tracking_uri": place})
         return run_id
 
 
 def _read(record: Path) -> dict[str, str]:
     try:
-        found = json.loads(record.read_text())
+        found = json.loads(record.read_text("utf-8"))
         return {key: str(found[key]) for key in ("run_id", "tracking_uri")}
     except (OSError, ValueError, LookupError, TypeError):
         return {}

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import soundfile
 
-from g5.common.atomic import atomic_path
+from g5.common.atomic import atomic_path, write_text
 from g5.common.errors import UserError
 from g5.common.machine import cores, need_room
 from g5.common.progress import track
@@ -159,8 +159,7 @@ class ProceduralData(DataSet):
                 f"path.{key}: {given} holds something else than procedural recordings; "
                 "choose data=dcase (or clips, raven) to read it, or name an empty folder"
             )
-        with atomic_path(path) as temporary:
-            temporary.write_text(_as_json(self.settings))
+        write_text(path, _as_json(self.settings))
 
     def _jobs(self, split: str) -> list["RecordingJob"]:
         folder = self.dirs[split] / SUBSET
@@ -258,7 +257,7 @@ def _ignore_interrupt() -> None:
 def _changed_keys(path: Path, settings: SceneSettings) -> list[str]:
     """Keys in which the settings in a file differ from these."""
     try:
-        there = json.loads(path.read_text())
+        there = json.loads(path.read_text("utf-8"))
     except ValueError:
         there = {}
     return changed_keys(there, json.loads(_as_json(settings)))
@@ -276,7 +275,7 @@ def _is_made(job: RecordingJob) -> bool:
 def _is_complete(folder: Path) -> bool:
     """The manifest is there, and every file it names with its size."""
     try:
-        sizes = json.loads((folder / "manifest.json").read_text())
+        sizes = json.loads((folder / "manifest.json").read_text("utf-8"))
         with os.scandir(folder / SUBSET) as entries:
             there = {entry.name: entry.stat().st_size for entry in entries}
     except (OSError, ValueError):
@@ -287,8 +286,7 @@ def _is_complete(folder: Path) -> bool:
 def _write_manifest(folder: Path, jobs: list[RecordingJob]) -> None:
     files = [path for job in jobs for path in (job.wav, job.csv)]
     sizes = {path.name: path.stat().st_size for path in files}
-    with atomic_path(folder / "manifest.json") as temporary:
-        temporary.write_text(json.dumps(sizes, indent=0))
+    write_text(folder / "manifest.json", json.dumps(sizes, indent=0))
 
 
 def _check_disk(todo: list[RecordingJob]) -> None:

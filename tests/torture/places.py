@@ -164,7 +164,7 @@ def backwards(home: Path) -> list[str]:
 def plain_c(home: Path) -> list[str]:
     """A locale without letters beyond ASCII."""
     _recordings(home, ["Übung α.wav", "b.wav"])
-    env = {"LC_ALL": "C", "LANG": "C"}
+    env = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     faults = ended(g5(home, *EMBED, env=env))
     faults += faults or _same_as_alone(home, _vectors(home))
     (home / "labels.csv").write_text(

@@ -10,7 +10,7 @@ from tests.conftest import run_g5
 
 COMMAND = """
 import os, signal, sys, time
-from g5.common.hangup import end_with_terminal
+from g5.common.terminal import end_with_terminal
 end_with_terminal()
 try:
     os.kill(os.getpid(), signal.SIGHUP)

@@ -1,9 +1,24 @@
-"""A terminal that is closed ends a command as Ctrl-C does."""
+"""A command and its terminal: letters that it lacks, and its end."""
 
 import os
 import signal
+import sys
 import threading
 from typing import Any
+
+
+def speak_utf8() -> None:
+    """Begin the process anew in UTF-8 where its locale has ASCII alone; print what can be printed.
+
+    In such a locale files whose names are not ASCII are not found by them. Python leaves it by
+    itself, unless ``PYTHONUTF8=0`` or another locale of ASCII forbids that.
+    """
+    if sys.getfilesystemencoding() == "ascii":
+        os.environ["PYTHONUTF8"] = "1"  # for processes that it starts
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
 
 def end_with_terminal() -> None:
