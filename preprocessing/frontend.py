@@ -10,22 +10,21 @@ is some 120 dB below the loudest bin of a frame, and there lie the quiet bands b
 """
 
 import math
-import threading
 from abc import ABC, abstractmethod
-from typing import ClassVar, NamedTuple, TypedDict, Unpack
+from typing import ClassVar, TypedDict, Unpack
 
 import numpy as np
 import torch
 from torch import nn
 
 from g5.common.errors import UserError
-from preprocessing.mel import check_mel, check_no_empty_band, mel_basis, seen_groups
+from preprocessing.spectra.mel import check_mel, check_no_empty_band, mel_basis, seen_groups
+from preprocessing.spectra.scratch import NO_SCRATCH, Scratch, product_dtype, scratch_of
+from preprocessing.spectra.smoothing import SMOOTHER_CHUNK, decay_matrix, smooth
 
 # Windowed samples worked on at once on a CPU: few enough to stay in the cache, which makes it
 # several times as fast as a transform of the whole recording, and enough to hide Python.
 SAMPLES_AT_ONCE = 2**18
-# Frames of PCEN's smoother that are one triangular product.
-SMOOTHER_CHUNK = 256
 # What is quieter, all through a frame, was never recorded.
 SILENCE = 2.0**-25
 
@@ -140,14 +139,14 @@ class FrontEnd(nn.Module, ABC):
         """The first ``n_frames`` frames of padded samples (..., S), ``at_once`` at a time."""
         scratch = None
         if x.ndim == 1 and x.device.type == "cpu" and not x.requires_grad:
-            scratch = _scratch(at_once, self.n_fft, _product_dtype(x.device))
+            scratch = scratch_of(at_once, self.n_fft, product_dtype(x.device))
         pieces = []
         with torch.autocast(x.device.type, enabled=False):
             for first in range(0, n_frames, at_once):
                 start = first * self.hop_mel
                 count = min(at_once, n_frames - first)
                 samples = x[..., start : start + (count - 1) * self.hop_mel + self.n_fft]
-                memory = scratch.first(count) if scratch else _NO_SCRATCH
+                memory = scratch.first(count) if scratch else NO_SCRATCH
                 power_TM = self._mel_power(samples, memory)
                 silent_T = self.silent(samples, count) if x.ndim == 1 else None
                 if silent_T is None or not bool(silent_T.any()):
@@ -177,12 +176,12 @@ class FrontEnd(nn.Module, ABC):
             silence_TM[sounding_T], state = self.compress(power_TM[sounding_T], state)
         return silence_TM, state
 
-    def _mel_power(self, x: torch.Tensor, scratch: "_Scratch") -> torch.Tensor:
+    def _mel_power(self, x: torch.Tensor, scratch: Scratch) -> torch.Tensor:
         """Mel power (..., T, M) of padded samples (..., S)."""
         frames_TN = x.double().unfold(-1, self.n_fft, self.hop_mel)
         windowed_TN = torch.mul(frames_TN, self.window_N, out=scratch.windowed_TN)
         parts_TF = torch.view_as_real(torch.fft.rfft(windowed_TN)).flatten(-2)
-        basis_FM = self.basis_FM.to(_product_dtype(x.device))
+        basis_FM = self.basis_FM.to(product_dtype(x.device))
         if scratch.power_TF is None:
             power_TF = parts_TF.to(basis_FM.dtype).square()
         else:
@@ -353,86 +352,6 @@ class FrontEndStream:
         )
         self._samples = self._samples[n_frames * self._frontend.hop_mel :]
         return features_TM.T
-
-
-def smooth(
-    x_TM: torch.Tensor, decay: float, head_M: torch.Tensor, decay_TT: torch.Tensor
-) -> torch.Tensor:
-    """``y[t] = decay * y[t - 1] + x[t]`` along the frames of (..., T, M), from ``y[-1] = head``.
-
-    Chunks are summed by a triangular matrix of powers; their ends obey the same recurrence with
-    ``decay ** chunk``, so a recording of any length takes a few products instead of T steps.
-
-    Args:
-        x_TM: (..., T, M).
-        decay: 0 to 1.
-        head_M: (..., M), the value before the first frame.
-        decay_TT: ``decay_matrix(decay, chunk)``.
-    """
-    n_frames = x_TM.shape[-2]
-    if torch.onnx.is_in_onnx_export():  # a graph does not know how many chunks there will be
-        lag_T = torch.arange(n_frames).to(x_TM)
-        lag_TT = lag_T[:, None] - lag_T
-        decay_TT = torch.where(lag_TT >= 0, decay ** lag_TT.clamp(min=0), torch.zeros_like(lag_TT))
-    chunk = len(decay_TT)
-    if n_frames <= chunk:
-        powers_T1 = decay * decay_TT[:n_frames, :1]
-        return decay_TT[:n_frames, :n_frames] @ x_TM + powers_T1 * head_M.unsqueeze(-2)
-    x_TM = nn.functional.pad(x_TM, (0, 0, 0, -n_frames % chunk))
-    local_CTM = decay_TT @ x_TM.unflatten(-2, (-1, chunk))
-    ends_CM = smooth(
-        local_CTM[..., -1, :], decay**chunk, head_M, decay_matrix(decay**chunk, chunk).to(x_TM)
-    )
-    heads_CM = torch.cat([head_M.unsqueeze(-2), ends_CM[..., :-1, :]], dim=-2)
-    y_CTM = local_CTM + decay * decay_TT[:, :1] * heads_CM.unsqueeze(-2)
-    return y_CTM.flatten(-3, -2)[..., :n_frames, :]
-
-
-def decay_matrix(decay: float, size: int) -> torch.Tensor:
-    """Lower triangle of ``decay ** (row - column)``, (size, size) float64."""
-    lag = np.arange(size)[:, None] - np.arange(size)[None, :]
-    return torch.from_numpy(np.where(lag >= 0, decay ** np.maximum(lag, 0.0), 0.0))
-
-
-class _Scratch(NamedTuple):
-    """Memory for the intermediate results of a piece; None: newly allocated.
-
-    They are megabytes, which the C library gives back to the system and asks for again at every
-    piece: the page faults take several times as long as the arithmetic.
-    """
-
-    windowed_TN: torch.Tensor | None
-    power_TF: torch.Tensor | None
-
-    def first(self, n_frames: int) -> "_Scratch":
-        """The part for ``n_frames`` frames."""
-        return _Scratch(*(part if part is None else part[:n_frames] for part in self))
-
-
-_NO_SCRATCH = _Scratch(None, None)
-_THREAD = threading.local()
-
-
-def _scratch(n_frames: int, n_fft: int, power_dtype: torch.dtype) -> _Scratch:
-    """This thread's scratch memory."""
-    kind = (n_frames, n_fft, power_dtype)
-    if getattr(_THREAD, "kind", None) != kind:
-        # What is made in inference mode cannot be written to outside it.
-        with torch.inference_mode(False):
-            windowed_TN = torch.empty(n_frames, n_fft, dtype=torch.float64)
-            power_TF = torch.empty(n_frames, 2 * (n_fft // 2 + 1), dtype=power_dtype)
-        _THREAD.kind, _THREAD.scratch = kind, _Scratch(windowed_TN, power_TF)
-    return _THREAD.scratch
-
-
-def _product_dtype(device: torch.device) -> torch.dtype:
-    """float32 where its products are exact to its precision, else float64.
-
-    TF32 on CUDA, and what "high" and "medium" mean on some CPUs, would cost three digits.
-    """
-    precision = getattr(torch.backends.mkldnn, "matmul").fp32_precision  # noqa: B009  no stub
-    exact = device.type == "cpu" and precision not in ("tf32", "bf16")
-    return torch.float32 if exact else torch.float64
 
 
 def _floor(floor_db: float) -> float:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from archs.protonet import Encoder
-from preprocessing.mel import mel_basis
+from preprocessing.spectra.mel import mel_basis
 
 N_FFT, HOP, N_MELS, FMIN = 1024, 256, 40, 50.0
 # Frames this far below the loudest are background.

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from benchmarks import alternate
 from benchmarks.inputs import N_MELS, SR
-from preprocessing.mel import mel_basis
+from preprocessing.spectra.mel import mel_basis
 
 N_FFT, HOP, SECONDS, TURNS = 1024, 256, 30, 5
 BASIS = torch.from_numpy(mel_basis(SR, N_FFT, N_MELS, 50, SR / 2)).T.float()

@@ -37,7 +37,7 @@ TRAINING: Mapping[str, tuple[str, ...]] = {
 DETECTION: Mapping[str, tuple[str, ...]] = {
     "convolutions": ("conv2d", "conv1d"),
     "batch norm, activations, pooling": ("batch_norm", "relu", "gelu", "silu", "pool"),
-    "FFT and mel": ("fft", "/preprocessing/mel", "/preprocessing/frontend", "rfft"),
+    "FFT and mel": ("fft", "/preprocessing/spectra", "/preprocessing/frontend", "rfft"),
     "decoding and hashing": ("soundfile", "/preprocessing/audio", "hash", "sha256", "_snd"),
     "distances and scores": ("/g5/detection/scoring/", "matmul", "einsum", "linear", "baddbmm"),
     "ends, thresholds, events": ("/g5/detection/events/", "scipy"),

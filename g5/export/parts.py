@@ -18,7 +18,7 @@ from g5.transfer.heads.estimator import NETWORKS, EmbeddingHead
 from g5.transfer.heads.prototype import COSINE_SCALE, PrototypeHead
 from g5.transfer.heads.saved import SavedHead
 from preprocessing.frontend import FrontEnd
-from preprocessing.mel import mel_basis
+from preprocessing.spectra.mel import mel_basis
 
 # Of `conf/head/`, those that are written.
 HEADS = (*NETWORKS, "prototype", "logistic")

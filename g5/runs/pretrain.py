@@ -32,8 +32,8 @@ from preprocessing.episodes.clips import ClipReader
 from preprocessing.episodes.plans import ClipPlan, plan_clips
 from preprocessing.episodes.sampling import EpisodeSampler
 from preprocessing.frontend import FrontEnd
-from preprocessing.mel import band_centres_hz
 from preprocessing.normalize import Normalize
+from preprocessing.spectra.mel import band_centres_hz
 from preprocessing.synthetic.pool import Pool, PoolSettings
 from preprocessing.synthetic.power_scenes import PlaceSettings, PowerScenes
 from preprocessing.synthetic.remix import RemixSettings

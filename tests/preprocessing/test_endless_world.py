@@ -9,7 +9,7 @@ import soundfile
 import torch
 
 from g5.config.parts import scene_settings
-from preprocessing.mel import band_centres_hz
+from preprocessing.spectra.mel import band_centres_hz
 from preprocessing.synthetic import patches, worlds
 from preprocessing.synthetic.pool import Pool, PoolSettings
 from preprocessing.synthetic.power_scenes import PlaceSettings, PowerScenes, windows

@@ -20,10 +20,9 @@ from preprocessing.frontend import (
     LogMel,
     LogMelPCEN,
     MelPower,
-    decay_matrix,
-    smooth,
 )
-from preprocessing.mel import mel_basis
+from preprocessing.spectra.mel import mel_basis
+from preprocessing.spectra.smoothing import decay_matrix, smooth
 
 SR = 22050
 Keys = dict[str, Any]

@@ -14,7 +14,7 @@ from g5.runs.pretrain import MEL_KEYS, pretrain, read_settings
 from g5.tracking.restore import restore
 from g5.training import pretraining
 from g5.training.pretraining import STATE, Pretraining
-from preprocessing.mel import band_centres_hz
+from preprocessing.spectra.mel import band_centres_hz
 from preprocessing.synthetic import patches, worlds
 from preprocessing.synthetic.pool import Pool
 from preprocessing.synthetic.power_scenes import PowerScenes

@@ -16,7 +16,7 @@ from g5.transfer.explore.explain import integrated_gradients, occlusion
 from preprocessing import audio
 from preprocessing.audio_rules import AudioRules
 from preprocessing.frontend import FrontEnd
-from preprocessing.mel import band_centres_hz
+from preprocessing.spectra.mel import band_centres_hz
 
 TICKS = 6  # of the axis of frequency
 

@@ -1,0 +1,1 @@
+"""The arithmetic of front ends: mel bands, smoothing, scratch memory."""
