@@ -37,7 +37,7 @@ def rows() -> Iterator[Claim]:
             events, n_way=N_WAY, k_shot=K_SHOT, n_query=N_QUERY, seed=0, split="train",
             cross_source=True, clips=clips,
         )  # fmt: skip
-        dataset = EpisodeDataset(sampler, clips, shift=0.0, negatives=False)
+        dataset = EpisodeDataset(sampler, clips, shift=0.0)
         slices = call_slices(store, events, clips.n_frames)
         copied = [
             [slices[row] for row in (*e.support.flatten().tolist(), *e.query.flatten().tolist())]

@@ -77,7 +77,7 @@ def _dataset(settings: Settings) -> EpisodeDataset:
     )  # fmt: skip
     size = settings.arch.episodes.size
     sampler = EpisodeSampler(events, seed=0, split="train", clips=reader, **size)
-    return EpisodeDataset(sampler, reader, shift=0.0, negatives=False)
+    return EpisodeDataset(sampler, reader, shift=0.0)
 
 
 def module_of(settings: Settings, train_counts: Sequence[int] = ()) -> FewShotModule:

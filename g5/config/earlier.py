@@ -31,7 +31,7 @@ GONE = {
         "pretrain_loss": "classes", "pretrain_labels": "classes", "pretrain_mixup": 0.0,
         "batch_norm": "together", "ema_decay": 0.0,
     },
-    "arch.episodes": {"test_views": 1},
+    "arch.episodes": {"test_views": 1, "negatives": False},
 }  # fmt: skip
 
 

@@ -151,7 +151,6 @@ class EpisodeSettings:
     episodes_per_batch: Count
     cross_source: bool
     shift: Share
-    negatives: bool
     fixed: bool
 
     @property

@@ -61,10 +61,7 @@ class EpisodeLoaders(pl.LightningDataModule):
         train_sampler = EpisodeSampler(
             feature_set.corpus.split("train"), seed=seed, split="train", clips=train_reader, **size
         )
-        self.train_set: Dataset = EpisodeDataset(
-            train_sampler, train_reader,
-            shift=episodes.shift, negatives=episodes.negatives,
-        )  # fmt: skip
+        self.train_set: Dataset = EpisodeDataset(train_sampler, train_reader, shift=episodes.shift)
         pretrain = training.pretraining_epochs
         self.train_counts: list[int] = []
         if pretrain:

@@ -6,8 +6,6 @@ Shape suffixes: as `preprocessing.episodes.episode`.
 from collections.abc import Iterator
 
 import numpy as np
-import torch
-from torch import Tensor
 from torch.utils.data import Dataset, DistributedSampler
 
 from g5.common.errors import UserError
@@ -17,9 +15,8 @@ from preprocessing.episodes.episode import Episode, EpisodeBatch
 from preprocessing.episodes.sampling import EpisodeSampler
 from preprocessing.events import SPLITS
 
-# The streams of an episode's random numbers that move its clips and choose its background; 2 is
-# that of labelled batches.
-SHIFTS, BACKGROUND = 1, 3
+# The stream of an episode's random numbers that moves its clips; 2 is that of labelled batches.
+SHIFTS = 1
 
 
 class EpisodeIndexSampler(DistributedSampler):
@@ -62,20 +59,15 @@ class EpisodeDataset(Dataset[EpisodeBatch]):
         clips: reads the clips.
         shift: each clip's window is moved at random by up to this share of its length, drawn
             from the episode's seed; 0 for none.
-        negatives: a last class of every episode is background, from the recordings of its calls.
 
     Raises:
-        UserError: an impossible shift, or negatives where a recording is all calls.
+        UserError: an impossible shift.
     """
 
-    def __init__(
-        self, sampler: EpisodeSampler, clips: ClipReader, *, shift: float, negatives: bool
-    ) -> None:
+    def __init__(self, sampler: EpisodeSampler, clips: ClipReader, *, shift: float) -> None:
         if not 0 <= shift <= 1:
             raise UserError(f"arch.episodes.shift={shift}: must be between 0 and 1")
-        self.sampler, self.clips, self.shift, self.negatives = sampler, clips, shift, negatives
-        if negatives:
-            clips.check_pauses()
+        self.sampler, self.clips, self.shift = sampler, clips, shift
 
     def __getitem__(self, at: tuple[int, int]) -> EpisodeBatch:
         epoch, index = at
@@ -83,34 +75,16 @@ class EpisodeDataset(Dataset[EpisodeBatch]):
         n_way, k_shot = episode.support.shape
         rows = np.concatenate([episode.support.numpy().ravel(), episode.query.numpy().ravel()])
         x, stats = self.clips.gather(rows, episode.n_frames, self._shifts(episode, len(rows)))
-        class_ids = episode.class_ids
-        if self.negatives:
-            x, stats = self._with_background(episode, rows, x, stats)
-            class_ids, n_way = torch.cat([class_ids, torch.tensor([-1])]), n_way + 1
         return EpisodeBatch(
             x=x,
             stats=stats,
-            class_ids=class_ids,
+            class_ids=episode.class_ids,
             n_way=n_way,
             k_shot=k_shot,
             n_query=episode.query.shape[1],
             epoch=epoch,
             index=index,
         )
-
-    def _with_background(
-        self, episode: Episode, rows: np.ndarray, x: Tensor, stats: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """One class more: K clips after the support, Q after the queries."""
-        n_support, k_shot = episode.support.numel(), episode.support.shape[1]
-        rng = self._generator(episode, BACKGROUND)
-        chosen = rng.choice(rows, k_shot + episode.query.shape[1])
-        parts = zip((x, stats), self.clips.background(rng, chosen, episode.n_frames), strict=True)
-        x, stats = (
-            torch.cat([own[:n_support], more[:k_shot], own[n_support:], more[k_shot:]])
-            for own, more in parts
-        )
-        return x, stats
 
     def _shifts(self, episode: Episode, count: int) -> np.ndarray | None:
         most = int(self.shift * episode.n_frames)

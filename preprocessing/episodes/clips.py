@@ -91,7 +91,6 @@ class ClipReader:
 
         keys, recording_E = np.unique(events["sha256"].to_numpy(str), return_inverse=True)
         self._recording_E = recording_E
-        self._file_E = events["file" if "file" in events else "sha256"].to_numpy(str)
         self._features, stats_R2 = _recordings(store, keys.tolist(), events, recording_E, channels)
         self._stats_E2 = stats_R2[recording_E]
         rows_R = np.array([len(features) for features in self._features], dtype=np.int64)
@@ -99,7 +98,6 @@ class ClipReader:
         self._start_E = events["start_s"].to_numpy(float) * frame_rate_hz
         self._end_E = events["end_s"].to_numpy(float) * frame_rate_hz
         self._first: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-        self._free: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         self.n_mels = self._features[0].shape[1] if self._features else 0
 
     def __len__(self) -> int:
@@ -175,58 +173,6 @@ class ClipReader:
         for i in torch.nonzero(silent_BT.any(dim=1) & ~silent_BT.all(dim=1))[:, 0].tolist():
             x_BTM[i] = sounding(x_BTM[i], silent_BT[i])
         return x_BTM.transpose(1, 2).unsqueeze(1), torch.from_numpy(self._stats_E2[rows])
-
-    def background(
-        self, rng: np.random.Generator, rows: np.ndarray, n_frames: int
-    ) -> tuple[Tensor, Tensor]:
-        """Read clips in which no call of the table sounds, one from each row's recording.
-
-        Where a recording has no stretch as long as that, calls reach into it from both sides: it
-        is the middle of the longest pause.
-
-        Args:
-            rng: chooses among all such stretches.
-            rows: ``(B,)`` rows of the events table.
-            n_frames: T.
-
-        Returns:
-            As `gather`.
-        """
-        firsts = []
-        for recording in self._recording_E[rows].tolist():
-            begin_G, room_G = self._pauses(recording)
-            choices_G = np.maximum(room_G - n_frames + 1, 0)
-            if not choices_G.any():
-                longest = int(np.argmax(room_G))
-                firsts.append(int(begin_G[longest] + (room_G[longest] - n_frames) // 2))
-                continue
-            at = int(rng.integers(choices_G.sum()))
-            gap = int(np.searchsorted(np.cumsum(choices_G), at, side="right"))
-            firsts.append(int(begin_G[gap]) + at - int(choices_G[:gap].sum()))
-        return self._read(rows, np.array(firsts, dtype=np.int64), n_frames, None)
-
-    def check_pauses(self) -> None:
-        """Raise `UserError` for the first recording that is all calls."""
-        for recording, row in zip(*np.unique(self._recording_E, return_index=True), strict=True):
-            if not self._pauses(int(recording))[1].any():
-                raise UserError(
-                    f"arch.episodes.negatives=true: {self._file_E[row]} has no stretch without a "
-                    "call; set it to false"
-                )
-
-    def _pauses(self, recording: int) -> tuple[np.ndarray, np.ndarray]:
-        """First frames and lengths of a recording's stretches without calls; at least one."""
-        if recording not in self._free:
-            here_E = self._recording_E == recording
-            order = np.argsort(self._start_E[here_E], kind="stable")
-            end_E = np.maximum.accumulate(np.ceil(self._end_E[here_E][order]))
-            begin_G = np.concatenate([[0.0], end_E])
-            stop_G = np.concatenate([
-                np.floor(self._start_E[here_E][order]), [len(self._features[recording])]
-            ])  # fmt: skip
-            room_G = np.maximum(stop_G - begin_G, 0)
-            self._free[recording] = begin_G.astype(np.int64), room_G.astype(np.int64)
-        return self._free[recording]
 
     def _first_frames(self, rows: np.ndarray, n_frames: int) -> np.ndarray:
         """The first frame of each row's window, inside the recording; 0 where that is shorter."""

@@ -56,7 +56,7 @@ class EpisodeBatch(TensorGroup):
     Attributes:
         x: ``(B, 1, M, T)`` fp32, all support clips and then all query clips, class by class.
         stats: ``(B, 2)`` fp32, mean and standard deviation of each clip's recording.
-        class_ids: ``(N,)`` int64; -1 is background.
+        class_ids: ``(N,)`` int64.
         n_way, k_shot, n_query: N, K and Q.
         epoch, index: which episode it is.
     """

@@ -266,7 +266,7 @@ def test_evaluation_takes_no_episode_twice():
 
 
 def batches(events, clips, *, shift=0.0, workers=0, rank=0, world_size=1, epochs=(0,), count=6):
-    dataset = EpisodeDataset(sampler(events, clips=clips), clips, shift=shift, negatives=False)
+    dataset = EpisodeDataset(sampler(events, clips=clips), clips, shift=shift)
     indices = EpisodeIndexSampler(count, rank=rank, world_size=world_size)
     loader = DataLoader(dataset, batch_size=None, sampler=indices, num_workers=workers)
     for epoch in epochs:
@@ -294,7 +294,7 @@ def test_batches_are_the_same_on_any_number_of_workers_and_ranks(clip):
 def test_a_batch_is_its_episode():
     clips = reader(EVENTS, clip="adaptive")
     drawn = sampler(EVENTS, clips=clips, n_query=3)
-    dataset = EpisodeDataset(drawn, clips, shift=0.0, negatives=False)
+    dataset = EpisodeDataset(drawn, clips, shift=0.0)
     for index in range(4):
         episode, batch = drawn.sample(1, index), dataset[1, index]
         assert (batch.n_way, batch.k_shot, batch.n_query) == (3, 2, 3)
@@ -312,8 +312,8 @@ def test_a_batch_is_its_episode():
 
 def test_clips_are_shifted_by_up_to_a_share_of_their_length():
     clips = reader(EVENTS)
-    still = EpisodeDataset(sampler(EVENTS, clips=clips), clips, shift=0.0, negatives=False)
-    moved = EpisodeDataset(sampler(EVENTS, clips=clips), clips, shift=0.25, negatives=False)
+    still = EpisodeDataset(sampler(EVENTS, clips=clips), clips, shift=0.0)
+    moved = EpisodeDataset(sampler(EVENTS, clips=clips), clips, shift=0.25)
     shifts = []
     for index in range(60):
         first = still[0, index].x[:, 0, 1, 0]
@@ -323,7 +323,7 @@ def test_clips_are_shifted_by_up_to_a_share_of_their_length():
     assert torch.equal(moved[0, 3].x, moved[0, 3].x)
     assert not torch.equal(moved[0, 3].x, moved[1, 3].x)
     with pytest.raises(UserError, match=r"arch\.episodes\.shift"):
-        EpisodeDataset(sampler(EVENTS), clips, shift=1.5, negatives=False)
+        EpisodeDataset(sampler(EVENTS), clips, shift=1.5)
 
 
 def test_adaptive_episodes_have_the_length_of_their_support():
@@ -410,7 +410,7 @@ def test_batches_and_episodes_move_under_lightning():
 
     clips = reader(EVENTS)
     drawn = sampler(EVENTS, clips=clips)
-    batch = EpisodeDataset(drawn, clips, shift=0.0, negatives=False)[0, 0]
+    batch = EpisodeDataset(drawn, clips, shift=0.0)[0, 0]
     moved = move_data_to_device(batch, torch.device("meta"))
     assert {moved.x.device.type, moved.stats.device.type, moved.class_ids.device.type} == {"meta"}
     assert (moved.x.shape, moved.n_way, moved.index) == (batch.x.shape, 3, 0)
@@ -439,7 +439,7 @@ def test_lightning_sets_the_epoch_and_leaves_the_sampler_alone(tmp_path):
             return torch.optim.SGD(self.parameters(), lr=0.1)
 
     clips = reader(EVENTS)
-    dataset = EpisodeDataset(sampler(EVENTS, clips=clips), clips, shift=0.0, negatives=False)
+    dataset = EpisodeDataset(sampler(EVENTS, clips=clips), clips, shift=0.0)
     indices = EpisodeIndexSampler(3, rank=0, world_size=1)
     loader = DataLoader(dataset, batch_size=None, sampler=indices)
     trainer = pl.Trainer(
@@ -456,32 +456,3 @@ def test_lightning_sets_the_epoch_and_leaves_the_sampler_alone(tmp_path):
     assert connector._requires_distributed_sampler(
         DataLoader(dataset, batch_size=None, sampler=[0])
     )
-
-
-def test_the_last_class_of_an_episode_with_negatives_is_background():
-    clips = reader(EVENTS)
-    drawn = sampler(EVENTS, clips=clips)
-    plain_set = EpisodeDataset(drawn, clips, shift=0.0, negatives=False)
-    dataset = EpisodeDataset(drawn, clips, shift=0.0, negatives=True)
-    for index in range(20):
-        batch, without = dataset[0, index], plain_set[0, index]
-        assert (batch.n_way, batch.class_ids[-1]) == (without.n_way + 1, -1)
-        support, more = without.n_way * batch.k_shot, batch.k_shot
-        own = [*range(support), *range(support + more, len(batch.x) - batch.n_query)]
-        assert torch.equal(batch.x[own], without.x)
-        rest = [i for i in range(len(batch.x)) if i not in own]
-        sources = set(without.x[:, 0, 0, 0].tolist())
-        for clip in batch.x[rest][:, 0]:
-            source, first = int(clip[0, 0]), float(clip[1, 0]) / RATE_HZ
-            assert source in sources
-            calls = EVENTS.loc[EVENTS["source"] == f"r{source}"]
-            last = first + clip.shape[1] / RATE_HZ
-            assert not ((calls["start_s"] < last) & (calls["end_s"] > first)).any()
-    assert torch.equal(dataset[0, 3].x, dataset[0, 3].x)
-
-
-def test_negatives_need_a_stretch_without_a_call():
-    events = EVENTS.assign(start_s=0.0, end_s=10.0)
-    clips = reader(events)
-    with pytest.raises(UserError, match=r"arch\.episodes\.negatives=true: r\d+ has no stretch"):
-        EpisodeDataset(sampler(events, clips=clips), clips, shift=0.0, negatives=True)

@@ -320,6 +320,7 @@ def test_weights_of_another_model_are_refused(file: Path) -> None:
         ("arch.training.pretrain_mixup", 0, 0.4),
         ("arch.training.pretrain_loss", "classes", "supcon"),
         ("arch.episodes.test_views", 1, 4),
+        ("arch.episodes.negatives", False, True),
     ],
 )
 def test_a_setting_that_is_gone_loads_where_it_was_off(tmp_path: Path, key, off, on) -> None:
