@@ -18,9 +18,9 @@ from g5.embeddings.embedding import embed_recordings, find_recordings
 from g5.embeddings.encoders.loading import load_encoder
 from g5.embeddings.vectors import VectorStore
 from g5.evaluation.events.ground_truth import (
-    LEDGER,
     PREDICTIONS,
     read_candidates,
+    read_ledger,
     read_predictions,
     read_truth,
 )
@@ -67,7 +67,7 @@ def detect(
         )
         with redirect_stdout(io.StringIO()):
             run_detection(request, detection_settings([*quiet, *overrides]))
-        _warn_of(folder / LEDGER)
+        _warn_of(folder)
         return pd.read_csv(folder / PREDICTIONS, keep_default_na=False, dtype={"label": str})
 
 
@@ -141,7 +141,7 @@ def _as_table(events: Events, path: Path, recording: AnyPath | None = None) -> P
     return path
 
 
-def _warn_of(ledger: Path) -> None:
-    for row in pd.read_csv(ledger, dtype=str, keep_default_na=False).to_dict("records"):
+def _warn_of(folder: Path) -> None:
+    for row in read_ledger(folder).to_dict("records"):
         if row["status"] != "done":
             warnings.warn(f"{row['file']}: {row['status']}, {row['reason']}", stacklevel=3)

@@ -13,7 +13,13 @@ import pandas as pd
 
 from g5.common.errors import UserError
 from g5.common.spreadsheet import unguarded
-from g5.evaluation.events.ground_truth import LEDGER, PREDICTIONS, SUPPORT_CSV, check_found
+from g5.evaluation.events.ground_truth import (
+    LEDGER,
+    PREDICTIONS,
+    SUPPORT_CSV,
+    check_found,
+    read_ledger,
+)
 from preprocessing.recorders import starts
 from preprocessing.recorders.stamp import Stamp, moment_of
 from preprocessing.recorders.starts import Clues
@@ -92,12 +98,12 @@ def read_season(found: Path, clues: Clues) -> Season:
         UserError: it is no such folder, or a table of it cannot be read.
     """
     check_found(found)
-    ledger = pd.read_csv(found / LEDGER, dtype=str, keep_default_na=False)
-    missing = {"file", "status", "duration_s"} - set(ledger)
-    if missing or ledger.empty:
-        what = "is no ledger" if missing else "has no recordings"
-        raise UserError(f"{found / LEDGER}: {what}; give the folder that g5 detect wrote to")
-    files = ledger["file"].map(unguarded).tolist()
+    ledger = read_ledger(found)
+    if ledger.empty:
+        raise UserError(
+            f"{found / LEDGER}: has no recordings; give the folder that g5 detect wrote to"
+        )
+    files = ledger["file"].tolist()
     lengths = pd.Series(pd.to_numeric(ledger["duration_s"], errors="coerce")).tolist()
     durations = {f: s for f, s in zip(files, lengths, strict=True) if s > 0}
     asked_anew = clues.times or clues.pattern or clues.clock or clues.mtime

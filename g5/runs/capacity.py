@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from g5.common.atomic import atomic_path
 from g5.common.errors import UserError, brief
+from g5.common.spreadsheet import write_csv
 from g5.config.changes import deciding, short_hash
 from g5.config.earlier import first_config
 from g5.config.parts import corpus_of, feature_set_of
@@ -62,9 +62,7 @@ def capacity(arch: str, widths: str, overrides: Sequence[str]) -> Path:
                 f"\nwidth {factor:g}: channels {settings.arch.model.values['channels']}", flush=True
             )
             rows[key] = _measured(factor, settings)
-            with atomic_path(file) as temporary:
-                table = pd.DataFrame([{"key": key, **row} for key, row in rows.items()])
-                table.to_csv(temporary, index=False)
+            write_csv(pd.DataFrame([{"key": key, **row} for key, row in rows.items()]), file)
     table = pd.DataFrame([rows[_key(settings)] for _, settings in runs])
     return _drawn(base, folder, table.drop_duplicates("channels"))
 

@@ -1,7 +1,5 @@
 """Make an encoder from the endless world, and its curve: `g5 pretrain`."""
 
-import csv
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +11,7 @@ import yaml
 from archs.protonet import ProtoNet
 from g5.common.atomic import write_text
 from g5.common.errors import UserError
+from g5.common.machine import cores
 from g5.common.seeds import step_seed
 from g5.config.build import build
 from g5.config.compose import composed, resolve
@@ -25,6 +24,7 @@ from g5.runs.pretrain_card import card
 from g5.tracking.checkpoints import check_same, load_weights, payload, save
 from g5.tracking.checkpoints import load as load_checkpoint
 from g5.tracking.folders import claim, find
+from g5.tracking.history import read_rows, write_rows
 from g5.training.arithmetic import trusted_precision
 from g5.training.pretraining import Pretraining, Recipe
 from g5.training.setup import device_of, precision_of, prepare_torch
@@ -174,7 +174,7 @@ class _Run:
             self.ours.pool,
             self.ours.world,
             mel,
-            workers=(os.cpu_count() or 1) - 1 if workers == "auto" else workers,
+            workers=cores() - 1 if workers == "auto" else workers,
             device=device,
         )
         model = build(self.settings.arch.model, expect=ProtoNet, where="arch.model")
@@ -239,8 +239,7 @@ class _Run:
 
     def _write_card(self, training: Pretraining) -> None:
         parameters = sum(p.numel() for p in training.model.parameters())
-        with open(self.folder / CURVE, newline="", encoding="utf-8") as handle:
-            last = list(csv.DictReader(handle))[-1]
+        last = read_rows(self.folder / CURVE)[-1]
         before = self.begun_with.story if self.begun_with else None
         text = card(self.settings, plain_of(self.ours), last, parameters, before)
         write_text(self.folder / CARD, text)
@@ -307,11 +306,5 @@ def _tests(settings: Settings, front_end: FrontEnd) -> Iterator[_Test]:
 
 def _append(path: Path, row: Mapping[str, float]) -> None:
     """Add a point to the curve; a point that a resumed training makes again replaces its own."""
-    rows: list[dict[str, Any]] = []
-    if path.exists():
-        with open(path, newline="", encoding="utf-8") as handle:
-            rows = [old for old in csv.DictReader(handle) if float(old["step"]) < row["step"]]
-    with open(path, "w", newline="", encoding="utf-8") as handle:
-        writer = csv.DictWriter(handle, list(row))
-        writer.writeheader()
-        writer.writerows([*rows, dict(row)])
+    before = [old for old in read_rows(path) if float(old["step"]) < row["step"]]
+    write_rows(path, [*before, row])

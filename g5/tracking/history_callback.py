@@ -1,14 +1,12 @@
 """The callback that writes a run's history: one row of metrics for every epoch."""
 
-import csv
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 
-from g5.common.atomic import atomic_path
 from g5.tracking.callbacks import FreshMetrics
-from g5.tracking.history import COLUMNS
+from g5.tracking.history import COLUMNS, read_rows, write_rows
 
 
 class History(FreshMetrics):
@@ -27,8 +25,8 @@ class History(FreshMetrics):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # Rows of epochs that are about to be repeated were written by a run that was killed
         # before it saved them.
-        earlier = _rows_of(self.path) if self.path.exists() else []
-        self.rows = [row for row in earlier if int(row["epoch"]) <= trainer.current_epoch]
+        done = trainer.current_epoch
+        self.rows = [row for row in read_rows(self.path) if int(row["epoch"]) <= done]
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_train_epoch_start(trainer, pl_module)
@@ -44,16 +42,4 @@ class History(FreshMetrics):
             row[name] = metrics.get(name, "")
         row["lr"] = self.lr
         self.rows.append(row)
-        with (
-            atomic_path(self.path) as temporary,
-            open(temporary, "w", newline="", encoding="utf-8") as handle,
-        ):
-            writer = csv.DictWriter(handle, COLUMNS)
-            writer.writeheader()
-            writer.writerows(self.rows)
-
-
-def _rows_of(path: Path) -> list[dict[str, Any]]:
-    """The rows of a `history.csv`, as text."""
-    with open(path, newline="", encoding="utf-8") as handle:
-        return list(csv.DictReader(handle))
+        write_rows(self.path, self.rows)

@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 import soundfile
 
+from g5.common.errors import UserError
+from g5.evaluation.events.ground_truth import read_ledger
 from tests.conftest import ROOT, run_g5
 from tests.evaluation.test_events_scoring import CALLS, SHOTS, write_predictions, write_truth
 
@@ -113,3 +115,14 @@ def test_what_matches_nothing_is_told_before_the_table(workplace, capsys):
         "warning: p.csv, row 3: the ground truth has no class 'owl': all are false positives",
         "warning: p.csv: predicts nothing of brk: all their calls are missed",
     ]
+
+
+def test_a_ledger_is_read_as_text_and_what_is_none_is_one_line(tmp_path):
+    path = tmp_path / "ledger.csv"
+    path.write_text("file,status,duration_s\n'=a.wav,done,007\n")
+    (row,) = read_ledger(tmp_path).to_dict("records")
+    assert row == {"file": "=a.wav", "status": "done", "duration_s": "007"}
+    for content in (b"", b"file,status\na.wav,done\n", b"\xff\xfe\x00\x01", b'a\n"\n'):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=r"ledger\.csv: is no ledger; give the folder"):
+            read_ledger(tmp_path)

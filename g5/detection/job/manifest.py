@@ -21,8 +21,8 @@ import pandas as pd
 from g5.common import sealed
 from g5.common.atomic import atomic_path
 from g5.common.errors import UserError
-from g5.common.spreadsheet import unguarded, write_csv
-from g5.evaluation.events.ground_truth import LEDGER
+from g5.common.spreadsheet import write_csv
+from g5.evaluation.events.ground_truth import LEDGER, read_ledger
 
 DONE, SKIPPED, CORRUPT = "done", "skipped", "corrupt"
 WRITTEN = "written.json"
@@ -148,8 +148,8 @@ class Manifest:
         path = self.folder / LEDGER
         if path not in self.written() or not path.is_file():
             return
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-        done = table.loc[table["status"] == DONE, "file"].map(unguarded)
+        table = read_ledger(self.folder)
+        done = table.loc[table["status"] == DONE, "file"]
         for file in sorted(set(done) - {str(file) for file in files}):
             if Path(file).is_file():
                 raise UserError(

@@ -15,9 +15,10 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from g5.common.atomic import atomic_path
+from g5.common.spreadsheet import write_csv
 from g5.common.words import counted
 from g5.detection.review.estimate import UNANSWERED, Sample, logistic
+from g5.evaluation.figures.style import BLUE, ORANGE, drawing
 
 DRAWS, SEED = 400, 0
 # Events that a curve is reckoned from, and thresholds in it.
@@ -92,28 +93,19 @@ class ScoreCurve:
 def write_curves(curves: dict[str, ScoreCurve], folder: Path) -> Sequence[Path]:
     """Write `curve.csv`, and the picture of it."""
     table = pd.concat([curve.table(label) for label, curve in curves.items()], ignore_index=True)
-    with atomic_path(folder / CURVE_CSV) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.5g")
+    write_csv(table, folder / CURVE_CSV, float_format="%.5g")
     return folder / CURVE_CSV, _draw(curves, folder / CURVE_PNG)
 
 
 def _draw(curves: dict[str, ScoreCurve], path: Path) -> Path:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    canvas = Figure(figsize=(6, 3 * len(curves)), layout="constrained")
-    FigureCanvasAgg(canvas)
-    axes = canvas.subplots(len(curves), 1, squeeze=False)[:, 0]
-    for axis, (label, curve) in zip(axes, curves.items(), strict=True):
-        for first, name, colour in ((0, "precision", "#0072b2"), (3, "recall", "#e69f00")):
-            middle, low, high = curve.values_G6[:, first : first + 3].T
-            axis.plot(curve.threshold_G, middle, color=colour, label=name)
-            axis.fill_between(curve.threshold_G, low, high, color=colour, alpha=0.2, linewidth=0)
-        axis.set(ylim=(0, 1), xlabel="threshold (score)")
-        axis.set_title(
-            f"{label}, {counted(curve.answers, 'answer')}", fontsize=10, parse_math=False
-        )
-        axis.legend(loc="lower left", fontsize=8)
-    with atomic_path(path) as temporary:
-        canvas.savefig(temporary, dpi=110)
+    with drawing(path, 6, 3 * len(curves)) as figure:
+        axes = figure.subplots(len(curves), 1, squeeze=False)[:, 0]
+        for axis, (label, curve) in zip(axes, curves.items(), strict=True):
+            for first, name, colour in ((0, "precision", BLUE), (3, "recall", ORANGE)):
+                middle, low, high = curve.values_G6[:, first : first + 3].T
+                axis.plot(curve.threshold_G, middle, color=colour, label=name)
+                axis.fill_between(curve.threshold_G, low, high, color=colour, alpha=0.2, lw=0)
+            axis.set(ylim=(0, 1), xlabel="threshold (score)")
+            axis.set_title(f"{label}, {counted(curve.answers, 'answer')}", fontsize=10)
+            axis.legend(loc="lower left", fontsize=8)
     return path

@@ -11,7 +11,7 @@ import pandas as pd
 from scipy.special import logit
 
 from g5.common.errors import UserError
-from g5.evaluation.events.ground_truth import CANDIDATES_CSV, LEDGER, PREDICTIONS, check_found
+from g5.evaluation.events.ground_truth import CANDIDATES_CSV, PREDICTIONS, check_found, read_ledger
 from g5.web.journal import Clip, Journal, clip_of
 from preprocessing.annotations import read_events
 
@@ -44,14 +44,14 @@ class FoundEvents:
         Raises:
             UserError: there is none, or nothing was found.
         """
-        path, ledger = folder / TABLES[which], folder / LEDGER
+        path = folder / TABLES[which]
         check_found(folder, path.name)
         events, _ = read_events(path, boxes=False)
         if "score" not in events and len(events):
             raise UserError(f"{path}: has no scores; g5 detect writes them, run it again")
         if "support" in events:  # what the user has marked herself
             events = events.loc[events["support"].astype(str) != "True"].reset_index(drop=True)
-        files = pd.read_csv(ledger, dtype=str, keep_default_na=False)
+        files = read_ledger(folder)
         done = files.loc[files["status"] == "done", "duration_s"]
         return cls(folder, events, sum(map(float, done)) / 3600)
 

@@ -11,6 +11,7 @@ import pandas as pd
 from g5.common.errors import UserError
 from g5.common.files import TABLE_SUFFIXES, base_name, is_audio, is_table, walk
 from g5.common.progress import track
+from g5.common.spreadsheet import unguarded
 from g5.common.words import counted
 from g5.evaluation.events.matching import N_SHOTS
 from preprocessing.annotations import (
@@ -40,6 +41,22 @@ def check_found(folder: Path, predictions: str = PREDICTIONS) -> None:
             raise UserError(
                 f"{folder}: has no {name}; give the folder (-o) that g5 detect wrote to"
             )
+
+
+def read_ledger(folder: Path) -> pd.DataFrame:
+    """What became of each recording in the folder of a `g5 detect`, as text.
+
+    Raises:
+        UserError: its ledger is none.
+    """
+    path = folder / LEDGER
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except ValueError:
+        table = pd.DataFrame()
+    if not {"file", "status", "duration_s"} <= set(table):
+        raise UserError(f"{path}: is no ledger; give the folder that g5 detect wrote to")
+    return table.assign(file=table["file"].map(unguarded))
 
 
 @dataclass(frozen=True, eq=False)

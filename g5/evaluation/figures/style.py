@@ -4,6 +4,7 @@ Colours are Okabe and Ito's (2008), told apart by colour-blind eyes; ramps are o
 perceptually even. Figures are PNG, drawn without a display.
 """
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,7 +56,9 @@ def drawing(path: Path, width: float, height: float) -> Iterator["Figure"]:
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(figure)
         yield figure
-        with atomic_path(path) as temporary:
+        with atomic_path(path) as temporary, warnings.catch_warnings():
+            # Names are in all the world's scripts; what the font lacks is drawn as a box.
+            warnings.filterwarnings("ignore", "Glyph")
             figure.savefig(temporary, dpi=DPI, format="png")
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy.special import expit, logit
 
-from g5.detection.review.calibration import ScoreCurve
+from g5.detection.review.calibration import ScoreCurve, write_curves
 from g5.detection.review.estimate import UNANSWERED, Sample
 from tests.conftest import run_g5
 from tests.detection.review.found import make_found
@@ -65,3 +65,12 @@ def test_what_no_threshold_gives_is_said(tmp_path, capsys):
     wanted = "review.precision=0.9999"
     assert run_g5(["review", str(found), "--answers", str(tmp_path / "none.csv"), wanted]) == 0
     assert "precision 0.9999: no threshold gives it" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("drawn_figures")
+def test_names_of_any_script_are_drawn_and_written_as_texts(tmp_path, recwarn):
+    curve, _, _ = reviewed(50)
+    table, picture = write_curves({"=1+1 仓鸮 $x": curve}, tmp_path)
+    assert set(pd.read_csv(table)["label"]) == {"'=1+1 仓鸮 $x"}
+    assert picture.stat().st_size > 5000
+    assert not list(recwarn)
