@@ -1,5 +1,7 @@
 """Make an encoder from the endless world, and its curve: `g5 pretrain`."""
 
+import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +29,7 @@ from g5.tracking.folders import claim, find
 from g5.tracking.history import read_rows, write_rows
 from g5.training.arithmetic import trusted_precision
 from g5.training.pretraining import Pretraining, Recipe
+from g5.training.processes import Processes
 from g5.training.setup import device_of, precision_of, prepare_torch
 from preprocessing.episodes.clips import ClipReader
 from preprocessing.episodes.plans import ClipPlan, plan_clips
@@ -87,12 +90,15 @@ def pretrain(overrides: Sequence[str]) -> Path:
     settings = load(["experiment=pretrained", *others])
     ours = read_settings(own, sr=settings.features.front_end.values["sr"])
     prepare_torch(settings)
+    processes = Processes.start(settings, ours.recipe.batches)
+    if processes.rank > 0:  # the first one speaks
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     with claim(
         settings.path.root, settings.name, settings.exp_name, training=True, resume=True, job=None
     ) as folder:
         begun_with = settings.arch.training.load_weight_from
         _check_same(folder.path / "pretrain.yaml", ours, begun_with)
-        return _Run(settings, ours, folder.path).run()
+        return _Run(settings, ours, folder.path, processes).run()
 
 
 def read_settings(overrides: Sequence[str], *, sr: int) -> PretrainSettings:
@@ -102,7 +108,7 @@ def read_settings(overrides: Sequence[str], *, sr: int) -> PretrainSettings:
     settings = PretrainFile.from_plain(plain, known=None).pretrain
     recipe, pool = settings.recipe, settings.pool
     for name, asked, there in (
-        ("species", recipe.species, pool.slots),
+        ("batches * species", recipe.batches * recipe.species, pool.slots),
         ("individuals", recipe.individuals, pool.individuals),
     ):
         if asked > there:
@@ -126,20 +132,23 @@ def _check_same(path: Path, settings: PretrainSettings, begun_with: str | None) 
                 "were, or start another with exp_name=..."
             )
         return
-    path.write_text(yaml.safe_dump(plain, sort_keys=False), encoding="utf-8")
+    write_text(path, yaml.safe_dump(plain, sort_keys=False))
 
 
 class _Run:
     """One call: the training, its curve and the encoder that it leaves."""
 
-    def __init__(self, settings: Settings, ours: PretrainSettings, folder: Path) -> None:
+    def __init__(
+        self, settings: Settings, ours: PretrainSettings, folder: Path, processes: Processes
+    ) -> None:
         self.settings, self.ours, self.folder = settings, ours, folder
+        self.processes, self.speaks = processes, processes.rank == 0
         self.front_end, self.normalize = front_end_of(settings), normalize_of(settings)
         named = settings.arch.training.load_weight_from
         self.begun_with = _Begun.read(named, settings) if named else None
 
     def run(self) -> Path:
-        tests = list(_tests(self.settings, front_end_of(self.settings)))
+        tests = list(_tests(self.settings, front_end_of(self.settings))) if self.speaks else []
         training = self._training()
         print(
             f"run       {self.folder}\nworld     {self.ours.pool.slots} species at once", flush=True
@@ -149,8 +158,9 @@ class _Run:
                 if done % 1000 == 0:
                     print(f"          {done} of them are there", flush=True)
             training.run(lambda point: self._tell(point, training, tests))
-            self._save(training.tested(), self._raw_statistics(training))
-            self._write_card(training)
+            if self.speaks:
+                self._save(training.tested(), self._raw_statistics(training))
+                self._write_card(training)
         finally:
             training.pool.close()
         print(f"encoder   {self.folder / ENCODER}")
@@ -160,6 +170,8 @@ class _Run:
         self, point: dict[str, float], training: Pretraining, tests: Sequence["_Test"]
     ) -> None:
         """Add a point to the curve, and keep the encoder of now."""
+        if not self.speaks:
+            return
         tested = training.tested()
         row = point | {t.name: t.accuracy(tested, self.normalize, training.device) for t in tests}
         _append(self.folder / CURVE, row)
@@ -174,7 +186,7 @@ class _Run:
             self.ours.pool,
             self.ours.world,
             mel,
-            workers=cores() - 1 if workers == "auto" else workers,
+            workers=self._cores() - 1 if workers == "auto" else workers,
             device=device,
         )
         model = build(self.settings.arch.model, expect=ProtoNet, where="arch.model")
@@ -192,7 +204,13 @@ class _Run:
             folder=self.folder,
             device=device,
             bf16=trusted_precision(precision_of(self.settings), device) == "bf16-mixed",
+            processes=self.processes,
         )
+
+    def _cores(self) -> int:
+        """Of this machine, for this process."""
+        here = max(1, self.processes.count // self.settings.trainer.num_nodes)
+        return max(1, cores() // here)
 
     def _scenes(self) -> PowerScenes:
         front_end = self.front_end

@@ -36,6 +36,7 @@ from g5.config.check import BelowOne, Count, NotNegative, Positive, Share
 from g5.config.schema import AtLeastTwo
 from g5.tracking.checkpoints import load_plain, save
 from g5.training.fit import weight_groups
+from g5.training.processes import Processes
 from preprocessing.frontend import FrontEnd
 from preprocessing.normalize import Normalize, scalar_stats
 from preprocessing.synthetic.pool import Pool
@@ -51,6 +52,7 @@ class Recipe:
     """How it is trained; see `recipe` in conf/pretrain.yaml."""
 
     steps: Count
+    batches: Count
     species: AtLeastTwo
     individuals: AtLeastTwo
     timbre: NotNegative
@@ -93,16 +95,18 @@ class Pretraining:
         folder: keeps the state.
         device: where it is trained.
         bf16: whether convolutions are in bf16.
+        processes: those that share a step's batches; the first of them keeps the state.
     """
 
     def __init__(
         self, *, model: ProtoNet, front_end: FrontEnd, normalize: Normalize, pool: Pool,
         remix: RemixSettings, scenes: PowerScenes, recipe: Recipe, seed: int, folder: Path,
-        device: torch.device, bf16: bool,
+        device: torch.device, bf16: bool, processes: Processes,
     ) -> None:  # fmt: skip
         self.model, self.front_end, self.normalize = model.to(device), front_end, normalize
         self.pool, self.remix, self.scenes, self.recipe = pool, remix, scenes, recipe
         self.seed, self.folder, self.device, self.bf16 = seed, folder, device, bf16
+        self.processes = processes
         self.front_end.to(device)
         self.of_species, self.of_individuals = SupervisedContrast(), SupervisedContrast()
         self.contrast = nn.ModuleList([self.of_species, self.of_individuals]).to(device)
@@ -144,11 +148,10 @@ class Pretraining:
 
     def _train(self) -> tuple[float, float]:
         """One step: its loss, and the share of clips nearest to their own species."""
-        torch.manual_seed(step_seed(self.seed, "pretrain", self.step))
         self.model.train()
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.rate(self.step)
-        loss, right = self._loss(*self.clips(self.recipe.species))
+        loss, right = self._loss(*self._embedded())
         value = loss.item()
         if not math.isfinite(value):
             raise UserError(
@@ -157,16 +160,26 @@ class Pretraining:
             )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        self.processes.add_gradients(self.model.encoder.parameters())
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         nn.utils.clip_grad_norm_(parameters, self.recipe.gradient_clip)
         self.optimizer.step()
         self.average.update_parameters(self.model)
         return value, float(right)
 
-    def _loss(self, x_BIMT: Tensor, species_B: Tensor) -> tuple[Tensor, Tensor]:
+    def _embedded(self) -> tuple[Tensor, Tensor]:
+        """Embeddings and species of a step's batches, each of which the encoder hears alone."""
+        z, species = [], []
+        for batch in self.processes.mine(self.recipe.batches):
+            torch.manual_seed(step_seed(self.seed, "pretrain", self.step))
+            x_BIMT, species_B = self.clips(self.recipe.species, batch)
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+                z.append(self.model.encoder(x_BIMT).float())
+            species.append(species_B)
+        return self.processes.joined(z), self.processes.joined(species)
+
+    def _loss(self, z_BD: Tensor, species_B: Tensor) -> tuple[Tensor, Tensor]:
         """Contrast of embeddings before they are centred; the running centres follow them."""
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            z_BD = self.model.encoder(x_BIMT).float()
         with torch.no_grad():
             self.model.placed(z_BD)
         call_BC, timbre_BI = z_BD.tensor_split([self.model.call_dim], dim=1)
@@ -186,20 +199,26 @@ class Pretraining:
 
     # --- sound ------------------------------------------------------------------------------
 
-    def clips(self, species: int) -> tuple[Tensor, Tensor]:
+    def clips(self, species: int, batch: int = 0) -> tuple[Tensor, Tensor]:
         """New clips as the encoder takes them ``(B, I, M, T)``, and the slots of their species."""
-        x_B1WT, stats_B2, slot_B = self.heard(species)
+        x_B1WT, stats_B2, slot_B = self.heard(species, batch)
         return self.normalize(x_B1WT, stats_B2), slot_B
 
-    def heard(self, species: int) -> tuple[Tensor, Tensor, Tensor]:
-        """New clips as the front end gives them ``(B, 1, W, T)``, their statistics, their slots."""
+    def heard(self, species: int, batch: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+        """New clips as the front end gives them ``(B, 1, W, T)``, their statistics, their slots.
+
+        Batches of one seed are of other species each, and of one length.
+        """
         slots, takes = len(self.pool.db_SNMT), self.pool.settings.takes
         clip_s = self.recipe.clip_s[int(torch.randint(len(self.recipe.clip_s), (1,)))]
         hop_s = self.scenes.hop_s
         frames = max(1, round(clip_s / hop_s))
         lead = int(torch.randint(round(self.recipe.lead_s / hop_s) + 1, (1,)))
         individuals, there = self.recipe.individuals, self.pool.settings.individuals
-        slot_B = torch.randperm(slots)[:species].repeat_interleave(individuals * takes)
+        species_S = torch.randperm(slots)[batch * species :][:species]
+        slot_B = species_S.repeat_interleave(individuals * takes)
+        if batch:
+            torch.manual_seed(step_seed(self.seed, "pretrain", self.step, batch))
         one_SI = torch.rand(species, there).argsort(1)[:, :individuals]
         track_B = (one_SI[..., None] * takes + torch.arange(takes)).flatten()
         other = torch.randint(slots, slot_B.shape), torch.randint(there * takes, slot_B.shape)
@@ -256,7 +275,9 @@ class Pretraining:
     # --- going on ---------------------------------------------------------------------------
 
     def save(self) -> None:
-        """Keep everything that the next step depends on."""
+        """Keep everything that the next step depends on; the first process alone does."""
+        if self.processes.rank > 0:
+            return
         save(
             {
                 "step": self.step, "seconds": self.seconds, "model": self.model.state_dict(),

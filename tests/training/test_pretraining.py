@@ -14,6 +14,7 @@ from g5.runs.pretrain import MEL_KEYS, pretrain, read_settings
 from g5.tracking.restore import restore
 from g5.training import pretraining
 from g5.training.pretraining import STATE, Pretraining
+from g5.training.processes import Processes
 from preprocessing.spectra.mel import band_centres_hz
 from preprocessing.synthetic import patches, worlds
 from preprocessing.synthetic.pool import Pool
@@ -22,9 +23,12 @@ from tests.preprocessing.test_endless_world import POOL, WORLD
 
 SMALL = ["features.n_mels=16", "features.hop_mel=512"]
 CPU = torch.device("cpu")
+ALONE = Processes()
 
 
-def training(folder: Path, steps: int) -> Pretraining:
+def training(
+    folder: Path, steps: int, *, batches: int = 1, processes: Processes = ALONE
+) -> Pretraining:
     settings = load(["experiment=pretrained", *SMALL])
     front_end = front_end_of(settings)
     mel = {k: getattr(front_end, k) for k in MEL_KEYS}
@@ -36,12 +40,15 @@ def training(folder: Path, steps: int) -> Pretraining:
     }  # fmt: skip
     ours = read_settings([], sr=front_end.sr)
     recipe = replace(
-        ours.recipe, steps=steps, species=4, individuals=2, clip_s=[0.2, 0.4], lead_s=0.3,
-        metric_species=8, test_every=3, average=0.5,
+        ours.recipe, steps=steps, batches=batches, species=4, individuals=2,
+        clip_s=[0.2, 0.4], lead_s=0.3, metric_species=8, test_every=3, average=0.5,
     )  # fmt: skip
     made = Pretraining(
         model=ProtoNetV2(**node), front_end=front_end, normalize=normalize_of(settings),
-        pool=Pool(POOL, replace(WORLD, sr=front_end.sr), mel, workers=0, device=CPU),
+        pool=Pool(
+            replace(POOL, slots=4 * batches), replace(WORLD, sr=front_end.sr), mel, workers=0,
+            device=CPU,
+        ),
         remix=ours.remix,
         scenes=PowerScenes(
             ours.place,
@@ -49,6 +56,7 @@ def training(folder: Path, steps: int) -> Pretraining:
             hop_s=1 / front_end.frame_rate_hz,
         ),
         recipe=recipe, seed=1, folder=folder, device=CPU, bf16=False,
+        processes=processes,
     )  # fmt: skip
     for _ in made.pool.fill(made.step):
         pass
@@ -80,6 +88,43 @@ def test_a_killed_training_goes_on_to_the_same_end(tmp_path):
     start = training(tmp_path, 6).tested().state_dict()
     assert not torch.equal(theirs["encoder.projection.weight"], start["encoder.projection.weight"])
     assert theirs["metric.up_DR"].abs().max() > 0, "the learned distance was not learned"
+
+
+def gradients(made: Pretraining) -> torch.Tensor:
+    return torch.cat([p.grad.flatten() for p in made.model.parameters() if p.grad is not None])
+
+
+def one_of_two(rank: int, folder: Path) -> None:
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group(
+        "gloo", f"file://{folder}/meet", rank=rank, world_size=2
+    )  # fmt: skip
+    made = training(folder / "two", 3, batches=2, processes=Processes(rank, 2))
+    made.run(lambda point: torch.save((point, gradients(made)), folder / f"of_{rank}"))
+
+
+def test_two_processes_train_as_one_with_twice_the_species_and_go_on_as_one(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    torch.multiprocessing.spawn(one_of_two, (tmp_path,), nprocs=2)  # pyright: ignore
+    points: list[dict] = []
+    one = training(tmp_path / "one", 3, batches=2)
+    one.run(points.append)
+    (told, ours), (_, others) = (torch.load(tmp_path / f"of_{rank}") for rank in (0, 1))
+    assert torch.equal(ours, others), "the two have parted"
+    assert told["loss"] == pytest.approx(points[0]["loss"], rel=1e-5)
+    assert told["acc"] == points[0]["acc"]
+    torch.testing.assert_close(ours, gradients(one), rtol=1e-5, atol=1e-6 * float(ours.abs().max()))
+    on = training(tmp_path / "two", 6, batches=2)
+    assert on.step == 3
+    on.run(points.append)
+    assert points[-1]["step"] == 6
+
+
+def test_batches_that_processes_cannot_share_are_refused_before_these_start():
+    two = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
+    with pytest.raises(UserError, match=r"recipe\.batches=3: 2 processes .*multiple of 2"):
+        Processes.start(load(["experiment=pretrained", *two]), batches=3)
 
 
 def test_a_loss_that_is_no_number_stops_it(tmp_path, monkeypatch):
