@@ -2,10 +2,12 @@
 
 import base64
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -107,12 +109,43 @@ def tiny_set(tiny_home) -> Path:
     return tiny_home.parents[2]
 
 
+def share(tiny_set: Path, folder: Path) -> None:
+    (folder / "outputs").mkdir()
+    for name in ("procedural", "store"):
+        (folder / "outputs" / name).symlink_to(tiny_set / "outputs" / name)
+
+
+@pytest.fixture(scope="session")
+def short_run(tiny_set, tmp_path_factory) -> Callable[[str], Path]:
+    """Trains an architecture by `debug=fast`, once; its run's folder, to be read only."""
+    here = tmp_path_factory.mktemp("trained")
+    share(tiny_set, here)
+
+    @cache
+    def train(arch: str) -> Path:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(here)
+            run_train([f"arch={arch}", "debug=fast", "logger=none", "test=false"])
+        return here / "outputs" / "protonet_baseline" / f"{arch}_debug"
+
+    return train
+
+
+@pytest.fixture
+def trained(place, short_run) -> Callable[[str], Path]:
+    """Copies a `short_run` into the current directory, as if it had been trained there."""
+
+    def copy(arch: str) -> Path:
+        run = short_run(arch)
+        return shutil.copytree(run, place / "outputs" / "protonet_baseline" / run.name)
+
+    return copy
+
+
 @pytest.fixture
 def place(tiny_set, tmp_path, monkeypatch) -> Path:
     """An empty current directory that shares the tiny set's recordings and features."""
-    (tmp_path / "outputs").mkdir()
-    for name in ("procedural", "store"):
-        (tmp_path / "outputs" / name).symlink_to(tiny_set / "outputs" / name)
+    share(tiny_set, tmp_path)
     monkeypatch.chdir(tmp_path)
     for name in ("MLFLOW_TRACKING_URI", "G5_VALUES", "G5_JOB", "HYDRA_FULL_ERROR"):
         monkeypatch.delenv(name, raising=False)

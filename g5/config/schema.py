@@ -185,7 +185,7 @@ class TrainingSettings:
     scheduler_step_size: Count
     warmup_epochs: Count
     gradient_clip_val: NotNegative
-    label_smoothing: Share
+    label_smoothing: BelowOne
     load_weight_from: str | None = field(metadata=EXTENDS | REPETITION)
 
     @property
@@ -303,7 +303,7 @@ class FinetuneSettings:
     batch_size: Count
     checkpointing: bool
     validation_share: Share
-    label_smoothing: Share
+    label_smoothing: BelowOne
     weights: ClassWeights
     beta: BelowOne
     sampling: Sampling

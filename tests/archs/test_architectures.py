@@ -67,6 +67,7 @@ def test_a_third_version_costs_a_folder_and_a_yaml(place):
     (project / "archs" / "v3" / "arch.py").write_text(code_block(guide, "`archs/v3/arch.py` ("))
     (project / "conf" / "arch" / "v3.yaml").write_text(code_block(guide, "`conf/arch/v3.yaml` ("))
     command = [sys.executable, "main.py", "train", "v3", "debug=fast", "logger=none"]
+    command.append("arch.training.max_epochs=1")
     done = subprocess.run(
         [*command, f"path.root_dir={place}"], cwd=project, capture_output=True, text=True
     )

@@ -34,8 +34,9 @@ SETS = {"train": "Training_Set", "val": "Validation_Set", "test": "Evaluation_Se
 EPISODES = ("episodes_per_epoch=1", "val_episodes=1", "test_episodes=10")
 CUTS = ("debug=fast", "logger=none", "arch.training.max_epochs=1")
 CUTS += tuple(f"arch.episodes.{text}" for text in EPISODES)
-# Runs that a later command compares, tests or goes on with; of the others one is tested for each
-# kind of data, for a test is the same whatever was trained.
+SMALL = tuple(f"arch.episodes.{text}" for text in ("n_way=2", "k_shot=1", "n_query=1"))
+# Runs that a later command compares or goes on with, and one for each kind of data: of the others a
+# test would be the same.
 TESTED = ("exp_name=v1_comparison", "exp_name=v2_experiment_1", "-m", "--exp-name", "data=")
 # Checked elsewhere: `make test` is what runs this, `make demo` is run by .ci/run, and
 # `mlflow ui` has a test of its own below.
@@ -176,7 +177,7 @@ def run(command: str) -> None:
     words = shlex.split(command)
     cuts = list(CUTS)
     if not any(text in command for text in TESTED):
-        cuts.append("test=false")
+        cuts += ["test=false", *SMALL]
     if "data.fold=" in command:
         cuts.append("arch.episodes.n_way=3")
     if words[:2] in (["g5", "test"], ["g5", "shots"]):

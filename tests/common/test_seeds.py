@@ -48,7 +48,8 @@ def test_deterministic_runs_are_bitwise_equal_and_say_what_it_costs(place, capsy
     states, answers = [], []
     for name in ("one", "two"):
         run_train(["arch=v2", "debug=fast", "logger=none", "deterministic=true",
-                   f"exp_name={name}", "arch.episodes.test_episodes=5"])  # fmt: skip
+                   f"exp_name={name}", "arch.episodes.test_episodes=5",
+                   "arch.training.max_epochs=1"])  # fmt: skip
         folder = place / "outputs" / "protonet_baseline" / name
         states.append(load(folder / "checkpoints" / "last.ckpt")["state_dict"])
         answers.append((folder / "test_predictions.parquet").read_bytes())

@@ -83,7 +83,7 @@ def test_the_owners_defaults():
         ("arch.model.channels=32", "arch.model.channels: must be a list"),
         ("arch.model.channels=[32,x]", "arch.model.channels: must be a list"),
         ("arch.episodes.n_way=1", "arch.episodes.n_way: must be at least 2"),
-        ("arch.training.label_smoothing=2", "arch.training.label_smoothing: must be at most 1"),
+        ("arch.training.label_smoothing=1", "arch.training.label_smoothing: must be below 1"),
         ("train=maybe", "train: must be true or false"),
         ("features.clip_s=1000", "features.clip_s: must be at most 600"),
         ("features.clip=long", "features.clip: must be one of fixed, adaptive"),

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from tests.conftest import run_g5, run_train
+from tests.conftest import run_g5
 from tests.detection.soundscapes import CALLS_S, DOWN, OTHERS_S, RATE, UP, soundscape
 
 
@@ -19,20 +19,9 @@ def night(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def checkpoints(tiny_set, tmp_path_factory) -> dict[str, Path]:
+def checkpoints(short_run) -> dict[str, Path]:
     """A hardly trained checkpoint of each architecture."""
-    here = tmp_path_factory.mktemp("trained")
-    (here / "outputs").mkdir()
-    for name in ("procedural", "store"):
-        (here / "outputs" / name).symlink_to(tiny_set / "outputs" / name)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(here)
-        for arch in ("v1", "v2"):
-            run_train([f"arch={arch}", "debug=fast", "logger=none", "test=false"])
-    found = {
-        arch: here.glob(f"outputs/*/{arch}_debug/checkpoints/best*.ckpt") for arch in ("v1", "v2")
-    }
-    return {arch: next(paths) for arch, paths in found.items()}
+    return {arch: short_run(arch) / "checkpoints" / "best_checkpoint.ckpt" for arch in ("v1", "v2")}
 
 
 @pytest.fixture

@@ -51,24 +51,10 @@ def test_a_checkpoint_is_an_encoder(trained):
     assert encoder.facts().front_end["normalize"] == "recording"
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory, tiny_set) -> Path:
+@pytest.fixture
+def trained(short_run) -> Path:
     """A v1 checkpoint."""
-    import os
-
-    place = tmp_path_factory.mktemp("trained")
-    before = os.getcwd()
-    (place / "outputs").mkdir()
-    for name in ("procedural", "store"):
-        (place / "outputs" / name).symlink_to(tiny_set / "outputs" / name)
-    os.chdir(place)
-    try:
-        arguments = ["train", "v1", "debug=fast", "logger=none", "test=false"]
-        assert run_g5([*arguments, "arch.training.max_epochs=1"]) == 0
-    finally:
-        os.chdir(before)
-    (found,) = place.glob("outputs/*/*/checkpoints/best_checkpoint.ckpt")
-    return found
+    return short_run("v1") / "checkpoints" / "best_checkpoint.ckpt"
 
 
 def test_a_tuned_encoder_comes_back(trained, tmp_path):

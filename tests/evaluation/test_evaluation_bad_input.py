@@ -8,7 +8,7 @@ import pytest
 import soundfile
 import torch
 
-from tests.conftest import run_g5, run_train
+from tests.conftest import run_g5
 
 RUN = Path("outputs/protonet_baseline/v1_debug")
 BEST = RUN / "checkpoints" / "best_checkpoint.ckpt"
@@ -16,9 +16,9 @@ CLASSES = 6
 
 
 @pytest.fixture
-def trained(place) -> Path:
+def clips(place, trained) -> Path:
     """A trained run, and `clips.csv`: six classes for each split, five clips and sources each."""
-    run_train(["arch=v1", "debug=fast", "logger=none", "test=false"])
+    trained("v1")
     rng = np.random.default_rng(0)
     rows = []
     for number in range(3 * CLASSES):
@@ -47,7 +47,7 @@ def on_clips(*more: str) -> int:
     return run_g5(["test", str(BEST), *data, *more])
 
 
-def test_a_class_with_one_clip(trained, capsys):
+def test_a_class_with_one_clip(clips, capsys):
     write([row for row in listed() if row[1] != "c13" or row[0].endswith("_0.wav")])
     assert on_clips() == 0
     out = capsys.readouterr().out
@@ -60,7 +60,7 @@ def test_a_class_with_one_clip(trained, capsys):
     assert "warning: class 'c13' is missing from val and test: it has 1 clip" in out
 
 
-def test_all_clips_of_a_class_from_one_source(trained, capsys):
+def test_all_clips_of_a_class_from_one_source(clips, capsys):
     write([(*row[:2], "test0" if row[1] == "c14" else row[2], row[3]) for row in listed()])
     assert on_clips() == 0
     out = capsys.readouterr().out
@@ -71,7 +71,7 @@ def test_all_clips_of_a_class_from_one_source(trained, capsys):
     assert "all of one source" in out
 
 
-def test_no_test_set(trained, capsys):
+def test_no_test_set(clips, capsys):
     write([row for row in listed() if row[3] != "test"])
     for command in ("test", "shots"):
         data = ("data=clips", "path.train_dir=clips.csv", "logger=none")
@@ -86,9 +86,8 @@ def test_no_test_set(trained, capsys):
     ("arch", "key"),
     [("v1", "model.encoder"), ("v2", "model.encoder")],
 )
-def test_nan(place, capsys, arch, key):
-    run_train([f"arch={arch}", "debug=fast", "logger=none", "test=false"])
-    (best,) = Path("outputs").glob("*/*/checkpoints/best_checkpoint.ckpt")
+def test_nan(trained, capsys, arch, key):
+    best = trained(arch) / "checkpoints" / "best_checkpoint.ckpt"
     content = torch.load(best, weights_only=True)
     name = next(n for n in content["state_dict"] if key in n and n.endswith("weight"))
     content["state_dict"][name].fill_(torch.nan)
@@ -101,7 +100,7 @@ def test_nan(place, capsys, arch, key):
         assert error.count("\n") == 1
 
 
-def test_runs_of_other_protocols_are_not_compared(trained, capsys):
+def test_runs_of_other_protocols_are_not_compared(clips, capsys):
     assert on_clips() == 0
     assert on_clips("arch.episodes.k_shot=1") == 0
     (home, other) = sorted(
@@ -115,12 +114,12 @@ def test_runs_of_other_protocols_are_not_compared(trained, capsys):
     assert "cannot be paired: k_shot is 2 and 1; test both alike" in error
 
 
-def test_an_mlflow_run_without_artifacts(trained, capsys):
+def test_an_mlflow_run_without_artifacts(clips, capsys):
     from mlflow import MlflowClient
 
     assert on_clips() == 0
     (home,) = RUN.glob("test-*")
-    client = MlflowClient(f"sqlite:///{trained}/mlflow.db")
+    client = MlflowClient(f"sqlite:///{clips}/mlflow.db")
     empty = client.create_run("0", run_name="empty").info.run_id
     capsys.readouterr()
     for name in (empty, "empty"):

@@ -7,7 +7,7 @@ import torch
 
 from g5.evaluation.episodes.shots import shot_accuracies
 from preprocessing.normalize import Normalize
-from tests.conftest import run_g5, run_train
+from tests.conftest import run_g5
 from tests.evaluation.test_protocol import N_MELS, World, make_model
 
 
@@ -48,9 +48,8 @@ def test_shots_beyond_the_data_are_left_out_with_a_note(sources, calls, shots, r
 
 
 @pytest.mark.usefixtures("drawn_figures")
-def test_the_command(place, capsys):
-    run_train(["arch=v1", "debug=fast", "logger=none", "test=false"])
-    folder = place / "outputs" / "protonet_baseline" / "v1_debug"
+def test_the_command(trained, capsys):
+    folder = trained("v1")
     best = str(folder / "checkpoints" / "best_checkpoint.ckpt")
     capsys.readouterr()
     assert run_g5(["shots", best, "logger=none"]) == 0

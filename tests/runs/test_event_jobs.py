@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from tests.conftest import run_g5, run_train
+from tests.conftest import run_g5
 
 RATE = 22050
 
@@ -31,13 +31,11 @@ def write_set(root: Path, names: str) -> None:
         table.assign(Endtime=onsets + 0.3, Q="POS").to_csv(folder / f"{name}.csv", index=False)
 
 
-def test_event_scores_beside_episode_accuracy(place, capsys):
+def test_event_scores_beside_episode_accuracy(trained, capsys):
+    checkpoint = trained("v1") / "checkpoints" / "best_checkpoint.ckpt"
     write_set(Path("eval"), "abcd")
     silent = Path("eval/PB/c.wav")
     soundfile.write(silent, np.zeros(10 * RATE), RATE)
-    run_train(["arch=v1", "debug=fast", "logger=none", "test=false"])
-    (checkpoint,) = Path("outputs").glob("*/v1_debug/checkpoints/best*.ckpt")
-    capsys.readouterr()
     assert run_g5(["test", str(checkpoint), "data=dcase", "path.train_dir=null",
                    "path.eval_dir=eval", "arch.episodes.n_way=2", "arch.episodes.k_shot=1",
                    "arch.episodes.n_query=2", "arch.episodes.test_episodes=20",

@@ -94,9 +94,8 @@ def check_mlflow(place: Path, folder: Path, scores: dict) -> None:
     assert len(client.search_logged_models([experiment.experiment_id])) == 1
 
 
-def test_a_new_run_moves_the_earlier_one_and_a_test_uses_it_in_place(place, capsys):
-    run_train(["arch=v1", *FAST, "test=false"])
-    first = place / RUN / "v1_debug"
+def test_a_new_run_moves_the_earlier_one_and_a_test_uses_it_in_place(place, trained, capsys):
+    first = trained("v1")
     marker = weights(first / "checkpoints" / "last.ckpt")
     run_train(["arch=v1", *FAST, "test=false", "seed=5"])
     assert "v1_debug.1" in capsys.readouterr().out
@@ -211,8 +210,8 @@ def test_a_killed_run_continues_to_the_same_weights(arch, place, start_train):
     assert history == (place / RUN / "whole" / "history.csv").read_text()
 
 
-def test_resuming_refuses_another_run(place, capsys):
-    run_train(["arch=v1", *FAST, "test=false"])
+def test_resuming_refuses_another_run(place, trained, capsys):
+    trained("v1")
     with pytest.raises(UserError, match=r"arch\.episodes\.k_shot: differs from the run"):
         run_train(["arch=v1", *FAST, "test=false", "resume=true", "arch.episodes.k_shot=1"])
     with pytest.raises(UserError, match=r"arch\.training\.learning_rate: differs"):
@@ -278,10 +277,9 @@ def test_names_are_refused_before_any_recording_is_made(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_damaged_last_checkpoint_is_named_and_another_serves(place):
+def test_a_damaged_last_checkpoint_is_named_and_another_serves(trained):
     command = ["arch=v1", *FAST, "test=false"]
-    run_train(command)
-    last = place / RUN / "v1_debug" / "checkpoints" / "last.ckpt"
+    last = trained("v1") / "checkpoints" / "last.ckpt"
     last.unlink()
     last.write_bytes(b"half")
     with pytest.raises(UserError, match=r"last\.ckpt: truncated.*remove it, and resume=true"):
@@ -291,9 +289,8 @@ def test_a_damaged_last_checkpoint_is_named_and_another_serves(place):
     assert last.samefile(next(last.parent.glob("epoch_003*")))
 
 
-def test_a_checkpoint_of_another_arch_is_refused(place):
-    run_train(["arch=v1", *FAST, "test=false"])
-    checkpoint = place / RUN / "v1_debug" / "checkpoints" / "last.ckpt"
+def test_a_checkpoint_of_another_arch_is_refused(trained):
+    checkpoint = trained("v1") / "checkpoints" / "last.ckpt"
     with pytest.raises(UserError, match="a checkpoint of v1, not of v2"):
         run_train(["arch=v2", "train=false", f"arch.training.load_weight_from={checkpoint}"])
     with pytest.raises(UserError, match="of another model"):
@@ -316,9 +313,8 @@ def test_metrics_of_a_skipped_validation_are_not_repeated(place):
     assert [row.split(",")[2] != "" for row in rows] == [False, True, False]
 
 
-def test_a_test_leaves_the_training_runs_configuration_alone(place):
-    run_train(["arch=v1", *FAST, "test=false"])
-    folder = place / RUN / "v1_debug"
+def test_a_test_leaves_the_training_runs_configuration_alone(place, trained):
+    folder = trained("v1")
     before = (folder / "config.yaml").read_text()
     checkpoint = folder / "checkpoints" / "last.ckpt"
     assert run_g5(["test", str(checkpoint), "logger=none"]) == 0

@@ -138,6 +138,9 @@ def test_bad_input_is_said(owls, change, words):
         ({"network": "transformer"}, "network=transformer: must be one of linear"),
         ({"task": "both"}, "task=both"),
         ({"learning_rate": 0.0}, "learning_rate=0.0"),
+        ({"label_smoothing": 1.0}, "label_smoothing=1.0: must be at least 0 and below 1"),
+        ({"dropout": 1.5}, "dropout=1.5"),
+        ({"hidden_dim": 0}, "hidden_dim=0"),
         ({"network": f"{__name__}.Nobody"}, "has no class Nobody"),
         ({"network": "nowhere.Nobody"}, "no module nowhere"),
         (

@@ -410,14 +410,16 @@ def check_settings(head: EmbeddingHead) -> None:
             raise UserError(f"{name}={getattr(head, name)}: must be one of {', '.join(known)}")
     if head.sampling != "none" and head.task != "single":
         raise UserError(f"sampling={head.sampling}: examples have one class in task=single only")
-    if not 0 <= head.beta < 1:
-        raise UserError(f"beta={head.beta}: must be at least 0 and below 1")
+    for name in ("beta", "label_smoothing", "dropout", "validation_share"):
+        if not 0 <= getattr(head, name) < 1:
+            raise UserError(f"{name}={getattr(head, name)}: must be at least 0 and below 1")
     for name in ("max_epochs", "batch_size", "patience", "n_layers"):
         if getattr(head, name) < 1:
             raise UserError(f"{name}={getattr(head, name)}: must be at least 1")
     if not head.learning_rate > 0:
         raise UserError(f"learning_rate={head.learning_rate}: must be above 0")
-    if not head.min_delta >= 0:
-        raise UserError(f"min_delta={head.min_delta}: must be at least 0")
-    if not 0 <= head.validation_share < 1:
-        raise UserError(f"validation_share={head.validation_share}: must be in [0, 1)")
+    for name in ("min_delta", "weight_decay"):
+        if not getattr(head, name) >= 0:
+            raise UserError(f"{name}={getattr(head, name)}: must be at least 0")
+    if head.hidden_dim is not None and head.hidden_dim < 1:
+        raise UserError(f"hidden_dim={head.hidden_dim}: must be at least 1, or null")
