@@ -372,7 +372,7 @@ def _npz(path: Path) -> Imported:
     by_name = {name.casefold(): array for name, array in content.items()}
     vectors = next((by_name[name] for name in VECTOR_NAMES if name in by_name), None)
     if vectors is not None and vectors.ndim == 3 and "inputs" in by_name:
-        return _birdnet_npz(path, by_name, vectors)
+        return _birdnet_npz(by_name, vectors)
     if vectors is None:
         options = [a for a in content.values() if a.ndim == 2 and a.dtype.kind == "f"]
         if len(options) != 1:
@@ -388,7 +388,7 @@ def _npz(path: Path) -> Imported:
     return Imported(vectors, _index(path, rows))
 
 
-def _birdnet_npz(path: Path, arrays: dict[str, Any], x_FSD: np.ndarray) -> Imported:
+def _birdnet_npz(arrays: dict[str, Any], x_FSD: np.ndarray) -> Imported:
     """Padded segments of several files, as the birdnet package saves them."""
     length_s = float(np.ravel(arrays.get("segment_duration_s", [3.0]))[0])
     overlap_s = float(np.ravel(arrays.get("overlap_duration_s", [0.0]))[0])

@@ -60,7 +60,7 @@ def summarise(
     hours = by(["site", "recorder", "date", "hour"], effort, counts, season.labels, precisions)
     days = by(["site", "recorder", "date"], effort, counts, season.labels, precisions)
     weekly, called = (table.assign(week=_monday(table)) for table in (effort, counts))
-    recorders = of_recorders(season, effort, counts, precisions)
+    recorders = of_recorders(season, precisions)
     tables = {
         "recordings": _recordings(season),
         "recorders": recorders,

@@ -57,10 +57,7 @@ def corrected(table: pd.DataFrame, precisions: Mapping[str, Precision]) -> pd.Da
     return table
 
 
-def of_recorders(
-    season: Season, effort: pd.DataFrame, counts: pd.DataFrame,
-    precisions: Mapping[str, Precision],
-) -> pd.DataFrame:  # fmt: skip
+def of_recorders(season: Season, precisions: Mapping[str, Precision]) -> pd.DataFrame:
     """Every recorder: its recordings, those without a start, effort, calls, the first and last."""
     table, done = season.recordings, season.recordings["status"] == "done"
     minutes = table["duration_s"].fillna(0) / 60

@@ -32,7 +32,7 @@ def unpack(archive: Path, folder: Path) -> dict[str, int]:
                 folder, sum(info.file_size for info in members), f"the content of {archive.name}"
             )
             for info in members:
-                _refuse_others(bundle, info, folder / info.filename)
+                _refuse_others(info, folder / info.filename)
             for info in track(members, total=len(members), label=archive.name, unit="files"):
                 _write(bundle, info, folder / info.filename)
     except BROKEN as error:
@@ -48,7 +48,7 @@ def _wanted(info: zipfile.ZipInfo) -> bool:
     return not info.is_dir() and not info.filename.startswith("__MACOSX/")
 
 
-def _refuse_others(bundle: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> None:
+def _refuse_others(info: zipfile.ZipInfo, path: Path) -> None:
     """What is there under a member's name is that member, or it stays and nothing is unpacked."""
     if path.exists() and not _is_there(info, path):
         raise UserError(f"{path}: is there, and is not what the archive holds; move it, run again")
