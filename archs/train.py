@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from g5.common.atomic import disk_errors
-from g5.common.errors import UserError, our_fault
+from g5.common.errors import UserError, line_of
 from g5.common.secrets import redacted
 from g5.common.terminal import end_with_terminal, speak_utf8
 from g5.config.choices import CONF
@@ -142,8 +142,7 @@ def main() -> None:
     try:
         launch(sys.argv[1:])
     except Exception as error:
-        line = str(error) if isinstance(error, UserError) else our_fault(error)
-        print(f"error: {line}", file=sys.stderr)
+        print(f"error: {line_of(error)}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         print("stopped; go on with resume=true", file=sys.stderr)

@@ -60,7 +60,9 @@ class PackageGroup(click.Group):
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except Exception as error:
-            click.echo(f"error: {_line_of(error)}", err=True)
+            from g5.common.errors import line_of  # only once something went wrong
+
+            click.echo(f"error: {line_of(error)}", err=True)
             sys.exit(1)
         except KeyboardInterrupt:
             click.echo(
@@ -69,13 +71,6 @@ class PackageGroup(click.Group):
                 err=True,
             )
             sys.exit(130)
-
-
-def _line_of(error: Exception) -> str:
-    # Imported only once something went wrong.
-    from g5.common.errors import UserError, our_fault
-
-    return str(error) if isinstance(error, UserError) else our_fault(error)
 
 
 def _modules_of(package: str) -> dict[str, str]:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from g5.common.errors import DiskError
+from g5.common.errors import CLOSED, FULL, DiskError
 
 try:
     import fcntl
@@ -30,9 +30,9 @@ def disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if error.errno in FULL:
             raise DiskError(f"{path}: the disk is full; free some space and run again") from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+        if error.errno in CLOSED:
             raise DiskError(f"{path}: cannot write here ({error.strerror})") from error
         where = error.filename or path
         if error.errno in (errno.ENOTDIR, errno.EEXIST):

@@ -1,5 +1,6 @@
 """The one exception that means "the user can put this right", and what is said of all others."""
 
+import errno
 import sys
 import tempfile
 import traceback
@@ -20,6 +21,9 @@ class DiskError(UserError):
     """The disk fails: no fault of what was being worked on, and there is no going on."""
 
 
+# What a disk says that is full, and one that may not be written.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+CLOSED = (errno.EACCES, errno.EROFS, errno.EPERM)
 # What code raises that gets other content than it was written for.
 ILL_TYPED = (
     ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError, RuntimeError,
@@ -52,6 +56,16 @@ def unreadable(what: object, *kinds: type[Exception], advice: str = "") -> Itera
     except (*ILL_TYPED, *kinds) as error:
         after = f"; {advice}" if advice else ""
         raise UserError(f"{what}: cannot be read ({one_line(error)}){after}") from error
+
+
+def line_of(error: BaseException) -> str:
+    """The line that a command ends with: what the user can put right, or that it is our fault."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in (*FULL, *CLOSED):
+        advice = "free some space" if error.errno in FULL else "make it writable, or choose another"
+        return f"{error.filename or 'the disk'}: {error.strerror}; {advice} and run again"
+    return our_fault(error)
 
 
 def our_fault(error: BaseException) -> str:

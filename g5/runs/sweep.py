@@ -17,7 +17,7 @@ from hydra.core.override_parser.types import Override
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from g5.common.errors import DiskError, UserError, our_fault
+from g5.common.errors import DiskError, UserError, line_of
 from g5.common.secrets import redacted
 from g5.common.threads import torch_threads
 from g5.config.check import Count
@@ -156,7 +156,7 @@ class Sweep:
         except DiskError:
             raise
         except Exception as error:
-            line = str(error) if isinstance(error, UserError) else our_fault(error)
+            line = line_of(error)
             print(f"error: trial {trial.number}: {line}", file=sys.stderr, flush=True)
         ended = trials.tell(trial, state)
         if ended.value is not None:

@@ -132,11 +132,11 @@ def notice_old_mlruns(root: str | os.PathLike[str]) -> str | None:
 
 
 def short(error: BaseException) -> str:
-    """The heart of an error in one line: what the system said, deep inside, if it said anything."""
+    """The heart of an error in one line: what system or database said, if they said anything."""
     heart: BaseException = error
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, OSError):
+        if isinstance(cause, (OSError, sqlite3.Error)):
             heart = cause
         cause = cause.__cause__ or cause.__context__
     lines = [line.strip() for line in str(heart).splitlines() if line.strip()]
