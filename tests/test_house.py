@@ -61,3 +61,17 @@ def _in_locale(call: ast.AST) -> bool:
     if ast.unparse(call.func) == "open":
         return "b" not in "".join(map(ast.unparse, call.args[1:]))
     return name in ("run", "Popen") and "text" in words
+
+
+def test_settings_are_read_by_name_and_not_by_a_string():
+    """Once composed they are typed; what runs have stored is read as it lies."""
+    stored = ("g5/config", "g5/tracking", "g5/evaluation/compare")
+    found = [
+        f"{path}:{node.lineno}"  # type: ignore[attr-defined]
+        for path, node in nodes(ast.Subscript)
+        if not str(path).startswith(stored)
+        and isinstance(node.slice, ast.Constant)  # type: ignore[attr-defined]
+        and isinstance(node.slice.value, str)  # type: ignore[attr-defined]
+        and ast.unparse(node.value).rpartition(".")[2] in ("config", "cfg", "settings")  # type: ignore[attr-defined]
+    ]
+    assert not found

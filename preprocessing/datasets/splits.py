@@ -205,21 +205,21 @@ def held_out(
     from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, StratifiedShuffleSplit
 
     blank = np.zeros(len(label_R))
-    settings = {"test_size": share, "random_state": seed}
+    how = {"test_size": share, "random_state": seed}
     if group_R is not None:
         n_groups = len(np.unique(group_R))
-        settings["test_size"] = min(max(1, round(share * n_groups)), n_groups - 1)
-        draws = GroupShuffleSplit(n_splits=DRAWS, **settings).split(blank, groups=group_R)
+        how["test_size"] = min(max(1, round(share * n_groups)), n_groups - 1)
+        draws = GroupShuffleSplit(n_splits=DRAWS, **how).split(blank, groups=group_R)
         return min(
             (rows for _, rows in draws), key=lambda rows: _off(label_R, rows, share, stratify)
         )
     if not stratify:
-        return next(ShuffleSplit(n_splits=1, **settings).split(blank))[1]
+        return next(ShuffleSplit(n_splits=1, **how).split(blank))[1]
     # A class with one clip cannot be in two parts: it stays where it is.
     _, class_R, counts_C = np.unique(label_R, return_inverse=True, return_counts=True)
     shared = np.flatnonzero(counts_C[class_R] >= 2)
     try:
-        splitter = StratifiedShuffleSplit(n_splits=1, **settings)
+        splitter = StratifiedShuffleSplit(n_splits=1, **how)
         return shared[next(splitter.split(blank[shared], label_R[shared]))[1]]
     except ValueError:
         raise UserError(

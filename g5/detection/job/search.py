@@ -181,10 +181,10 @@ def _job_key(request: DetectionRequest, detector: Detector, targets: Sequence[Ta
     """
     embedder = detector.embedder
     shown = marked(DetectionSettings, "no_event")
-    settings = {k: v for k, v in plain_of(detector.settings).items() if k not in shown}
-    settings["_target_"] = first_name(settings["_target_"])
+    decides = {k: v for k, v in plain_of(detector.settings).items() if k not in shown}
+    decides["_target_"] = first_name(decides["_target_"])
     recordings = sorted({shot.sound.key for target in targets for shot in target.shots})
     content = b"".join(path.read_bytes() for path in request.support_files())
     support = hashlib.sha256(content).hexdigest()
-    facts = (embedder.identity, embedder.front_end.settings(), support, recordings, settings)
+    facts = (embedder.identity, embedder.front_end.settings(), support, recordings, decides)
     return key_of(3, *facts, [content_hash(table) for table in request.truth_tables()])
