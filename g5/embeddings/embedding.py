@@ -108,6 +108,8 @@ def embed_recordings(
     rules: AudioRules = READ_ALL,
     engine: EngineSettings | None = None,
     again: Callable[[], LoadedEncoder] | None = None,
+    *,
+    alone: bool = False,
 ) -> tuple[int, list[str]]:
     """Embed every recording that the store does not have yet.
 
@@ -123,11 +125,12 @@ def embed_recordings(
         rules: how recordings are read.
         engine: where the work is done; None: here.
         again: loads the encoder where that is elsewhere.
+        alone: each window is heard as a recording of its own.
 
     Returns:
         How many recordings were added, and a line for each that could not be.
     """
-    work = Embedding(settings, rules, encoder, again, encoder.hash())
+    work = Embedding(settings, rules, encoder, again, encoder.hash(), alone)
     todo, total, problems = _missing(store, files, root, work.windows(encoder), rules)
     if engine is not None and engine.where != "local":
         todo = [part for job in todo for part in work.parts(encoder, job, engine.part_s)]
@@ -171,6 +174,7 @@ class Embedding:
         encoder: stays in this process.
         again: loads it in another.
         hash: what the encoder must have there, too.
+        alone: each window is heard as a recording of its own.
     """
 
     settings: EmbedSettings
@@ -178,6 +182,7 @@ class Embedding:
     encoder: LoadedEncoder | None
     again: Callable[[], LoadedEncoder] | None
     hash: str
+    alone: bool
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "encoder": None}
@@ -186,8 +191,9 @@ class Embedding:
         """How recordings are cut."""
         own = self.settings
         return Windows(
-            encoder, self.rules, hop_s=own.hop_s, batch_size=own.batch_size, block_s=own.block_s
-        )
+            encoder, self.rules, hop_s=own.hop_s, batch_size=own.batch_size, block_s=own.block_s,
+            alone=self.alone,
+        )  # fmt: skip
 
     def parts(self, encoder: LoadedEncoder, job: Job[Part], part_s: float) -> list[Job[Part]]:
         """A recording as several jobs, where it is long. Each reads it from the start."""
@@ -298,12 +304,14 @@ def _settled(
 def _embedded(
     encoder: LoadedEncoder, x: Tensor, stats_2: Tensor | None, device: torch.device
 ) -> np.ndarray:
-    """The vectors (B, D) of windows."""
+    """The vectors (B, D) of windows; of samples, each is heard alone."""
     if not len(x):
         return np.zeros((0, encoder.facts().embedding_dim), np.float32)
     with torch.inference_mode():
         x = x.to(device)
-        if encoder.normalize is not None:
+        if x.ndim == 2:
+            x = encoder.inputs(x)
+        elif encoder.normalize is not None:
             x = encoder.normalize(x, None if stats_2 is None else stats_2.expand(len(x), -1))
         return encoder.embed_inputs(x).cpu().numpy()
 

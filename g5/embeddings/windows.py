@@ -81,17 +81,18 @@ class Windows:
         hop_s: seconds between windows; None: without overlap.
         batch_size: windows in a batch.
         block_s: seconds decoded at once.
+        alone: windows are samples, and each is heard as a recording of its own.
     """
 
     def __init__(
         self, encoder: LoadedEncoder, rules: AudioRules, *, hop_s: float | None, batch_size: int,
-        block_s: float,
+        block_s: float, alone: bool = False,
     ) -> None:  # fmt: skip
         self._sr, self._window = encoder.sr, encoder.window_samples
         self._hop = max(round((hop_s or encoder.window_s) * encoder.sr), 1)
-        self._front_end = encoder.front_end
+        self._front_end = None if alone else encoder.front_end
         self._batch_size, self._block_s, self._rules = batch_size, block_s, rules
-        normalize = encoder.normalize
+        normalize = None if alone else encoder.normalize
         self._by_recording = normalize is not None and normalize.mode == "recording"
         # Rows of what is cut: samples, or frames.
         self._hop_rows = 1 if self._front_end is None else self._front_end.hop_mel

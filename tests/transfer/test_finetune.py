@@ -15,6 +15,7 @@ from g5.config.schema import FinetuneSettings
 from g5.config.settings import load_transfer
 from g5.embeddings.encoders.loading import load_encoder
 from g5.transfer.finetune import FineTuning, read_windows
+from g5.transfer.heads.saved import SavedHead, fit_head, make_head, save_head
 from g5.transfer.label_table import read_labels
 from tests.conftest import run_g5
 from tests.embeddings.model_files import small_onnx
@@ -162,3 +163,31 @@ def test_windows_hear_no_digital_silence(calls, tmp_path):
     assert float((clips.x[clips.label_N == 0] == 0).float().mean()) < 0.01
     (note,) = clips.notes
     assert "x.wav, the same sound as copy.wav, has several labels that contradict" in note
+
+
+def test_predict_hears_windows_as_the_head_was_trained_on_them(place, capsys):
+    """`g5 finetune` hears windows alone, `g5 embed` recordings: a loud end tells them apart."""
+    encoder = load_encoder("mel_cnn")
+    rng = np.random.default_rng(0)
+    x_ND = rng.standard_normal((40, encoder.embedding_dim)).astype(np.float32)
+    model = fit_head(make_head("logistic", "single", seed=0), x_ND, np.repeat(["a", "b"], 20))
+    size = encoder.window_samples
+    wave = rng.normal(0, 0.01, 3 * size).astype(np.float32)
+    wave[2 * size :] *= 40
+    soundfile.write("r.wav", wave, encoder.sr, subtype="FLOAT")
+    with torch.inference_mode():
+        z_ND = encoder.forward(torch.from_numpy(wave.reshape(3, size))).numpy()
+    wanted = model.predict_proba(z_ND)[:, 0]
+    for of_windows in (True, False):
+        head = SavedHead(model, "logistic", "single", [], encoder.facts(), of_windows=of_windows)
+        save_head("t.head", head)
+        command = ["predict", "t.head", "r.wav", "-o", "p.csv", "--scores", "all"]
+        assert run_g5(command) == 0
+        assert np.allclose(pd.read_csv("p.csv")["p_a"], wanted, atol=1e-3) == of_windows
+    assert run_g5(["embed", "mel_cnn", "r.wav", "-o", "r.store"]) == 0
+    save_head(
+        "t.head", SavedHead(model, "logistic", "single", [], encoder.facts(), of_windows=True)
+    )
+    capsys.readouterr()
+    assert run_g5(["predict", "t.head", "r.store", "-o", "p.csv"]) == 0
+    assert "this head was trained on windows heard alone" in capsys.readouterr().out

@@ -121,6 +121,11 @@ def _vectors(
     if len(sources) == 1 and (sources[0] / "settings.json").is_file():
         store = VectorStore.open(sources[0])
         head.check(store)
+        if head.of_windows and head.encoder.front_end:
+            print(
+                f"note: {sources[0]}: was embedded from whole recordings, and this head was "
+                "trained on windows heard alone; of recordings, g5 predict hears those"
+            )
         return store.index, np.asarray(store.vectors, dtype=np.float32), []
     root, files = find_recordings(sources)
     encoder = head.load_encoder(overrides)
@@ -128,8 +133,9 @@ def _vectors(
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder:
         store = VectorStore.create(Path(folder) / "predict.store", encoder.facts(), audio_root=root)
         _, problems = embed_recordings(
-            encoder, store, files, root, settings.embed, settings.audio, settings.engine, again
-        )
+            encoder, store, files, root, settings.embed, settings.audio, settings.engine, again,
+            alone=head.of_windows,
+        )  # fmt: skip
         for line in problems:
             print(f"left out: {line}")
         return store.index, np.asarray(store.vectors, dtype=np.float32), problems
