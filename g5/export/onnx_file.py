@@ -24,6 +24,7 @@ from g5.export.graph import Graph, written
 from g5.export.joined import joined
 from g5.export.parts import head_graph
 from g5.transfer.heads.saved import SavedHead, load_head
+from g5.transfer.heads.thresholds import probabilities
 
 # Of the largest number, or of 1 where all are smaller.
 TOLERANCE = 1e-4
@@ -46,8 +47,8 @@ class Model:
         if self.head is None:
             return [z_BD]
         model = self.head.model
-        ask = model.predict if self.head.task == "rating" else model.predict_proba
-        return [z_BD, ask(z_BD)]
+        rating = self.head.task == "rating"
+        return [z_BD, model.predict(z_BD) if rating else probabilities(model, z_BD)]
 
     def graph(self, dtype: torch.dtype, *, any_length: bool) -> bytes:
         """As ONNX, with the spectrum in such numbers."""

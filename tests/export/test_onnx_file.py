@@ -16,8 +16,9 @@ from g5.embeddings.encoders.loading import load_encoder
 from g5.embeddings.encoders.onnx_encoder import OnnxEncoder
 from g5.export.graph import written
 from g5.export.onnx_file import Model, difference, export_onnx, tried
-from g5.export.parts import FrontEndGraph
+from g5.export.parts import FrontEndGraph, head_graph
 from g5.transfer.heads.saved import SavedHead, fit_head, load_head, make_head, save_head
+from g5.transfer.heads.thresholds import probabilities
 from preprocessing.frontend import PCEN, LogMel, LogMelPCEN
 from preprocessing.normalize import Normalize
 from tests.archs.test_archs import ARCH_YAML, BANDS, make
@@ -48,7 +49,8 @@ def fitted(name: str, task: str = "single", classes: int = 3) -> SavedHead:
 @pytest.mark.parametrize(
     ("name", "task", "classes"),
     [("linear", "single", 3), ("residual", "multi", 3), ("deep", "rating", 3),
-     ("prototype", "single", 3), ("logistic", "single", 3), ("logistic", "single", 2)],
+     ("prototype", "single", 3), ("logistic", "single", 3), ("logistic", "single", 2),
+     ("svm", "single", 3), ("svm", "single", 2), ("tree", "single", 3), ("forest", "single", 3)],
 )  # fmt: skip
 def test_a_head_and_its_encoder_are_one_graph(place, name, task, classes):
     head = fitted(name, task, classes)
@@ -61,6 +63,21 @@ def test_a_head_and_its_encoder_are_one_graph(place, name, task, classes):
     meta = module.meta
     assert (meta["sample_rate"], meta["window_s"], meta["task"]) == ("8000", "1.0", task)
     assert load_encoder("a.onnx").embedding_dim == 6  # of its two outputs
+
+
+@pytest.mark.parametrize(("name", "classes"), [("svm", 2), ("svm", 5), ("tree", 5), ("forest", 5)])
+def test_a_graph_of_a_head_says_what_the_head_says(name, classes):
+    """Where classes overlap, so that pairs of an SVM disagree and trees are deep."""
+    rng = np.random.default_rng(1)
+    number_N = np.arange(200) % classes
+    x_ND = rng.standard_normal((200, 6)).astype(np.float32)
+    x_ND[np.arange(200), number_N] += 1
+    for more in ([], ["head.kernel=linear"] if name == "svm" else []):
+        model = fit_head(make_head(name, "single", seed=0, overrides=more), x_ND, number_N)
+        head = SavedHead(model, name, "single", [], load_encoder("waveform_cnn", WAVE).facts())
+        x_BD = rng.standard_normal((300, 6)).astype(np.float32)
+        given = head_graph(head)(torch.from_numpy(x_BD)).numpy()
+        np.testing.assert_allclose(given, probabilities(model, x_BD), atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", [LogMel, PCEN, LogMelPCEN])
@@ -129,8 +146,8 @@ def test_a_head_on_an_onnx_encoder_is_joined_to_it(place):
 
 
 def test_what_does_not_go_into_a_graph_is_said(place, monkeypatch):
-    save_head("f.head", fitted("forest"))
-    with pytest.raises(UserError, match=r"forest: does not go into an ONNX graph.*linear"):
+    save_head("f.head", fitted("knn"))
+    with pytest.raises(UserError, match=r"knn: does not go into an ONNX graph.*linear"):
         export_onnx("f.head", Path("f.onnx"), WAVE)
     with pytest.raises(UserError, match="handcrafted: cannot be said in ONNX"):
         export_onnx("handcrafted", Path("h.onnx"), [])
