@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path, PureWindowsPath
 from typing import Generic, TypeVar
 
-from g5.common.elsewhere.places import Address
+from g5.common.elsewhere.places import Address, in_archive, place_of
 from g5.common.errors import UserError
 from g5.common.files import is_audio, is_foreign, walk
 
@@ -58,6 +58,8 @@ def finder(home: Path) -> Callable[[str], list[Path]]:
     def inside(folder: Path) -> Listing[Path]:
         try:
             files = folder.iterdir() if os.path.isdir(folder) else ()
+            if in_archive(folder) is not None:
+                files = [file for file in walk(folder) if file.parent == folder]
             return Listing(filter(is_audio, files))
         except PermissionError as error:
             raise UserError(f"{folder}: is a folder that cannot be entered; permit it") from error
@@ -70,7 +72,9 @@ def finder(home: Path) -> Callable[[str], list[Path]]:
         place = home / name.replace("\\", "/")
         if os.path.isfile(place):
             return [place]
-        return inside(place.parent).find(place.name) or below().find(name)
+        found = inside(place.parent).find(place.name) or below().find(name)
+        address = place_of(name)  # refused where it is read, unless the user has typed it
+        return found or ([address] if isinstance(address, Address) else [])
 
     return find
 

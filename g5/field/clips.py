@@ -12,7 +12,7 @@ import soundfile
 
 from g5.common.atomic import atomic_path
 from g5.common.errors import DiskError, UserError
-from g5.common.files import recordings_under
+from g5.common.files import sounds_at
 from g5.common.progress import track
 from g5.common.spreadsheet import write_csv
 from g5.common.words import counted
@@ -111,7 +111,7 @@ def _recordings(request: ClipsRequest, events: pd.DataFrame) -> list[str]:
     """The path of each event's recording; "" where there is none, or several may be meant."""
     home = request.table if request.table.is_dir() else request.table.absolute().parent
     root = request.audio_root
-    find = finder(home.absolute()) if root is None else Listing(recordings_under(root)).find
+    find = finder(home.absolute()) if root is None else Listing(sounds_at(root)).find
     paths: dict[str, str] = {}
     for name in dict.fromkeys(events["file"].astype(str)):
         found = find(name)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from g5.common.elsewhere import kept
 from g5.common.errors import UserError, brief
 from g5.common.spreadsheet import unguarded
 from preprocessing.annotations.columns import NUMERIC, UNREAD, plain
@@ -377,7 +378,8 @@ def decode(path: Path) -> str:
         UserError: no such file, or no text.
     """
     try:
-        data = path.read_bytes()
+        with kept.opened(path) as handle:
+            data = handle.read()
     except OSError as error:
         raise UserError(f"{path}: cannot be opened ({error.strerror})") from error
     return _SEPARATOR_LINE.sub("", _decoded(path, data))

@@ -12,6 +12,7 @@ from g5.common.files import is_audio, is_table
 from g5.common.words import some
 from preprocessing import check
 from preprocessing.annotations import Rows, UnknownFormat, odd_labels
+from preprocessing.annotations.table import decode
 from preprocessing.audio_rules import AudioRules
 from preprocessing.events import (
     CORPUS_COLUMNS,
@@ -70,7 +71,7 @@ class CorpusBuilder:
             rows, found = reader(path)
         except UserError as error:
             message = str(error).removeprefix(str(path)).lstrip(":, ")
-            if isinstance(error, UnknownFormat) and not path.read_bytes().strip():
+            if isinstance(error, UnknownFormat) and not decode(path).strip():
                 self._note_empty(path, own, split)
             elif isinstance(error, UnknownFormat) and not own:
                 self.note("no-annotation", path, f"{message}; the file is passed over")

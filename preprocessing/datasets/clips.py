@@ -17,7 +17,7 @@ from preprocessing.annotations.spelling import NO_CALL, folded
 from preprocessing.audio_rules import READ_ALL, AudioRules
 from preprocessing.check import contradictions
 from preprocessing.datasets.builder import CorpusBuilder
-from preprocessing.datasets.folders import absolute, one_of
+from preprocessing.datasets.folders import absolute, is_there, one_of
 from preprocessing.datasets.splits import (
     FOLD,
     fold_numbers,
@@ -97,7 +97,7 @@ class ClipsData(DataSet):
             raise UserError("data=clips needs data.root (or path.train_dir): a folder or a CSV")
         root = absolute(self.root)
         builder = CorpusBuilder()
-        if root.is_dir():
+        if is_there(root):
             self._read_folders(builder, root)
         elif root.exists():
             self._read_list(builder, root)
@@ -144,7 +144,7 @@ class ClipsData(DataSet):
 
     def _read_list(self, builder: CorpusBuilder, path: Path) -> None:
         home = path.parent if self.audio_dir is None else absolute(self.audio_dir)
-        if not home.is_dir():
+        if not is_there(home):
             raise UserError(f"data.audio_dir: there is no folder {home}")
         rows, found = read_table(path, Reading(), among=("clips",))
         builder.problems += found

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, TypedDict, Unpack
 
 import numpy as np
 
+from g5.common.elsewhere.places import Address, in_archive, place_of
 from g5.common.errors import UserError
 from g5.common.files import TABLE_SUFFIXES, is_audio, walk
 from g5.common.progress import track
@@ -160,7 +161,7 @@ def _existing(group: str, folders: Mapping[str, str | None]) -> dict[str, Path]:
     given = {split: absolute(folder) for split, folder in folders.items() if folder is not None}
     if not given:
         raise UserError(f"data={group} needs path.train_dir, path.eval_dir and path.test_dir")
-    lost = [f"path.{keys[split]}={path}" for split, path in given.items() if not path.is_dir()]
+    lost = [f"path.{keys[split]}={path}" for split, path in given.items() if not is_there(path)]
     if lost:
         raise UserError(f"there is no such folder: {', '.join(lost)}")
     return given
@@ -171,7 +172,15 @@ def _only_val(folders: Mapping[str, Path]) -> bool:
 
 
 def absolute(path: str) -> Path:
+    """A folder, a file or a zip archive that is typed; raises `UserError` for an address."""
+    if isinstance(place_of(path), Address):
+        raise UserError(f"{path}: what is trained on lies on the disk, or in a zip there; copy it")
     return Path(os.path.abspath(os.path.expanduser(path)))
+
+
+def is_there(folder: Path) -> bool:
+    """Whether there is such a folder, such an archive or such a folder in one."""
+    return folder.is_dir() or (in_archive(folder) is not None and bool(walk(folder)))
 
 
 def _by_folder(files: Iterable[Path]) -> dict[Path, Listing]:

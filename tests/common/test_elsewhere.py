@@ -5,6 +5,7 @@ import struct
 import time
 import zipfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import fsspec
@@ -16,8 +17,12 @@ from g5.common.elsewhere import archives, kept, remote
 from g5.common.elsewhere.places import Address, in_archive, place_of
 from g5.common.errors import UserError
 from g5.common.files import sounds_at
+from g5.config.settings import load_transfer
+from g5.field.clips import ClipsRequest, cut_clips
 from preprocessing import audio
 from preprocessing.audio_rules import READ_ALL
+from preprocessing.datasets.clips import ClipsData
+from preprocessing.datasets.folders import AnnotatedData
 from preprocessing.recorders.starts import Clues
 from preprocessing.recordings import scan
 from tests.web_server import Server, served
@@ -287,3 +292,42 @@ def test_a_damaged_member_is_left_out_and_the_others_are_kept(tmp_path: Path):
     assert table["file"].tolist() == [str(path / "b.wav")]
     assert len(problems) == 1
     assert "is damaged" in problems[0].message
+
+
+def test_a_set_to_train_on_may_be_a_zip(tmp_path: Path):
+    """Class folders, and recordings with tables beside them; an address is refused."""
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as bundle:
+        for number, label in enumerate(("owl", "wren")):
+            bundle.writestr(f"clips/{label}/{number}.wav", wav(number))
+            bundle.writestr(f"night/{label}.wav", wav(number + 2))
+            bundle.writestr(f"night/{label}.csv", f"start_s,end_s,label\n0.1,0.4,{label}\n")
+    said = {"split": "auto", "val_classes": 0, "test_classes": 0, "fold": None, "folds": 3}
+    clips = partial(ClipsData, **said, seed=0, anchor="onset", cache_dir=None, audio_dir=None)
+    corpus = clips(root=str(tmp_path / "set.zip/clips")).load(READ_ALL)
+    assert sorted(corpus.events["label"]) == ["owl", "wren"]
+    own = {"label_column": "auto", "q_class": "recording", "anchor": "onset", "cache_dir": None}
+    annotated = partial(AnnotatedData, **own, eval_dir=None, test_dir=None)
+    corpus = annotated(train_dir=str(tmp_path / "set.zip/night")).load(READ_ALL)
+    corpus.raise_if_fatal()
+    first = corpus.events.sort_values("label").iloc[0]
+    assert (first["label"], first["start_s"], first["end_s"]) == ("owl", 0.1, 0.4)
+    assert len(audio.read(first["file"], READ_ALL, start_s=0.1, end_s=0.4)) == 2400
+    with pytest.raises(UserError, match=r"path.train_dir=.*set.zip/none"):
+        annotated(train_dir=str(tmp_path / "set.zip/none")).load(READ_ALL)
+    with pytest.raises(UserError, match="what is trained on lies on the disk"):
+        annotated(train_dir="https://some.where/set").load(READ_ALL)
+
+
+def test_clips_are_cut_out_of_a_zip_and_from_an_address(server: Server, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    server.files = {"/rec/x.wav": wav(1)}
+    with zipfile.ZipFile("rec.zip", "w") as bundle:
+        bundle.writestr("site/x.wav", wav(1))
+    rows = f"x.wav,0.2,0.5,a\n{tmp_path}/rec.zip/site/x.wav,0.2,0.5,b\n"
+    Path("t.csv").write_text(f"file,start_s,end_s,label\n{rows}")
+    settings = load_transfer(reads=("clips",))
+    for root in (Path("rec.zip"), place_of(f"{server.address}/rec")):
+        out = tmp_path / f"clips{len(str(root))}"
+        request = ClipsRequest(Path("t.csv"), out, root)
+        assert cut_clips(request, settings.clips, settings.audio) == 0
+        assert {"a.wav", "b.wav"} < {file.name for file in out.iterdir()}
