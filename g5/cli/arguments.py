@@ -178,8 +178,19 @@ def with_clues(command: Callable[..., Any]) -> Callable[..., Any]:
     return gathered
 
 
+class ColumnNames(click.ParamType):
+    """What a table calls our columns: ``start_s=Begin,label=Sp``; a mapping."""
+
+    name = "columns"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        from preprocessing.annotations import columns_of
+
+        return columns_of(value)
+
+
 with_columns = click.option(
-    "--columns", metavar="OURS=THEIRS,...",
+    "--columns", type=ColumnNames(), metavar="OURS=THEIRS,...",
     help="What a CSV of your own calls its columns: start_s=Begin,end_s=End,label=Sp.",
 )  # fmt: skip
 

@@ -1,6 +1,7 @@
 """`g5 data split`: part a list of clips, write the split file, its table and its figure."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,22 @@ from preprocessing.datasets.splits import FILE, FOLD, LABEL, distribution, make_
 ROWS_SHOWN = 40  # classes in the printed table; the figure has all
 
 
-def split_clips(source: Path, target: Path, *, mlflow: bool, **how: Any) -> None:
+def split_clips(
+    source: Path,
+    target: Path,
+    *,
+    mlflow: bool,
+    columns: Mapping[str, str] | None = None,
+    **how: Any,
+) -> None:
     """Part the clips of ``source``, and write ``target`` with a figure beside it.
 
     Args:
         mlflow: record both there, too, where there is one.
+        columns: what the list calls our columns, ``{ours: theirs}``.
         how: as `preprocessing.datasets.splits.make_splits` takes it.
     """
-    table = _moved(read_list(source), source.parent, target.parent)
+    table = _moved(read_list(source, columns), source.parent, target.parent)
     splits = make_splits(table, **how)
     counts = [("Hold-out", distribution(splits.table))]
     if FOLD in splits.table:

@@ -1,6 +1,6 @@
 """`g5 finetune`: an encoder on a few labels, recorded in MLflow like every run."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -27,7 +27,7 @@ EXPERIMENT = "finetune"
 
 def finetune(
     name: str, labels: Path, audio_root: Path | None, exp_name: str, settings: TransferSettings,
-    overrides: Sequence[str], *, columns: str | None = None,
+    overrides: Sequence[str], *, columns: Mapping[str, str] | None = None,
 ) -> Path:  # fmt: skip
     """Fine-tune, print an epoch a line, save encoder and head; the encoder's file.
 

@@ -15,7 +15,6 @@ from g5.common.errors import UserError
 from g5.config.schema import Task
 from preprocessing.annotations import (
     Table,
-    columns_of,
     format_of,
     ours,
     plain,
@@ -43,7 +42,9 @@ TIMES = {"start", "begin", "onset", "end", "stop", "offset"}
 
 
 def read_labels(
-    path: str | os.PathLike[str], purpose: Purpose = "anything", columns: str | None = None
+    path: str | os.PathLike[str],
+    purpose: Purpose = "anything",
+    columns: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
     """A table of labels: ``file``, ``label`` and perhaps ``start_s``, ``end_s``, ``source``.
 
@@ -53,7 +54,7 @@ def read_labels(
         purpose: a task, for which ratings are taken from ``rating``, or from ``label`` where there
             is none, and classes from ``label`` alone; ``individual``: that column, or ``label``;
             ``anything``: what there is.
-        columns: what the table calls our columns, as the user types it (`columns_of`).
+        columns: what the table calls our columns, ``{ours: theirs}``.
 
     Returns:
         The table, whatever the column was called that became ``label``; its index is the rows as a
@@ -64,7 +65,7 @@ def read_labels(
             none, with its number.
     """
     path = Path(path)
-    table = _read_table(path, purpose, columns_of(columns) if columns else None)
+    table = _read_table(path, purpose, columns)
     label = _label_column(path, table, purpose)
     out = pd.DataFrame({"file": table["file"], "label": table[label]})
     out["start_s"], out["end_s"] = _times(path, table)
@@ -104,7 +105,9 @@ def _one_hot(cells: Table, unknown: Sequence[str]) -> list[str]:
     ]
 
 
-def check_labels(path: Path, purpose: Purpose = "anything", columns: str | None = None) -> None:
+def check_labels(
+    path: Path, purpose: Purpose = "anything", columns: Mapping[str, str] | None = None
+) -> None:
     """Raise what `read_labels` would, and leave it to that to tell what is odd."""
     with redirect_stderr(io.StringIO()):
         read_labels(path, purpose, columns)

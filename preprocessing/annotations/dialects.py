@@ -36,6 +36,8 @@ from preprocessing.events import STATUSES, Problem
 
 # Those of `COLUMNS` that an event has.
 EVENT_NAMES = tuple(name for name in COLUMNS if name not in ("source", "date"))
+# Of a list of labels or clips, others that somebody may name.
+LIST_NAMES = ("source", "individual", "rating", "split", "fold")
 PRESENT, ABSENT = ("1", "1.0", "true"), ("0", "0.0", "false", "")
 _R_BIRDNET = ("filepath", "start", "end", "scientific_name", "common_name", "confidence")
 _WARBLER = ("sound.files", "selec", "start", "end")

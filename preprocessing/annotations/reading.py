@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from g5.common.elsewhere import kept
 from g5.common.errors import UserError
 from preprocessing import check
 from preprocessing.annotations.audacity import audacity_table, is_audacity
@@ -16,6 +17,7 @@ from preprocessing.annotations.dialects import (
     EVENT_NAMES,
     EVENTS,
     JSON,
+    LIST_NAMES,
     PARQUET,
     TEXTGRID,
     Dialect,
@@ -80,10 +82,10 @@ def columns_of(text: str) -> dict[str, str]:
     """
     pairs = [pair.partition("=") for pair in text.split(",")]
     for ours, _, theirs in pairs:
-        if ours.strip() not in EVENT_NAMES or not theirs.strip():
+        if ours.strip() not in (*EVENT_NAMES, *LIST_NAMES) or not theirs.strip():
             raise UserError(
                 f"--columns: {ours}={theirs} should be OURS=THEIRS, with one of ours: "
-                f"{', '.join(EVENT_NAMES)}"
+                f"{', '.join((*EVENT_NAMES, *LIST_NAMES))}"
             )
     return {ours.strip(): theirs.strip() for ours, _, theirs in pairs}
 
@@ -247,7 +249,8 @@ def _recognised(path: Path, among: Sequence[str]) -> tuple[Dialect, str, str]:
 
 def _parquet_table(path: Path) -> Table:
     try:
-        data = pd.read_parquet(path)
+        with kept.local(path) as there:
+            data = pd.read_parquet(there)
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: is no readable Parquet table ({error})".split("\n")[0]) from error
     # As text and back, floats keep every bit: a Parquet table is checked as all others are.

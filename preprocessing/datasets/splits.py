@@ -9,6 +9,7 @@ Shapes: R rows, C classes, G groups.
 
 import hashlib
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,15 +98,15 @@ def make_splits(
     return Splits(table, digest, tuple(notes))
 
 
-def read_list(path: Path) -> pd.DataFrame:
-    """A list of clips as text, without the blanks around cells.
+def read_list(path: Path, columns: Mapping[str, str] | None = None) -> pd.DataFrame:
+    """A list of clips as text, without the blanks around cells; ``columns`` are ``{ours: theirs}``.
 
     Raises:
         UserError: unreadable, no clips, no ``file`` or ``label`` column, or a cell of them empty.
     """
     if not path.exists():
         raise UserError(f"{path}: there is no such file")
-    cells = read_texts(path)
+    cells = read_texts(path).renamed(columns or {})
     for problem in cells.problems:
         if problem.fatal:
             raise UserError(str(problem))

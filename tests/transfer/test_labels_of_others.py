@@ -10,6 +10,8 @@ from g5.common.errors import UserError
 from g5.embeddings.vectors import EncoderFacts, VectorStore
 from g5.transfer.label_table import read_labels
 from g5.transfer.labels import examples
+from preprocessing.annotations import columns_of
+from tests.conftest import run_g5
 
 
 def a_store(path: Path, files: list[str]) -> VectorStore:
@@ -33,16 +35,44 @@ def test_times_have_any_of_their_names(tmp_path: Path):
 def test_columns_of_ones_own(tmp_path: Path):
     path = tmp_path / "l.csv"
     path.write_text("Datei;Art;Von;Bis\na.wav;owl;0,5;2\nb.wav;wren;1;2,5\n", "utf-16")
-    table = read_labels(path, "single", "file=Datei,label=Art,start_s=Von,end_s=Bis")
+    table = read_labels(path, "single", columns_of("file=Datei,label=Art,start_s=Von,end_s=Bis"))
     assert table[["file", "label", "start_s", "end_s"]].to_numpy().tolist() == [
         ["a.wav", "owl", 0.5, 2.0], ["b.wav", "wren", 1.0, 2.5],
     ]  # fmt: skip
     with pytest.raises(
         UserError, match=r"l\.csv: has no column Name \(it has Datei, Art, Von, Bis"
     ):
-        read_labels(path, "single", "file=Name,label=Art")
+        read_labels(path, "single", {"file": "Name", "label": "Art"})
     with pytest.raises(UserError, match="--columns: labl=Art should be OURS=THEIRS"):
-        read_labels(path, "single", "file=Datei,labl=Art")
+        columns_of("file=Datei,labl=Art")
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["classify m.store --labels l.csv", "verify m.store --labels l.csv",
+     "search m.store --unusual --labels l.csv", "map m.store --labels l.csv",
+     "label m.store --simulate l.csv", "data split l.csv -o s.csv"],
+)  # fmt: skip
+def test_every_command_that_reads_labels_knows_columns(command: str, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    a_store(Path("m.store"), ["a.wav", "b.wav"])
+    Path("l.csv").write_text("Datei;Art;Tier\na.wav;owl;x\nb.wav;owl;y\n")
+    assert run_g5([*command.split(), "--columns", "file=Datei,label=Sp"]) == 1
+    assert "l.csv: has no column Sp (it has Datei, Art, Tier)" in capsys.readouterr().err
+
+
+def test_lists_of_ones_own_columns_are_read(tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    names = [f"{i}.wav" for i in range(8)]
+    a_store(Path("m.store"), names)
+    rows = [f"{name};{'ab'[i % 2]};owl\n" for i, name in enumerate(names)]
+    Path("l.csv").write_text("".join(["Datei;Tier;Art\n", *rows]))
+    columns = ["--columns", "file=Datei,individual=Tier,label=Art"]
+    assert run_g5(["verify", "m.store", "--labels", "l.csv", *columns]) == 0
+    assert "equal error rate" in capsys.readouterr().out
+    command = ["data", "split", "l.csv", "-o", "s.csv", "--columns", "file=Datei,label=Tier"]
+    assert run_g5([*command, "--no-mlflow"]) == 0
+    assert pd.read_csv("s.csv")["file"].tolist() == names
 
 
 def test_contradictions_and_spellings_are_told(tmp_path: Path):

@@ -1,5 +1,6 @@
 """`g5 classify`."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -20,7 +21,11 @@ from g5.cli.arguments import check_store, paths_and_overrides, with_columns, wit
     help="Show what class weights and over- and undersampling do to each class.",
 )  # fmt: skip
 def classify(
-    stores: tuple[str, ...], labels: Path, columns: str | None, output: Path | None, balance: bool
+    stores: tuple[str, ...],
+    labels: Path,
+    columns: Mapping[str, str] | None,
+    output: Path | None,
+    balance: bool,
 ) -> None:
     """Which encoder and which shallow head on your labels: same folds, one table, best one saved.
 

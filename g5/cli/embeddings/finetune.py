@@ -1,5 +1,6 @@
 """`g5 finetune`."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -20,7 +21,7 @@ from g5.cli.arguments import OVERRIDES, check_encoder, with_columns, with_labels
 def finetune(
     encoder: str,
     labels: Path,
-    columns: str | None,
+    columns: Mapping[str, str] | None,
     audio_root: Path | None,
     exp_name: str,
     overrides: tuple[str, ...],

@@ -1,11 +1,12 @@
 """`g5 clips`."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
-from g5.cli.arguments import FILE, OVERRIDES, with_columns
+from g5.cli.arguments import FILE, OVERRIDES, PLACE, check_recordings, with_columns
 
 
 @click.command()
@@ -15,8 +16,8 @@ from g5.cli.arguments import FILE, OVERRIDES, with_columns
     help="Where the clips go; those that are there already are not cut again.",
 )  # fmt: skip
 @click.option(
-    "--audio-root", type=FILE, metavar="DIR",
-    help="Folder of the recordings; else they lie where the table says, or below its folder.",
+    "--audio-root", type=PLACE, metavar="DIR",
+    help="Folder, zip or address of the recordings; else as the table says, or below its folder.",
 )  # fmt: skip
 @click.option(
     "--top",
@@ -32,7 +33,7 @@ from g5.cli.arguments import FILE, OVERRIDES, with_columns
 @click.argument("overrides", **OVERRIDES)
 def clips(
     table: Path, output: Path, audio_root: Path | None, top: int | None, sample: int | None,
-    columns: str | None, overrides: tuple[str, ...],
+    columns: Mapping[str, str] | None, overrides: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Cut the events of a table out of their recordings, each into a WAV.
 
@@ -47,13 +48,13 @@ def clips(
     """
     if top and sample:
         raise click.UsageError("--top or --sample, not both")
+    if audio_root:
+        check_recordings(audio_root)
     from g5.config.settings import load_transfer
 
     settings = load_transfer(overrides, reads=("clips",))
     from g5.field.clips import ClipsRequest, cut_clips
-    from preprocessing.annotations import columns_of
 
-    names = columns_of(columns) if columns else None
-    request = ClipsRequest(table, output, audio_root, top, sample, names)
+    request = ClipsRequest(table, output, audio_root, top, sample, columns)
     if cut_clips(request, settings.clips, settings.audio):
         sys.exit(1)

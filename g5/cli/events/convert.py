@@ -1,6 +1,7 @@
 """`g5 convert`."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -23,7 +24,7 @@ FORMATS = (
     help="Whose table it becomes.",
 )  # fmt: skip
 @with_columns
-def convert(table: Path, output: Path, format: str, columns: str | None) -> None:
+def convert(table: Path, output: Path, format: str, columns: Mapping[str, str] | None) -> None:
     """Turn a table of one program into that of another.
 
     TABLE is of Raven, Audacity, BirdNET, DCASE, Kaleidoscope, warbleR, batdetect2, whombat, Label
@@ -35,7 +36,6 @@ def convert(table: Path, output: Path, format: str, columns: str | None) -> None
     g5 convert mine.csv --columns start_s=Begin,end_s=End,label=Sp -o events.csv
     """
     from g5.data.convert import convert as run
-    from preprocessing.annotations import columns_of
 
-    if run(table, output, format, columns_of(columns) if columns else None):
+    if run(table, output, format, columns):
         sys.exit(1)

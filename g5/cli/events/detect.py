@@ -1,6 +1,7 @@
 """`g5 detect`."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ def detect(
     out: Path,
     formats: str | None,
     truth: Path | None,
-    columns: str | None,
+    columns: Mapping[str, str] | None,
     overrides: tuple[str, ...],
     clues: dict[str, Any],
 ) -> None:
@@ -81,12 +82,11 @@ def detect(
     check_encoder(encoder, overrides, several=True)
     check_file(support)
     from g5.detection.job.request import DetectionRequest, detection_settings
-    from preprocessing.annotations import columns_of
     from preprocessing.recorders.starts import Clues
 
     request = DetectionRequest(
         encoder, recordings, support, out, formats, truth, tuple(overrides), Clues(**clues),
-        columns_of(columns) if columns else None,
+        columns,
     )  # fmt: skip
     request.check()
     settings = detection_settings(overrides)

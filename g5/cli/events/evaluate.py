@@ -1,5 +1,6 @@
 """`g5 evaluate`."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -22,7 +23,7 @@ from g5.cli.arguments import FILE, with_columns
 @with_columns
 def evaluate(
     predictions: Path, ground_truth: Path, mode: str, json_path: Path | None, report: Path | None,
-    columns: str | None,
+    columns: Mapping[str, str] | None,
 ) -> None:  # fmt: skip
     """Score predicted events as DCASE Task 5 does, against ground truth: a table or a folder.
 
@@ -35,9 +36,8 @@ def evaluate(
     g5 evaluate predictions.csv truth/ --mode official --json scores.json --report out/
     """
     from g5.evaluation.events.evaluate import evaluate_files
-    from preprocessing.annotations import columns_of
 
     evaluate_files(
         predictions, ground_truth, mode=mode, json_path=json_path, report_dir=report,
-        columns=columns_of(columns) if columns else None,
+        columns=columns,
     )  # fmt: skip

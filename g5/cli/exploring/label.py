@@ -1,10 +1,11 @@
 """`g5 label`."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
-from g5.cli.arguments import FILE, OVERRIDES, STORE
+from g5.cli.arguments import FILE, OVERRIDES, STORE, with_columns
 
 
 @click.command()
@@ -23,6 +24,7 @@ from g5.cli.arguments import FILE, OVERRIDES, STORE
     metavar="LABELS",
     help="Compare the strategies on clips whose labels are known instead.",
 )
+@with_columns
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Where --export writes.")
 @click.argument("overrides", **OVERRIDES)
 def label(
@@ -32,6 +34,7 @@ def label(
     browser: bool,
     export: str | None,
     simulate: Path | None,
+    columns: Mapping[str, str] | None,
     out: Path | None,
     overrides: tuple[str, ...],
 ) -> None:
@@ -55,10 +58,10 @@ def label(
     from g5.transfer.label_table import check_labels
 
     if simulate:
-        check_labels(simulate, "single")
+        check_labels(simulate, "single", columns)
     from g5.transfer.labelling.serve import label as run
 
     run(
         store, settings, classes=classes, port=port, browser=browser, export=export,
-        simulate=simulate, out=out,
+        simulate=simulate, out=out, columns=columns,
     )  # fmt: skip

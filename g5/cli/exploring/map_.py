@@ -1,15 +1,17 @@
 """`g5 map`."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
-from g5.cli.arguments import FILE, OVERRIDES, STORE
+from g5.cli.arguments import FILE, OVERRIDES, STORE, with_columns
 
 
 @click.command("map")
 @click.argument("store", **STORE)
 @click.option("--labels", type=FILE, metavar="CSV", help="Colours.")
+@with_columns
 @click.option(
     "--beside", type=STORE["type"], multiple=True, metavar="STORE",
     help="Another store with the same clips, drawn beside: before and after.",
@@ -19,6 +21,7 @@ from g5.cli.arguments import FILE, OVERRIDES, STORE
 def map_(
     store: Path,
     labels: Path | None,
+    columns: Mapping[str, str] | None,
     beside: tuple[Path, ...],
     out: Path | None,
     overrides: tuple[str, ...],
@@ -38,7 +41,7 @@ def map_(
     from g5.transfer.label_table import check_labels
 
     if labels:
-        check_labels(labels)
+        check_labels(labels, columns=columns)
     from g5.transfer.explore.linked_maps import draw_map
 
-    draw_map([store, *beside], labels, out, settings.map, settings.audio)
+    draw_map([store, *beside], labels, out, settings.map, settings.audio, columns)

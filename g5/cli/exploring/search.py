@@ -1,10 +1,11 @@
 """`g5 search`."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
-from g5.cli.arguments import FILE, OVERRIDES, STORE
+from g5.cli.arguments import FILE, OVERRIDES, STORE, with_columns
 
 
 @click.command()
@@ -19,6 +20,7 @@ from g5.cli.arguments import FILE, OVERRIDES, STORE
     metavar="CSV",
     help="What --unusual knows, and leaves out.  [default: what is labelled in the store]",
 )
+@with_columns
 @click.option("-k", type=click.IntRange(min=1), metavar="K", help="Results.  [default: search.k]")
 @click.option("-o", "--out", type=click.Path(path_type=Path), metavar="HTML", help="The page.")
 @click.argument("overrides", **OVERRIDES)
@@ -27,6 +29,7 @@ def search(
     like: tuple[str, ...],
     unusual: bool,
     labels: Path | None,
+    columns: Mapping[str, str] | None,
     k: int | None,
     out: Path | None,
     overrides: tuple[str, ...],
@@ -46,7 +49,7 @@ def search(
     from g5.transfer.label_table import check_labels
 
     if labels:
-        check_labels(labels)
+        check_labels(labels, columns=columns)
     from g5.transfer.explore.similar import find
 
-    find(store, like, labels, k, out, settings.search, settings.audio, overrides)
+    find(store, like, labels, k, out, settings.search, settings.audio, overrides, columns)

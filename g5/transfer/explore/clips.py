@@ -1,5 +1,6 @@
 """What clips of a store are called, look and sound like, for tables and pages."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,10 @@ def tile_and_sound(
     return png, audio_snippet(path, store.rules, max(low_s, 0.0), high_s)
 
 
-def clip_labels(store: VectorStore, labels: Path | None, rows: np.ndarray) -> list[str]:
+def clip_labels(
+    store: VectorStore, labels: Path | None, rows: np.ndarray,
+    columns: Mapping[str, str] | None = None,
+) -> list[str]:  # fmt: skip
     """A label for each of the rows: of a table, of the labelling page, or of the store."""
     if labels is None:
         index = store.index.iloc[rows]
@@ -59,6 +63,6 @@ def clip_labels(store: VectorStore, labels: Path | None, rows: np.ndarray) -> li
     from g5.transfer.label_table import read_labels
     from g5.transfer.labels import rows_of_labels
 
-    known, notes = rows_of_labels(store, read_labels(labels), where=str(labels))
+    known, notes = rows_of_labels(store, read_labels(labels, columns=columns), where=str(labels))
     print(*notes, sep="\n", end="\n" if notes else "")
     return [known.get(int(row), "") for row in rows]

@@ -1,6 +1,6 @@
 """`g5 map`: where the clips of one or several stores lie, as an interactive page."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,13 +21,13 @@ from preprocessing.audio_rules import AudioRules
 
 def draw_map(
     paths: Sequence[Path], labels: Path | None, out: Path | None, settings: MapSettings, rules:
-    AudioRules,
+    AudioRules, columns: Mapping[str, str] | None = None,
 ) -> None:  # fmt: skip
     """An interactive map of one store, or of several side by side with the same clips linked."""
     stores = [VectorStore.open(path, rules) for path in paths]
     rows = _common_rows(stores, settings.most, settings.seed)
     first = stores[0].index.iloc[rows[0]].reset_index(drop=True)
-    names = clip_labels(stores[0], labels, rows[0])
+    names = clip_labels(stores[0], labels, rows[0], columns)
     places = []
     for store, chosen in zip(stores, rows, strict=True):
         places.append(

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ SHOWN = 20  # lines printed
 def find(
     path: Path, like: Sequence[str], labels: Path | None, k: int | None, out: Path | None,
     settings: SearchSettings, rules: AudioRules, overrides: Sequence[str] = (),
+    columns: Mapping[str, str] | None = None,
 ) -> None:  # fmt: skip
     """Clips like each of ``like``, or where that is empty those unlike all that is known.
 
@@ -46,11 +47,12 @@ def find(
         settings: of the search.
         rules: how recordings are read.
         overrides: the encoder's, ``encoder.key=value``, which embeds ``like``.
+        columns: of ``labels`` (`read_labels`).
     """
     if like:
         _similar(VectorStore.open(path, rules), like, k, out, settings, overrides)
     else:
-        _unusual(VectorStore.open(path, rules), labels, k, out, settings)
+        _unusual(VectorStore.open(path, rules), labels, k, out, settings, columns)
 
 
 def _similar(
@@ -85,13 +87,13 @@ def _similar(
 
 def _unusual(
     store: VectorStore, labels: Path | None, k: int | None, out: Path | None, settings:
-    SearchSettings,
+    SearchSettings, columns: Mapping[str, str] | None,
 ) -> None:  # fmt: skip
     """Print the clips that are farthest from everything known, or from all others."""
     if len(store) < 3:
         count = counted(len(store), "clip")
         raise UserError(f"{store.path}: has {count}; what is unusual needs more")
-    said = np.array(clip_labels(store, labels, np.arange(len(store))))
+    said = np.array(clip_labels(store, labels, np.arange(len(store)), columns))
     known_N = (said != "") & (said != UNSURE)
     if known_N.all():
         raise UserError(

@@ -1,6 +1,6 @@
 """`g5 verify`: how well the embeddings of a store tell individuals apart."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -32,15 +32,16 @@ FEWEST = 5
 
 
 def verify(
-    path: Path, labels: Path, out: Path | None, json_path: Path | None, settings: VerifySettings
-) -> None:
+    path: Path, labels: Path, out: Path | None, json_path: Path | None, settings: VerifySettings,
+    columns: Mapping[str, str] | None = None,
+) -> None:  # fmt: skip
     """Print equal error rate, threshold and the distribution of similarities; a CSV of the pairs.
 
     Raises:
         UserError: there are no two individuals, or none has two clips.
     """
     store = VectorStore.open(path)
-    table = read_labels(labels, "individual")
+    table = read_labels(labels, "individual", columns)
     named: Any = table[table["label"] != ""]
     if not len(named):
         raise UserError(f"{labels}: no row names an individual")

@@ -1,6 +1,6 @@
 """`g5 classify`: which head on which embeddings, compared, told and saved."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def classify(
     overrides: Sequence[str],
     *,
     balance: bool = False,
-    columns: str | None = None,
+    columns: Mapping[str, str] | None = None,
 ) -> Path:
     """Compare heads on stores by cross-validation, print the table, save the best head.
 
@@ -89,7 +89,7 @@ def _classes(found: pd.DataFrame, head_path: Path) -> dict[str, float]:
 
 
 def _same_labels(
-    stores: Sequence[VectorStore], labels: Path, task: Task, columns: str | None
+    stores: Sequence[VectorStore], labels: Path, task: Task, columns: Mapping[str, str] | None
 ) -> list[tuple[str, Examples]]:
     """The labelled embeddings of each store, of the same labels in all of them."""
     table = read_labels(labels, task, columns)

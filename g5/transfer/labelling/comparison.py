@@ -1,6 +1,6 @@
 """`g5 label --simulate`: which strategy needs the fewest labels, as a table."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,13 @@ from g5.transfer.labels import examples
 
 
 def compare_strategies(
-    path: Path, labels: Path, out: Path | None, settings: SimulateSettings
-) -> None:
+    path: Path, labels: Path, out: Path | None, settings: SimulateSettings,
+    columns: Mapping[str, str] | None = None,
+) -> None:  # fmt: skip
     """Play the strategies through with known labels; a table, and a CSV of every run."""
     store = VectorStore.open(path)
-    known = examples(store, read_labels(labels, "single"), "single", where=str(labels))
+    table = read_labels(labels, "single", columns)
+    known = examples(store, table, "single", where=str(labels))
     for note in known.notes:
         print(note)
     whiten = Whitening(known.x_ND, settings.components)

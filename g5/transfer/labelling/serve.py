@@ -1,5 +1,6 @@
 """`g5 label`: the labelling page, served until Ctrl-C, and what is done with its labels."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from g5.config.schema import LabelSettings
@@ -15,6 +16,7 @@ from g5.web.journal import Journal
 def label(
     path: Path, settings: TransferSettings, *, classes: Path | None, port: int, browser: bool,
     export: str | None, simulate: Path | None, out: Path | None,
+    columns: Mapping[str, str] | None = None,
 ) -> None:  # fmt: skip
     """Label a store in the browser, write its labels, or compare strategies on known ones.
 
@@ -27,12 +29,13 @@ def label(
         export: the labels are written instead, in this format.
         simulate: strategies are compared instead, on the labels of this table.
         out: where either goes.
+        columns: of the table of ``simulate`` (`read_labels`).
     """
     if export is not None:
         assert out is not None
         export_labels(path, export, out)
     elif simulate is not None:
-        compare_strategies(path, simulate, out, settings.simulate)
+        compare_strategies(path, simulate, out, settings.simulate, columns)
     else:
         _serve(VectorStore.open(path, settings.audio), classes, settings.label, port, browser)
 

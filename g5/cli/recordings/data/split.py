@@ -5,9 +5,12 @@ from typing import Any
 
 import click
 
+from g5.cli.arguments import with_columns
+
 
 @click.command()
 @click.argument("clips", type=click.Path(path_type=Path), metavar="CLIPS.csv")
+@with_columns
 @click.option("--by", metavar="COLUMN", help="Values of this column stay together; label: classes.")
 @click.option("--stratified/--plain", default=True, help="Keep the classes' shares alike.")
 @click.option("--val", default=0.2, show_default=True, help="Share of the clips for validation.")
