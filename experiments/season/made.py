@@ -10,8 +10,9 @@ import pandas as pd
 from g5.common.atomic import write_text
 
 ZONE = "Europe/Berlin"
-# Clocks are put forward on 31 March.
-FIRST = datetime(2024, 3, 17)
+# Clocks are put forward on this day.
+CHANGE = datetime(2024, 3, 31)
+FIRST = CHANGE - timedelta(days=14)
 RECALL, PRECISION = 0.8, 0.8
 
 
@@ -36,13 +37,20 @@ class MadeSeason:
         ledger.to_csv(folder / "ledger.csv", index=False)
         events = self.found.assign(end_s=self.found["start_s"] + 0.5, label="call", status="POS")
         events.assign(score=0.9, support=False).to_csv(folder / "predictions.csv", index=False)
-        names = sorted(set(self.recordings["recorder"]))
-        rows = [f"{name},Site {name},{48 + 0.1 * i:.2f},11.5" for i, name in enumerate(names)]
-        write_text(folder / "sites.csv", "\n".join(["recorder,site,lat,lon", *rows]) + "\n")
+        self.write_sites(folder / "sites.csv")
         return folder
 
+    def write_sites(self, path: Path) -> Path:
+        """A table of deployments."""
+        names = sorted(set(self.recordings["recorder"]))
+        rows = [f"{name},Site {name},{48 + 0.1 * i:.2f},11.5" for i, name in enumerate(names)]
+        write_text(path, "\n".join(["recorder,site,lat,lon", *rows]) + "\n")
+        return path
 
-def season(recorders: int, days: int, every_min: int, *, faults: bool, seed: int) -> MadeSeason:
+
+def season(
+    recorders: int, days: int, every_min: int, *, faults: bool, seed: int, first: datetime = FIRST
+) -> MadeSeason:
     """Recorders of a minute every so often, on UTC; calls come at dawn and dusk.
 
     Args:
@@ -51,7 +59,7 @@ def season(recorders: int, days: int, every_min: int, *, faults: bool, seed: int
         seed: of the calls.
     """
     rng, parts = np.random.default_rng(seed), []
-    moments = [FIRST + timedelta(minutes=every_min * k) for k in range(days * 1440 // every_min)]
+    moments = [first + timedelta(minutes=every_min * k) for k in range(days * 1440 // every_min)]
     utc = pd.DatetimeIndex(moments)
     local = utc.tz_localize("UTC").tz_convert(ZONE).tz_localize(None)
     for number in range(recorders):
@@ -67,7 +75,7 @@ def season(recorders: int, days: int, every_min: int, *, faults: bool, seed: int
             stamps[lost] = pd.DatetimeIndex(since).strftime("%Y%m%d_%H%M%S").to_numpy(object)
             part.loc[lost, "local"] = pd.NaT
         if faults and number == recorders - 1:
-            keep = (utc < FIRST + timedelta(days=7)) | (utc >= FIRST + timedelta(days=14))
+            keep = (utc < first + timedelta(days=7)) | (utc >= first + timedelta(days=14))
         part["file"] = [f"/cards/{name}/{name}_{stamp}.wav" for stamp in stamps]
         parts.append(part.assign(calls=rng.poisson(_rate(local, number)))[keep])
     recordings = pd.concat(parts, ignore_index=True)

@@ -6,7 +6,8 @@ from experiments.season.made import season
 
 def test_a_season_comes_back(tmp_path):
     made = season(5, 21, 60, faults=True, seed=1)
-    table = compared(made, summary_of(made, tmp_path))
+    found = made.write(tmp_path / "found")
+    table = compared(made, summary_of(made, found, tmp_path / "summary"))
     assert table["minutes"].tolist() == [504, 504, 504, 504, 336]
     assert table["told"].tolist() == table["minutes"].tolist()
     assert table["told so"].tolist() == table["without a start"].tolist() == [0, 0, 0, 168, 0]
