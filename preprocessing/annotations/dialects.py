@@ -44,8 +44,9 @@ _WARBLER = ("sound.files", "selec", "start", "end")
 _KALEIDOSCOPE = ("IN FILE", "OFFSET", "DURATION")
 # What Kaleidoscope itself thinks of a row that nobody has named.
 _KALEIDOSCOPE_GUESSES = ("AUTO ID", "AUTO ID*", "TOP1MATCH*", "TOP1MATCH")
+# As scripts/utils/reporting.py of Nachtzuster/BirdNET-Pi writes them.
 _BIRDNET_PI = ("Date", "Time", "Sci_Name", "Com_Name", "Confidence")
-# Of the clip that BirdNET-Pi keeps of a detection, in which it lies, seconds.
+# Of the clip that it keeps of a detection, in which that lies, where nobody set another; seconds.
 _BIRDNET_PI_CLIP_S = 6.0
 _ARBIMON = {"start_s": "x1", "end_s": "x2", "low_hz": "y1", "high_hz": "y2"}
 

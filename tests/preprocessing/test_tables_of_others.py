@@ -234,6 +234,20 @@ def test_birdnet_pi_tells_clips(tmp_path: Path):
         events_of(tmp_path / "birds.csv", f"{head}\n{row}\n")
 
 
+def test_birdnet_go_writes_two_tables(tmp_path: Path):
+    """As WriteNotesCsv and WriteNotesTable of its internal/observation/observation.go do."""
+    text = "Start (s),End (s),Scientific name,Common name,Confidence\n"
+    text += "3.000000,6.000000,Turdus merula,Eurasian Blackbird,0.9132\n"
+    rows, kinds, _ = events_of(tmp_path / "night.wav.csv", text)
+    assert rows == [("night.wav", 3.0, 6.0, "Eurasian Blackbird")]
+    text = "Selection\tView\tChannel\tBegin File\tBegin Time (s)\tEnd Time (s)\tLow Freq (Hz)\t"
+    text += "High Freq (Hz)\tSpecies Code\tCommon Name\tConfidence\n"
+    text += "1\tSpectrogram 1\t1\t/in/night.wav\t3.0\t6.0\t0\t15000\teurbla\tBlackbird\t0.9132\n"
+    rows, kinds, events = events_of(tmp_path / "night.wav.txt", text)
+    assert (rows, kinds) == ([("/in/night.wav", 3.0, 6.0, "Blackbird")], [])
+    assert events["score"].tolist() == [0.9132]
+
+
 def test_labels_that_differ_in_spelling_are_told(tmp_path: Path):
     lines = odd_labels(["owl", "Owl", "owl", "NaN", "tit"])
     assert len(lines) == 2
