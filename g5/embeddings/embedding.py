@@ -100,17 +100,10 @@ def _shared(files: Collection[Path]) -> Path:
 
 
 def embed_recordings(
-    encoder: LoadedEncoder,
-    store: VectorStore,
-    files: Sequence[Path],
-    root: Path,
-    settings: EmbedSettings,
-    rules: AudioRules = READ_ALL,
-    engine: EngineSettings | None = None,
-    again: Callable[[], LoadedEncoder] | None = None,
-    *,
-    alone: bool = False,
-) -> tuple[int, list[str]]:
+    encoder: LoadedEncoder, store: VectorStore, files: Sequence[Path], root: Path,
+    settings: EmbedSettings, rules: AudioRules = READ_ALL, engine: EngineSettings | None = None,
+    again: Callable[[], LoadedEncoder] | None = None, *, alone: bool = False,
+) -> tuple[int, list[str]]:  # fmt: skip
     """Embed every recording that the store does not have yet.
 
     A recording is one block, added when it is whole: killed at any point, it goes on where it
