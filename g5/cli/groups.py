@@ -10,6 +10,9 @@ import click
 
 from g5.common.terminal import speak_utf8
 
+OUTPUTS = ("-o", "--out", "--output", "--json", "--page")
+WORDS = "g5.words"  # of the command line, in the context
+
 
 class PackageGroup(click.Group):
     """Its commands are the modules (and sub-packages) of packages, imported when they are needed.
@@ -50,12 +53,17 @@ class PackageGroup(click.Group):
             speak_utf8()
         return super().main(args, *others, **more)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[WORDS] = tuple(args)
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; any error is one line, and exit code 1.
 
         What the user can put right says how; of all else the traceback is kept in a file.
         """
         try:
+            _check_apart(ctx.meta[WORDS])
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
@@ -71,6 +79,22 @@ class PackageGroup(click.Group):
                 err=True,
             )
             sys.exit(130)
+
+
+def _check_apart(words: Sequence[str]) -> None:
+    """Raise `UserError` where a command would write onto a file that it is given to read."""
+    for at, word in enumerate(words[1:], start=1):
+        option, _, joined = word.partition("=")
+        place = joined if option in OUTPUTS else word if words[at - 1] in OUTPUTS else ""
+        if not os.path.isfile(place):
+            continue
+        others = (*words[:at], *words[at + 1 :])
+        if any(os.path.isfile(other) and os.path.samefile(other, place) for other in others):
+            from g5.common.errors import UserError
+
+            raise UserError(
+                f"{place}: is read by this command and would be replaced; name another file"
+            )
 
 
 def _modules_of(package: str) -> dict[str, str]:

@@ -1,7 +1,6 @@
 """`g5 summarise`: when and where it calls, how often, with effort, and how sure that is."""
 
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -117,7 +116,9 @@ def _pictures(
     season: Season, hours: pd.DataFrame, days: pd.DataFrame, places: pd.DataFrame, folder: Path
 ) -> dict[str, list[Path]]:
     """By label, its pictures; those of an earlier summary are removed."""
-    shutil.rmtree(folder, ignore_errors=True)
+    for kind in ("hours", "season", "map"):
+        for path in folder.glob(f"{kind}_*.png"):
+            path.unlink()
     most = season.events["label"].value_counts().index.tolist()
     chosen = [*most, *(label for label in season.labels if label not in most)][:PICTURED]
     names, drawn = file_names(season.labels), {}

@@ -139,7 +139,7 @@ class PageHandler(BaseHTTPRequestHandler):
             self._send_error(refusal.status, str(refusal))
         except UserError as error:
             self._send_error(422, str(error))
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
             self._send_error(400, f"the request is incomplete ({error})")
 
     def _check(self, query: dict[str, str]) -> None:
@@ -162,7 +162,7 @@ class PageHandler(BaseHTTPRequestHandler):
     def _content(self, speaks: bool) -> bytes:
         """The body; where it cannot be read whole, the connection ends with this answer."""
         given = self.headers.get("Content-Length") or "0"
-        length = int(given) if given.isdecimal() else -1
+        length = int(given) if given.isdecimal() and len(given) < 12 else -1  # as int takes it
         fits = 0 < length <= MOST_BYTES if speaks else length == 0
         if not fits or "Transfer-Encoding" in self.headers:
             self.close_connection = True

@@ -28,6 +28,8 @@ CALLS = {
     "detect default . --support nowhere.txt": "nowhere.txt: there is no such file",
     "evaluate nowhere.csv labels.csv": "nowhere.csv: there is no such file",
     "evaluate labels.csv nowhere": "nowhere: there is no such file",
+    "convert labels.csv -o ./labels.csv": "labels.csv: is read by this command",
+    "data split labels.csv --output=labels.csv": "labels.csv: is read by this command",
     "train v2 arch.model.channels=x": "arch.model.channels: must be a list",
     "capacity v9": "choose from",
     "capacity v2 arch.episodes.nway=3": "did you mean arch.episodes.n_way?",

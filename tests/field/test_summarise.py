@@ -165,6 +165,18 @@ def test_what_detect_knew_is_not_looked_for_again(tmp_path):
     assert csv(moved, "recorders").loc[0, "first_call"] == "2024-05-01 20:00:05"
 
 
+def test_pictures_of_others_stay_and_those_of_an_earlier_summary_go(tmp_path):
+    files = names("A", MAY, MAY + HOUR, HOUR)
+    found = write_found(tmp_path / "found", [ledger_row(file) for file in files], [(files[0], 5.0)])
+    pictures = tmp_path / "summary" / "pictures"
+    pictures.mkdir(parents=True)
+    for name in ("holiday.png", "hours_wolf.png"):
+        (pictures / name).touch()
+    summarise(found, "--clock", "UTC")
+    assert {"holiday.png", "hours_owl.png"} <= {path.name for path in pictures.iterdir()}
+    assert not (pictures / "hours_wolf.png").exists()
+
+
 def test_answers_correct_the_calls(tmp_path, capsys):
     files = names("A", MAY, MAY + 5 * timedelta(days=1), HOUR)
     calls = [(file, 5.0) for file in files[:60]]

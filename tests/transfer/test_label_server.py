@@ -32,7 +32,7 @@ def server(tmp_path) -> Iterator[LabelServer]:
 
 def request(server: LabelServer, method: str, path: str, said: Any = None, **headers: str) -> Any:
     connection = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=20)
-    body = None if said is None else json.dumps(said)
+    body = said if said is None or isinstance(said, bytes) else json.dumps(said)
     connection.request(method, path, body, {"X-Token": server.token, **headers})
     answer = connection.getresponse()
     return answer.status, json.loads(answer.read())
@@ -94,8 +94,9 @@ def test_a_browser_that_vanishes_mid_save_loses_at_most_what_it_did_not_say(serv
 def test_the_body_of_a_refused_request_is_no_request(server):
     port = server.server_address[1]
     inner = f"GET /api/state?token={server.token} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n"
-    for line in ("POST /api/nowhere", "POST /api/answer", "GET /api/state"):
-        head = f"{line} HTTP/1.1\r\nHost: evil\r\nContent-Length: {len(inner)}\r\n\r\n"
+    lines = ("POST /api/nowhere", "POST /api/answer", "GET /api/state")
+    for line, length in [*((line, len(inner)) for line in lines), (lines[0], "9" * 5000)]:
+        head = f"{line} HTTP/1.1\r\nHost: evil\r\nContent-Length: {length}\r\n\r\n"
         with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
             connection.sendall((head + inner).encode())
             received = b""
@@ -111,6 +112,9 @@ def test_seconds_that_are_no_number_are_refused_and_forgotten(server):
         status, _ = request(server, "POST", "/api/answer", {**answer(0), "seconds": seconds})
         assert status == 422
     assert request(server, "POST", "/api/answer", {**answer(0), "row": float("inf")})[0] == 400
+    assert request(server, "POST", "/api/answer", {**answer(0), "label": "\ud800"})[0] == 422
+    deep = b"[" * 20_000 + b"]" * 20_000
+    assert request(server, "POST", "/api/answer", deep)[0] == 400
     assert labels(server) == []
     assert request(server, "POST", "/api/answer", answer(0))[0] == 200
     path = Journal(server.session.store.path).path
