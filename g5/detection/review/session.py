@@ -8,6 +8,7 @@ import threading
 import zlib
 from collections import Counter
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +31,12 @@ from g5.detection.review.estimate import (
     strata_of,
 )
 from g5.detection.review.table import FoundEvents, in_time
-from g5.web.journal import KINDS, LABEL, UNSURE, Clip, JournalEntry, clip_of
+from g5.web.answers import TabAnswers, checked_entry
+from g5.web.journal import LABEL, UNSURE, JournalEntry, clip_of
 from preprocessing.audio_rules import READ_ALL, AudioRules
 
 SAMPLE, UNCERTAIN, SCORE, MARK = "sample", "uncertain", "score", "mark"
 ORDERS = (SAMPLE, UNCERTAIN, SCORE)
-LONGEST_NAME = 80
 
 
 class ReviewSession:
@@ -66,7 +67,7 @@ class ReviewSession:
         self._lock = threading.RLock()
         self._shown: dict[str, tuple[int, ...]] = {}  # tab -> the event, and the one after it
         self._asked: dict[str, tuple[str, str]] = {}  # tab -> order and species of these
-        self._history: dict[str, list[Clip]] = {}  # tab -> for undo
+        self._answers = TabAnswers(self.journal)
         self._precision: dict[str, tuple[int, Precision]] = {}
 
     def _rank(self, species: str) -> np.ndarray:
@@ -170,58 +171,37 @@ class ReviewSession:
         """
         if not 0 <= row < len(self.found.clips):
             raise UserError(f"there is no event {row}")
-        entry = self._entry(id, self.found.clips[row], kind, label, seconds)
+        entry = checked_entry(id, self.found.clips[row], kind, label, seconds)
         if by not in ORDERS:
             raise UserError(f"{by!r} is none of {', '.join(ORDERS)}")
         if ends is not None:
             ends = _checked(*ends)
-        return self._add(tab, JournalEntry(*entry, of=self.found.labels[row], by=by, ends=ends))
+        return self._add(tab, replace(entry, of=self.found.labels[row], by=by, ends=ends))
 
     def mark(self, tab: str, row: int, start_s: float, end_s: float, label: str, *, id: str) -> str:
         """Write down a call that was not found, in the recording of an event."""
         if not 0 <= row < len(self.found.clips):
             raise UserError(f"there is no event {row}")
         clip = clip_of(self.found.clips[row][0], *_checked(start_s, end_s))
-        return self._add(tab, JournalEntry(*self._entry(id, clip, LABEL, label, 0.0), by=MARK))
-
-    def _entry(
-        self, id: str, clip: Clip, kind: str, label: str, seconds: float
-    ) -> tuple[str, Clip, str, str, float]:
-        if kind not in KINDS:
-            raise UserError(f"{kind!r} is none of {', '.join(KINDS)}")
-        if not id or len(id) > LONGEST_NAME:
-            raise UserError("an answer needs an id")
-        if not math.isfinite(seconds):
-            raise UserError(f"seconds={seconds}: must be a finite number")
-        name = " ".join(label.split()) if kind == LABEL else ""
-        if kind == LABEL and (not name or len(name) > LONGEST_NAME or name in KINDS):
-            raise UserError(f"{name!r} is no name for a species")
-        return id, clip, kind, name, min(max(seconds, 0.0), 3600.0)
+        return self._add(tab, replace(checked_entry(id, clip, LABEL, label, 0.0), by=MARK))
 
     def _add(self, tab: str, entry: JournalEntry) -> str:
         with self._lock:
             self.journal.begin(self.found.fingerprint)
-            before = self.journal.add(entry)
-            if before is not None:
-                said = before.label or before.kind
-                return f"This was answered in another tab as “{said}”; that was kept."
-            history = self._history.setdefault(tab, [])
-            if entry.clip not in history[-1:]:
-                history.append(entry.clip)
-            write_answers(self.journal, self.found.folder)
-        return ""
+            message = self._answers.add(tab, entry)
+            if not message:
+                write_answers(self.journal, self.found.folder)
+        return message
 
     def undo(self, tab: str) -> bool:
         """Take back this tab's last answer and show its event again; False: there is none.
 
-        After a reload or a restart, the last answer there is.
+        After a reload or a restart, the last answer that is no other tab's.
         """
         with self._lock:
-            history = [c for c in self._history.get(tab, ()) if c in self.journal.entries]
-            clip = next(reversed(history or list(self.journal.entries)), None)
+            clip = self._answers.undo(tab)
             if clip is None:
                 return False
-            self.journal.undo(clip)
             write_answers(self.journal, self.found.folder)
             row = self.found.row_of.get(clip)
             if row is not None:

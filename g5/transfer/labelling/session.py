@@ -3,7 +3,6 @@
 Knows nothing of browsers. Shapes: N clips, D embedding width, C classes, L labelled clips.
 """
 
-import math
 import threading
 from collections import Counter
 from collections.abc import Sequence
@@ -19,9 +18,8 @@ from g5.embeddings.vectors import VectorStore
 from g5.embeddings.whitening import Whitening
 from g5.transfer.labelling.simulate import Classifier
 from g5.transfer.labelling.strategies import STRATEGIES, ClipPool, choose
-from g5.web.journal import KINDS, LABEL, NOT_A_CALL, UNSURE, Journal, JournalEntry, clip_of
-
-LONGEST_NAME = 80
+from g5.web.answers import TabAnswers, checked_entry, class_name
+from g5.web.journal import LABEL, NOT_A_CALL, UNSURE, Journal, clip_of
 
 
 class Session:
@@ -65,7 +63,7 @@ class Session:
         self._lock = threading.RLock()
         self._queue: list[int] = []
         self._shown: dict[str, int] = {}  # tab -> row
-        self._history: dict[str, list[int]] = {}  # tab -> rows, for undo
+        self._answers = TabAnswers(self.journal)
         self._new = 0  # labels since the last training
         self._wake = threading.Event()
         self._stop = False
@@ -129,24 +127,15 @@ class Session:
         """
         if not 0 <= row < len(self.clips):
             raise UserError(f"there is no clip {row}")
-        if kind not in KINDS:
-            raise UserError(f"{kind!r} is none of {', '.join(KINDS)}")
-        label = self.class_name(label) if kind == LABEL else ""
-        if not id or len(id) > LONGEST_NAME:
-            raise UserError("an answer needs an id")
-        if not math.isfinite(seconds):
-            raise UserError(f"seconds={seconds}: must be a finite number")
-        seconds = float(min(max(seconds, 0.0), 3600.0))
+        entry = checked_entry(id, self.clips[row], kind, label, seconds)
+        if kind == LABEL and entry.label not in self.classes:
+            raise UserError(f"there is no class {entry.label!r}; add it first")
         with self._lock:
-            before = self.journal.add(JournalEntry(id, self.clips[row], kind, label, seconds))
+            message = self._answers.add(tab, entry)
             if self._shown.get(tab) == row:
                 self._shown.pop(tab)
-            if before is not None:
-                said = before.label or before.kind
-                return f"This clip was labelled in another tab as “{said}”; that was kept."
-            history = self._history.setdefault(tab, [])
-            if row not in history[-1:]:
-                history.append(row)
+            if message:
+                return message
             self._new += 1
             if self._new >= self.settings.retrain_every or self.model is None:
                 self._wake.set()
@@ -158,37 +147,18 @@ class Session:
         After a reload or a restart, the last answer that is no other tab's.
         """
         with self._lock:
-            history = self._history.get(tab, [])
-            while history:
-                row = history.pop()
-                if self.clips[row] in self.journal.entries:
-                    break
-            else:
-                others = {row for rows in self._history.values() for row in rows}
-                here = [self.row_of[c] for c in self.journal.entries if c in self.row_of]
-                here = [row for row in here if row not in others]
-                if not here:
-                    return None
-                row = here[-1]
-            self.journal.undo(self.clips[row])
-            self._shown[tab] = row
-            return row
+            clip = self._answers.undo(tab, self.row_of)
+            if clip is None:
+                return None
+            self._shown[tab] = self.row_of[clip]
+            return self._shown[tab]
 
     def add_class(self, name: str) -> str:
         """Remember a new class; its name as it is kept."""
-        name = self.class_name(name, new=True)
+        name = class_name(name)
         with self._lock:
             if name not in self.classes:
                 self.journal.add_class(name)
-        return name
-
-    def class_name(self, name: str, *, new: bool = False) -> str:
-        """A class by name, of those there are unless ``new``."""
-        name = " ".join(str(name).split())
-        if not name or len(name) > LONGEST_NAME or name in (UNSURE, NOT_A_CALL):
-            raise UserError(f"{name!r} is no name for a class")
-        if not new and name not in self.classes:
-            raise UserError(f"there is no class {name!r}; add it first")
         return name
 
     # --- what is shown --------------------------------------------------------------------------
@@ -362,6 +332,8 @@ def read_classes(path: Path) -> list[str]:
     for number, name in enumerate(names):
         if name in names[:number]:
             raise UserError(f"{path}: has the class {name!r} twice")
-        if len(name) > LONGEST_NAME or name in (UNSURE, NOT_A_CALL):
-            raise UserError(f"{path}: {name[:LONGEST_NAME]!r} is no name for a class")
+        try:
+            class_name(name)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
     return names
