@@ -62,6 +62,21 @@ def lock_file(handle: IO[str], *, wait: bool) -> bool:
     return True
 
 
+def hold_file(handle: IO[Any], *, shared: bool = False) -> bool | None:
+    """Whether an open file is its opener's alone until it is closed; None: nobody can tell here.
+
+    Unlike `lock_file`, it lasts while a forked process has it open, and keeps out other openers of
+    the same process. With ``shared`` it waits, and only who wants it alone is kept out.
+    """
+    if fcntl is None:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH if shared else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return False if error.errno in (errno.EAGAIN, errno.EACCES) else None
+    return True
+
+
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on success it replaces ``path``, else it is removed.

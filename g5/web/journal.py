@@ -20,13 +20,8 @@ from typing import Any
 
 import pandas as pd
 
-from g5.common.atomic import disk_errors
+from g5.common.atomic import disk_errors, hold_file
 from g5.common.errors import UserError
-
-try:
-    import fcntl
-except ImportError:  # Windows: two servers on one store are not noticed there.
-    fcntl = None
 
 FILE = "labels.jsonl"
 CHECK = "check"
@@ -203,14 +198,11 @@ class Journal:
             UserError: another is at it.
         """
         with disk_errors(self.path), open(self.path.with_suffix(".lock"), "wb") as handle:
-            if fcntl is not None:
-                try:
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError as error:
-                    raise UserError(
-                        f"{self.path.parent}: another {self.command} is at work here; go on in its "
-                        "page, or stop it first"
-                    ) from error
+            if hold_file(handle) is False:
+                raise UserError(
+                    f"{self.path.parent}: another {self.command} is at work here; go on in its "
+                    "page, or stop it first"
+                )
             yield
 
     def events(self) -> pd.DataFrame:

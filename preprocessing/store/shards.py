@@ -20,13 +20,8 @@ import pyarrow as pa
 import torch
 
 from g5.common import sealed
-from g5.common.atomic import disk_errors
+from g5.common.atomic import disk_errors, hold_file
 from g5.common.errors import UserError
-
-try:
-    import fcntl
-except ImportError:  # Windows: shards that a killed writer left are not removed there.
-    fcntl = None
 
 # What a writer left that died is removed by a later writer when it is this old.
 ABANDONED_S = 60.0
@@ -63,9 +58,7 @@ class Shard:
         self._columns: dict[str, list[Any]] = {name: [] for name in INDEX_COLUMNS}
         with disk_errors(self._path):
             self._file = open(self._path, "xb", buffering=0)  # noqa: SIM115  closed by commit
-            if fcntl is not None:
-                with contextlib.suppress(OSError):  # a file system without locks
-                    fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            hold_file(self._file)
 
     def write(self, half: torch.Tensor) -> None:
         """Append rows; they count once an entry says so."""
@@ -185,8 +178,11 @@ def with_facts(part: pa.Table, width: int, mtime_ns: int) -> pa.Table:
 
 
 def remove_abandoned(folder: Path) -> None:
-    """Remove shards without an index part whose writer is dead, and index parts never finished."""
-    if fcntl is None or not os.access(folder, os.W_OK):
+    """Remove shards without an index part whose writer is dead, and index parts never finished.
+
+    Where that cannot be told (Windows, file systems without locks) they stay.
+    """
+    if not os.access(folder, os.W_OK):
         return
     for path in folder.iterdir():
         unfinished = path.name.startswith(".") and ".tmp" in path.suffixes
@@ -195,7 +191,7 @@ def remove_abandoned(folder: Path) -> None:
         with contextlib.suppress(OSError):
             if (unfinished or orphan) and time.time() - path.stat().st_mtime > ABANDONED_S:
                 with open(path, "rb") as handle:
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    dead = hold_file(handle)
                     # Its writer may have finished between the two looks.
-                    if not path.with_suffix(".parquet").exists() or unfinished:
+                    if dead and (unfinished or not path.with_suffix(".parquet").exists()):
                         path.unlink()

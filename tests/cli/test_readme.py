@@ -35,6 +35,7 @@ EPISODES = ("episodes_per_epoch=1", "val_episodes=1", "test_episodes=10")
 CUTS = ("debug=fast", "logger=none", "arch.training.max_epochs=1")
 CUTS += tuple(f"arch.episodes.{text}" for text in EPISODES)
 SMALL = tuple(f"arch.episodes.{text}" for text in ("n_way=2", "k_shot=1", "n_query=1"))
+SMALL += ("arch.model.channels=[8,16]",)
 # Runs that a later command compares or goes on with, and one for each kind of data: of the others a
 # test would be the same.
 TESTED = ("exp_name=v1_comparison", "exp_name=v2_experiment_1", "-m", "--exp-name", "data=")

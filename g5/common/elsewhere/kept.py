@@ -12,16 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from g5.common.atomic import atomic_path
+from g5.common.atomic import atomic_path, hold_file
 from g5.common.elsewhere import archives, remote
 from g5.common.elsewhere.places import Address, in_archive, place_of
 from g5.common.errors import UserError, brief
 from g5.common.machine import need_room
-
-try:
-    import fcntl
-except ImportError:  # Windows, where what is open is not removed
-    fcntl = None
 
 _SUFFIX = re.compile(r"\.\w{1,8}")
 
@@ -159,8 +154,7 @@ def _held(place: Path) -> Iterator[Path]:
             continue
         break
     with handle:
-        if fcntl is not None:
-            fcntl.flock(handle, fcntl.LOCK_SH)
+        hold_file(handle, shared=True)
         os.utime(file)
         yield file
 
@@ -241,8 +235,8 @@ def _remove(path: str) -> bool:
     """Whether a file was not in use, and is removed."""
     try:
         with open(path, "rb") as handle:
-            if fcntl is not None:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if hold_file(handle) is False:
+                return False
             os.unlink(path)
     except FileNotFoundError:
         return True
