@@ -1,6 +1,8 @@
 """How the code is laid out: modules, functions and folders of a size, class names told apart."""
 
 import ast
+import re
+import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,3 +77,14 @@ def test_settings_are_read_by_name_and_not_by_a_string():
         and ast.unparse(node.value).rpartition(".")[2] in ("config", "cfg", "settings")  # type: ignore[attr-defined]
     ]
     assert not found
+
+
+def test_every_extra_that_is_named_is_one():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    named = {name for page in pages for name in re.findall(r"g5\[(\w+)\]", page.read_text("utf-8"))}
+    for _, node in nodes(ast.Call):
+        if ast.unparse(node.func) == "needs":  # type: ignore[attr-defined]
+            named.add(node.args[1].value)  # type: ignore[attr-defined]
+    assert len(named) > 6
+    assert named <= set(project["optional-dependencies"])

@@ -41,6 +41,16 @@ def one_line(error: BaseException) -> str:
 
 
 @contextmanager
+def needs(what: str, extra: str) -> Iterator[None]:
+    """Around the import of an optional package: where it is not there, a `UserError` says how to
+    get it."""
+    try:
+        yield
+    except ImportError as error:
+        raise UserError(f'{what}: pip install "g5[{extra}]"') from error
+
+
+@contextmanager
 def unreadable(what: object, *kinds: type[Exception], advice: str = "") -> Iterator[None]:
     """Turn what a library raises over a file's content into a `UserError` that names the file.
 

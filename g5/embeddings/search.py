@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from g5.common import sealed
-from g5.common.errors import UserError
+from g5.common.errors import UserError, needs
 from g5.common.threads import torch_threads
 from g5.embeddings.blocks import Vectors
 
@@ -253,11 +253,6 @@ class ApproximateIndex:
 
 
 def _usearch():
-    try:
+    with needs("the approximate index needs usearch (the exact search needs nothing)", "index"):
         from usearch import index
-    except ImportError as error:
-        raise UserError(
-            "the approximate index needs usearch: pip install usearch; the exact search "
-            "needs nothing"
-        ) from error
     return index

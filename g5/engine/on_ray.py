@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from g5.common.elsewhere import kept
-from g5.common.errors import UserError, brief
+from g5.common.errors import UserError, brief, needs
 from g5.common.machine import cores
 from g5.config.schema import EngineSettings
 from g5.engine.jobs import Job, Work
@@ -184,10 +184,8 @@ def cluster(settings: EngineSettings) -> Iterator[Any]:
     Raises:
         UserError: Ray is not installed, or there is no cluster at the address.
     """
-    try:
+    with needs("engine=ray needs Ray", "ray"):
         import ray  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        raise UserError('engine=ray: Ray is not installed; pip install "g5[ray]"') from None
     ours = not ray.is_initialized()
     if ours:
         quiet = {"log_to_driver": False, "logging_level": "ERROR"}

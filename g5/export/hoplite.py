@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from g5.common.atomic import disk_errors
-from g5.common.errors import UserError
+from g5.common.errors import UserError, needs
 from g5.common.progress import track
 from g5.embeddings.hoplite import INDEX_FILE, SQLITE_FILE
 from g5.embeddings.vectors import VectorStore
@@ -56,10 +56,8 @@ def export_hoplite(path: Path, folder: Path) -> Path:
     Raises:
         UserError: the folder is there, the store is empty, or usearch is not installed.
     """
-    try:
+    with needs("--hoplite needs usearch", "index"):
         from usearch.index import Index
-    except ImportError as error:
-        raise UserError('--hoplite needs usearch: pip install "g5[index]"') from error
     if folder.exists():
         raise UserError(f"{folder}: is there already; name a new folder")
     store = VectorStore.open(path)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from g5 import __version__
 from g5.common.atomic import atomic_path
-from g5.common.errors import UserError, brief
+from g5.common.errors import UserError, brief, needs
 from g5.config.stored import classes_named
 from g5.embeddings.encoders.loaded import LoadedEncoder
 from g5.embeddings.encoders.loading import load_encoder
@@ -86,10 +86,8 @@ def export_onnx(what: str, output: Path, overrides: Sequence[str]) -> Path:
     """
     if output.suffix != ".onnx":
         raise UserError(f"{output}: name the file FILE.onnx")
-    try:
+    with needs("g5 export needs onnx", "onnx"):
         import onnx
-    except ImportError as error:
-        raise UserError('g5 export needs onnx: pip install "g5[onnx]"') from error
     model = _model(what, overrides)
     content, any_length, error = tried(model)
     proto = onnx.load_from_string(content)

@@ -19,12 +19,10 @@ def sweep(arch: str, overrides: tuple[str, ...]) -> None:
     g5 sweep v1 'arch.model.dropout=0,0.1,0.3' budget=minutes sweep.trials=12 sweep.workers=2
     g5 sweep v1,v2 'features.hop_mel=range(128,513,128)' exp_name=hops
     """
-    from g5.common.errors import UserError
+    from g5.common.errors import needs
 
-    try:
+    with needs("g5 sweep needs Optuna", "sweep"):
         import optuna  # noqa: F401
-    except ImportError as error:
-        raise UserError('g5 sweep needs Optuna: pip install "g5[sweep]"') from error
     from g5.runs.sweep import sweep as search
 
     search([f"arch={arch}", *overrides])

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from g5.common.errors import UserError, brief
+from g5.common.errors import UserError, brief, needs
 from g5.embeddings.encoders.file_encoder import FileEncoder, chosen_output, existing
 from preprocessing.decoder_noise import quiet_decoder
 
@@ -77,10 +77,8 @@ class TFLiteEncoder(FileEncoder):
 
 
 def _opened(path: Path, content: bytes) -> Any:
-    try:
+    with needs(f"{path}: a TFLite file needs LiteRT", "tflite"):
         from ai_edge_litert.interpreter import Interpreter
-    except ImportError as error:
-        raise UserError(f'{path}: a TFLite file needs LiteRT: pip install "g5[tflite]"') from error
     try:
         interpreter = Interpreter(model_content=content, num_threads=1)
         interpreter.allocate_tensors()
