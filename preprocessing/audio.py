@@ -216,8 +216,7 @@ def _refuse_irregular(path: Path) -> None:
         raise UserError(f"{path}: is a folder that cannot be entered; permit it, or remove it")
     if stat.S_ISDIR(mode):
         raise UserError(f"{path}: is a folder; a sound file is needed here")
-    if not stat.S_ISREG(mode):
-        raise UserError(f"{path}: is no regular file but a pipe or a device; remove it")
+    kept.check_regular(path)
 
 
 def _why(path: Path, error: str) -> str:

@@ -34,11 +34,13 @@ class PlaceType(click.Path):
 
 
 def check_file(path: Path) -> None:
-    """Raise `UserError` where there is nothing."""
+    """Raise `UserError` where there is nothing, or a pipe or a device."""
+    from g5.common.elsewhere.kept import check_regular
     from g5.common.errors import UserError
 
     if not path.exists():
         raise UserError(f"{path}: there is no such file")
+    check_regular(path)
 
 
 def check_recordings(path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from g5.common.atomic import disk_errors, lock_file, one_at_a_time, write_text
+from g5.common.elsewhere.kept import check_regular
 from g5.common.errors import UserError
 
 RECORD = "run.json"
@@ -243,6 +244,7 @@ def find(path: str | os.PathLike[str]) -> tuple[Path, str | None]:
     if path.is_dir():
         raise UserError(f"{path}: a folder, not a checkpoint; in it: {listed(path)}")
     if path.exists():
+        check_regular(path)
         return path, None
     stem = path.name.removesuffix(SUFFIX)
     meant = sorted(path.parent.glob(f"{glob.escape(stem)}_val_acc_*{SUFFIX}"))

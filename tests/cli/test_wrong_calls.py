@@ -1,6 +1,7 @@
 """Wrong calls are answered at once: before PyTorch is imported, which takes seconds."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -28,6 +29,10 @@ CALLS = {
     "detect default . --support nowhere.txt": "nowhere.txt: there is no such file",
     "evaluate nowhere.csv labels.csv": "nowhere.csv: there is no such file",
     "evaluate labels.csv nowhere": "nowhere: there is no such file",
+    "embed device.ckpt . -o x": "device.ckpt: is no regular file",
+    "predict device.head . -o x": "device.head: is no regular file",
+    "embed device.onnx . -o x": "device.onnx: is no regular file",
+    "convert device.csv -o x.csv": "device.csv: is no regular file",
     "convert labels.csv -o ./labels.csv": "labels.csv: is read by this command",
     "data split labels.csv --output=labels.csv": "labels.csv: is read by this command",
     "train v2 arch.model.channels=x": "arch.model.channels: must be a list",
@@ -138,6 +143,8 @@ def place(tmp_path):
     for name in ("some.ckpt", "some.head", "night.wav"):
         (tmp_path / name).write_bytes(b"x")
     (tmp_path / "labels.csv").write_text("file,label\na.wav,x\n")
+    for kind in ("ckpt", "head", "onnx", "csv"):
+        (tmp_path / f"device.{kind}").symlink_to(os.devnull)
     (tmp_path / "bare.csv").write_text("recording,what\na.wav,x\n")
     (tmp_path / "five.txt").write_text("1.0\t1.2\tcall\n")
     for name in ("found/predictions.csv", "found/ledger.csv", "made.store/settings.json"):

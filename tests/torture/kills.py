@@ -18,11 +18,16 @@ import numpy as np
 import pandas as pd
 
 from g5.common.errors import UserError
+from g5.config.settings import load_transfer
 from g5.detection.job.manifest import Manifest
+from g5.detection.review.answers import REVIEWED
+from g5.detection.review.session import ReviewSession
+from g5.detection.review.table import COMMAND, REVIEWS, FoundEvents
 from g5.embeddings.vectors import VectorStore
 from g5.web.journal import Journal, JournalEntry
 from preprocessing.store.store import Store
 from tests.conftest import ROOT
+from tests.detection.review.found import make_found
 
 SETTINGS = {"front_end": "torture"}
 PRETRAIN = (
@@ -217,10 +222,29 @@ def _label_digest(home: Path) -> str:
     return _digest(Journal(home).events().to_csv().encode())
 
 
+def _review_work() -> None:
+    season = Path("season")
+    if not season.exists():
+        shutil.rmtree("making", ignore_errors=True)
+        os.rename(make_found(Path("making"), recordings=2).parent, season)
+    session = ReviewSession(FoundEvents.read(season / "found"), load_transfer(reads=()).review)
+    session.begin()
+    while rows := session.next("tab", "sample", "up"):
+        id = f"id{rows[0]}"
+        session.answer("tab", rows[0], "label", "up", id=id, seconds=1.0, by="sample")
+
+
+def _review_digest(home: Path) -> str:
+    found = home / "season" / "found"
+    said = Journal(found, REVIEWS, COMMAND).events().to_csv().encode()
+    return _digest(said, (found / REVIEWED).read_bytes())
+
+
 SMALL = (
     Job("store", _store_work, _store_digest),
     Job("manifest", _manifest_work, _manifest_digest),
     Job("labelling", _label_work, _label_digest),
+    Job("review", _review_work, _review_digest),
 )
 
 

@@ -95,6 +95,12 @@ def local(path: str | os.PathLike[str]) -> Iterator[Path]:
             raise
 
 
+def check_regular(path: Path) -> None:
+    """Raise `UserError` for a pipe or a device, which would be waited for, or never ends."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise UserError(f"{path}: is no regular file but a pipe or a device; remove it")
+
+
 @contextmanager
 def opened(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """A file's bytes; of one at an address only what is read of it is fetched."""
@@ -111,8 +117,7 @@ def opened(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
                     raise UserError(f"{place}: cannot be read ({brief(error)})") from error
             return
     with local(place) as file:
-        if file.exists() and not (file.is_file() or file.is_dir()):  # it would be waited for
-            raise UserError(f"{place}: is no regular file but a pipe or a device; remove it")
+        check_regular(file)
         with open(file, "rb") as handle:
             yield handle
 

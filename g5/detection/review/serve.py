@@ -42,6 +42,7 @@ def review(
 
 
 def _serve(session: ReviewSession, port: int, browser: bool) -> None:
+    session.begin()
     state = session.state()
     with ReviewServer(session, port=port) as server:
         print(f"{state['done']} of {state['total']} events are answered")

@@ -102,6 +102,11 @@ class ReviewSession:
             self._shown[tab], self._asked[tab] = tuple(picks), (order, species)
             return tuple(picks)
 
+    def begin(self) -> None:
+        """Bring `reviewed.csv` to what was answered: a kill may have come between the two."""
+        if self.journal.entries:
+            write_answers(self.journal, self.found.folder)
+
     def drawn(self, count: int, order: str) -> list[int]:
         """So many events that are not answered, in an order."""
         return self._choose(order, "", (), count)

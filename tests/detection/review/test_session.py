@@ -26,6 +26,14 @@ def say(review: ReviewSession, row: int, kind: str = "label", label: str = "up",
     return review.answer("t", row, kind, label, id=f"a{count}", seconds=1, by="sample", **more)
 
 
+def test_a_table_of_answers_that_a_kill_kept_from_being_written_is_written_at_the_next_start(found):
+    say(session(found), 0)
+    whole = (found / "reviewed.csv").read_bytes()
+    (found / "reviewed.csv").unlink()
+    session(found).begin()
+    assert (found / "reviewed.csv").read_bytes() == whole
+
+
 def test_answers_are_on_the_disk_and_in_the_table(found):
     review = session(found)
     rows = review.drawn(5, "sample")
