@@ -11,7 +11,7 @@ from g5.common.lengths import length
 from g5.common.spreadsheet import write_csv
 from g5.common.words import counted
 from preprocessing.recorders.light import with_light
-from preprocessing.recorders.starts import RESET, Clues
+from preprocessing.recorders.starts import Clues, odd_starts
 from preprocessing.recorders.sun import NAMES
 from preprocessing.recorders.written import texts_of, utc_texts
 
@@ -40,8 +40,8 @@ def when(recordings: Path, clues: Clues, out: Path | None) -> int:
         for line in recorder_lines(rows):
             print(line)
     unknown = table["start_local"].isna().to_numpy(bool)
-    for line in _notes(table):
-        print(line)
+    for line in odd_starts(table):
+        print(f"note: {line}")
     dated = int((~unknown).sum())
     has = "has" if dated == 1 else "have"
     print(f"{dated:,} of {counted(len(table), 'recording')} {has} a start")
@@ -131,20 +131,6 @@ def _spelled(what: str, places: np.ndarray, rows: pd.DataFrame, value_s: np.ndar
     )
     more = f"; and {len(places) - SHOWN} more" if len(places) > SHOWN else ""
     return [f"{counted(len(places), what)}: {shown}{more}"]
-
-
-def _notes(table: pd.DataFrame) -> list[str]:
-    """What is odd of single recordings, alike ones together."""
-    odd = table.loc[(table["note"] != "") | table["start_local"].isna()]
-    kinds: dict[str, list[tuple[str, str]]] = {}
-    for file, note in zip(odd["file"], odd["note"], strict=True):
-        kind = RESET if RESET in note else note.partition(" (")[0] or "nothing says when"
-        kinds.setdefault("".join(c for c in kind if not c.isdigit()), []).append((file, note))
-    lines = []
-    for found in kinds.values():
-        more = f", and {len(found) - 1:,} more like it" if len(found) > 1 else ""
-        lines.append(f"note: {found[0][0]}: {found[0][1] or 'nothing says when it begins'}{more}")
-    return lines
 
 
 def _texts(table: pd.DataFrame) -> pd.DataFrame:

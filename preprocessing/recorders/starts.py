@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
+from itertools import chain
 from pathlib import Path
 
 import pandas as pd
@@ -29,7 +30,8 @@ COLUMNS = [
 RESET, FUTURE = "its clock was reset", "in the future"
 # No recorder is older; clocks that lost their power begin at 1970, or 2000.
 _FIRST_YEAR = 2001
-_THREADS = 8
+# Files that a thread takes from the queue: to ask for each alone takes as long as reading a name.
+_THREADS, _AT_ONCE = 8, 64
 # Sources whose word for a recorder is a name, and no serial number.
 _NAMING = (TABLE, LEDGER, NAME)
 
@@ -105,8 +107,12 @@ class StartReader:
         known, told = durations_s or {}, told or {}
         if self.times:
             self.times.look_among(files)
+        size = max(1, min(_AT_ONCE, len(files) // (8 * _THREADS)))
+        parts = [files[first : first + size] for first in range(0, len(files), size)]
         with ThreadPoolExecutor(_THREADS) as pool:
-            headers = pool.map(lambda file: self._header(file, told.get(str(file))), files)
+            headers = chain.from_iterable(pool.map(
+                lambda part: [self._header(file, told.get(str(file))) for file in part], parts
+            ))  # fmt: skip
             rows = [
                 self._row(file, header, known.get(str(file)))
                 for file, header in zip(
@@ -215,6 +221,20 @@ def table_of(rows: Sequence[dict]) -> pd.DataFrame:
     for name in ("start_utc", "start_local"):
         table[name] = pd.to_datetime(table[name]).astype("datetime64[ms]")
     return table.astype(dict.fromkeys(("lat", "lon", "duration_s"), float))
+
+
+def odd_starts(table: pd.DataFrame) -> list[str]:
+    """What is odd of single recordings of `StartReader.read`, a line for all that are alike."""
+    odd = table.loc[(table["note"] != "") | table["start_local"].isna()]
+    kinds: dict[str, list[tuple[str, str]]] = {}
+    for file, note in zip(odd["file"], odd["note"], strict=True):
+        kind = RESET if RESET in note else note.partition(" (")[0] or "nothing says when"
+        kinds.setdefault("".join(c for c in kind if not c.isdigit()), []).append((file, note))
+    lines = []
+    for found in kinds.values():
+        more = f", and {len(found) - 1:,} more like it" if len(found) > 1 else ""
+        lines.append(f"{found[0][0]}: {found[0][1] or 'nothing says when it begins'}{more}")
+    return lines
 
 
 def _parted(table: pd.DataFrame) -> pd.DataFrame:

@@ -18,6 +18,7 @@ def test_hours_choose_and_tables_say_when(job, tmp_path, night, capsys):
     arguments = ["A1", "--support", "calls.csv", "--deployments", "sites.csv", "--clock", "+01:00"]
     arguments += ["--zone", "Europe/Berlin", "detection.pictures=false", "--format", "raven"]
     assert job(*arguments) == 0
+    assert "A1/19700101_000000.wav: name: its clock was reset" in capsys.readouterr().err
     whole = pd.read_csv("found/ledger.csv", keep_default_na=False)
     assert whole["status"].tolist() == ["done"] * 4
     (tmp_path / "found" / "mine.selections.txt").write_text("of nobody's")

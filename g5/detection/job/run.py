@@ -42,6 +42,8 @@ def detect(request: DetectionRequest, settings: Settings) -> int:
     broken = reader.look_at(asked)
     search = RecordingSearch(request, files, detector, reader, manifest, notes, times)
     targets = search.targets
+    for line in times.notes:
+        notes.add(line)
     slow = told_time(detector, targets, [file for file in asked if str(file) in reader.hashes])
     if slow:
         notes.add(slow)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from g5.config.schema import DetectionSettings
 from preprocessing.recorders.hours import Choice
-from preprocessing.recorders.starts import Clues
+from preprocessing.recorders.starts import Clues, odd_starts
 from preprocessing.recorders.written import texts_of, utc_texts
 
 
@@ -23,6 +23,7 @@ class RecordingTimes:
 
     Attributes:
         left_out: of recordings that are not asked for, by path, why.
+        notes: what is odd about those that say when they begin, a line each.
 
     Raises:
         UserError: a clue, the hours or the dates cannot be read.
@@ -34,6 +35,7 @@ class RecordingTimes:
         named = [f for f in files if str(f).encode("utf-8", "ignore") == os.fsencode(f)]
         self._table = clues.reader().read(named).set_index("file", drop=False)
         self.left_out = choice.why_not(self._table)
+        self.notes = odd_starts(self._table.loc[self._table["note"] != ""])
 
     def duration_s(self, file: str) -> float:
         """Of a recording, as its header has it; 0 if that does not say."""
