@@ -140,7 +140,10 @@ def season_curves(days: pd.DataFrame, label: str, path: Path) -> Path:
         axis.set_ylim(bottom=0)
         axis.set_xlim(middle[0] - 0.5, middle[-1] + 0.5)
         _date_axis(axis)
-        axis.legend(fontsize=8, ncols=min(4, len(axis.get_lines())), loc="upper right")
+        axis.legend(
+            fontsize=8, ncols=min(4, len(axis.get_lines())), loc="lower right",
+            bbox_to_anchor=(1.0, 1.0), borderaxespad=0.2,  # above, where no line can be hidden
+        )  # fmt: skip
     return path
 
 
