@@ -40,7 +40,7 @@ def split_clips(
         print(f"warning: {line}")
     print(f"\nsplit   {target}    (split_hash {splits.hash})\nfigure  {figure}")
     if mlflow:
-        from g5.tracking.mlflow_files import record_files
+        from g5.tracking.mlflow.files import record_files
 
         tags = {**how, "split_file": splits.hash, "warnings": len(splits.warnings)}
         parts = counts[0][1].sum().to_dict()

@@ -28,7 +28,7 @@ from g5.runs.train import Training
 from g5.runs.trials import Search, Space, Trials, Watch, distribution
 from g5.tracking.checkpoints import BEST
 from g5.tracking.folders import check_names
-from g5.tracking.mlflow_places import sqlite_uri
+from g5.tracking.mlflow.places import sqlite_uri
 from g5.training.checks import check_monitors, check_trainer
 
 GROUP = "sweep"

@@ -16,7 +16,7 @@ from g5.config.stored import classes_named, overridden
 from g5.evaluation.episodes.protocol import TestedModel, TestedSplit
 from g5.tracking.checkpoints import ANOTHER, BEST
 from g5.tracking.folders import RunFolder, claim, find
-from g5.tracking.mlflow_logger import MLflowLogger
+from g5.tracking.mlflow.logger import MLflowLogger
 from g5.tracking.record import recording
 from g5.tracking.restore import Restored, restore
 from g5.training.setup import prepare_torch

@@ -47,7 +47,7 @@ from g5.tracking.checkpoints import (
 )
 from g5.tracking.folders import SCORES, RunFolder, check_names, claim, find
 from g5.tracking.history_callback import History
-from g5.tracking.mlflow_logger import MLflowLogger
+from g5.tracking.mlflow.logger import MLflowLogger
 from g5.tracking.record import recording
 from g5.tracking.restore import restore
 from g5.training.arithmetic import trusted_precision

@@ -26,7 +26,7 @@ from g5.common.atomic import lock_file, one_at_a_time
 from g5.common.errors import UserError
 from g5.common.secrets import redacted
 from g5.tracking.callbacks import FreshMetrics
-from g5.tracking.mlflow_places import made_once, short, sqlite_uri
+from g5.tracking.mlflow.places import made_once, short, sqlite_uri
 
 Space = dict[str, BaseDistribution]
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)

@@ -13,8 +13,8 @@ from g5.common.secrets import redacted
 from g5.common.words import counted
 from g5.config.settings import Settings
 from g5.tracking.folders import RunFolder
-from g5.tracking.mlflow_logger import MLflowLogger
-from g5.tracking.mlflow_places import local_uri, notice_old_mlruns, say
+from g5.tracking.mlflow.logger import MLflowLogger
+from g5.tracking.mlflow.places import local_uri, notice_old_mlruns, say
 from preprocessing.events import Corpus
 
 

@@ -1,7 +1,7 @@
 """A trained encoder as an MLflow model: waveforms in, embeddings out.
 
 MLflow copies this file beside the checkpoint and runs it when the model is loaded ("models from
-code"), so that nothing is pickled. `mlflow_model.log_model` puts the two together.
+code"), so that nothing is pickled. `mlflow.model.log_model` puts the two together.
 
 Shapes: B clips, S samples, D embedding width.
 """

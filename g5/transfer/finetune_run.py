@@ -16,7 +16,7 @@ from g5.embeddings.encoders.loaded import LoadedEncoder, save_encoder
 from g5.embeddings.encoders.loading import load_encoder
 from g5.evaluation.report.per_class import recall_figure, told
 from g5.tracking.folders import RunFolder, claim
-from g5.tracking.mlflow_logger import MLflowLogger
+from g5.tracking.mlflow.logger import MLflowLogger
 from g5.training.setup import quiet
 from g5.transfer.finetune import FineTuning, read_windows
 from g5.transfer.heads.saved import SavedHead, save_head

@@ -37,7 +37,7 @@ import g5.detection.job.search
 import g5.runs.test
 import g5.runs.train
 import g5.tracking.checkpoints
-import g5.tracking.mlflow_logger
+import g5.tracking.mlflow.logger
 import g5.tracking.record
 import preprocessing.features
 import preprocessing.synthetic.procedural
@@ -57,7 +57,7 @@ from g5.embeddings.encoders.loading import load_encoder
 from g5.engine.jobs import Job, done
 from g5.runs.tested import Tested
 from g5.tracking.folders import RunFolder
-from g5.tracking.mlflow_logger import MLflowLogger
+from g5.tracking.mlflow.logger import MLflowLogger
 from g5.tracking.restore import restore
 from g5.training.loaders import EpisodeLoaders
 from preprocessing import audio
@@ -577,7 +577,7 @@ def see_run(settings: Settings, here: Path, patch: pytest.MonkeyPatch) -> Any:
             seen.append(("model", checkpoint.name))
 
     monitor = SimpleNamespace(start=lambda: seen.append("system metrics"), stop=lambda: None)
-    patch.setattr(g5.tracking.mlflow_logger, "_system_monitor", lambda logger: monitor)
+    patch.setattr(g5.tracking.mlflow.logger, "system_monitor", lambda *_, **__: monitor)
     patch.setattr(g5.tracking.record, "MLflowLogger", Record)
     patch.setattr(g5.runs.train, "_fit", spied_fit)
     patch.setattr(g5.runs.train, "report_test", lambda *_: seen.append("test"))
@@ -821,7 +821,7 @@ def see_engine(settings: Settings, here: Path, patch: pytest.MonkeyPatch) -> Any
     for job, result in done(settings.engine, jobs, lambda: worker):
         seen.append((job.name, str(result)))
     encoder = load_encoder("handcrafted")
-    embedding = Embedding(load_transfer(reads=()).embed, READ_ALL, encoder, None, "")
+    embedding = Embedding(load_transfer(reads=()).embed, READ_ALL, encoder, None, "", alone=False)
     recording = Job(Part(Path("night.wav"), "night.wav", "key"), "night.wav", 86400.0)
     return seen, len(embedding.parts(encoder, recording, settings.engine.part_s))
 

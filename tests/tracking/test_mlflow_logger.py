@@ -25,24 +25,27 @@ from torch.utils.data import DataLoader
 from g5.common.errors import UserError
 from g5.common.secrets import redacted
 from g5.config.changes import flatten
-from g5.tracking import folders, mlflow_logger, mlflow_places, mlflow_writer
+from g5.tracking import folders
 from g5.tracking.checkpoints import save
 from g5.tracking.folders import RunFolder, claim
-from g5.tracking.mlflow_logger import MLflowLogger, metric_name
-from g5.tracking.mlflow_places import (
+from g5.tracking.mlflow import logger as mlflow_logger
+from g5.tracking.mlflow import places as mlflow_places
+from g5.tracking.mlflow import writer as mlflow_writer
+from g5.tracking.mlflow.logger import MLflowLogger, metric_name
+from g5.tracking.mlflow.places import (
     is_remote,
     local_uri,
     notice_old_mlruns,
     quiet_mlflow,
 )
-from g5.tracking.mlflow_ui import _trainings
+from g5.tracking.mlflow.ui import _trainings
 from tests.conftest import ROOT
 from tests.tracking.test_checkpoints import checkpoint
 
 FIRST_USE = """
     import sys
     from g5.tracking.folders import claim
-    from g5.tracking.mlflow_logger import MLflowLogger
+    from g5.tracking.mlflow.logger import MLflowLogger
     folder = claim(sys.argv[1], "base", "first", training=True, resume=False, job=None)
     with MLflowLogger(
         root=sys.argv[1], experiment="first", run_name="first", folder=folder, resume=False,
@@ -632,7 +635,7 @@ def test_places() -> None:
 
 def test_processes_that_start_together_find_one_whole_database(tmp_path):
     code = (
-        "from pathlib import Path; from g5.tracking.mlflow_places import *; quiet_mlflow();"
+        "from pathlib import Path; from g5.tracking.mlflow.places import *; quiet_mlflow();"
         "make_database(Path('mlflow.db'))"
     )
     command = [sys.executable, "-c", code]

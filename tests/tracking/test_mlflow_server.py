@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from g5.tracking import mlflow_writer
 from g5.tracking.checkpoints import save
-from g5.tracking.mlflow_places import check_answers, quiet_mlflow
+from g5.tracking.mlflow import writer as mlflow_writer
+from g5.tracking.mlflow.places import check_answers, quiet_mlflow
 from tests.tracking.test_checkpoints import checkpoint
 from tests.tracking.test_mlflow_logger import logger_of, released, take, wait_for
 

@@ -14,8 +14,8 @@ import torch
 import yaml
 
 from g5.tracking.checkpoints import load, save
-from g5.tracking.mlflow_model import PACKAGES, save_model
-from g5.tracking.mlflow_places import quiet_mlflow
+from g5.tracking.mlflow.model import PACKAGES, save_model
+from g5.tracking.mlflow.places import quiet_mlflow
 from g5.tracking.restore import restore
 from tests.conftest import ROOT
 from tests.tracking.test_checkpoints import checkpoint

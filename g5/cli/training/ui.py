@@ -13,6 +13,6 @@ def ui(port: int) -> None:
     \b
     g5 ui --port 5001
     """
-    from g5.tracking.mlflow_ui import serve_mlflow
+    from g5.tracking.mlflow.ui import serve_mlflow
 
     serve_mlflow(Path.cwd(), port)

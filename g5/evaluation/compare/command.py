@@ -56,7 +56,7 @@ def compare_runs(
 def _record(
     files: Sequence[Path], root: Path, groups: Sequence[Group], differences: Sequence[Difference]
 ) -> None:
-    from g5.tracking.mlflow_files import record_files
+    from g5.tracking.mlflow.files import record_files
 
     metrics = {f"acc/{group.name}": group.accuracy.mean for group in groups}
     for item in differences:

@@ -21,7 +21,7 @@ from g5.common.secrets import redacted
 from g5.config.earlier import updated
 from g5.tracking.folders import ANSWERS, EPISODES, SCORES
 from g5.tracking.history import read_history
-from g5.tracking.mlflow_places import check_answers, local_uri, quiet_mlflow, short
+from g5.tracking.mlflow.places import check_answers, local_uri, quiet_mlflow, short
 
 CONFIG, HISTORY = "config.yaml", "history.csv"
 RUN_ID = re.compile(r"[0-9a-f]{32}")

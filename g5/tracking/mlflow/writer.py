@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from g5.common.secrets import redacted
-from g5.tracking.mlflow_places import check_answers, is_remote, say, short
+from g5.tracking.mlflow.places import check_answers, is_remote, say, short
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -9,8 +9,8 @@ from typing import Any
 from g5.common.errors import UserError
 from g5.common.secrets import redacted
 from g5.tracking.folders import RunFolder
-from g5.tracking.mlflow_logger import MLflowLogger
-from g5.tracking.mlflow_places import local_uri, say
+from g5.tracking.mlflow.logger import MLflowLogger
+from g5.tracking.mlflow.places import local_uri, say
 
 
 def record_files(

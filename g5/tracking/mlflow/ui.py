@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from g5.common.errors import UserError
 from g5.common.secrets import redacted
-from g5.tracking.mlflow_places import DATABASE, check_answers, local_uri, quiet_mlflow
+from g5.tracking.mlflow.places import DATABASE, check_answers, local_uri, quiet_mlflow
 
 
 def serve_mlflow(root: Path, port: int) -> NoReturn:

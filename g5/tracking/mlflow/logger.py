@@ -19,8 +19,9 @@ from g5.common.errors import UserError
 from g5.common.secrets import redacted
 from g5.config.changes import flatten
 from g5.tracking.folders import RunFolder, read_record
-from g5.tracking.mlflow_parent import parent_run
-from g5.tracking.mlflow_places import (
+from g5.tracking.mlflow.monitor import system_monitor
+from g5.tracking.mlflow.parent import parent_run
+from g5.tracking.mlflow.places import (
     check_answers,
     is_remote,
     local_uri,
@@ -28,7 +29,7 @@ from g5.tracking.mlflow_places import (
     say,
     short,
 )
-from g5.tracking.mlflow_writer import Operation, RecordWriter, Value, metric_name
+from g5.tracking.mlflow.writer import Operation, RecordWriter, Value, metric_name
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -116,7 +117,9 @@ class MLflowLogger(Logger):
                     "put it right, or train with logger=none"
                 ) from error
         if self.system_metrics:
-            self._monitor = _system_monitor(self)
+            self._monitor = system_monitor(
+                self.log_metrics, self.run_id, resume=self.resume, uri=self.tracking_uri
+            )
             self._monitor.start()
 
     def close(self, status: str) -> None:
@@ -219,7 +222,7 @@ class MLflowLogger(Logger):
     @rank_zero_only
     def log_model(self, checkpoint: Path) -> None:
         """Record a checkpoint as an MLflow model named ``model`` (see `tracking/serving.py`)."""
-        from g5.tracking.mlflow_model import log_model
+        from g5.tracking.mlflow.model import log_model
 
         self._add(lambda client, run_id: log_model(client, run_id, checkpoint))
 
@@ -408,36 +411,6 @@ def _write_params(client: "MlflowClient", run_id: str, params: Mapping[str, str]
     for key, value in params.items():
         if known.get(key, value) != value:
             client.set_tag(run_id, f"resumed.{key}", value)
-
-
-def _system_monitor(logger: MLflowLogger) -> Any:
-    """MLflow's monitor of the machine, which here hands its numbers to ``logger``.
-
-    On its own it writes to the store itself, and ends with the first request that fails.
-    """
-    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
-
-    class Monitor(SystemMetricsMonitor):
-        def monitor(self) -> None:
-            while not self._shutdown_event.wait(self.sampling_interval):
-                self.collect_metrics()
-                self.publish_metrics(self.aggregate_metrics())
-
-        def publish_metrics(self, metrics: dict[str, float]) -> None:
-            logger.log_metrics({f"system/{k}": v for k, v in metrics.items()}, self._logging_step)
-            self._logging_step += 1
-            for monitor in self.monitors:
-                monitor.clear_metrics()
-
-        def stop(self) -> None:
-            self._shutdown_event.set()
-            if self._process is not None:
-                self._process.join()
-            # A run shorter than the interval has its numbers too.
-            self.collect_metrics()
-            self.publish_metrics(self.aggregate_metrics())
-
-    return Monitor(logger.run_id, resume_logging=logger.resume, tracking_uri=logger.tracking_uri)
 
 
 def _user() -> str:
