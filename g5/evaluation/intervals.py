@@ -71,6 +71,30 @@ def mean_interval(values_E: np.ndarray, *, bounds: tuple[float, float] = (0.0, 1
     return Interval(mean, max(bounds[0], mean - half), min(bounds[1], mean + half), n)
 
 
+def share_interval(hits: np.ndarray, sources: np.ndarray, *, resamples: int = 2000) -> Interval:
+    """A share of hits with its 95 % interval by a bootstrap over sources (recordings).
+
+    Queries of one source come and go together, for they are not independent. Where all sources
+    score alike, and so where there is one alone, the rule of three holds.
+
+    Args:
+        hits: (Q,) whether a query was classified rightly.
+        sources: (Q,) its source.
+        resamples: how many.
+    Returns:
+        The interval; ``n`` is the number of sources.
+    """
+    _, source_Q = np.unique(sources, return_inverse=True)
+    counts_S = np.bincount(source_Q)
+    hits_S = np.bincount(source_Q, weights=np.asarray(hits, dtype=np.float64))
+    n, share = len(counts_S), float(hits_S.sum() / counts_S.sum())
+    if np.ptp(hits_S / counts_S) == 0:
+        return _rule_of_three(share, n, (0.0, 1.0))
+    weight_RS = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=resamples)
+    low, high = np.quantile((weight_RS @ hits_S) / (weight_RS @ counts_S), (0.025, 0.975))
+    return Interval(share, float(low), float(high), n)
+
+
 def resampled_interval(
     hits: np.ndarray,
     class_ids: np.ndarray,

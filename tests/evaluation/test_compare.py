@@ -202,7 +202,10 @@ def test_the_command(runs, capsys):
     for words in ("120 paired episodes", "by training seed", "learning_rate", "after Holm"):
         assert words in out
     made = {path.name for path in (runs / "made").iterdir()}
-    assert made == {"curves.png", "compare.json", "classes.csv", "classes.png"}
+    assert made == {"curves.png", "compare.json", "classes.csv", "classes.png", "report.html"}
+    page = (runs / "made" / "report.html").read_text("utf-8")
+    for words in ("On the validation episodes", "points above", "after Holm", "Cite the interval over"):
+        assert words in page
     assert "recall of the classes that differ most" in out
     assert "MLflow   experiment compare in mlflow.db" in out
     check_recorded(runs, made)

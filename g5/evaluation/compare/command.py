@@ -14,6 +14,7 @@ from g5.evaluation.compare.compared_runs import find_runs
 from g5.evaluation.compare.differences import Difference, compare_all, mean_ranks, plain
 from g5.evaluation.compare.figures import critical_difference, overlaid_curves
 from g5.evaluation.compare.groups import Group, config_differences, grouped
+from g5.evaluation.compare.page import p_text, write_comparison
 from g5.evaluation.intervals import ends_text, mean_text, points_text
 from g5.evaluation.report.per_class import recall_figure, recall_table, told
 
@@ -117,8 +118,8 @@ def _difference_text(item: Difference) -> list[str]:
     return [
         f"{item.first} - {item.second}: {100 * item.episodes.mean:+.1f} points",
         f"  over {item.episodes.n:,} paired episodes     95 %: {points_text(item.episodes)}"
-        f"   bootstrap p {_p(item.p_bootstrap)}, permutation p {_p(item.p_permutation)}, "
-        f"after Holm {_p(item.p_holm)}",
+        f"   bootstrap p {p_text(item.p_bootstrap)}, permutation p {p_text(item.p_permutation)}, "
+        f"after Holm {p_text(item.p_holm)}",
         f"  over classes and sources       95 %: {points_text(item.classes)}",
         f"  by training seed  {seeds}",
         f"  {item.reason}",
@@ -144,18 +145,23 @@ def _write(
     classes: pd.DataFrame,
 ) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
-    files = []
+    recalls = {group.name: group.recalls for group in groups}
+    figures = []
+    if len(groups) >= 3:
+        path = folder / "critical_difference.png"
+        figures.append(critical_difference(groups, mean_ranks(groups), differences, path))
+    if curves := overlaid_curves(groups, folder / "curves.png"):
+        figures.append(curves)
     if len(groups) > 1:
         title = "Recall of each class, over all runs of a configuration"
-        files.append(recall_figure(classes, folder / "classes.png", title=title))
+        path = folder / "classes.png"
+        figures.append(recall_figure(classes, path, title=title, intervals=recalls))
     write_csv(classes, folder / "classes.csv", float_format="%.6g")
-    files.append(folder / "classes.csv")
-    if curves := overlaid_curves(groups, folder / "curves.png"):
-        files.append(curves)
-    if len(groups) >= 3:
-        ranks_G = mean_ranks(groups)
-        path = folder / "critical_difference.png"
-        files.append(critical_difference(groups, ranks_G, differences, path))
+    page = write_comparison(
+        folder / "report.html", groups, differences, settings=table, classes=classes,
+        recalls=recalls, figures=figures,
+    )  # fmt: skip
+    files = [page, *figures, folder / "classes.csv"]
     content = {
         "runs": {
             group.name: {
@@ -178,7 +184,3 @@ def _folder_name(groups: Sequence[Group]) -> str:
         (g.name, [(r.name, r.protocol["episodes_hash"]) for r in g.runs.values()]) for g in groups
     ]
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:8]
-
-
-def _p(p: float) -> str:
-    return f"{p:.3f}" if p >= 0.001 else "< 0.001"

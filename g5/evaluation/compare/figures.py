@@ -30,16 +30,20 @@ DASHES = ("-", "--", ":", "-.")  # told apart beyond the colours, and by the col
 
 
 def overlaid_curves(groups: Sequence[Group], path: Path) -> Path | None:
-    """Training loss and validation accuracy of every run; None where none has a history."""
+    """Validation loss and accuracy of every run; None where none has a history.
+
+    Losses of training are no figure: pretraining, smoothing of labels and augmentation change what
+    they mean. That of validation is the same in every run of one `validated`.
+    """
     if not any(run.history is not None for group in groups for run in group.runs.values()):
         return None
     names = short_names([group.name for group in groups], 40)
     with drawing(path, 11, 4.6) as figure:
         left, right = figure.subplots(1, 2)
         for number, (group, name) in enumerate(zip(groups, names, strict=True)):
-            for axes, column in ((left, "train/loss"), (right, "val/acc")):
+            for axes, column in ((left, "val/loss"), (right, "val/acc")):
                 _seed_curves(axes, group, column, name, number)
-        left.set_title("Training loss")
+        left.set_title("Validation loss")
         right.set_title("Validation accuracy")
         left.set_ylim(bottom=0)
         percent_axis(right.yaxis)
@@ -49,6 +53,13 @@ def overlaid_curves(groups: Sequence[Group], path: Path) -> Path | None:
         figure.legend(*right.get_legend_handles_labels(), loc="outside lower center",
                       ncols=min(len(groups), 3))  # fmt: skip
     return path
+
+
+def validated(groups: Sequence[Group]) -> list[str]:
+    """How the runs were validated, each way once: curves of one way alone can be compared."""
+    asked = [run.config["arch"].get("episodes", {}) for g in groups for run in g.runs.values()]
+    ways = [f"{e.get('n_way')}-way {e.get('k_shot')}-shot" for e in asked]
+    return list(dict.fromkeys(ways))
 
 
 def _seed_curves(axes: "Axes", group: Group, column: str, name: str, number: int) -> None:

@@ -12,7 +12,12 @@ from g5.config.changes import flatten
 from g5.config.node import NONE_NAMED, Node
 from g5.config.settings import Settings, marked
 from g5.evaluation.compare.compared_runs import ComparedRun
-from g5.evaluation.intervals import Interval, mean_interval, resampled_interval
+from g5.evaluation.intervals import (
+    Interval,
+    mean_interval,
+    resampled_interval,
+    share_interval,
+)
 
 CLASS_RESAMPLES = 2_000  # of classes and sources
 # What makes the same episodes; in the order in which a difference is told.
@@ -48,9 +53,22 @@ class Group:
         return true_A, predicted_A
 
     @property
+    def recalls(self) -> dict[str, Interval]:
+        """The recall of each class, its interval over sources."""
+        return {
+            str(label): share_interval(rows["hit"].to_numpy(), rows["source"].to_numpy(str))
+            for label, rows in self._hits.groupby(self._hits["label"].astype(str))
+        }
+
+    @property
+    def _hits(self) -> pd.DataFrame:
+        """All answers, with ``hit``."""
+        return pd.concat([run.answers.assign(hit=run.hit_A) for run in self.runs.values()])
+
+    @property
     def resampled(self) -> Interval:
         """Over resampled classes and sources of all its runs."""
-        answers = pd.concat([run.answers.assign(hit=run.hit_A) for run in self.runs.values()])
+        answers = self._hits
         return resampled_interval(
             answers["hit"].to_numpy(float), answers["label"].to_numpy(str),
             answers["source"].to_numpy(str), seed=0, resamples=CLASS_RESAMPLES,

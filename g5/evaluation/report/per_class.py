@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from g5.evaluation.figures.style import COLORS, GREY, MARKERS, drawing, percent_axis, short_names
+from g5.evaluation.intervals import Interval
 
 LABEL, TRAINED_ON, QUERIES = "label", "trained_on", "queries"
 FACTS = (LABEL, TRAINED_ON, QUERIES)
@@ -83,8 +84,20 @@ def told(table: pd.DataFrame, most: int = MOST) -> str:
     return text.to_string(index=False) + more
 
 
-def recall_figure(table: pd.DataFrame, path: Path, *, title: str) -> Path:
-    """A row a class, a mark a way; the grey line spans them. The last row is the mean."""
+def recall_figure(
+    table: pd.DataFrame,
+    path: Path,
+    *,
+    title: str,
+    intervals: Mapping[str, Mapping[str, Interval]] | None = None,
+) -> Path:
+    """A row a class, a mark a way; the grey line spans them. The last row is the mean.
+
+    Args:
+        table: `recall_table`.
+        title: of the figure.
+        intervals: of each way, by class: whiskers.
+    """
     shown = most_different(table, MOST)
     ways: Sequence[str] = ways_of(table)
     value_CW = np.vstack([shown[ways].to_numpy(float), table[ways].mean().to_numpy()[None]])
@@ -95,10 +108,17 @@ def recall_figure(table: pd.DataFrame, path: Path, *, title: str) -> Path:
         axes = figure.subplots()
         place = np.arange(len(ticks) + 1.0)
         place[-1] += 0.4
-        axes.hlines(place, np.nanmin(value_CW, 1), np.nanmax(value_CW, 1), color="#C8C8C8", lw=2)
+        if not intervals:
+            low_C, high_C = np.nanmin(value_CW, 1), np.nanmax(value_CW, 1)
+            axes.hlines(place, low_C, high_C, color="#C8C8C8", lw=2)
         for number, name in enumerate(ways):
             # A little apart, so that equal ones do not cover each other.
-            aside = 0.09 * (number - (len(ways) - 1) / 2)
+            aside = (0.2 if intervals else 0.09) * (number - (len(ways) - 1) / 2)
+            if intervals:
+                found = [intervals[name].get(str(label)) for label in shown[LABEL]]
+                ends = [(at, i.low, i.high) for at, i in zip(place, found, strict=False) if i]
+                at, low, high = np.array(ends).T
+                axes.hlines(at + aside, low, high, color=COLORS[number % len(COLORS)], lw=1.4)
             axes.plot(
                 value_CW[:, number], place + aside, SHAPES[number % len(SHAPES)], label=name,
                 color=COLORS[number % len(COLORS)], markersize=7, alpha=0.85,
