@@ -349,7 +349,7 @@ class ClusterSettings:
 
 @dataclass(frozen=True)
 class MapSettings:
-    method: Literal["pca", "tsne", "umap"]
+    method: Literal["auto", "pca", "tsne", "umap"]
     dims: Literal[2, 3]
     neighbours: Count
     most: Count

@@ -25,6 +25,11 @@ button:hover, button:focus-visible { border-color: var(--accent); outline: none;
 kbd { font: .78rem ui-monospace, "DejaVu Sans Mono", monospace; border: 1px solid var(--line);
   border-radius: 4px; padding: 0 .3rem; background: var(--paper); margin-right: .35rem; }
 .row { display: flex; flex-wrap: wrap; gap: .4rem; margin: .6rem 0; align-items: center; }
+.axes { position: relative; overflow: hidden; }
+.axes span { position: absolute; padding: 0 .3em; font-size: .78rem; line-height: 1.25;
+  color: #fff; background: #000b; pointer-events: none; }
+.axes .hz { left: 0; border-bottom: 1px solid #fff; }
+.axes .s { bottom: 0; border-right: 1px solid #fff; }
 #message { min-height: 1.5rem; color: var(--bad); }
 #find { font: inherit; width: 14rem; padding: .25rem .5rem; color: inherit;
   background: var(--paper); border: 1px solid var(--line); border-radius: 6px; }
@@ -66,6 +71,23 @@ function button(key, text, act) {
   return b;
 }
 function play() { const a = $('audio'); if (a.paused) a.play().catch(() => {}); else a.pause(); }
+// Frequencies up the left side of a picture, and times along its bottom.
+function ruler(box, topHz, fromS, toS) {
+  const round = (low, high, n) => {
+    const power = 10 ** Math.floor(Math.log10((high - low) / n));
+    const step = [1, 2, 5, 10].map(d => d * power).find(s => s >= (high - low) / n);
+    const first = Math.floor(low / step) + 1, count = Math.floor(high / step) - first + 1;
+    return Array.from({length: Math.max(count, 0)}, (_, i) => +((first + i) * step).toPrecision(9));
+  };
+  const mark = (text, kind, side, share) => {
+    const s = document.createElement('span');
+    s.textContent = text; s.className = kind; s.style[side] = `${100 * share}%`; return s;
+  };
+  const kilo = topHz / 1000;
+  box.querySelectorAll('span').forEach(s => s.remove());
+  box.append(...round(0, kilo, 5).map(k => mark(`${k} kHz`, 'hz', 'bottom', k / kilo)),
+    ...round(fromS, toS, 6).map(t => mark(`${t} s`, 's', 'right', (toS - t) / (toS - fromS))));
+}
 // The Enter that ends an input method's composition chooses characters, and says nothing else.
 const composing = event => event.isComposing || event.keyCode === 229;
 """

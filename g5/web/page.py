@@ -14,8 +14,9 @@ from typing import Any
 import pandas as pd
 
 from g5.common.atomic import atomic_path
-from g5.common.lengths import length
+from g5.web.axis import FrequencyAxis, ticks_s
 
+PIXELS_PER_METRE = 96 / 0.0254  # of CSS
 # Nothing may be fetched, whatever gets into a page.
 POLICY = (
     "default-src 'none'; img-src data:; media-src data: blob:; style-src 'unsafe-inline'; "
@@ -48,19 +49,21 @@ th { position: sticky; top: 0; background: var(--paper); font-weight: 600; }
 figure { margin: .8rem 0; }
 figcaption { font-size: .9rem; max-width: 46rem; overflow-wrap: anywhere; }
 figure img { max-width: 100%; height: auto; display: block; border-radius: 4px; }
-.chart { background: #fff; padding: .4rem; max-height: 44rem; cursor: zoom-in; }
+.chart { background: #fff; padding: .4rem; cursor: zoom-in; }
 .whole { overflow-x: auto; }
-.whole img { max-width: none; max-height: none; cursor: zoom-out; }
+.whole img { max-width: none; width: auto; cursor: zoom-out; }
 .grid { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(17rem, 1fr)); }
 .card { background: var(--panel); border-radius: 8px; padding: .7rem; min-width: 0; }
 .card h3 { margin-top: 0; overflow-wrap: anywhere; }
 .card figure { margin: 0 0 .5rem; }
+.asked { outline: 3px solid var(--accent); }
 .tile { width: 100%; image-rendering: pixelated; cursor: pointer; }
 .axes { position: relative; }
-.axes span { position: absolute; padding: 0 .3em; font-size: .7rem; line-height: 1.3;
-  color: #fff; background: #000c; pointer-events: none; }
-.axes .high { top: 0; left: 0; } .axes .low { bottom: 0; left: 0; }
-.axes .end { bottom: 0; right: 0; }
+.axes { overflow: hidden; line-height: 0; }
+.axes span { position: absolute; padding: 0 .25em; font-size: .7rem; line-height: 1.25;
+  color: #fff; background: #000b; pointer-events: none; }
+.axes .hz { left: 0; border-bottom: 1px solid #fff; }
+.axes .s { bottom: 0; border-right: 1px solid #fff; }
 audio { width: 100%; height: 2rem; margin-top: .3rem; }
 .facts { display: flex; flex-wrap: wrap; gap: .6rem; margin: 1rem 0; }
 .fact { background: var(--panel); border-radius: 8px; padding: .6rem .9rem; }
@@ -193,12 +196,13 @@ def data_uri(data: bytes, media_type: str) -> str:
     return f"data:{media_type};base64,{base64.b64encode(data).decode('ascii')}"
 
 
-def image(png: bytes, alt: str, class_: str = "chart") -> Html:
+def image(png: bytes, alt: str, class_: str = "chart", width: int | None = None) -> Html:
     """An embedded PNG; ``alt`` says what is seen to those who cannot see it."""
     address = data_uri(png, "image/png")
+    wide = "" if width is None else f'width="{width}" '
     return Html(
         f'<img class="{text(class_)}" alt="{text(alt)}" loading="lazy" decoding="async" '
-        f'src="{address}">'
+        f'{wide}src="{address}">'
     )
 
 
@@ -210,7 +214,17 @@ def figure(png: bytes | Path, caption: str, alt: str = "") -> Html:
         alt: what is seen; the caption if empty.
     """
     data = png.read_bytes() if isinstance(png, Path) else png
-    return element("figure", image(data, alt or caption), element("figcaption", caption))
+    picture = image(data, alt or caption, width=_width(data))
+    return element("figure", picture, element("figcaption", caption))
+
+
+def _width(png: bytes) -> int | None:
+    """In a page's pixels, by the picture's resolution: text has one size in all figures."""
+    at = png.find(b"pHYs")
+    if at < 0:
+        return None
+    pixels, per_metre = (int.from_bytes(png[i : i + 4]) for i in (16, at + 4))
+    return round(pixels / per_metre * PIXELS_PER_METRE)
 
 
 def audio(data: bytes, media_type: str = "audio/mpeg") -> Html:
@@ -221,7 +235,7 @@ def audio(data: bytes, media_type: str = "audio/mpeg") -> Html:
 
 def sound_tile(
     png: bytes, caption: str, sound: bytes | None = None,
-    axes: tuple[float, float] | None = None,
+    axes: tuple[FrequencyAxis, float] | None = None,
 ) -> Html:  # fmt: skip
     """A spectrogram with its caption and its sound, which also a click on the picture plays.
 
@@ -229,20 +243,33 @@ def sound_tile(
         png: the picture.
         caption: below it.
         sound: what is played.
-        axes: the highest frequency, Hz, and the length, seconds, which its corners tell.
+        axes: of its frequencies, and its length, seconds.
     """
     picture = image(png, caption, "tile")
     if axes is not None:
-        corners = (("high", f"{axes[0] / 1000:.3g} kHz"), ("low", "0"), ("end", length(axes[1])))
-        marks = [element("span", said, class_=where) for where, said in corners]
-        picture = element("div", picture, *marks, class_="axes")
+        picture = element("div", picture, *_ticks(*axes), class_="axes")
     player = Html("") if sound is None else audio(sound)
     return element("figure", picture, player, element("figcaption", caption))
 
 
-def card(*parts: str) -> Html:
-    """Parts in a box, for a `grid`."""
-    return element("div", *parts, class_="card")
+def _ticks(axis: FrequencyAxis, seconds: float) -> list[Html]:
+    """Frequencies up the left side, kHz, and times along the bottom."""
+    high = axis.ticks_hz()
+    kilohertz = [f"{hz / 1000:g}" + " kHz" * (hz == high[0]) for hz in high]
+    marks = [
+        element("span", said, class_="hz", style=f"bottom:{100 * axis.share(hz):.1f}%")
+        for said, hz in zip(kilohertz, high, strict=True)
+    ]
+    unit, scale = ("ms", 1000) if seconds < 0.1 else ("s", 1)
+    for at in ticks_s(seconds):
+        style = f"right:{100 * (1 - at / seconds):.1f}%"
+        marks.append(element("span", f"{scale * at:g} {unit}", class_="s", style=style))
+    return marks
+
+
+def card(*parts: str, kind: str = "") -> Html:
+    """Parts in a box, for a `grid`; ``kind`` may be ``"asked"``: what the others are like."""
+    return element("div", *parts, class_=f"card {kind}".strip())
 
 
 def grid(*cards: str) -> Html:

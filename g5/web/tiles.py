@@ -15,6 +15,7 @@ from functools import cache
 import numpy as np
 
 from g5.common.errors import UserError
+from g5.web.axis import FrequencyAxis
 from preprocessing.audio import info, read
 from preprocessing.audio_rules import AudioRules
 
@@ -42,19 +43,27 @@ class Mark:
 
 
 def spectrogram_tile(
-    path: str | os.PathLike[str], rules: AudioRules, start_s: float, end_s: float, *, low_hz: float
-    = 0.0, high_hz: float | None = None, marks: Sequence[Mark] = (), width: int = 256, height: int =
-    112,
-) -> bytes:  # fmt: skip
+    path: str | os.PathLike[str],
+    rules: AudioRules,
+    start_s: float,
+    end_s: float,
+    *,
+    low_hz: float = 0.0,
+    high_hz: float | None = None,
+    bent: bool = False,
+    marks: Sequence[Mark] = (),
+    width: int = 256,
+    height: int = 112,
+) -> bytes:
     """Draw the spectrogram of a stretch of a recording, time to the right, low frequencies below.
 
-    The axis of frequency is linear. What lies before the start or behind the end of the file is
-    left dark.
+    What lies before the start or behind the end of the file is left dark.
 
     Args:
         path: a sound file of any rate and number of channels.
         start_s, end_s: the stretch, seconds.
         low_hz, high_hz: the band that is shown; None: up to half the rate.
+        bent: low frequencies take more room, as `g5.web.axis.FrequencyAxis` has it.
         marks: boxes drawn on top, in the recording's time.
         width, height: pixels.
 
@@ -71,10 +80,11 @@ def spectrogram_tile(
             f"{path}: {low_hz:g} to {top_hz:g} Hz is no band of a recording of {rate_hz:,} Hz"
         )
     length = round((end_s - start_s) * rate_hz)
-    db_HW = _power_db(x_T, rate_hz, low_hz, top_hz, lead, max(length, 1), width, height)
+    axis = FrequencyAxis(low_hz, top_hz, bent)
+    db_HW = _power_db(x_T, rate_hz, axis, lead, max(length, 1), width, height)
     level_HW = _levels(db_HW)
     for mark in marks:
-        _outline(level_HW, mark, (start_s, end_s), (low_hz, top_hz))
+        _outline(level_HW, mark, (start_s, end_s), axis)
     return _png(level_HW)
 
 
@@ -145,8 +155,7 @@ def _stretch(
 def _power_db(
     x_T: np.ndarray,
     rate_hz: int,
-    low_hz: float,
-    high_hz: float,
+    axis: FrequencyAxis,
     lead: int,
     length: int,
     width: int,
@@ -160,16 +169,16 @@ def _power_db(
     shortest, longest = (round(s * rate_hz) for s in WINDOW_S)
     window = 2 ** round(np.log2(np.clip(length / 64, max(shortest, 32), max(longest, 64))))
     # At least one bin for each row of pixels; zeros are appended where the window has fewer.
-    need = height * rate_hz / (high_hz - low_hz)
+    edges = axis.edges_hz(height)
+    need = rate_hz / np.diff(edges)[0]
     n_fft = 2 ** int(np.ceil(np.log2(np.clip(need, window, 2**15))))
     per_column = int(np.clip(np.ceil(2 * length / width / window), 1, 8))
     center_K = (np.arange(width * per_column) + 0.5) * length / (width * per_column) - lead
     first_K = np.floor(center_K - window / 2).astype(np.int64)
     padded_T = np.pad(x_T, (window, window + 1))
     hann = np.hanning(window + 2)[1:-1].astype(np.float32)
-    edges = np.linspace(low_hz, high_hz, height + 1)[:-1] * n_fft / rate_hz
-    bin_H = np.minimum(np.round(edges).astype(np.int64), n_fft // 2)
-    last_bin = min(int(np.ceil(high_hz * n_fft / rate_hz)), n_fft // 2) + 1
+    bin_H = np.minimum(np.round(edges[:-1] * n_fft / rate_hz).astype(np.int64), n_fft // 2)
+    last_bin = min(int(np.ceil(axis.high_hz * n_fft / rate_hz)), n_fft // 2) + 1
     power_HW = np.zeros((height, width), np.float32)
     inside_K = (first_K > -window) & (first_K < len(x_T))
     offset = np.arange(window)
@@ -198,17 +207,17 @@ def _levels(db_HW: np.ndarray) -> np.ndarray:
 
 
 def _outline(
-    level_HW: np.ndarray, mark: Mark, span_s: tuple[float, float], band_hz: tuple[float, float]
+    level_HW: np.ndarray, mark: Mark, span_s: tuple[float, float], axis: FrequencyAxis
 ) -> None:
     """Draw the part of a mark that lies in the tile."""
     height, width = level_HW.shape
-    seconds, hertz = span_s[1] - span_s[0], band_hz[1] - band_hz[0]
+    seconds = span_s[1] - span_s[0]
     left = (mark.start_s - span_s[0]) / seconds * width
     right = (mark.end_s - span_s[0]) / seconds * width
-    high = band_hz[1] if mark.high_hz is None else mark.high_hz
-    low = band_hz[0] if mark.low_hz is None else mark.low_hz
-    top = (band_hz[1] - high) / hertz * height
-    bottom = (band_hz[1] - low) / hertz * height
+    top, bottom = (
+        (1 - axis.share(max(default if hz is None else hz, axis.low_hz))) * height
+        for hz, default in ((mark.high_hz, axis.high_hz), (mark.low_hz, axis.low_hz))
+    )
     if right <= 0 or left >= width or bottom <= 0 or top >= height:
         return
     x0, x1 = (int(np.clip(x, 0, width - 1)) for x in (left, right))

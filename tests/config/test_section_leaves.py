@@ -62,7 +62,7 @@ OTHER = {
         "components": "1", "most": "30", "seed": "1 cluster.most=30",
     },
     "map": {
-        "method": "tsne", "dims": "3", "neighbours": "3 map.method=tsne", "most": "20",
+        "method": "pca", "dims": "3", "neighbours": "3", "most": "20",
         "tiles": "2", "page_mb": "0.01", "seed": "1 map.most=20",
     },
     "label": {

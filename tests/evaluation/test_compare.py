@@ -204,7 +204,12 @@ def test_the_command(runs, capsys):
     made = {path.name for path in (runs / "made").iterdir()}
     assert made == {"curves.png", "compare.json", "classes.csv", "classes.png", "report.html"}
     page = (runs / "made" / "report.html").read_text("utf-8")
-    for words in ("On the validation episodes", "points above", "after Holm", "Cite the interval over"):
+    for words in (
+        "On the validation episodes",
+        "points above",
+        "after Holm",
+        "Cite the interval over",
+    ):
         assert words in page
     assert "recall of the classes that differ most" in out
     assert "MLflow   experiment compare in mlflow.db" in out

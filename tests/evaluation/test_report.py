@@ -106,7 +106,9 @@ def test_report_says_and_shows_everything(tested, figures, tmp_path):
     ):  # fmt: skip
         assert words in seen.text
     kinds = [tag for tag, _ in seen.tags]
-    assert kinds.count("audio") == 2 * len(result.mistakes) > 4
+    calls = [3 if mistake.elsewhere_row is not None else 2 for mistake in result.mistakes]
+    assert kinds.count("audio") == sum(calls) > 4
+    assert "of another recording" in seen.text
     assert kinds.count("img") == kinds.count("audio") + len(figures)
     assert set(figures) == {
         "training", "per_class", "confusion", "reliability", "confidence", "embeddings_pca",
@@ -204,8 +206,9 @@ def test_mistakes_are_the_most_confident_wrong_answers_beside_what_misled_them()
     z_PD = embed_plan(model, NONE, plan, reader, batch_size=16, device=torch.device("cpu"))
     labels = world.corpus.labels("test")
     scores = evaluate_episodes(model, z_PD, plan, labels)
-    found = confident_mistakes(scores, plan, z_PD, most=20)
-    label_R = world.corpus.split("test")["label"].tolist()
+    events = world.corpus.split("test")
+    found = confident_mistakes(scores, plan, z_PD, events, most=20)
+    label_R, source_R = events["label"].tolist(), events["source"].tolist()
     wrong = scores.probability_A[~scores.hit_A]
     assert found[0].probability == pytest.approx(wrong.max())
     assert [m.probability for m in found] == sorted((m.probability for m in found), reverse=True)
@@ -222,6 +225,12 @@ def test_mistakes_are_the_most_confident_wrong_answers_beside_what_misled_them()
         support = plan.rows[episode.support[way]].tolist()
         gaps = [float((z_PD[place[r]] - z_PD[place[mistake.row]]).norm()) for r in support]
         assert mistake.support_row == support[int(np.argmin(gaps))]
+        away = [
+            (float((z_PD[place[r]] - z_PD[place[mistake.row]]).norm()), r)
+            for r in place
+            if label_R[r] == mistake.predicted and source_R[r] != source_R[mistake.row]
+        ]
+        assert min(away)[1] == (mistake.elsewhere_row or mistake.support_row)
 
 
 def test_budget_counts_what_base64_takes():

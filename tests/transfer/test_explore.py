@@ -333,11 +333,12 @@ def test_one_clip_far_from_all_does_not_squeeze_the_map(dims, tmp_path, monkeypa
     store = make_store(tmp_path)
     far = pd.DataFrame({"file": ["rec00.wav"], "start_s": [0.3], "end_s": [0.4]})
     store.ingest(np.full((1, 16), 300.0), far)
-    assert run_g5(["map", "birds.store", f"map.dims={dims}", "-o", "m.html"]) == 0
+    assert run_g5(["map", "birds.store", f"map.dims={dims}", "map.method=pca", "-o", "m.html"]) == 0
     said = "Rings at the edge lie farther out than they are drawn: 1."
-    assert f"birds.store: {said}" in capsys.readouterr().out
+    assert f"birds.store (test): {said}" in capsys.readouterr().out
     page = Path("m.html").read_text()
     assert said in page
+    assert "by PCA" in page
     drawn = json.loads(re.search(r"const DATA = (.*?);\n", page)[1])["maps"][0]  # type: ignore
     at_NP = np.array(drawn["at"]).reshape(61, dims)
     assert drawn["out"] == [60]
@@ -361,9 +362,20 @@ def test_what_is_looked_for_is_no_find(tmp_path, monkeypatch, capsys):
     assert len(found) == 5
     own = zip(found["file"].tolist(), found["start_s"].tolist(), strict=True)
     assert all(file == "b.wav" or start_s >= 1 for file, start_s in own)
-    assert Path("two_search.html").read_text().count("<figcaption>Query: copy.wav:0.5-1") == 1
+    page = Path("two_search.html").read_text()
+    assert page.count("<figcaption>Query: copy.wav:0.5-1") == page.count('class="card asked"') == 1
     assert run_g5(["search", "two.store", "--like", "copy.wav", "--like", "b.wav"]) == 0
     found = pd.read_csv("two_search.csv")
     assert len(found) == 6
     pairs = zip(found["query"].tolist(), found["file"].tolist(), strict=True)
     assert set(pairs) == {("copy.wav", "b.wav"), ("b.wav", "a.wav")}
+
+
+def test_a_map_names_its_encoders_and_is_more_than_pca(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_store(tmp_path)
+    assert run_g5(["map", "birds.store", "--beside", "birds.store", "map.tiles=1"]) == 0
+    page = Path("birds_map.html").read_text()
+    assert "<h1>Map of birds.store (test) beside birds.store (test)</h1>" in page
+    assert "by UMAP" in page or "by t-SNE" in page
+    assert "map.tiles and map.page_mb draw more" in page

@@ -47,10 +47,17 @@ def test_twenty_calls_by_keyboard_a_reload_and_a_killed_server(folder, browser, 
         errors: list[str] = []
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(server.url)
+        page.wait_for_selector("#stage .hz")
+        ticks = page.locator("#stage span").all_inner_texts()
+        assert [t for t in ticks if t.endswith(" kHz")]
+        assert [t for t in ticks if t.endswith(" s")]
+        page.keyboard.press("a")
         label(page, 12, done=0)
         assert len(entries(folder)) == 12  # on the disk before the next clip shows
         page.reload()
+        assert page.is_checked("#auto")
         label(page, 3, done=12)
+        until(page, "document.getElementById('audio').currentTime > 0")
         server.kill()
         page.keyboard.press("1")
         page.wait_for_selector("text=Everything up to the last clip is saved", timeout=20_000)

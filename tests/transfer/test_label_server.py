@@ -69,6 +69,17 @@ def test_only_this_session_and_this_host_may_speak(server):
     assert labels(server) == []
 
 
+def test_a_clip_has_axes_and_may_be_nameless(server):
+    clip = request(server, "GET", "/api/next?tab=t")[1]["clip"]
+    assert clip["file"].startswith("rec")
+    assert clip["top_hz"] == 4000
+    assert clip["stretch"] == [clip["start_s"], clip["end_s"]]
+    server.hide_names = True
+    clip = request(server, "GET", "/api/next?tab=t")[1]["clip"]
+    assert "rec0" not in json.dumps(clip)
+    assert clip["date"] == ""
+
+
 def test_a_browser_that_vanishes_mid_save_loses_at_most_what_it_did_not_say(server):
     row = request(server, "GET", "/api/next?tab=t")[1]["clip"]["row"]
     spoken(server, answer(row), 0.6)

@@ -8,6 +8,7 @@ import soundfile
 from PIL import Image
 
 from g5.common.errors import UserError
+from g5.web.axis import FrequencyAxis, ticks_s
 from g5.web.tiles import (
     LEVELS,
     Mark,
@@ -121,3 +122,30 @@ def test_bad_stretches_are_one_clear_line(tmp_path):
             make(tmp_path / "none.wav", READ_ALL, 0, 1)
     with pytest.raises(UserError, match="no band of a recording of 8,000 Hz"):
         spectrogram_tile(path, READ_ALL, 0, 1, low_hz=5000)
+
+
+def test_a_bent_axis_gives_low_frequencies_more_room(tmp_path):
+    path = tone(tmp_path / "tone.wav", 16_000, 1000)
+    axis = FrequencyAxis(0, 8000, bent=True)
+    level_HW = pixels(spectrogram_tile(path, READ_ALL, 0, 1, bent=True))
+    loud = np.argwhere(level_HW == LEVELS - 1)
+    assert np.median(loud[:, 0]) == pytest.approx(112 * (1 - axis.share(1000)), abs=3)
+    assert axis.share(1000) > 2 * FrequencyAxis(0, 8000, bent=False).share(1000)
+
+
+@pytest.mark.parametrize("bent", [True, False])
+@pytest.mark.parametrize("high_hz", [1000, 8000, 11_025, 250_000])
+def test_ticks_are_round_and_apart(bent, high_hz):
+    axis = FrequencyAxis(0, high_hz, bent=bent)
+    np.testing.assert_allclose([axis.share(hz) for hz in axis.edges_hz(4)], np.linspace(0, 1, 5))
+    ticks = axis.ticks_hz()
+    assert 3 <= len(ticks) <= 7
+    assert all(0 < hz <= high_hz and f"{hz:.0e}"[0] in "125" for hz in ticks)
+    assert (np.diff([axis.share(hz) for hz in ticks]) <= -0.12).all()
+
+
+@pytest.mark.parametrize("seconds", [0.013, 0.4, 1.5, 3, 60, 600])
+def test_times_along_a_tile(seconds):
+    ticks = ticks_s(seconds)
+    assert 2 <= len(ticks) <= 5
+    assert ticks[-1] <= seconds * 1.001

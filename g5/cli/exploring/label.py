@@ -13,6 +13,7 @@ from g5.cli.arguments import FILE, OVERRIDES, STORE, with_columns
 @click.option("--classes", type=FILE, help="Class names, one a line.")
 @click.option("--port", default=0, help="Port on 127.0.0.1; by default any that is free.")
 @click.option("--browser/--no-browser", default=True, help="Open the page in your browser.")
+@click.option("--hide-names", is_flag=True, help="Do not show what recordings are called.")
 @click.option(
     "--export",
     type=click.Choice(["raven", "csv", "audacity"]),
@@ -32,6 +33,7 @@ def label(
     classes: Path | None,
     port: int,
     browser: bool,
+    hide_names: bool,
     export: str | None,
     simulate: Path | None,
     columns: Mapping[str, str] | None,
@@ -62,6 +64,6 @@ def label(
     from g5.transfer.labelling.serve import label as run
 
     run(
-        store, settings, classes=classes, port=port, browser=browser, export=export,
-        simulate=simulate, out=out, columns=columns,
+        store, settings, classes=classes, port=port, browser=browser, hide_names=hide_names,
+        export=export, simulate=simulate, out=out, columns=columns,
     )  # fmt: skip

@@ -14,7 +14,7 @@ from g5.cli.arguments import FILE, OVERRIDES, STORE, with_columns
 @with_columns
 @click.option(
     "--beside", type=STORE["type"], multiple=True, metavar="STORE",
-    help="Another store with the same clips, drawn beside: before and after.",
+    help="Another store with the same clips, drawn beside: another encoder.",
 )  # fmt: skip
 @click.option("-o", "--out", type=click.Path(path_type=Path), metavar="HTML", help="The page.")
 @click.argument("overrides", **OVERRIDES)
@@ -32,7 +32,7 @@ def map_(
 
     \b
     g5 map birds.store
-    g5 map birds.store map.method=tsne map.dims=3
+    g5 map birds.store map.method=pca map.dims=3
     g5 map before.store --beside after.store --labels labels.csv
     """
     from g5.config.settings import load_transfer

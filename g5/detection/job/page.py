@@ -13,6 +13,7 @@ from g5.common.words import counted
 from g5.detection.job.diagnose import Diagnosis
 from g5.detection.job.manifest import DONE
 from g5.detection.support import Target
+from g5.web.axis import FrequencyAxis
 from g5.web.page import (
     Budget,
     Html,
@@ -162,7 +163,7 @@ def _card(
     try:
         rate_hz = info(path).rate_hz
         png = spectrogram_tile(
-            path, rules, start_s - margin, end_s + margin,
+            path, rules, start_s - margin, end_s + margin, bent=True,
             marks=[Mark(start_s, end_s, bounds[0], bounds[1])],
         )  # fmt: skip
         slow = float(audible_slow_down(bounds[1] or 0.0))
@@ -172,4 +173,5 @@ def _card(
     if not budget.take(png, sound):
         return None
     seconds = end_s - start_s + 2 * margin
-    return card(sound_tile(png, caption, sound, (rate_hz / 2, seconds)))
+    axis = FrequencyAxis(0.0, rate_hz / 2, bent=True)
+    return card(sound_tile(png, caption, sound, (axis, seconds)))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit
 
 from g5.common.atomic import atomic_path
 from g5.detection.detector import Detections
@@ -18,7 +19,9 @@ from g5.detection.support import mel_centres
 from preprocessing.frontend import FrontEnd
 
 COLUMNS = 1600
-SHOT_COLOUR, EVENT_COLOUR, TRUTH_COLOUR = "#56b4e9", "#e69f00", "#009e73"
+SHOT_COLOUR, TRUTH_COLOUR = "#56b4e9", "#009e73"
+# Of species, in turns.
+EVENT_COLOURS = ("#e69f00", "#cc79a7", "#0072b2", "#d55e00", "#000000")
 
 
 def draw(
@@ -30,7 +33,8 @@ def draw(
     Args:
         sound: the recording.
         found: of every species.
-        events: what of it stays, rivals left out: ``start_s, end_s``.
+        events: what of it stays, rivals left out: ``start_s, end_s, label, score, peak_s``, and
+            ``support`` where it is one of the shots.
         front_end: whose bands the spectrogram shows.
         path: the PNG.
         truth: ``start_s, end_s`` of the calls that there are.
@@ -38,10 +42,16 @@ def draw(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    rows = [
-        (SHOT_COLOUR, "support", _shots_in(sound, found)),
-        (EVENT_COLOUR, "found", _spans(events)),
-    ]
+    shots_E2 = _shots_in(sound, found)
+    new = events.loc[~events["support"].astype(bool)]
+    rows = [(SHOT_COLOUR, "support", shots_E2)]
+    of_species = []
+    for number, one in enumerate(found):
+        colour = EVENT_COLOURS[number % len(EVENT_COLOURS)]
+        own = new.loc[new["label"] == one.target.label]
+        of_species.append((one, own, colour))
+        name = f"found: {one.target.label[:20]}" if len(found) > 1 else "found"
+        rows.append((colour, name, _spans(own)))
     if truth is not None:
         rows.append((TRUTH_COLOUR, "truth", _spans(truth)))
     ratios = [0.18 * len(rows), 3.0] + [1.0] * len(found)
@@ -50,8 +60,10 @@ def draw(
     axes = canvas.subplots(len(ratios), 1, sharex=True, height_ratios=ratios, squeeze=False)[:, 0]
     _bars(axes[0], sound.duration_s, rows)
     _spectrogram(axes[1], sound, front_end)
-    for axis, one in zip(axes[2:], found, strict=True):
-        _curve(axis, one)
+    for start_s, end_s in shots_E2:
+        axes[1].axvspan(start_s, end_s, fill=False, edgecolor=SHOT_COLOUR, linewidth=1)
+    for axis, (one, own, colour) in zip(axes[2:], of_species, strict=True):
+        _curve(axis, one, own, colour)
     axes[-1].set_xlabel("time (s)")
     canvas.suptitle(sound.path.name, fontsize=10, parse_math=False)
     with atomic_path(path) as temporary, warnings.catch_warnings():
@@ -83,7 +95,7 @@ def _bars(axis, duration_s: float, rows: Sequence[tuple[str, str, np.ndarray]]) 
         bars = [(a, max(b - a, least)) for a, b in spans_E2]
         axis.broken_barh(bars, (height + 0.15, 0.7), facecolors=colour)
     names = [f"{name} ({len(spans_E2)})" for _, name, spans_E2 in reversed(rows)]
-    axis.set_yticks(np.arange(len(rows)) + 0.5, names, fontsize=8)
+    axis.set_yticks(np.arange(len(rows)) + 0.5, names, fontsize=8, parse_math=False)
     axis.set_ylim(0, len(rows))
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
@@ -103,14 +115,16 @@ def _shots_in(sound: Sound, found: Sequence[Detections]) -> np.ndarray:
     return np.array(spans, dtype=float).reshape(-1, 2)
 
 
-def _curve(axis, one: Detections) -> None:
+def _curve(axis, one: Detections, events: pd.DataFrame, colour: str) -> None:
+    """How sure it is at every moment, from which on that is an event, and the events' scores."""
     probability_N = one.calibration.probability(one.curve.score_N)
     time_N = one.curve.time_N
     step = max(1, len(time_N) // (2 * COLUMNS))
     starts = np.arange(0, len(time_N), step)
     axis.fill_between(
-        time_N[starts], np.maximum.reduceat(probability_N, starts), color="#777777", linewidth=0
+        time_N[starts], np.maximum.reduceat(probability_N, starts), color="#999999", linewidth=0
     )
-    axis.axhline(0.5, color=EVENT_COLOUR, linewidth=1)
-    axis.set_ylim(0, 1)
-    axis.set_ylabel(one.target.label[:24], fontsize=8, parse_math=False)
+    axis.axhline(float(expit(one.calibration.least)), color=colour, linewidth=1)
+    axis.plot(events["peak_s"], events["score"], "o", color=colour, markersize=3.5)
+    axis.set_ylim(0, 1.03)
+    axis.set_ylabel(f"score: {one.target.label[:24]}", fontsize=8, parse_math=False)

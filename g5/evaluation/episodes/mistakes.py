@@ -7,6 +7,8 @@ from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
+import torch
 from torch import Tensor
 
 from g5.evaluation.episodes.scoring import EpisodeScores
@@ -23,6 +25,8 @@ class Mistake:
     Attributes:
         row: the query's row in the split's table.
         support_row: likewise, the nearest support call of the class it was taken for.
+        elsewhere_row: the nearest of all calls of that class from a source other than the query's;
+            None where that is the support call, or there is none.
         label, predicted: what it is, and what it was taken for.
         probability: of that answer, calibrated.
         own_probability: of the right answer.
@@ -31,6 +35,7 @@ class Mistake:
 
     row: int
     support_row: int
+    elsewhere_row: int | None
     label: str
     predicted: str
     probability: float
@@ -39,13 +44,19 @@ class Mistake:
 
 
 def confident_mistakes(
-    scores: EpisodeScores, plan: ClipPlan, z_PD: Tensor, *, most: int = SHOWN
+    scores: EpisodeScores,
+    plan: ClipPlan,
+    z_PD: Tensor,
+    events: pd.DataFrame,
+    *,
+    most: int = SHOWN,
 ) -> tuple[Mistake, ...]:
     """The wrong answers of the highest probability: a query once, a pair of classes twice at most.
 
     Args:
         scores: of ``plan``.
         z_PD: embeddings of the plan's clips.
+        events: the split's table, whose rows the plan counts.
     """
     answer_A = scores.logits_AN.argmax(1)
     everything = np.arange(len(answer_A))
@@ -63,10 +74,13 @@ def confident_mistakes(
             continue
         seen.add(row)
         pairs[pair] += 1
+        support_row = _nearest_support(plan, z_PD, a, int(answer_A[a]))
+        elsewhere_row = _nearest_elsewhere(plan, z_PD, events, row, scores.labels[pair[1]])
         found.append(
             Mistake(
                 row=row,
-                support_row=_nearest_support(plan, z_PD, a, int(answer_A[a])),
+                support_row=support_row,
+                elsewhere_row=None if elsewhere_row == support_row else elsewhere_row,
                 label=scores.labels[pair[0]],
                 predicted=scores.labels[pair[1]],
                 probability=float(chosen_A[a]),
@@ -87,6 +101,21 @@ def _nearest_support(plan: ClipPlan, z_PD: Tensor, answer: int, way: int) -> int
     z_D = z_PD[int(episode.query.flatten()[query])]
     nearest = (z_PD[support_K] - z_D).square().sum(1).argmin()
     return int(plan.rows[int(support_K[nearest])])
+
+
+def _nearest_elsewhere(
+    plan: ClipPlan, z_PD: Tensor, events: pd.DataFrame, row: int, label: str
+) -> int | None:
+    """The row of the nearest call of a class that is not from the source of the call ``row``."""
+    source_R, label_R = events["source"].to_numpy(str), events["label"].to_numpy(str)
+    row_P = plan.rows.numpy()
+    other_P = (label_R[row_P] == label) & (source_R[row_P] != source_R[row])
+    if not other_P.any():
+        return None
+    place = np.flatnonzero(other_P)
+    z_D = z_PD[int(np.flatnonzero(row_P == row)[0])]
+    nearest = (z_PD[torch.from_numpy(place).to(z_PD.device)] - z_D).square().sum(1).argmin()
+    return int(row_P[place[int(nearest)]])
 
 
 @dataclass(frozen=True)

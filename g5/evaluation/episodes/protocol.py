@@ -193,7 +193,7 @@ def run_test(
             *sampler.notes, *_left_out(scores, tested, refine),
             *_cautions(on, tested.trained_labels, protocol.episodes),
         ),
-        mistakes=confident_mistakes(scores, plan, z_PD),
+        mistakes=confident_mistakes(scores, plan, z_PD, events),
         clips=ClipEmbeddings.of(plan, z_PD),
     )  # fmt: skip
 

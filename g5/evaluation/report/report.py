@@ -24,6 +24,7 @@ from g5.evaluation.report.about import (
 from g5.evaluation.report.gallery import Drawn
 from g5.evaluation.report.summary import verdict_line
 from g5.web import page
+from g5.web.axis import FrequencyAxis
 from g5.web.page import Html
 from g5.web.tiles import Mark, audible_slow_down, audio_snippet, spectrogram_tile
 from preprocessing.audio import info
@@ -121,8 +122,10 @@ def _mistakes(result: TestResult, about: About, budget: page.Budget) -> list[Htm
     return [
         page.paragraph(
             f"The {len(cards)} most confident of {wrong:,} wrong answers: the query on top, below "
-            "it the support call it lay nearest to, of the class it was taken for. Is it a wrong "
-            "label, a second animal, or really alike?"
+            "it the support call it lay nearest to, of the class it was taken for, and the nearest "
+            "call of that class from another recording: where that is far less alike, it may be "
+            "the recording that was recognised. Is it a wrong label, a second animal, or really "
+            "alike?"
         ),
         page.grid(*cards),
     ]
@@ -135,13 +138,22 @@ def _mistake(
         f"{mistake.label} taken for {mistake.predicted}: {mistake.probability:.0%} sure, "
         f"wrong (of the truth {mistake.own_probability:.0%})"
     )
-    query = _call(_event(events, mistake.row), mistake.label, top_hz, rules, budget)
-    support = _call(_event(events, mistake.support_row), mistake.predicted, top_hz, rules, budget)
-    return page.card(page.heading(title, 3), query, support)
+    query = _event(events, mistake.row)
+    support = _event(events, mistake.support_row)
+    same = support["source"] == query["source"]
+    shown = [
+        ("query", query, mistake.label),
+        (f"nearest, of {'the same' if same else 'another'} recording", support, mistake.predicted),
+    ]
+    if mistake.elsewhere_row is not None:
+        told = "nearest of another recording" if same else "nearest that was not in this episode"
+        shown.append((told, _event(events, mistake.elsewhere_row), mistake.predicted))
+    tiles = [_call(e, f"{what}: {of}", top_hz, rules, budget) for what, e, of in shown]
+    return page.card(page.heading(title, 3), *tiles)
 
 
 def _event(events: pd.DataFrame, row: int) -> dict[str, Any]:
-    return {name: events[name].tolist()[row] for name in ("file", "start_s", "end_s")}
+    return events.iloc[row][["file", "start_s", "end_s", "source"]].to_dict()
 
 
 def _call(
@@ -149,7 +161,7 @@ def _call(
 ) -> Html:
     """A call with a little of what is around it, to see and to hear."""
     file, start_s, end_s = event["file"], event["start_s"], event["end_s"]
-    where = f"{label}: {Path(file).name}, {start_s:.2f}–{end_s:.2f} s"
+    where = f"{label}, {Path(file).name}, {start_s:.2f}–{end_s:.2f} s"
     length = min(max((end_s - start_s) * (1 + 2 * CONTEXT), SHORTEST_S), LONGEST_S)
     middle = (start_s + end_s) / 2
     try:
@@ -159,11 +171,12 @@ def _call(
         span = left, min(left + length, header.duration_s)
         marks = [Mark(start_s, end_s)] if end_s - start_s < 0.95 * (span[1] - span[0]) else []
         slow = audible_slow_down(top_hz) if header.rate_hz > ULTRASOUND_HZ else 1
-        png = spectrogram_tile(file, rules, *span, high_hz=top_hz, marks=marks)
+        png = spectrogram_tile(file, rules, *span, high_hz=top_hz, bent=True, marks=marks)
         sound = audio_snippet(file, rules, *span, slow_down=slow)
     except UserError as error:
         return page.paragraph(f"{where}: {error}", "bad")
     where += f"; {slow} times slower" if slow > 1 else ""
     if not budget.take(png, sound):
         return page.paragraph(f"{where} (left out to keep this page light)", "soft")
-    return page.sound_tile(png, where, sound, (top_hz, span[1] - span[0]))
+    axis = FrequencyAxis(0.0, top_hz, bent=True)
+    return page.sound_tile(png, where, sound, (axis, span[1] - span[0]))

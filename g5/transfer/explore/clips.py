@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from g5.embeddings.vectors import VectorStore
+from g5.web.axis import FrequencyAxis
 from g5.web.journal import Journal, clip_of
 
 
@@ -24,8 +25,8 @@ def clip_name(row: dict[str, Any]) -> str:
 
 def tile_and_sound(
     store: VectorStore, row: dict[str, Any], context: float, *, width: int = 256, height: int = 112
-) -> tuple[bytes, bytes]:
-    """Spectrogram and MP3 of a clip with ``context`` of its length around it.
+) -> tuple[bytes, bytes, tuple[FrequencyAxis, float]]:
+    """Spectrogram and MP3 of a clip with ``context`` of its length around it, and the tile's axes.
 
     Raises:
         UserError: the recording is not where the store says.
@@ -34,16 +35,19 @@ def tile_and_sound(
     from preprocessing.audio import info
 
     path = store.audio_path(str(row["file"]))
+    header = info(path)
     start_s, end_s = float(row["start_s"]), float(row["end_s"])
     if end_s != end_s:
-        end_s = info(path).duration_s
+        end_s = header.duration_s
     around_s = context * (end_s - start_s)
     marks = [Mark(start_s, end_s)] if context else []
     low_s, high_s = start_s - around_s, end_s + around_s
     png = spectrogram_tile(
-        path, store.rules, low_s, high_s, marks=marks, width=width, height=height
+        path, store.rules, low_s, high_s, bent=True, marks=marks, width=width, height=height
     )
-    return png, audio_snippet(path, store.rules, max(low_s, 0.0), high_s)
+    axis = FrequencyAxis(0.0, header.rate_hz / 2, bent=True)
+    sound = audio_snippet(path, store.rules, max(low_s, 0.0), high_s)
+    return png, sound, (axis, high_s - low_s)
 
 
 def clip_labels(

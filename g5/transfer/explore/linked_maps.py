@@ -10,7 +10,7 @@ from g5.common.errors import UserError
 from g5.common.progress import track
 from g5.common.words import counted
 from g5.config.schema import MapSettings
-from g5.embeddings.projection import project
+from g5.embeddings.projection import has_umap, project
 from g5.embeddings.vectors import VectorStore
 from g5.transfer.explore.clips import beside, clip_labels, tile_and_sound
 from g5.transfer.explore.map_page import MapData, far_out, map_page, outside, spread
@@ -28,16 +28,18 @@ def draw_map(
     rows = _common_rows(stores, settings.most, settings.seed)
     first = stores[0].index.iloc[rows[0]].reset_index(drop=True)
     names = clip_labels(stores[0], labels, rows[0], columns)
+    best = "umap" if has_umap() else "tsne"
+    method = best if settings.method == "auto" else settings.method
     places = []
     for store, chosen in zip(stores, rows, strict=True):
         places.append(
             project(
-                np.asarray(store.vectors[chosen], np.float32), method=settings.method,
+                np.asarray(store.vectors[chosen], np.float32), method=method,
                 dims=settings.dims, neighbours=settings.neighbours, seed=settings.seed,
             )
         )  # fmt: skip
-    titles = [store.path.name for store in stores]
-    data = MapData(places, titles, first, names, settings.method)
+    titles = [f"{store.path.name} ({store.facts.encoder})" for store in stores]
+    data = MapData(places, titles, first, names, method)
     tiles, missing = _tiles(stores[0], first, places[0], settings)
     out = out or beside(stores[0], "map.html")
     write_page(out, map_page(data, tiles))
@@ -75,7 +77,7 @@ def _tiles(
     records = index.to_dict("records")
     for row in track(chosen, total=len(chosen), label="pictures", unit="clips"):
         try:
-            pair = tile_and_sound(store, records[row], 0.0, width=160, height=80)
+            pair = tile_and_sound(store, records[row], 0.0, width=160, height=80)[:2]
         except UserError as error:
             missing.append(str(error))
             if len(missing) > 20 and not tiles:

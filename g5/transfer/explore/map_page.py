@@ -26,7 +26,7 @@ class MapData:
 
     Attributes:
         places: one (N, P) per map, drawn side by side.
-        titles: of the maps.
+        titles: of the maps: store and encoder.
         index: of the N points: file, start_s, end_s, date.
         labels: of the points; "" where there is none.
         method: that placed them, for the caption.
@@ -96,7 +96,7 @@ def map_page(data: MapData, tiles: Mapping[int, tuple[bytes, bytes]]) -> str:
     # What a file is called must not end the script.
     text = json.dumps(facts, separators=(",", ":")).replace("<", "\\u003c")
     turn = "drag turns, wheel zooms" if data.places[0].shape[1] == 3 else "drag moves, wheel zooms"
-    title = "Before and after" if len(data.places) > 1 else f"Map of {data.titles[0]}"
+    title = f"Map of {' beside '.join(data.titles)}"
     canvases = (
         element(
             "div", element("h3", name), Html(f'<canvas class="map" data-map="{i}"></canvas>'),
@@ -259,7 +259,7 @@ function hover(i, event) {
     ` ${DATA.start[i].toFixed(2)} to ${DATA.end[i].toFixed(2)} s`;
   text.textContent = (label >= 0 ? DATA.names[label] + ': ' : '') + DATA.files[DATA.file[i]] +
     span + (DATA.date.length && DATA.date[i] ? ', ' + DATA.date[i] : '') +
-    (tile ? '' : ' (no picture: the page keeps light)');
+    (tile ? '' : ' (no picture: map.tiles and map.page_mb draw more)');
   const {width, height} = tip.getBoundingClientRect();
   tip.style.left = Math.max(4, Math.min(innerWidth - width - 8, event.clientX + 16)) + 'px';
   tip.style.top = Math.max(4, event.clientY + 16 + height > innerHeight ?

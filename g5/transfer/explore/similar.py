@@ -233,16 +233,19 @@ def _show(
         label = f", {row['label']}" if row["label"] else ""
         captions.append(f"{row['rank']}. {score} {row[score]:.3f}{label}: {clip_name(row)}")
     rows = [*asked, *table.to_dict("records")]
-    pairs = zip(rows, captions, strict=True)
-    for row, caption in track(pairs, total=len(rows), label="pictures", unit="clips"):
+    kinds = [*("asked" for _ in asked), *("" for _ in table.index)]
+    triples = zip(rows, captions, kinds, strict=True)
+    for row, caption, kind in track(triples, total=len(rows), label="pictures", unit="clips"):
         try:
-            png, sound = tile_and_sound(store, row, settings.context)
+            png, sound, axes = tile_and_sound(store, row, settings.context)
         except UserError as error:
             missing.append(str(error))
-            cards.append(page.card(caption, page.paragraph("no sound found", "soft")))
+            nothing = page.paragraph("no sound found", "soft")
+            cards.append(page.card(caption, nothing, kind=kind))
             continue
         fits = budget.take(png, sound)
-        cards.append(page.card(page.sound_tile(png, caption, sound) if fits else caption))
+        tile = page.sound_tile(png, caption, sound, axes) if fits else caption
+        cards.append(page.card(tile, kind=kind))
     content = page.page(
         title, f"{counted(len(table), 'clip')} of {store.path.name}; the encoder is "
                f"{store.facts.encoder}.",

@@ -22,13 +22,14 @@ BODY = """
 <div id="message" role="status"></div>
 <main><div>
 <div id="where" class="soft"></div>
-<img id="tile" alt="spectrogram of the clip">
+<div id="stage" class="axes"><img id="tile" alt="spectrogram of the clip"></div>
 <audio id="audio" controls></audio>
 <div class="row">
 <button id="play"><kbd>Space</kbd>play</button>
 <button id="out"><kbd>-</kbd>zoom out</button><button id="in"><kbd>+</kbd>zoom in</button>
 <button id="band"><kbd>F</kbd>lower band</button>
-<button id="undo"><kbd>Z</kbd>undo</button></div>
+<button id="undo"><kbd>Z</kbd>undo</button>
+<label><input type="checkbox" id="auto"> <kbd>A</kbd>play every clip</label></div>
 <div id="suggestions" class="row"></div>
 <div id="classes" class="row"></div>
 <div class="row">
@@ -64,13 +65,16 @@ function show(answer) {
   $('where').textContent = clip ? clip.file + ends + (clip.date ? ', ' + clip.date : '') :
     'Every clip is labelled. g5 label --export writes the labels as a table.';
   picture(); draw();
+  if (clip && $('auto').checked) $('audio').play().catch(() => {});
 }
 function picture() {
   const at = `row=${clip ? clip.row : 0}&zoom=${zoom}&token=${TOKEN}`;
-  $('tile').hidden = $('audio').hidden = !clip;
+  $('stage').hidden = $('audio').hidden = !clip;
   if (!clip) { $('audio').removeAttribute('src'); return; }
   $('tile').src = `/tile?${at}&band=${band}`;
   $('audio').src = `/audio?${at}`;
+  const [low, high] = clip.stretch, middle = (low + high) / 2, half = zoom * (high - low) / 2;
+  ruler($('stage'), band * clip.top_hz, middle - half, middle + half);
 }
 $('tile').onerror = async () => {
   try { await call($('tile').getAttribute('src')); } catch (error) {
@@ -178,6 +182,9 @@ async function map() {
   }));
 }
 function zoomBy(factor) { zoom = Math.min(32, Math.max(.25, zoom * factor)); picture(); }
+const AUTO = 'g5 label: play every clip';
+$('auto').checked = localStorage.getItem(AUTO) === 'true';
+$('auto').onchange = () => { localStorage.setItem(AUTO, $('auto').checked); $('auto').blur(); };
 $('tile').onclick = $('play').onclick = play;
 $('out').onclick = () => zoomBy(2); $('in').onclick = () => zoomBy(.5);
 const lower = () => { band = band < .1 ? 1 : band / 2; picture(); };
@@ -197,7 +204,7 @@ document.onkeydown = event => {
   const key = event.key.toLowerCase();
   const acts = {' ': play, '-': () => zoomBy(2), '+': () => zoomBy(.5), '=': () => zoomBy(.5),
     f: lower, z: undo, u: $('unsure').onclick, n: $('nocall').onclick, c: () => findBox(true),
-    '/': () => findBox(false),
+    '/': () => findBox(false), a: () => $('auto').click(),
     enter: () => { const s = clip && clip.suggestions[0]; if (s) take(s.name); }};
   const number = /^[1-9]$/.test(key) ? state.classes[+key - 1] : null;
   if (!number && !acts[key]) return;

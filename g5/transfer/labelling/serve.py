@@ -15,7 +15,7 @@ from g5.web.journal import Journal
 
 def label(
     path: Path, settings: TransferSettings, *, classes: Path | None, port: int, browser: bool,
-    export: str | None, simulate: Path | None, out: Path | None,
+    hide_names: bool, export: str | None, simulate: Path | None, out: Path | None,
     columns: Mapping[str, str] | None = None,
 ) -> None:  # fmt: skip
     """Label a store in the browser, write its labels, or compare strategies on known ones.
@@ -26,6 +26,7 @@ def label(
         classes: a file of class names, one a line.
         port: of the page; 0: any that is free.
         browser: open the page.
+        hide_names: the page does not tell what recordings are called.
         export: the labels are written instead, in this format.
         simulate: strategies are compared instead, on the labels of this table.
         out: where either goes.
@@ -37,12 +38,14 @@ def label(
     elif simulate is not None:
         compare_strategies(path, simulate, out, settings.simulate, columns)
     else:
-        _serve(VectorStore.open(path, settings.audio), classes, settings.label, port, browser)
+        store = VectorStore.open(path, settings.audio)
+        _serve(store, classes, settings.label, port, browser=browser, hide_names=hide_names)
 
 
 def _serve(
-    store: VectorStore, classes: Path | None, settings: LabelSettings, port: int, browser: bool
-) -> None:
+    store: VectorStore, classes: Path | None, settings: LabelSettings, port: int, *, browser: bool,
+    hide_names: bool,
+) -> None:  # fmt: skip
     """Serve the labelling page until Ctrl-C."""
     names = [] if classes is None else read_classes(classes)
     with Journal(store.path).alone():
@@ -54,7 +57,7 @@ def _serve(
             )
         if not session.classes:
             print("no classes yet: name them in the page (key C), or give --classes FILE")
-        with LabelServer(session, port=port) as server:
+        with LabelServer(session, port=port, hide_names=hide_names) as server:
             state = session.state()
             print(f"{state['done']} of {state['total']} clips are labelled; training ...")
             session.start()

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from g5.common.errors import UserError
 from g5.transfer.labelling.page import html
 from g5.transfer.labelling.session import Session
 from g5.web.server import Answer, LocalServer, PageHandler, Refused, Routes, as_json
@@ -16,13 +17,14 @@ class LabelServer(LocalServer):
     Args:
         session: what is labelled.
         port: 0: any that is free.
+        hide_names: the page does not tell recordings' names and dates.
 
     Raises:
         UserError: the port is taken.
     """
 
-    def __init__(self, session: Session, *, port: int) -> None:
-        self.session = session
+    def __init__(self, session: Session, *, port: int, hide_names: bool = False) -> None:
+        self.session, self.hide_names = session, hide_names
         super().__init__(_LabelRequests, "g5 label", port=port)
 
 
@@ -73,12 +75,27 @@ class _LabelRequests(PageHandler):
         clip = None
         if row is not None:
             file, start_s, end_s = session.clips[row]
+            date = str(session.index["date"].iloc[row])
+            hidden = self.server.hide_names
+            stretch, top_hz = self._shown(row)
             clip = {
-                "row": row, "file": file, "start_s": start_s, "end_s": end_s,
-                "date": str(session.index["date"].iloc[row]),
+                "row": row, "file": "(recording hidden)" if hidden else file, "start_s": start_s,
+                "end_s": end_s, "date": "" if hidden else date, "stretch": stretch,
+                "top_hz": top_hz,
                 "suggestions": [{"name": n, "p": p} for n, p in session.suggestions(row)],
             }  # fmt: skip
         return {"clip": clip, "state": session.state()}
+
+    def _shown(self, row: int) -> tuple[tuple[float, float], float]:
+        """From when to when a clip is, seconds, and the highest frequency of its recording, Hz."""
+        from preprocessing.audio import info
+
+        try:
+            path, start_s, end_s = self.server.session.audio(row)
+            top_hz = info(path).rate_hz / 2
+        except UserError:  # the picture, which fails as well, tells it
+            return (0.0, 1.0), 1.0
+        return (start_s, max(end_s, start_s + LEAST_STRETCH_S)), top_hz
 
     def _stretch(self, query: dict[str, str]) -> tuple[Any, float, float, float, float]:
         """Recording, stretch that is shown, and the clip in it."""
