@@ -100,15 +100,27 @@ def _one_line(error: HydraException, primary: str) -> str:
 
 def nearest_key(key: str, config: DictConfig) -> UserError:
     """`unknown_key` for a full dotted key that ``config`` does not have."""
-    node: Any = OmegaConf.to_container(config, resolve=False)
-    parents: list[str] = []
+    whole: Any = OmegaConf.to_container(config, resolve=False)
+    node, parents = whole, []
     for part in key.split("."):
-        if not isinstance(node, Mapping) or part not in node:
-            known = list(node) if isinstance(node, Mapping) else []
-            return unknown_key(part, known, ".".join(parents))
+        if not isinstance(node, Mapping):
+            own = f"{key}: {'.'.join(parents)} is a value, and has no keys of its own"
+            near = [one for one in _leaves(whole) if one.endswith(f".{part}")]
+            return UserError(own + (f"; did you mean {near[0]}?" if near else ""))
+        if part not in node:
+            return unknown_key(part, list(node), ".".join(parents))
         node = node[part]
         parents.append(part)
     return UserError(f"{key}: this key exists only with another choice of its group")
+
+
+def _leaves(node: Any, at: str = "") -> Iterator[str]:
+    """The dotted keys below a node that have values."""
+    if not isinstance(node, Mapping):
+        yield at
+        return
+    for key, below in node.items():
+        yield from _leaves(below, f"{at}.{key}" if at else str(key))
 
 
 def readable(overrides: Sequence[str]) -> list[str]:

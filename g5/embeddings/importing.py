@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from g5.common.errors import UserError, brief, unreadable
+from g5.common.words import counted
 from g5.embeddings.hoplite import read_hoplite
 from g5.embeddings.vectors import INDEX_COLUMNS, VectorStore, complete_index
 from g5.web.journal import clip_of
@@ -104,8 +105,8 @@ def with_unique_names(found: Imported, store: VectorStore) -> tuple[pd.DataFrame
     ]
     first = next(iter(names))
     return index, [
-        f"{len(names)} files have the names of others from another source; the source stands "
-        f"before them now: {first[0]} from {first[1]} is {names[first]}"
+        f"{counted(len(names), 'file')} called as others of another source: the source stands "
+        f"before the name now: {first[0]} from {first[1]} is {names[first]}"
     ]
 
 

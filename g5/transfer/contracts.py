@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from archs.blocks import blocks_of
 from g5.common.errors import UserError, brief
+from g5.common.words import counted
 from g5.embeddings.encoders.loaded import LoadedEncoder
 from g5.embeddings.encoders.loading import load_encoder
 from g5.embeddings.encoders.user_classes import build_head
@@ -218,7 +219,8 @@ def _gradient(encoder: LoadedEncoder, x: Tensor) -> Finding:
     if bad:
         return Finding(check, f"the gradient of {bad[0]} is NaN or infinite")
     if without:
-        return Finding(check, note=f"{len(without)} weights are never used, e.g. {without[0]}")
+        unused = counted(len(without), "weight")
+        return Finding(check, note=f"{unused} never used, e.g. {without[0]}")
     return Finding(check)
 
 

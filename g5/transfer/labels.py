@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from g5.common.errors import UserError
+from g5.common.words import counted
 from g5.config.schema import Task
 from g5.embeddings.vectors import VectorStore
 from preprocessing.annotations import odd_labels
@@ -204,7 +205,8 @@ def _told(where: str, what: str, rows: Sequence[tuple[int, str]]) -> list[str]:
         return []
     named = ", ".join(f"row {row} ({file})" for row, file in rows[:NAMED])
     more = f", and {len(rows) - NAMED} more" if len(rows) > NAMED else ""
-    return [f"{where}: {len(rows)} labels {what} and are left out: {named}{more}"]
+    are = "is" if len(rows) == 1 else "are"
+    return [f"{where}: {counted(len(rows), 'label')} {what}, and {are} left out: {named}{more}"]
 
 
 def rows_of_labels(
@@ -263,9 +265,9 @@ def _matched(store: VectorStore, table: pd.DataFrame, where: str) -> tuple[list[
             continue
         matches.append(_Match(number, found[0], rows))
     notes = [
-        *_told(where, "name files that are not in the store", absent),
-        *_told(where, "name files that are several in the store", ambiguous),
-        *_told(where, "have times beyond their recording", silent),
+        *_told(where, "of no file in the store", absent),
+        *_told(where, "of a name that several files have", ambiguous),
+        *_told(where, "beyond the end of the recording", silent),
     ]
     return matches, notes
 

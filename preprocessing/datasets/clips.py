@@ -120,8 +120,9 @@ class ClipsData(DataSet):
         label_of = {file: file.relative_to(root).parts[0].strip() for file in clips}
         clips = [file for file in clips if folded(label_of[file]) not in NO_CALL]
         if len(clips) < len(label_of):
-            message = f"{len(label_of) - len(clips)} clips are in a folder that says that nothing"
-            builder.note("no-call", root, f"{message} called; left out")
+            left = counted(len(label_of) - len(clips), "clip")
+            message = f"{left} in a folder that says that nothing called; left out"
+            builder.note("no-call", root, message)
         labels = [label_of[file] for file in clips]
         names = sorted(set(labels))
         if names:

@@ -305,3 +305,8 @@ def test_a_module_that_fails_while_it_is_imported_is_said(tmp_path, monkeypatch)
     words = "arch.model._target_: importing broken_net fails: ZeroDivisionError: division by zero"
     with pytest.raises(UserError, match=words):
         locate("broken_net.Net", "arch.model")
+
+
+def test_a_key_below_a_value_names_the_key_that_was_meant():
+    with pytest.raises(UserError, match=r"test is a value, .*did you mean arch.episodes.k_shot"):
+        load(["test.k_shot=2"])

@@ -401,8 +401,8 @@ def test_blank_labels_erase_none(tmp_path):
     known, notes = rows_of_labels(store, table)
     assert known == {2: "owl", 1: "tit"}
     assert notes == [
-        "labels: 1 labels name files that are not in the store and are left out: row 5 (z.wav)",
-        "labels: 1 labels name files that are several in the store and are left out: row 4 (x.wav)",
+        "labels: 1 label of no file in the store, and is left out: row 5 (z.wav)",
+        "labels: 1 label of a name that several files have, and is left out: row 4 (x.wav)",
     ]
     named: Any = table[table["label"] != ""]
     assert examples(store, named, "single").files.tolist() == ["y.wav", "b/x.wav"]
@@ -414,8 +414,8 @@ def test_labels_left_out_and_lone_classes_are_said(field, capsys):
         handle.write("nowhere.wav,a\nsite0/20240501_000002.wav,lonely\n")
     assert run_g5(["classify", "birds.store", "--labels", "labels.csv", HEADS]) == 0
     out = capsys.readouterr().out
-    assert "1 labels name files that are not in the store and are left out: row 20 (nowhere" in out
-    assert "1 classes have a single label (lonely)" in out
+    assert "1 label of no file in the store, and is left out: row 20 (nowhere" in out
+    assert "1 class with a single label (lonely)" in out
 
 
 def test_labels_with_times_take_the_windows_under_them(field):

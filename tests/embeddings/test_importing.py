@@ -128,7 +128,7 @@ def test_files_of_several_deployments_do_not_collide(tmp_path, monkeypatch, caps
         assert run_g5(["import", "both", "-o", "b.store"]) == 0
         out = capsys.readouterr().out
         assert f"{new} of 8 vectors" in out
-        assert "4 files have the names of others from another source" in out
+        assert "4 files called as others of another source" in out
         assert "x.wav from north is north/x.wav" in out
     expected = {
         f"{site}/{file}": site for site in ("north", "south") for file in ("x.wav", "y.wav")
@@ -160,7 +160,7 @@ def test_a_name_that_stays_is_not_said_to_be_another(tmp_path, monkeypatch, caps
     make_hoplite(tmp_path / "db", (("north", "p"), ("south", "p")), ("north/x.wav",))
     assert run_g5(["import", "db", "-o", "a.store"]) == 0
     assert files_of("a.store") == {"north/x.wav": "north", "south/north/x.wav": "south"}
-    assert "1 files have the names of others from another source" in capsys.readouterr().out
+    assert "1 file called as others of another source" in capsys.readouterr().out
 
 
 def test_tables_of_two_sites_do_not_collide_and_a_corrected_site_is_no_other(tmp_path, monkeypatch):

@@ -298,7 +298,7 @@ def test_folders_of_nothing_and_with_blanks_are_no_classes_of_their_own(tmp_path
         sound(tmp_path / label / "0.wav")
     corpus = clips(tmp_path, split="test").load()
     assert corpus.labels("test") == ["a", "b", "c"]
-    assert "1 clips are in a folder that says that nothing called" in told(corpus, "no-call")
+    assert "1 clip in a folder that says that nothing called" in told(corpus, "no-call")
 
 
 def test_clips_in_a_list(tmp_path: Path):

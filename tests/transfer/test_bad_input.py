@@ -84,7 +84,7 @@ def test_labels_of_other_files_and_lone_classes(birds, capsys):
     assert run_g5(command) == 0
     out = capsys.readouterr().out
     assert "row 62 (elsewhere.wav)" in out
-    assert "have a single label (lonely)" in out
+    assert "with a single label (lonely)" in out
     pd.DataFrame({"file": ["x.wav"], "label": ["a"]}).to_csv("none.csv", index=False)
     for command in (
         ["classify", "birds.store", "--labels"],

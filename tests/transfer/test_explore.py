@@ -261,7 +261,7 @@ def test_individuals_are_verified(tmp_path, monkeypatch, capsys):
     )
     assert run_g5(command) == 0
     out = capsys.readouterr().out
-    assert "1 rows name no individual and are left out" in out
+    assert "1 row without an individual left out" in out
     assert "no interval, which takes 5 individuals with pairs of their own (here 4)" in out
 
     # Six individuals, but clips of one alone are from two recordings.

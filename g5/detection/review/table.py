@@ -11,6 +11,7 @@ import pandas as pd
 from scipy.special import logit
 
 from g5.common.errors import UserError
+from g5.common.words import counted
 from g5.evaluation.events.ground_truth import CANDIDATES_CSV, PREDICTIONS, check_found, read_ledger
 from g5.web.journal import Clip, Journal, clip_of
 from preprocessing.annotations import read_events
@@ -118,9 +119,9 @@ class FoundEvents:
         if gone:
             raise UserError(
                 f"{self.folder}: the events have changed since they were reviewed: {len(gone)} of "
-                f"{len(asked)} answered ones are there no more. The answers are safe in {REVIEWS}, "
-                f"and g5 detect --support {self.folder} -o ANOTHER learns from them; to review the "
-                f"events of now, move {REVIEWS} away"
+                f"{counted(len(asked), 'answered one')} no longer there. The answers are safe in "
+                f"{REVIEWS}, and g5 detect --support {self.folder} -o ANOTHER learns from them; "
+                f"to review the events of now, move {REVIEWS} away"
             )
         return journal
 

@@ -49,7 +49,8 @@ def verify(
     for note in found.notes:
         print(note)
     if len(named) < len(table):
-        print(f"{labels}: {len(table) - len(named)} rows name no individual and are left out")
+        rows = counted(len(table) - len(named), "row")
+        print(f"{labels}: {rows} without an individual left out")
     # A recording has one name, however the table spells it.
     clips = named.loc[found.rows].reset_index(drop=True).assign(file=found.files)
     number_N = clips.groupby(["file", "start_s", "end_s"], dropna=False).ngroup().tolist()

@@ -12,7 +12,7 @@ from sklearn.metrics import accuracy_score, f1_score, r2_score
 
 from g5.common.errors import UserError
 from g5.common.progress import track
-from g5.common.words import counted
+from g5.common.words import counted, some
 from g5.config.schema import ClassifySettings
 from g5.transfer.heads.estimator import NETWORKS, ZERO
 from g5.transfer.heads.folds import Fold, folds_by_source
@@ -144,16 +144,16 @@ def notes(
     count = len(one.y)
     if count < settings.few_labels:
         lines.append(
-            f"{count} labels: under {settings.few_labels:,}, fine-tuning the encoder is unlikely "
-            "to pay; label more first"
+            f"{counted(count, 'label')}: under {settings.few_labels:,}, fine-tuning the encoder is "
+            "unlikely to pay; label more first"
         )
     if settings.task == "single":
         names, counts = np.unique(one.y, return_counts=True)
         alone = [str(name) for name, n in zip(names, counts, strict=True) if n == 1]
         if alone:
             lines.append(
-                f"{len(alone)} classes have a single label ({', '.join(alone[:5])}): they are "
-                "never validated, or never trained on; label one more of each"
+                f"{counted(len(alone), 'class', 'classes')} with a single label "
+                f"({some(alone, 5)}): never validated, or never trained on; label one more of each"
             )
     for name, each in sets:
         if len(each.classes) > each.x_ND.shape[1]:

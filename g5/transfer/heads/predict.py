@@ -12,6 +12,7 @@ import pandas as pd
 
 from g5.common.errors import UserError
 from g5.common.spreadsheet import write_csv
+from g5.common.words import counted
 from g5.config.settings import TransferSettings
 from g5.config.stored import classes_named
 from g5.embeddings.embedding import embed_recordings, find_recordings
@@ -66,12 +67,13 @@ def predict(
         out.insert(0, "rank", range(1, len(out) + 1))
     write_csv(out, output, float_format="%.6g")
     files = index["file"].nunique()
-    print(f"{len(out):,} {asked} of {files:,} files by {head.name} in {output}")
+    print(f"{len(out):,} {asked} of {counted(files, 'file')} by {head.name} in {output}")
     if rows is None and asked == "events":
-        print(f"({len(index):,} windows; a row for each: --rows windows, for a file: --rows files)")
+        windows = counted(len(index), "window")
+        print(f"({windows}; a row for each: --rows windows, for a file: --rows files)")
     if problems:
-        count = "1 recording is" if len(problems) == 1 else f"{len(problems)} recordings are"
-        raise UserError(f"{count} not among them; the lines above say why")
+        left = counted(len(problems), "recording")
+        raise UserError(f"{left} left out; the lines above say why")
     return out
 
 

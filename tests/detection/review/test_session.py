@@ -101,6 +101,6 @@ def test_what_cannot_be_is_refused(found, tmp_path, capsys):
     write_events(events, found / "predictions.csv", "csv")
     assert run_g5(["review", str(found), "--no-browser"]) == 1
     error = capsys.readouterr().err
-    assert "1 of 2 answered ones are there no more" in error
+    assert "1 of 2 answered ones no longer there" in error
     assert "Traceback" not in error
     assert len(Journal(found, REVIEWS).entries) == 2, "nothing is lost"
