@@ -60,10 +60,14 @@ bench-compare: .venv/installed
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
 	@touch $@
 
-# After a change of the dependencies in pyproject.toml.
+# After a change of the dependencies in pyproject.toml. The second file is what Linux needs without a GPU
+# (docs/quickstart.md): of what CUDA's build of PyTorch brings, only what it does not start without.
+COMPILE := uv pip compile --universal --fork-strategy fewest --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-header --no-annotate --quiet pyproject.toml
+UNUSED := triton cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cuda-nvrtc nvidia-cusolver nvidia-nvtx
 lock:
-	uv pip compile --universal --fork-strategy fewest --python-version 3.11 --extra dev --extra docs --generate-hashes \
-		--no-emit-index-url --no-header --no-annotate --quiet pyproject.toml -o requirements.lock
+	$(COMPILE) --extra dev --extra docs -o requirements.lock
+	$(COMPILE) --constraint requirements.lock $(addprefix --no-emit-package ,$(UNUSED)) -o requirements-cpu.lock
 
 # What the lock file installs, as CycloneDX.
 sbom:

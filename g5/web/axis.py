@@ -29,10 +29,11 @@ class FrequencyAxis:
         return self.low_hz + unit * (self.high_hz - self.low_hz)
 
     def ticks_hz(self, apart: float = 0.12) -> list[float]:
-        """Round frequencies from the top down, at least so much of the height apart."""
+        """Round frequencies from the top down, so much of the height apart and from the bottom."""
         chosen: list[float] = []
         for hz in reversed(round_numbers(self.low_hz, self.high_hz)):
-            if not chosen or self.share(chosen[-1]) - self.share(hz) >= apart:
+            below = (self.share(chosen[-1]) if chosen else 1 + apart) - self.share(hz)
+            if below >= apart and self.share(hz) >= apart:
                 chosen.append(hz)
         return chosen
 

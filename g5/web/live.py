@@ -28,7 +28,7 @@ kbd { font: .78rem ui-monospace, "DejaVu Sans Mono", monospace; border: 1px soli
 .axes { position: relative; overflow: hidden; }
 .axes span { position: absolute; padding: 0 .3em; font-size: .78rem; line-height: 1.25;
   color: #fff; background: #000b; pointer-events: none; }
-.axes .hz { left: 0; border-bottom: 1px solid #fff; }
+.axes .hz { left: 0; border-top: 1px solid #fff; transform: translateY(100%); }
 .axes .s { bottom: 0; border-right: 1px solid #fff; }
 #message { min-height: 1.5rem; color: var(--bad); }
 #find { font: inherit; width: 14rem; padding: .25rem .5rem; color: inherit;
@@ -85,7 +85,8 @@ function ruler(box, topHz, fromS, toS) {
   };
   const kilo = topHz / 1000;
   box.querySelectorAll('span').forEach(s => s.remove());
-  box.append(...round(0, kilo, 5).map(k => mark(`${k} kHz`, 'hz', 'bottom', k / kilo)),
+  box.append(...round(0, kilo, 5).filter(k => k > .07 * kilo)
+    .map(k => mark(`${k} kHz`, 'hz', 'bottom', k / kilo)),
     ...round(fromS, toS, 6).map(t => mark(`${t} s`, 's', 'right', (toS - t) / (toS - fromS))));
 }
 // The Enter that ends an input method's composition chooses characters, and says nothing else.

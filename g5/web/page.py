@@ -62,7 +62,7 @@ figure img { max-width: 100%; height: auto; display: block; border-radius: 4px; 
 .axes { overflow: hidden; line-height: 0; }
 .axes span { position: absolute; padding: 0 .25em; font-size: .7rem; line-height: 1.25;
   color: #fff; background: #000b; pointer-events: none; }
-.axes .hz { left: 0; border-bottom: 1px solid #fff; }
+.axes .hz { left: 0; border-top: 1px solid #fff; transform: translateY(100%); }
 .axes .s { bottom: 0; border-right: 1px solid #fff; }
 audio { width: 100%; height: 2rem; margin-top: .3rem; }
 .facts { display: flex; flex-wrap: wrap; gap: .6rem; margin: 1rem 0; }

@@ -16,6 +16,7 @@ from g5.common.atomic import atomic_path
 from g5.detection.detector import Detections
 from g5.detection.embedding.sound import Sound
 from g5.detection.support import mel_centres
+from g5.web.axis import round_numbers
 from preprocessing.frontend import FrontEnd
 
 COLUMNS = 1600
@@ -60,10 +61,10 @@ def draw(
     axes = canvas.subplots(len(ratios), 1, sharex=True, height_ratios=ratios, squeeze=False)[:, 0]
     _bars(axes[0], sound.duration_s, rows)
     _spectrogram(axes[1], sound, front_end)
-    for start_s, end_s in shots_E2:
-        axes[1].axvspan(start_s, end_s, fill=False, edgecolor=SHOT_COLOUR, linewidth=1)
+    _marks(axes[1], shots_E2)
     for axis, (one, own, colour) in zip(axes[2:], of_species, strict=True):
         _curve(axis, one, own, colour)
+        _marks(axis, _shots_in(sound, [one]))
     axes[-1].set_xlabel("time (s)")
     canvas.suptitle(sound.path.name, fontsize=10, parse_math=False)
     with atomic_path(path) as temporary, warnings.catch_warnings():
@@ -83,9 +84,17 @@ def _spectrogram(axis, sound: Sound, front_end: FrontEnd) -> None:
         extent=(0, sound.duration_s, 0, len(image_MW)), interpolation="nearest",
     )  # fmt: skip
     centre_M = mel_centres(front_end) * sound.slow / 1000
-    ticks = np.linspace(0, len(centre_M) - 1, 6).round().astype(int)
-    axis.set_yticks(ticks + 0.5, [f"{centre_M[t]:.2g}" for t in ticks])
+    ticks = [khz for khz in round_numbers(0, centre_M[-1]) if khz >= centre_M[0]]
+    places = np.interp(ticks, centre_M, np.arange(len(centre_M)) + 0.5)
+    apart = np.diff(places, prepend=-np.inf) > 0.05 * len(centre_M)
+    axis.set_yticks(places[apart], [f"{khz:g}" for khz in np.array(ticks)[apart]])
     axis.set_ylabel("kHz")
+
+
+def _marks(axis, shots_E2: np.ndarray) -> None:
+    """A triangle at the top for each shot."""
+    top = np.full(len(shots_E2), axis.get_ylim()[1])
+    axis.plot(shots_E2.mean(1), top, "v", color=SHOT_COLOUR, markersize=6, clip_on=False, zorder=3)
 
 
 def _bars(axis, duration_s: float, rows: Sequence[tuple[str, str, np.ndarray]]) -> None:
