@@ -45,9 +45,13 @@ def main() -> None:
 
     Every KEY=VALUE is a key of conf/; a mistyped one is an error that suggests the right one.
     """
+    import logging
+
     from g5.common.terminal import end_with_terminal
 
     end_with_terminal()
+    # What PyTorch says where there is no triton, which only a GPU needs.
+    logging.getLogger("torch.utils.flop_counter").setLevel(logging.ERROR)
 
 
 if __name__ == "__main__":

@@ -52,6 +52,7 @@ figure img { max-width: 100%; height: auto; display: block; border-radius: 4px; 
 .chart { background: #fff; padding: .4rem; cursor: zoom-in; }
 .whole { overflow-x: auto; }
 .whole img { max-width: none; width: auto; cursor: zoom-out; }
+@media (max-width: 40rem) { figure { overflow-x: auto; } .chart { max-width: none; width: 40rem; } }
 .grid { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(17rem, 1fr)); }
 .card { background: var(--panel); border-radius: 8px; padding: .7rem; min-width: 0; }
 .card h3 { margin-top: 0; overflow-wrap: anywhere; }
