@@ -109,6 +109,10 @@ def read_season(found: Path, clues: Clues) -> Season:
     asked_anew = clues.times or clues.pattern or clues.clock or clues.mtime
     told = {} if asked_anew else _told(ledger, files)
     table = clues.reader().read([Path(file) for file in files], durations, told)
+    if told and clues.zone is None:  # by which it may be known what the job could not tell
+        lost = ~table["file"].isin(told)
+        table.loc[lost, ["start_utc", "start_local"]] = pd.NaT
+        table.loc[lost & (table["note"] == ""), "note"] = "g5 detect knew no start"
     if "site" in ledger and clues.deployments is None:
         table["site"] = ledger["site"].map(unguarded).to_numpy()
     table["site"] = table["site"].where(table["site"] != "", table["recorder"])

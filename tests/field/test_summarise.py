@@ -165,6 +165,22 @@ def test_what_detect_knew_is_not_looked_for_again(tmp_path):
     assert csv(moved, "recorders").loc[0, "first_call"] == "2024-05-01 20:00:05"
 
 
+def test_what_detect_could_not_date_has_no_hour(tmp_path, capsys):
+    """02:30 of the night without one: without the zone it would be an hour like any other."""
+    rows = [
+        ledger_row("/c/A_20240330_023000.wav", start_utc="2024-03-30T01:30:00Z",
+                   start_local="2024-03-30 02:30:00", recorder="A"),
+        ledger_row("/c/A_20240331_023000.wav", start_utc="", start_local="", recorder="A"),
+    ]  # fmt: skip
+    found = write_found(tmp_path / "found", rows, [(row["file"], 5.0) for row in rows])
+    out = summarise(found)
+    assert csv(out, "hours")["recorded_min"].tolist() == [1]
+    assert csv(out, "recorders")["undated"].tolist() == [1]
+    assert "without a start: 1 of 2 recordings, 1 min (g5 detect knew no start)" in (
+        capsys.readouterr().out
+    )
+
+
 def test_pictures_of_others_stay_and_those_of_an_earlier_summary_go(tmp_path):
     files = names("A", MAY, MAY + HOUR, HOUR)
     found = write_found(tmp_path / "found", [ledger_row(file) for file in files], [(files[0], 5.0)])
