@@ -10,8 +10,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import pandas as pd
 
-from g5.common.lengths import length
-from g5.common.words import counted
+from g5.common.words import counted, length
 from preprocessing.events import EVENT_COLUMNS, ROWS_SHOWN, SPLITS, Corpus, Problem, at_rows
 
 # Times in tables are rounded: what passes the end by less is clipped without a word.

@@ -1,4 +1,4 @@
-"""Words that fit what they are said of: numbers of things, long lists, and what can be shown."""
+"""Words that fit what they are said of: numbers, lengths of time, long lists, what can be shown."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,6 +11,14 @@ def counted(number: Any, thing: str, things: str | None = None) -> str:
     """``1, "call"`` -> ``1 call``; ``1200, "call"`` -> ``1,200 calls``."""
     number = int(number)  # pandas counts in numbers of its own
     return f"{number:,} {thing if number == 1 else things or thing + 's'}"
+
+
+def length(seconds: float) -> str:
+    """``0.02`` -> ``20 ms``, ``90`` -> ``90 s``, ``600`` -> ``10 min``, ``9000`` -> ``2.5 h``."""
+    for unit, size in (("h", 3600.0), ("min", 60.0), ("s", 1.0)):
+        if seconds >= 2 * size or (unit == "s" and seconds >= 0.1):
+            return f"{seconds / size:.3g} {unit}"
+    return f"{1000 * seconds:.3g} ms"
 
 
 def printable(text: str, encoding: str | None) -> str:

@@ -19,12 +19,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from g5.common.device import torch_device
+from g5.common.device import torch_device, torch_threads
 from g5.common.elsewhere.places import place_of
 from g5.common.errors import UserError
 from g5.common.files import is_folder, sounds_at
 from g5.common.progress import track
-from g5.common.threads import torch_threads
 from g5.config.schema import EmbedSettings, EngineSettings
 from g5.embeddings.encoders.loaded import LoadedEncoder
 from g5.embeddings.vectors import VectorStore

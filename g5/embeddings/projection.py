@@ -95,7 +95,7 @@ def _umap(small: np.ndarray, *, dims: int, neighbours: int, seed: int) -> np.nda
 
     from umap import UMAP  # pyright: ignore[reportMissingImports]
 
-    from g5.common.threads import torch_threads
+    from g5.common.device import torch_threads
 
     start = "spectral" if len(small) > 10 else "random"
     # numba's threads are OpenMP's, and so are PyTorch's: it leaves its own number behind.

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from g5.common import sealed
+from g5.common.device import torch_threads
 from g5.common.errors import UserError, needs
-from g5.common.threads import torch_threads
 from g5.embeddings.blocks import Vectors
 
 Metric = Literal["cosine", "dot", "euclidean"]

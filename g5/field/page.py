@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from g5.common.lengths import length
-from g5.common.words import counted
+from g5.common.words import counted, length
 from g5.detection.review.estimate import Precision
 from g5.field.season import Season
 from g5.web.page import (

@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 
 from g5.common.errors import UserError
-from g5.common.lengths import length
-from g5.common.words import counted
+from g5.common.words import counted, length
 from g5.config.schema import ReviewSettings
 from g5.detection.review.answers import REVIEWED
 from g5.detection.review.estimate import Precision

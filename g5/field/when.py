@@ -7,9 +7,8 @@ import pandas as pd
 
 from g5.common.errors import UserError
 from g5.common.files import sounds_at
-from g5.common.lengths import length
 from g5.common.spreadsheet import write_csv
-from g5.common.words import counted
+from g5.common.words import counted, length
 from preprocessing.recorders.light import with_light
 from preprocessing.recorders.starts import Clues, odd_starts
 from preprocessing.recorders.sun import NAMES

@@ -17,9 +17,9 @@ from hydra.core.override_parser.types import Override
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from g5.common.device import torch_threads
 from g5.common.errors import DiskError, UserError, line_of
 from g5.common.secrets import redacted
-from g5.common.threads import torch_threads
 from g5.config.check import Count
 from g5.config.compose import composed, override_errors, readable, resolve
 from g5.config.schema import Whole

@@ -2,7 +2,7 @@
 
 import pytest
 
-from g5.common.words import counted
+from g5.common.words import counted, length
 
 
 @pytest.mark.parametrize(
@@ -17,3 +17,18 @@ from g5.common.words import counted
 )
 def test_one_of_a_thing_is_no_plural(number, things, words):
     assert counted(number, *things) == words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.02, "20 ms"),
+        (0.1234, "0.123 s"),
+        (90, "90 s"),
+        (600, "10 min"),
+        (9000, "2.5 h"),
+        (0, "0 ms"),
+    ],
+)
+def test_lengths_are_in_the_unit_that_fits(seconds, words):
+    assert length(seconds) == words

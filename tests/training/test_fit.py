@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from g5.common.device import torch_threads
 from g5.common.errors import UserError
-from g5.common.threads import torch_threads
 from g5.training.fit import fit, seeded
 
 

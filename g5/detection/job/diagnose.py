@@ -9,8 +9,7 @@ import numpy as np
 from scipy.special import expit
 
 from g5.common import sealed
-from g5.common.lengths import length
-from g5.common.words import counted
+from g5.common.words import counted, length
 from g5.config.schema import DetectionSettings
 from g5.detection.detector import Detections
 from g5.detection.embedding.sound import CLIPPED_SHARE, FULL_SCALE

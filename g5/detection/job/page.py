@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 
 from g5.common.errors import UserError
-from g5.common.lengths import length
-from g5.common.words import counted
+from g5.common.words import counted, length
 from g5.detection.job.diagnose import Diagnosis
 from g5.detection.job.manifest import DONE
 from g5.detection.support import Target

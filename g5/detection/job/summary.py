@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from g5.common.lengths import length
+from g5.common.words import length
 from g5.detection.job.diagnose import Diagnoses
 from g5.detection.job.manifest import CORRUPT, DONE, SKIPPED, Manifest
 from g5.detection.job.notes import Notes

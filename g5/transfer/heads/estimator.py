@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from archs.heads import EmbeddingClassifier, LinearHead, MLPHead, ResidualHead
 from archs.losses import ClassWeights, bce_with_logits, class_weights, cross_entropy, mae, mse
+from g5.common.device import torch_threads
 from g5.common.errors import UserError
-from g5.common.threads import torch_threads
 from g5.config.schema import Task
 from g5.embeddings.encoders.user_classes import build_head
 from g5.training.fit import seeded
