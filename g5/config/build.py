@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from g5.common.errors import UserError, one_line
+from g5.common.errors import ILL_TYPED, UserError, one_line
 from g5.config.check import check_mapping, check_value, unknown_key
 from g5.config.node import Node
 
@@ -81,9 +81,15 @@ def build(node: Node, *, expect: type[Thing], where: str) -> Thing:
         where: the node's key, for error messages.
 
     Raises:
-        UserError: as `check_node`.
+        UserError: as `check_node`; or the constructor cannot do with these values.
     """
-    return check_node(node, where, expect=expect)(**node.values)
+    make = check_node(node, where, expect=expect)
+    try:
+        return make(**node.values)
+    except UserError:
+        raise
+    except ILL_TYPED as error:
+        raise UserError(f"{where}: cannot be made with these values ({one_line(error)})") from error
 
 
 def check_node(

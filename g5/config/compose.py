@@ -130,7 +130,9 @@ def readable(overrides: Sequence[str]) -> list[str]:
     folders have all of these. Sweeps, interpolations, ``null`` and what is quoted stay as they are.
     """
     for key, _, value in (text.partition("=") for text in overrides):
-        if value.strip() in ("", "null") and (names := choices(key.strip())):
+        plain = value.strip()
+        no_name = plain in ("", "null") or plain.lstrip("+-").replace(".", "").isdecimal()
+        if no_name and (names := choices(key.strip())):
             raise UserError(
                 f"{key}={value}: a group is no value; choose one of {', '.join(names)}, or leave "
                 "it away for the default"

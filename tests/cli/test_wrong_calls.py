@@ -18,6 +18,7 @@ CALLS = {
     "train v2 arch.episodes.nway=4": "n_way",
     "train v2 arch.episodes.n_way=x": "must be a whole number",
     "train v2 budget=week": "budget",
+    "train v2 logger=1": "logger=1: a group is no value; choose one of",
     "train v2 data=dcase path.train_dir=nowhere": "path.train_dir=nowhere",
     "train v2 arch.training.load_weight_from=nowhere.ckpt": "nowhere.ckpt: there is no such file",
     "test nowhere.ckpt": "nowhere.ckpt: there is no such file",

@@ -310,3 +310,9 @@ def test_a_module_that_fails_while_it_is_imported_is_said(tmp_path, monkeypatch)
 def test_a_key_below_a_value_names_the_key_that_was_meant():
     with pytest.raises(UserError, match=r"test is a value, .*did you mean arch.episodes.k_shot"):
         load(["test.k_shot=2"])
+
+
+def test_values_that_a_constructor_cannot_do_with_are_named():
+    node = Node("archs.encoders.handcrafted.Handcrafted", {"sr": 0, "n_mfcc": 3})
+    with pytest.raises(UserError, match=r"encoder: cannot be made with these values \(ZeroDiv"):
+        build(node, expect=object, where="encoder")

@@ -15,11 +15,13 @@ import pandas as pd
 import pytest
 import soundfile
 
+from g5.common.errors import UserError
 from g5.config.earlier import first_name, updated
 from g5.config.node import Node
 from g5.config.settings import load
 from g5.detection.detector import Detector
 from g5.detection.job.results import picture_of
+from g5.detection.job.search import RecordingSearch
 from tests.conftest import ROOT
 from tests.detection.soundscapes import (
     CALLS_S,
@@ -166,6 +168,25 @@ def full_disk(write) -> None:
         write()
 
 
+def test_another_support_is_told_of_once_its_events_are_there(job, tmp_path, monkeypatch):
+    rows = "".join(f"night.wav,{start},{start + 0.3},up\n" for start in CALLS_S[:5])
+    (tmp_path / "ours.csv").write_text("file,start_s,end_s,label\n" + rows, "utf-8")
+    (tmp_path / "theirs.csv").write_text(
+        "file,start_s,end_s,label\n" + rows.replace(",up", ",down"), "utf-8"
+    )
+    monkeypatch.setattr(RecordingSearch, "over", _killed)
+    assert job("night.wav", "--support", "theirs.csv") == 1
+    assert not (tmp_path / "found" / "support.csv").exists()
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    assert job("night.wav", "--support", "ours.csv", "detection.pictures=false") == 0
+    assert set(pd.read_csv(tmp_path / "found" / "support.csv")["label"]) == {"up"}
+
+
+def _killed(*_: object) -> None:
+    raise UserError("killed")
+
+
 def test_results_replace_no_input_and_nothing_of_others(job, tmp_path, capsys):
     support = audacity(tmp_path / "night.txt", {"up": CALLS_S[:5]})
     before = support.read_bytes()
@@ -262,6 +283,7 @@ def test_a_support_names_recordings_by_their_folders(job, tmp_path, night, capsy
             assert pd.read_csv("found/ledger.csv")["status"].tolist() == ["done", "done", "corrupt"]
 
 
+@pytest.mark.usefixtures("drawn_figures")
 def test_a_resumed_job_remembers_what_was_odd_and_draws_the_truth(job, tmp_path, capsys):
     # Two shots of another call, which disagree with the others.
     audacity(tmp_path / "calls.txt", {"up": [*CALLS_S[:4], *OTHERS_S[:1]]})

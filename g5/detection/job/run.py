@@ -13,7 +13,7 @@ from g5.detection.job.manifest import CORRUPT, Manifest
 from g5.detection.job.notes import Notes
 from g5.detection.job.reader import RecordingReader
 from g5.detection.job.request import DetectionRequest
-from g5.detection.job.results import refuse_to_overwrite, results_of, write_support
+from g5.detection.job.results import refuse_to_overwrite, results_of
 from g5.detection.job.search import RecordingSearch
 from g5.detection.job.summary import print_summary, write_summary_page
 from g5.detection.job.times import RecordingTimes
@@ -47,7 +47,6 @@ def detect(request: DetectionRequest, settings: Settings) -> int:
     slow = told_time(detector, targets, [file for file in asked if str(file) in reader.hashes])
     if slow:
         notes.add(slow)
-    write_support(manifest, search.support)
     elsewhere = SearchElsewhere(request, settings, files, times, reader.hashes, search.job_key)
     events, written = search.over(broken, formats, settings.engine, elsewhere)
     if detection.pictures:

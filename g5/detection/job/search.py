@@ -24,7 +24,7 @@ from g5.detection.job.notes import Notes
 from g5.detection.job.picture import draw
 from g5.detection.job.reader import RecordingReader
 from g5.detection.job.request import DetectionRequest
-from g5.detection.job.results import picture_of, pictures_of, rows_of, write_results
+from g5.detection.job.results import picture_of, pictures_of, rows_of, write_results, write_support
 from g5.detection.job.support_table import read_targets
 from g5.detection.job.times import RecordingTimes
 from g5.detection.support import Target
@@ -108,6 +108,8 @@ class RecordingSearch:
         finally:
             # Ctrl-C, too: what is done is told.
             results = write_results(self.manifest, formats, self.targets, files, self.times)
+            # Not before: until now the folder holds what another support found.
+            write_support(self.manifest, self.support)
         return results
 
     def work(self, jobs: Iterable[Job[Path]]) -> Iterator[tuple[Job[Path], Any]]:
