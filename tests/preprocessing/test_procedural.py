@@ -20,6 +20,7 @@ import yaml
 
 from g5.common.atomic import atomic_path
 from g5.common.errors import UserError
+from g5.config.settings import load
 from preprocessing.synthetic import procedural
 from preprocessing.synthetic.mixing import (
     Call,
@@ -569,3 +570,13 @@ def test_a_full_disk_is_told_in_a_line(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(UserError, match="the disk is full"):
         procedural.write_wav(tmp_path / "a.wav", np.zeros(100), 8000)
+
+
+def test_species_of_the_demo_call_more_often_than_five_shots():
+    settings = SceneSettings.of(load(["experiment=demo"]).data.values)
+    calls = [
+        count
+        for index in range(settings.groups("test"))
+        for count in make_recording(settings, "test", index)[1]["label"].value_counts()
+    ]
+    assert np.mean(np.array(calls) > 5) > 0.8

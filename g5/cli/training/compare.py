@@ -8,7 +8,7 @@ import click
 @click.command()
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...")
 @click.option("--folds", is_flag=True, help="Runs of data.fold=0,1,... are one cross-validation.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder of the figures.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder of the page.")
 @click.option("--mlflow/--no-mlflow", default=True, help="Record it where there is an MLflow.")
 def compare(runs: tuple[str, ...], folds: bool, output: Path | None, mlflow: bool) -> None:
     """Say whether tested runs differ, paired over the same test episodes.
