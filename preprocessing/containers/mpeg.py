@@ -32,7 +32,7 @@ class _Packet(NamedTuple):
     alike: tuple[int, int, bool]  # version, rate and whether it is mono: the same in all packets
 
 
-class _Run(NamedTuple):
+class _Chain(NamedTuple):
     first: int
     end: int
     count: int
@@ -99,7 +99,7 @@ def _mended(path: str, size: int, mtime_ns: int) -> Mended | None:
 
 
 def _shown(
-    runs: "list[_Run]", said: "_Said | None", packet: "_Packet", head: bytes, *, cut: bool
+    runs: "list[_Chain]", said: "_Said | None", packet: "_Packet", head: bytes, *, cut: bool
 ) -> Mended:
     """Packets as they are to be read: under a head that is right, and with silence in the gaps."""
     count = sum(run.count for run in runs)
@@ -177,7 +177,7 @@ def _next(data: mmap.mmap, at: int, like: _Packet | None = None) -> int | None:
     return None
 
 
-def _runs(data: mmap.mmap, at: int, like: _Packet) -> tuple[list[_Run], bool]:
+def _runs(data: mmap.mmap, at: int, like: _Packet) -> tuple[list[_Chain], bool]:
     """Whole packets in a row, and whether another was cut by the file's end."""
     runs, first, count = [], at, 0
     while True:
@@ -190,7 +190,7 @@ def _runs(data: mmap.mmap, at: int, like: _Packet) -> tuple[list[_Run], bool]:
         else:
             found, cut = _next(data, at, like), False
         if count:
-            runs.append(_Run(first, at, count))
+            runs.append(_Chain(first, at, count))
         if found is None:
             return runs, cut
         first = at = found

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 import soundfile
 
 from g5.common.elsewhere import kept
-from preprocessing.containers.stretch import ENDS_EARLY, TO_THE_END, WRONG_LENGTH, Stretch
+from preprocessing.containers.stretch import ENDS_EARLY, TO_THE_END, WRONG_LENGTH, Pieces
 
 # Sizes that programs write who do not know the length yet (pipes), or whose 32 bits are too few.
 UNKNOWN_SIZE = 0x7FFFFFFF
@@ -224,7 +224,7 @@ def _size(riff: _Riff, data: _Chunk) -> tuple[int, str, str]:
 def open_samples(path: str | os.PathLike[str], layout: WavLayout) -> soundfile.SoundFile:
     """The samples of a layout, whatever libsndfile thinks of the header."""
     size = layout.frames * layout.frame_bytes
-    samples: Any = Stretch(path, [(layout.first, size)])  # soundfile takes more than its types say
+    samples: Any = Pieces(path, [(layout.first, size)])  # soundfile takes more than its types say
     return soundfile.SoundFile(
         samples, samplerate=layout.rate_hz, channels=layout.channels,
         format="RAW", subtype=layout.subtype, endian=layout.endian,

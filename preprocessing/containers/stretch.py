@@ -17,7 +17,7 @@ TO_THE_END = "read to the end of the file"
 Piece = bytes | tuple[int, int]  # bytes, or where of a file they begin and how many they are
 
 
-class Stretch(io.RawIOBase):
+class Pieces(io.RawIOBase):
     """Pieces as if they were a file: bytes, or where of a file they begin and how many they are."""
 
     def __init__(self, path: str | os.PathLike[str], pieces: Iterable[Piece]) -> None:
@@ -71,5 +71,5 @@ class Mended:
     fault: str
 
     def open(self, path: str | os.PathLike[str]) -> soundfile.SoundFile:
-        content: Any = Stretch(path, self.pieces)  # soundfile takes more than its types say
+        content: Any = Pieces(path, self.pieces)  # soundfile takes more than its types say
         return soundfile.SoundFile(content)
