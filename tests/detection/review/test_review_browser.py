@@ -38,11 +38,6 @@ def press(page, key: str, done: int) -> None:
     seen(page)
 
 
-# The sound that a key would play, and whether nothing plays.
-SOUND = """() => { const a = document.getElementById('audio');
-  return [a.getAttribute('src'), a.paused]; }"""
-
-
 def drag(page, selector: str, dx: int) -> None:
     box = page.locator(selector).bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
@@ -128,13 +123,6 @@ def test_ends_are_dragged_calls_marked_and_named(found, browser):
         seen(page)  # its sound comes with its picture, and would end what plays before
         page.keyboard.press("Space")
         until(page, "document.getElementById('audio').currentTime > 0")
-        assert page.evaluate(SOUND)[0]
-        page.route("**/audio*", lambda route: None)  # the next one is long in coming
-        page.evaluate("ready.clear()")
-        page.keyboard.press("y")
-        page.wait_for_selector("body[data-done='3']")
-        page.keyboard.press("Space")
-        assert page.evaluate(SOUND) == [None, True]
         assert errors == []
     finally:
         server.kill()
