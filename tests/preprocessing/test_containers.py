@@ -182,3 +182,36 @@ def test_what_follows_a_gap_in_an_mp3_keeps_its_time(tmp_path: Path, wrong: byte
     assert len(whole) == head.frames
     ends_s = np.flatnonzero(np.abs(whole) > 0.02)[-1] / rate_hz
     assert ends_s == pytest.approx(17, abs=0.01 if first == "said" else 1)
+
+
+@pytest.mark.parametrize("rate_hz", [8000, 22050, 44100])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_an_mp3_that_lacks_a_packet_is_told_of(tmp_path: Path, rate_hz: int, channels: int):
+    path = tmp_path / "a.mp3"
+    soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, (rate_hz, channels)), rate_hz)
+    content, tag = path.read_bytes(), b"ID3\4\0\0\0\0\2\1" + bytes(257)
+    for first in (b"", tag, tag + tag):
+        path.write_bytes(first + content + b"TAG" + bytes(125))
+        assert audio.info(path).fault == ""
+        path.write_bytes(first + content[:-100])
+        assert audio.info(path).fault == "end early"
+
+
+@pytest.mark.parametrize("suffix", ["flac", "mp3"])
+def test_half_a_compressed_file_is_read_as_far_as_it_goes(tmp_path: Path, suffix: str):
+    path = tmp_path / f"a.{suffix}"
+    x = np.random.default_rng(0).normal(0, 0.1, 22050 * 5).astype(np.float32)
+    soundfile.write(path, x, 22050)
+    whole = audio.read(path, READ_ALL)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    head = audio.info(path)
+    assert head.fault == "end early"
+    assert "of 5.0" in head.note
+    half = audio.read(path, READ_ALL)
+    assert len(half) == head.frames
+    assert 0.3 * len(x) < len(half) < 0.6 * len(x)
+    if suffix == "flac":
+        assert np.array_equal(half, whole[: len(half)])
+    joined = np.concatenate(list(audio.blocks(path, READ_ALL, block_s=0.7, rate_hz=None)))
+    assert np.array_equal(joined, half)
