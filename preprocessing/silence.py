@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from preprocessing.holds import RUN_S
+# Zeros in a row that no microphone gives, as seconds.
+RUN_S = 0.05
 
 
 def silent_frames(x_TM: Tensor, channels: int = 1) -> Tensor:

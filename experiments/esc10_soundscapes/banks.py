@@ -50,9 +50,9 @@ def esc10(home: Path) -> Bank:
     return Bank([events], {label: background_of(clips[label]) for label in BACKGROUNDS}, repeats=1)
 
 
-def invented() -> Bank:
+def invented(seed: int = SEED) -> Bank:
     """Species that no training set has, each clip another individual; a background of its own."""
-    base = _base()
+    base = _base(seed)
     of_species: dict[str, list[Clip]] = {}
     count = base.recordings(SPLIT)
     for index in track(range(count), total=count, label="invented clips", unit="clips"):
@@ -75,9 +75,7 @@ def invented() -> Bank:
 
 def changing() -> Bank:
     """As `invented`, over a background that is another place every five seconds, as ESC-10's."""
-    place, rng = _place(_base()), np.random.default_rng(PLACES_SEED)
-    clips = [Clip(place(rng, 5 * SR).astype(np.float32), str(i)) for i in range(PLACES)]
-    return replace(invented(), backgrounds={"changing": background_of(clips)})
+    return replace(invented(), backgrounds={"changing": _places(SEED, PLACES_SEED)})
 
 
 def more() -> Bank:
@@ -85,15 +83,21 @@ def more() -> Bank:
     return replace(changing(), repeats=3)
 
 
-def patches() -> Bank:
+def patches(seed: int = PATCHES_SEED) -> Bank:
     """Kinds of another generator, as wide as real ones may be, over a background that changes."""
-    rng = np.random.default_rng(PATCHES_SEED)
+    rng = np.random.default_rng(seed)
     groups: list[dict[str, list[Clip]]] = []
     while len(groups) * TOGETHER < SPECIES:
         drawn = [_short_patch(rng) for _ in range(TOGETHER)]
         first = len(groups) * TOGETHER
         groups.append({f"patch_{first + i:02d}": _played(p, rng) for i, p in enumerate(drawn)})
-    return replace(changing(), groups=groups)
+    return Bank(groups, {"changing": _places(SEED, PLACES_SEED)}, repeats=1)
+
+
+def either(seed: int) -> Background:
+    """A place of its own, or a background that changes."""
+    place, places = _place(_base(seed)), _places(seed, seed)
+    return lambda rng, n: (place if rng.uniform() < 0.5 else places)(rng, n)
 
 
 # What is chosen by; names of folders.
@@ -121,14 +125,21 @@ def _played(patch: Patch, rng: np.random.Generator) -> list[Clip]:
     return clips
 
 
-def _base() -> SceneSettings:
+def _base(seed: int) -> SceneSettings:
     base = SceneSettings.of({**load(["data=procedural"]).data.values, **CLIP})
-    return replace(base, seed=SEED, sr=SR)
+    return replace(base, seed=seed, sr=SR)
 
 
 def _species_of(settings: SceneSettings, index: int) -> int:
     (number,) = members(settings, SPLIT, index)
     return number
+
+
+def _places(seed: int, places_seed: int) -> Background:
+    """Another place every five seconds."""
+    place, rng = _place(_base(seed)), np.random.default_rng(places_seed)
+    clips = [Clip(place(rng, 5 * SR).astype(np.float32), str(i)) for i in range(PLACES)]
+    return background_of(clips)
 
 
 def _place(settings: SceneSettings) -> Background:

@@ -45,6 +45,28 @@ class Clip:
 
 
 @dataclass(frozen=True)
+class Mix:
+    """How a soundscape is mixed.
+
+    Attributes:
+        calls, others: how many of the class that is looked for, and of its group's others together.
+        snr_db: lowest and highest ratio of a call.
+        calling: share of the recording in which something calls.
+    """
+
+    calls: int = CALLS
+    others: int = CALLS
+    snr_db: tuple[float, float] = SNR_DB
+    calling: float = CALLING
+
+
+def usual(rng: np.random.Generator) -> Mix:
+    """All alike."""
+    del rng
+    return Mix()
+
+
+@dataclass(frozen=True)
 class Bank:
     """What soundscapes are made of.
 
@@ -53,11 +75,13 @@ class Bank:
             soundscapes where the others of its group distract.
         backgrounds: by name.
         repeats: soundscapes of each class and background.
+        mix: draws how each is mixed.
     """
 
     groups: Sequence[Mapping[str, Sequence[Clip]]]
     backgrounds: Mapping[str, Background]
     repeats: int
+    mix: Callable[[np.random.Generator], Mix] = usual
 
 
 @dataclass(frozen=True)
@@ -132,20 +156,21 @@ def soundscape(
 ) -> tuple[np.ndarray, pd.DataFrame]:
     """One recording, (n,) float32 within full scale, and its calls.
 
-    `CALLS` calls of the target and as many of the others of its group, in random order, each at
-    a ratio uniform in `SNR_DB`. No two calls of a class come from one source where it has enough.
+    Calls of the target and of the others of its group in random order, as many and as loud as
+    `Mix` says. No two calls of a class come from one source where it has enough.
     """
+    how = bank.mix(rng)
     others = [label for label in plan.group if label != plan.target]
-    labels = [plan.target] * CALLS + [others[i % len(others)] for i in range(CALLS)]
+    labels = [plan.target] * how.calls + [others[i % len(others)] for i in range(how.others)]
     drawn = {label: iter(_drawn_clips(plan.group[label], labels.count(label), rng)) for label in
              sorted(set(labels))}  # fmt: skip
     order = [labels[i] for i in rng.permutation(len(labels))]
     chosen = [next(drawn[label]) for label in order]
     calls = [
-        Call(faded(sounding(clip.samples)), 0.0, label, rng.uniform(*SNR_DB), 0.0, -np.inf)
+        Call(faded(sounding(clip.samples)), 0.0, label, rng.uniform(*how.snr_db), 0.0, -np.inf)
         for clip, label in zip(chosen, order, strict=True)
     ]
-    calls, length = _placed(calls, rng)
+    calls, length = _placed(calls, how.calling, rng)
     background = bank.backgrounds[plan.background](rng, length)
     mixture, events = mix(calls, background, sr=SR, channel=flat(SR), room=np.zeros(0, np.float32))
     mixture *= np.float32(min(1.0, 0.97 / np.abs(mixture).max()))
@@ -170,10 +195,12 @@ def _drawn_clips(clips: Sequence[Clip], count: int, rng: np.random.Generator) ->
     return found
 
 
-def _placed(calls: Sequence[Call], rng: np.random.Generator) -> tuple[list[Call], int]:
+def _placed(
+    calls: Sequence[Call], calling: float, rng: np.random.Generator
+) -> tuple[list[Call], int]:
     """The calls one after the other with random pauses; how many samples that is."""
     lengths_s = np.array([len(call.samples) / SR for call in calls])
-    free_s = lengths_s.sum() * (1 / CALLING - 1)
+    free_s = lengths_s.sum() * (1 / calling - 1)
     gaps_s = SHORTEST_GAP_S + free_s * rng.dirichlet(np.full(len(calls) + 1, 1.5))
     starts_s = np.cumsum(gaps_s[:-1]) + np.concatenate([[0.0], np.cumsum(lengths_s[:-1])])
     placed = [replace(call, start_s=float(t)) for call, t in zip(calls, starts_s, strict=True)]

@@ -104,6 +104,19 @@ class FeatureSettings:
 
 
 @dataclass(frozen=True)
+class LookSettings:
+    bias: float
+    score: float
+    margin: float
+    nearest: float
+    usual: float
+    others: float
+    spectrum: float
+    loudness: float
+    length: float
+
+
+@dataclass(frozen=True)
 class DetectionSettings:
     scorer: Node = field(metadata=SPREAD)
     sr: Literal["auto", "checkpoint", "native"]
@@ -119,6 +132,7 @@ class DetectionSettings:
     precision: Between | None
     recall: Between | None
     gate: NotNegative
+    look: LookSettings
     level: Share
     merge: NotNegative
     min_duration: NotNegative

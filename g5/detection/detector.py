@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
-from scipy.special import logit
+from scipy.special import expit, logit
 
 from g5.config.schema import DetectionSettings
 from g5.detection.embedding.embedder import WindowEmbedder
@@ -18,6 +18,7 @@ from g5.detection.events.curve import EventShape, hysteresis, joined, maxima, pa
 from g5.detection.events.gate import Gate
 from g5.detection.events.threshold import CalibratedThreshold, asked_for, calibrate
 from g5.detection.scoring.scorer import STEEPNESS, Curve, CurveScorer
+from g5.detection.scoring.second_look import PROPOSED, SecondLook, best_apart, negatives_of
 from g5.detection.support import Target
 
 FOUND_COLUMNS = ["start_s", "end_s", "label", "score", "distance", "nearest", "peak_s", "support"]
@@ -59,6 +60,8 @@ class Detector:
         self.settings = settings
         self.least: dict[str, float] = {}
         self._gates: WeakKeyDictionary[Target, Gate] = WeakKeyDictionary()
+        self._looked: tuple[Curve, tuple[np.ndarray, np.ndarray, np.ndarray]] | None = None
+        self._looks: WeakKeyDictionary[Target, SecondLook | None] = WeakKeyDictionary()
 
     def detect(self, sound: Sound, target: Target) -> Detections:
         """One species in one recording.
@@ -87,11 +90,13 @@ class Detector:
             prior_spread=settings.prior_spread, lean=settings.lean,
         )  # fmt: skip
         if asks:
-            raw = asked_for(
-                curve.positive_K, curve.negative_P, prior_spread=settings.prior_spread,
+            look = self.look(target.shots[0].sound, target, curve, found)
+            curves = found.logit(curve.positive_K), found.logit(curve.negative_P)
+            least = asked_for(
+                *((look.own_K, look.other_P) if look else curves),
+                prior_spread=settings.prior_spread,
                 precision=settings.precision, recall=settings.recall,
             )  # fmt: skip
-            least = float(found.logit(np.array(raw)))
         return replace(found, least=least)
 
     def candidates(self, sound: Sound, found: Detections) -> pd.DataFrame:
@@ -99,29 +104,34 @@ class Detector:
 
         Their scores are the calibrated ones: for an oracle, which looks at other thresholds.
         """
-        own, below = found.calibration, self.settings.candidates
-        lower = replace(own, threshold=own.threshold - below * own.scale)
-        events = self.events(sound, found.target, found.curve, lower)
-        peak_E = events["peak_s"].to_numpy(float)
-        score_E = np.interp(peak_E, found.curve.time_N, found.curve.score_N)
-        return events.assign(score=own.probability(np.asarray(score_E)))
+        below = self.settings.candidates
+        return self.events(sound, found.target, found.curve, found.calibration, below)
 
     def events(
-        self, sound: Sound, target: Target, curve: Curve, calibration: CalibratedThreshold
-    ) -> pd.DataFrame:
-        """Events of a curve above the calibration's threshold, `FOUND_COLUMNS`."""
+        self, sound: Sound, target: Target, curve: Curve, calibration: CalibratedThreshold,
+        below: float = 0.0,
+    ) -> pd.DataFrame:  # fmt: skip
+        """Events of a curve up to ``below`` log-odds under the threshold, `FOUND_COLUMNS`."""
         logit_N = calibration.logit(curve.score_N)
-        peak_E, bounds_E2 = self._raw(sound, target, curve, logit_N, calibration.least)
-        rows_E3 = np.column_stack([bounds_E2, logit_N[peak_E]]) if len(peak_E) else np.zeros((0, 3))
-        kept_E4 = joined(rows_E3, self._shape(target))
+        look = self.look(sound, target, curve, calibration)
+        if look is None:
+            least = calibration.least - below
+            peak_E, bounds_E2 = self._raw(sound, target, curve, logit_N, least)
+            odds_E = logit_N[peak_E]
+        else:
+            peak_E, bounds_E2, traits_EX = self.looked(sound, target, curve, calibration, look)
+            odds_E = look.log_odds(traits_EX)
+            kept = np.flatnonzero(odds_E >= calibration.least - below)
+            kept = kept[best_apart(bounds_E2[kept], odds_E[kept])]
+            peak_E, bounds_E2, odds_E = peak_E[kept], bounds_E2[kept], odds_E[kept]
+        kept_E4 = joined(np.column_stack([bounds_E2, odds_E]), self._shape(target))
         kept_E4 = kept_E4[~lies_on(kept_E4[:, :2], target.refused.get(sound.key))]
-        peak_E = peak_E[kept_E4[:, 3].astype(int)] if len(kept_E4) else np.zeros(0, int)
-        score_E = calibration.probability(curve.score_N[peak_E])
+        peak_E = peak_E[kept_E4[:, 3].astype(int)]
         return pd.DataFrame({
             "start_s": kept_E4[:, 0],
             "end_s": kept_E4[:, 1],
             "label": target.label,
-            "score": score_E,
+            "score": expit(kept_E4[:, 2]),
             "distance": curve.distance_N[peak_E],
             "nearest": [target.shots[k].name for k in curve.nearest_N[peak_E]],
             "peak_s": curve.time_N[peak_E],
@@ -177,6 +187,45 @@ class Detector:
         bounds_E2 = np.array(ends).reshape(-1, 2)
         open_E = gate.opens(sound, bounds_E2)
         return np.array(peaks, dtype=int)[open_E], bounds_E2[open_E]
+
+    def looked(
+        self, sound: Sound, target: Target, curve: Curve, calibration: CalibratedThreshold,
+        look: SecondLook,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
+        """What may be events: their peaks (E,), begins and ends (E, 2), traits (E, X).
+
+        The last curve's are kept: thresholds are tried on them.
+        """
+        if self._looked is None or self._looked[0] is not curve:
+            logit_N = calibration.logit(curve.score_N)
+            least = PROPOSED + min(calibration.least, 0.0)
+            peak_E, bounds_E2 = self._raw(sound, target, curve, logit_N, least)
+            traits_EX = look.looked(sound, bounds_E2, curve.score_N[peak_E], calibration)
+            self._looked = curve, (peak_E, bounds_E2, traits_EX)
+        return self._looked[1]
+
+    def look(
+        self, sound: Sound, target: Target, curve: Curve, calibration: CalibratedThreshold
+    ) -> SecondLook | None:
+        """Learnt once of each species; None where there is no encoder, or too little support."""
+        if not (self.scorer.needs_encoder and self.scorer.refines):
+            return None
+        if target not in self._looks:
+            gate, middle_s = self._gate(target), float(np.median(target.duration_K))
+            longest_s = self.settings.max_duration * float(target.duration_K.max())
+            scale = self.scorer.scales(sound, target, self.embedder.stride)[-1]
+            negatives = []
+            for other, at, score in negatives_of(target, curve, calibration):
+                step_s = scale.hop / other.frame_rate_hz
+                core_s = max(middle_s, step_s) / 2
+                stretch = (at - core_s, at + core_s, longest_s)
+                ends = gate.outline.ends(other, *stretch, step_s=step_s)
+                negatives.append(((other, *ends), score))
+            self._looks[target] = SecondLook.of(
+                target, self.embedder, scale.width, gate.outline, curve, calibration, negatives,
+                self.settings.look,
+            )  # fmt: skip
+        return self._looks[target]
 
     def _gate(self, target: Target) -> Gate:
         """Learnt once of each species."""

@@ -272,7 +272,8 @@ def test_a_checkpoint_fixes_its_model_and_front_end():
     older = config("arch=v1")
     del older["arch"]["training"]["momentum"], older["arch"]["episodes"]["fixed"]
     older["detection"]["adapt"], older["detection"]["adapt_steps"] = "none", 100
-    del older["detection"]["gate"], older["detection"]["threshold"]
+    for key in ("gate", "threshold", "look"):
+        del older["detection"][key]
     del older["data"]["wind"], older["logger"]
     today = on_checkpoint(updated(older), [], {})
     assert today == stored, "what an older g5 had not got is as by default"

@@ -220,6 +220,7 @@ OTHER: dict[str, Any] = {
     "detection.precision": 0.9999,
     "detection.recall": 0.01,
     "detection.gate": 9.0,
+    "detection.candidates": 0.0,
     # Nobody knows when the probe's recording was made.
     "detection.hours": "22:00..04:30",
     "detection.dates": "2024-05-01..",

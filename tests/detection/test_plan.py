@@ -56,7 +56,7 @@ def test_the_verdict_says_what_is_found_and_which_shot_to_replace():
     assert "replace" not in said
     assert "quieter" not in said
     loud = Tried("a", 30.0, snr_P, snr_P >= 10, 2, 0.5)
-    assert "detection.gate=0" in told("up", [loud, replace(loud, name="b")], 1800.0)
+    assert "mark quieter calls, too" in told("up", [loud, replace(loud, name="b")], 1800.0)
 
 
 def test_a_plan_is_told_in_tables_and_bad_input_in_a_line(job, checkpoints, tmp_path, capsys):

@@ -71,18 +71,23 @@ class CheckpointEmbedder(StoredEmbedder):
         starts_N = np.arange(scale.count(sound.n_frames)) * scale.hop
         yield from self._cut([sound], np.zeros_like(starts_N), starts_N, scale.width, band)
 
-    def cut(self, pieces: Sequence[Piece], width: int, band: Band | None) -> list[Tensor]:
+    def cut(
+        self, pieces: Sequence[Piece], width: int, band: Band | None,
+        heard: Sequence[np.ndarray] | None = None,
+    ) -> list[Tensor]:  # fmt: skip
         lengths = [len(starts) for _, starts in pieces]
         which_N = np.repeat(np.arange(len(pieces)), lengths)
         starts = [inside(sound, starts, width) for sound, starts in pieces]
         starts_N = np.concatenate([np.zeros(0, np.int64), *starts])
-        parts = list(self._cut([sound for sound, _ in pieces], which_N, starts_N, width, band))
+        heard_N2 = None if heard is None else np.concatenate([np.zeros((0, 2), int), *heard])
+        sounds = [sound for sound, _ in pieces]
+        parts = list(self._cut(sounds, which_N, starts_N, width, band, heard_N2))
         z_ND = torch.cat([torch.zeros(0, self.model.embedding_dim), *parts])
         return list(z_ND.split(lengths))
 
     def _cut(
         self, sounds: Sequence[Sound], which_N: np.ndarray, starts_N: np.ndarray, width: int,
-        band: Band | None,
+        band: Band | None, heard_N2: np.ndarray | None = None,
     ) -> Iterator[Tensor]:  # fmt: skip
         def work(first: int) -> Tensor:
             rows = slice(first, first + self.batch)
@@ -90,7 +95,17 @@ class CheckpointEmbedder(StoredEmbedder):
             x_BTM = torch.zeros(self.batch, width, self.front_end.width)
             for row, (sound, start) in enumerate(zip(of_B, starts_N[rows].tolist(), strict=True)):
                 x_BTM[row] = sound.clip(start, width)
-            return self._forward(self.model, x_BTM, of_B, band)
+            if heard_N2 is None:
+                return self._forward(self.model, x_BTM, of_B, band)
+            heard_B2 = torch.from_numpy(heard_N2[rows] - starts_N[rows, None])
+            at_T = torch.arange(width)
+            heard_BT = torch.zeros(self.batch, width)
+            heard_BT[: len(of_B)] = (at_T >= heard_B2[:, :1]) & (at_T < heard_B2[:, 1:])
+
+            def alone(x_B1MT: Tensor) -> Tensor:
+                return self.model(x_B1MT * heard_BT[:, None, None].to(x_B1MT.device))
+
+            return self._forward(alone, x_BTM, of_B, band)
 
         yield from in_order(work, range(0, len(starts_N), self.batch), self.workers)
 

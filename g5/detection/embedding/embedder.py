@@ -64,7 +64,10 @@ class WindowEmbedder(ABC):
         """
 
     @abstractmethod
-    def cut(self, pieces: Sequence[Piece], width: int, band: Band | None) -> list[Tensor]:
+    def cut(
+        self, pieces: Sequence[Piece], width: int, band: Band | None,
+        heard: Sequence[np.ndarray] | None = None,
+    ) -> list[Tensor]:  # fmt: skip
         """Embeddings of windows that start at any frames, cut one by one: (N, D) fp32 per piece.
 
         Windows that leave the recording are moved inside; a recording shorter than a window is
@@ -74,6 +77,8 @@ class WindowEmbedder(ABC):
             pieces: a recording, and the first frames (N,) of windows in it.
             width: of the windows, frames.
             band: as for `grid`.
+            heard: of each piece, the first frame that is heard of a window and the one after the
+                last, (N, 2), frames of the recording; None: all.
         """
 
     def cost_s(self) -> float:

@@ -58,12 +58,17 @@ class OwnWindowEmbedder(StoredEmbedder):
         )  # fmt: skip
         self.encoder = encoder.to(device)
 
-    def cut(self, pieces: Sequence[Piece], width: int, band: Band | None) -> list[Tensor]:
+    def cut(
+        self, pieces: Sequence[Piece], width: int, band: Band | None,
+        heard: Sequence[np.ndarray] | None = None,
+    ) -> list[Tensor]:  # fmt: skip
         tapes = {sound.key: self._tape(sound) for sound, _ in pieces}
         waves = (
             wave_BS
-            for sound, starts in pieces
-            for wave_BS in self._waves(tapes[sound.key], sound, inside(sound, starts, width), width)
+            for (sound, starts), heard_N2 in zip(pieces, heard or [None] * len(pieces), strict=True)
+            for wave_BS in self._waves(
+                tapes[sound.key], sound, inside(sound, starts, width), width, heard_N2
+            )
         )
         z_ND = torch.cat([torch.zeros(0, self.encoder.embedding_dim), *self._all(waves)])
         return list(z_ND.split([len(starts) for _, starts in pieces]))
@@ -112,8 +117,9 @@ class OwnWindowEmbedder(StoredEmbedder):
         return _Samples(sound, max(1, round(sound.slow * self.encoder.sr)))
 
     def _waves(
-        self, tape: "_Samples", sound: Sound, starts_N: np.ndarray, width: int
-    ) -> Iterator[np.ndarray]:
+        self, tape: "_Samples", sound: Sound, starts_N: np.ndarray, width: int,
+        heard_N2: np.ndarray | None = None,
+    ) -> Iterator[np.ndarray]:  # fmt: skip
         """What the encoder hears of windows that start at these frames, (B, S) at a time."""
         size = self.encoder.window_samples
         heard = min(max(1, round(width / sound.frame_rate_hz * tape.rate_hz)), size)
@@ -121,11 +127,17 @@ class OwnWindowEmbedder(StoredEmbedder):
         middle_N = (starts_N + (width - 1) / 2) / sound.frame_rate_hz * tape.rate_hz
         first_N = np.round(middle_N - heard / 2).astype(np.int64)
         before = (size - heard) // 2
+        edges_N2 = np.tile([0, heard], (len(first_N), 1))
+        if heard_N2 is not None:
+            # Samples around frames: a frame's middle is its time.
+            samples_N2 = (heard_N2 - 0.5) / sound.frame_rate_hz * tape.rate_hz - first_N[:, None]
+            edges_N2 = np.clip(np.round(samples_N2).astype(np.int64), 0, heard)
         for row in range(0, len(first_N), self.batch):
             rows = first_N[row : row + self.batch]
             wave_BS = np.zeros((len(rows), size), np.float32)
-            for wave_S, first in zip(wave_BS, rows.tolist(), strict=True):
-                wave_S[before : before + heard] = tape.cut(first, heard)
+            edges_B2 = edges_N2[row : row + self.batch].tolist()
+            for wave_S, first, (a, b) in zip(wave_BS, rows.tolist(), edges_B2, strict=True):
+                wave_S[before + a : before + b] = tape.cut(first, heard)[a:b]
             yield wave_BS
 
 

@@ -61,8 +61,11 @@ class SideBySideEmbedder(WindowEmbedder):
     def stride(self) -> int:
         return max(part.stride for part in self.parts)
 
-    def cut(self, pieces: Sequence[Piece], width: int, band: Band | None) -> list[Tensor]:
-        cuts = [part.cut(pieces, width, band) for part in self.parts]
+    def cut(
+        self, pieces: Sequence[Piece], width: int, band: Band | None,
+        heard: Sequence[np.ndarray] | None = None,
+    ) -> list[Tensor]:  # fmt: skip
+        cuts = [part.cut(pieces, width, band, heard) for part in self.parts]
         return [self._joined(parts) for parts in zip(*cuts, strict=True)]
 
     def cost_s(self) -> float:

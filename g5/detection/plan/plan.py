@@ -136,7 +136,7 @@ def _verdict(tried: Sequence[Tried], recall_S: np.ndarray, gap_s: float) -> list
     if quietest_db > (enough[0] if enough else SNR_DB[-1]):
         lines.append(
             f"your shots stand {quietest_db:.0f} dB or more above the background; what is much "
-            "quieter is held for nothing: mark quieter calls, too, or set detection.gate=0"
+            "quieter counts for less: mark quieter calls, too"
         )
     false, hours = sum(one.false for one in tried), sum(one.hours for one in tried)
     # The same gaps, again and again: they count once.
