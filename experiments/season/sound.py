@@ -1,14 +1,19 @@
 """A season to be heard: procedural minutes with its calls, five shots, and how well it is found."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import soundfile
 
-from experiments.season.made import MadeSeason
-from g5.evaluation.events.ground_truth import Truth
+from experiments.season.made import CHANGE, ZONE, MadeSeason, season
+from experiments.season.told import compared, summary_of
+from g5.detection.job.request import DetectionRequest, detection_settings
+from g5.detection.job.run import detect
+from g5.evaluation.events.ground_truth import PREDICTIONS, Truth
 from g5.evaluation.events.scores import score_events
+from preprocessing.recorders.starts import Clues
 from preprocessing.synthetic.mixing import Call, background, flat, mix, reverberation
 from preprocessing.synthetic.rendering import render
 from preprocessing.synthetic.species import KINDS, Species, draw, vary
@@ -73,3 +78,17 @@ def fmeasure(predictions: Path, truth: Truth) -> float:
         name=found["file"].map(lambda file: Path(file).stem)
     )
     return score_events(found, truth, mode="fair", n_shots=0).overall.fmeasure
+
+
+def heard(species: int, folder: Path) -> pd.DataFrame:
+    """Two recorders for four days around the change, searched by five calls; ``F`` beside."""
+    made = season(2, 4, 60, faults=False, seed=species, first=CHANGE - timedelta(days=2))
+    shots, truth = write_sound(made, folder / "recordings", seed=species)
+    found = folder / "found"
+    sites = made.write_sites(folder / "sites.csv")
+    clues = Clues(zone=ZONE, clock="UTC", deployments=sites)
+    request = DetectionRequest("default", folder / "recordings", shots, found, clues=clues)
+    detect(request, detection_settings(["detection.pictures=false"]))
+    sites.replace(found / sites.name)
+    out = summary_of(made, found, folder / "summary")
+    return compared(made, out).assign(species=species, F=fmeasure(found / PREDICTIONS, truth))

@@ -1,7 +1,12 @@
 """The season of experiments/season, smaller: activity, effort and every recording come back."""
 
-from experiments.season.__main__ import compared, summary_of
+from dataclasses import replace
+
+import pandas as pd
+
 from experiments.season.made import season
+from experiments.season.sound import fmeasure, write_sound
+from experiments.season.told import compared, summary_of
 
 
 def test_a_season_comes_back(tmp_path):
@@ -12,3 +17,19 @@ def test_a_season_comes_back(tmp_path):
     assert table["told"].tolist() == table["minutes"].tolist()
     assert table["told so"].tolist() == table["without a start"].tolist() == [0, 0, 0, 168, 0]
     assert (table["rank correlation of hours"].to_numpy(float) > 0.9).all()
+
+
+def test_sound_has_the_calls_that_are_told(tmp_path):
+    """Five of the first recording with so many are the shots, and all others are to be found."""
+    made = season(1, 1, 480, faults=False, seed=1)
+    made = replace(made, recordings=made.recordings.assign(calls=[0, 7, 3]))
+    shots, truth = write_sound(made, tmp_path / "rec", seed=1)
+    assert len(pd.read_csv(shots)) == 5
+    assert truth.events["name"].value_counts().tolist() == [3, 2]
+    assert len(truth.subset_of) == 3
+    assert len(list((tmp_path / "rec").rglob("*.wav"))) == 3
+    found = truth.events.assign(support=False)
+    found.to_csv(tmp_path / "all.csv", index=False)
+    assert fmeasure(tmp_path / "all.csv", truth) == 1
+    found.assign(start_s=found["end_s"], end_s=found["end_s"] + 0.1).to_csv(tmp_path / "no.csv")
+    assert fmeasure(tmp_path / "no.csv", truth) < 0.01
