@@ -6,10 +6,8 @@ Shapes: x_T mono samples; x_TC samples of C channels as the file holds them.
 import hashlib
 import math
 import os
-import stat
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -20,20 +18,13 @@ import soxr
 
 from g5.common.elsewhere import kept
 from g5.common.errors import UserError
-from g5.common.files import is_foreign
 from g5.common.words import counted
 from preprocessing.audio_rules import AudioRules
-from preprocessing.containers import (
-    ENDS_EARLY,
-    WavLayout,
-    cut_caf,
-    form_is_cut,
-    mp3_is_cut,
-    ogg_is_cut,
-    open_samples,
-    wav_layout,
-)
+from preprocessing.containers.ends import form_is_cut, ogg_is_cut
+from preprocessing.containers.stretch import ENDS_EARLY, TO_THE_END, Mended
 from preprocessing.decoder_noise import quiet_decoder
+from preprocessing.holds import without_holds
+from preprocessing.opening import Layout, decoded, has_end, has_start, opened, refuse_irregular
 
 # What is decoded (and resampled) at once, whatever the caller's block: the samples that come out
 # can then not depend on it. 64 Ki samples stay in the cache.
@@ -47,8 +38,7 @@ _PROBES, _PROBE, _CANCELLED, _LOUD = 8, 1 << 15, 0.05, 0.1
 # soxr's "HQ" filter is shorter than this on either side, at any of the two rates.
 _FILTER_REACH = 4096
 _MOST_RESAMPLED = 1 << 20  # samples that come out of it at once: a header may say 4 Hz
-UNKNOWN, _FLOATS = "Format not recognised", ("FLOAT", "DOUBLE")
-_MP3_SPARE = 4 * 1152  # it counts packets of up to 1152 frames and hides its encoder's delay
+_FLOATS = "FLOAT", "DOUBLE"
 
 
 @dataclass(frozen=True)
@@ -79,7 +69,7 @@ def info(path: str | os.PathLike[str], rules: AudioRules | None = None) -> Audio
         UserError: the file is missing, no regular file, no sound file or empty.
     """
     with kept.local(path) as path:
-        with _opened(path, rules) as (sound, layout):
+        with opened(path, rules) as (sound, layout):
             fault, note, frames = _fault(path, sound, layout)
             rate_hz, channels, floats = sound.samplerate, sound.channels, sound.subtype in _FLOATS
         auto = rules if rules and rules.channel == "auto" else None
@@ -102,13 +92,14 @@ def blocks(
 
     Yields:
         ``(samples,)`` float32, of one channel or the mean of all; every block but the last has
-        ``round(block_s * rate)`` samples. They do not depend on ``block_s``; a file that is damaged
+        ``round(block_s * rate)`` samples. They do not depend on ``block_s``; what is held at one
+        value is zeros (`preprocessing.holds`); a file that is damaged
         or ends before its header says is read as far as it goes.
 
     Raises:
         UserError: as `info`, and for NaN or infinite samples; it names the file and the second.
     """
-    with kept.local(path) as path, _opened(path, rules) as (sound, _):
+    with kept.local(path) as path, opened(path, rules) as (sound, _):
         rate = rate_hz or sound.samplerate
         size = max(1, round(block_s * rate))
         yield from _reblock(_resampled(path, sound, rules, rate), size)
@@ -129,7 +120,7 @@ def read(
         UserError: as `blocks`.
     """
     assert 0 <= start_s <= (start_s if end_s is None else end_s), (start_s, end_s)
-    with kept.local(path) as path, _opened(path, rules) as (sound, _):
+    with kept.local(path) as path, opened(path, rules) as (sound, _):
         source_hz, rate = sound.samplerate, rate_hz or sound.samplerate
         first = round(start_s * rate)
         stop = None if end_s is None else round(end_s * rate)
@@ -154,117 +145,31 @@ def read(
 def content_hash(path: str | os.PathLike[str]) -> str:
     """SHA-256 of the file's bytes, in hex. `preprocessing.recordings` remembers it."""
     with kept.local(path) as path:
-        _refuse_irregular(path)
+        refuse_irregular(path)
         with open(path, "rb") as handle:
             return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-@contextmanager
-def _opened(
-    path: str | os.PathLike[str], rules: AudioRules | None = None
-) -> Iterator[tuple[soundfile.SoundFile, WavLayout | None]]:
-    """Open a sound file, or say in one line why it cannot be used."""
-    path = Path(path)
-    with ExitStack() as stack:
-        try:
-            _refuse_irregular(path)
-            layout = wav_layout(path) or cut_caf(path)
-            sound = stack.enter_context(_sound(path, layout))
-        except OSError as error:
-            raise UserError(f"{path}: cannot be opened ({error.strerror})") from error
-        except soundfile.LibsndfileError as error:
-            raise UserError(f"{path}: {_why(path, error.error_string)}") from error
-        if layout is None and sound.format == "RAW":  # libsndfile goes by the suffix alone
-            raise UserError(f"{path}: {_why(path, UNKNOWN)}")
-        if sound.frames == 0:
-            raise UserError(f"{path}: has no samples; replace or remove it")
-        if rules and not rules.min_rate_hz <= sound.samplerate <= rules.max_rate_hz:
-            raise UserError(
-                f"{path}: says that it has {sound.samplerate:,} samples a second, and rates from "
-                f"audio.min_rate_hz={rules.min_rate_hz} to "
-                f"audio.max_rate_hz={rules.max_rate_hz} are read; put its header right"
-            )
-        yield sound, layout
-
-
-def _sound(path: Path, layout: WavLayout | None) -> soundfile.SoundFile:
-    """The file as libsndfile reads it, unless its layout says otherwise."""
-    if layout is None or not layout.raw:
-        return _plain(path)
-    try:
-        sound = soundfile.SoundFile(path)
-    except soundfile.LibsndfileError:
-        return open_samples(path, layout)
-    if (sound.frames, sound.subtype) == (layout.frames, layout.subtype):
-        return sound
-    sound.close()
-    return open_samples(path, layout)
-
-
-def _plain(path: str | os.PathLike[str]) -> soundfile.SoundFile:
-    with quiet_decoder():
-        return soundfile.SoundFile(path)
-
-
-def _refuse_irregular(path: Path) -> None:
-    """A pipe or a device would be waited for, or never end."""
-    try:
-        mode = path.stat().st_mode
-    except FileNotFoundError:
-        raise UserError(f"{path}: there is no such file") from None
-    if stat.S_ISDIR(mode) and not os.access(path, os.R_OK | os.X_OK):
-        raise UserError(f"{path}: is a folder that cannot be entered; permit it, or remove it")
-    if stat.S_ISDIR(mode):
-        raise UserError(f"{path}: is a folder; a sound file is needed here")
-    kept.check_regular(path)
-
-
-def _why(path: Path, error: str) -> str:
-    if path.stat().st_size == 0:
-        return "cannot be read as sound (it is empty); replace or remove it"
-    if is_foreign(path):
-        kind = path.suffix.lower()
-        return f"cannot be read as sound ({kind} is not supported); convert it to WAV or FLAC"
-    error = UNKNOWN if "does not exist" in error else error.rstrip(".")  # its word for no MP3
-    return f"cannot be read as sound ({error}); replace or remove it"
-
-
-def _fault(
-    path: Path, sound: soundfile.SoundFile, layout: WavLayout | None
-) -> tuple[str, str, int]:
+def _fault(path: Path, sound: soundfile.SoundFile, layout: Layout) -> tuple[str, str, int]:
     """What is wrong with files like this, and with this one, and how many frames it has."""
     frames = sound.frames
+    if layout is not None and (isinstance(layout, Mended) or layout.raw):
+        return layout.fault, layout.note, frames
+    if not (has_start(sound) and has_end(sound)):
+        frames = sum(len(x_TC) for x_TC in _chunks(path, sound, head=0))
+        if not frames:
+            raise UserError(f"{path}: damaged from its head on; copy it again, or remove it")
+        ends_s, promised_s = frames / sound.samplerate, sound.frames / sound.samplerate
+        if frames < sound.frames:
+            note = f"it ends at {ends_s:.3f} s of {promised_s:.3f} s; read to there"
+            return ENDS_EARLY, note, frames
     if layout is not None:
         return layout.fault, layout.note, frames
     if sound.format == "OGG" and ogg_is_cut(path):
-        return ENDS_EARLY, "its last page is missing; read to the end of the file", frames
+        return ENDS_EARLY, f"its last page is missing; {TO_THE_END}", frames
     if sound.format in ("AIFF", "AU") and form_is_cut(path):
-        return ENDS_EARLY, "it ends before its header says; read to the end of the file", frames
-    if sound.format not in ("FLAC", "MP3"):
-        return "", "", frames
-    if _has_end(sound) and not (sound.format == "MP3" and mp3_is_cut(path)):
-        return "", "", frames
-    frames = _decodable(path)
-    if not frames:
-        raise UserError(f"{path}: damaged from its head on; copy it again, or remove it")
-    ends_s, promised_s = frames / sound.samplerate, sound.frames / sound.samplerate
-    return ENDS_EARLY, f"it ends at {ends_s:.3f} s of {promised_s:.3f} s; read to there", frames
-
-
-def _decodable(path: Path) -> int:
-    with _plain(path) as sound:
-        return sum(len(x_TC) for x_TC in _chunks(path, sound, head=0))
-
-
-def _has_end(sound: soundfile.SoundFile) -> bool:
-    """Whether the last samples that the header promises are there."""
-    spare = _MP3_SPARE if sound.format == "MP3" else 0
-    try:
-        with quiet_decoder(sound.format == "MP3"):
-            sound.seek(max(0, sound.frames - 1 - spare))
-            return len(sound.read(1)) == 1
-    except soundfile.LibsndfileError:
-        return False
+        return ENDS_EARLY, f"it ends before its header says; {TO_THE_END}", frames
+    return "", "", frames
 
 
 def _chunks(
@@ -276,21 +181,21 @@ def _chunks(
     """
     position = head
     try:
-        for x_TC in _decoded(sound, head, _CHUNK):
+        for x_TC in _decoding(sound, head, _CHUNK):
             yield x_TC
             position += len(x_TC)
     except soundfile.LibsndfileError:
         yield from _around_damage(path, position)
 
 
-def _decoded(sound: soundfile.SoundFile, first: int, size: int) -> Iterator[np.ndarray]:
+def _decoding(sound: soundfile.SoundFile, first: int, size: int) -> Iterator[np.ndarray]:
     noisy = sound.format == "MP3"
     with quiet_decoder(noisy):
         if first > 0:
             sound.seek(first)
     while True:
         with quiet_decoder(noisy):
-            x_TC = sound.read(size, dtype="float32", always_2d=True)
+            x_TC = decoded(sound, size)
         if not len(x_TC):
             return
         yield x_TC
@@ -299,13 +204,13 @@ def _decoded(sound: soundfile.SoundFile, first: int, size: int) -> Iterator[np.n
 def _around_damage(path: str | os.PathLike[str], position: int) -> Iterator[np.ndarray]:
     """What can be decoded from a frame on, with silence where nothing can."""
     gap, told = 0, False
-    with _plain(path) as header:
+    with opened(path) as (header, _):
         frames, channels, rate_hz = header.frames, header.channels, header.samplerate
-        whole = _has_end(header)
+        whole = has_end(header)
     while position + gap < frames:
         try:
-            with _plain(path) as sound:
-                for x_TC in _decoded(sound, position + gap, _SMALL_CHUNK):
+            with opened(path) as (sound, _):
+                for x_TC in _decoding(sound, position + gap, _SMALL_CHUNK):
                     if gap:
                         yield np.zeros((gap, channels), np.float32)
                         position, gap = position + gap, 0
@@ -379,9 +284,9 @@ def _uncancelled(path: str, size: int, mtime_ns: int) -> int | None:
     """The loudest channel where the mean of all cancels; None where it does not."""
     del size, mtime_ns  # of the file, whose change makes it another
     parts = []
-    with _opened(path) as (sound, layout):
+    with opened(path) as (sound, _):
         # Formats in which seeking is cheap and exact are looked at all along the file.
-        seeks = layout is not None or sound.format in ("FLAC", "AIFF", "CAF", "AU")
+        seeks = sound.format not in ("MP3", "OGG")
         if seeks:
             step = max(_PROBE, sound.frames // _PROBES)
             starts = range(0, max(1, sound.frames - _PROBE // 2), step)
@@ -392,7 +297,7 @@ def _uncancelled(path: str, size: int, mtime_ns: int) -> int | None:
                 with quiet_decoder(sound.format == "MP3"):
                     if seeks:
                         sound.seek(start)
-                    parts.append(sound.read(_PROBE, dtype="float64", always_2d=True))
+                    parts.append(decoded(sound, _PROBE, "float64"))
         except soundfile.LibsndfileError:
             pass  # damaged: whoever reads it will know
     powers_PC = np.array([np.square(x_TC).sum(axis=0) for x_TC in parts])
@@ -421,12 +326,13 @@ def _resampled(
     path: str | os.PathLike[str], sound: soundfile.SoundFile, rules: AudioRules, rate: int, *, head:
     int = 0,
 ) -> Iterator[np.ndarray]:  # fmt: skip
+    mono = without_holds(_mono(path, sound, rules, head=head), sound.samplerate)
     if rate == sound.samplerate:
-        yield from _mono(path, sound, rules, head=head)
+        yield from mono
         return
     stream = soxr.ResampleStream(sound.samplerate, rate, 1, dtype="float32", quality="HQ")
     most = max(1, _MOST_RESAMPLED * sound.samplerate // rate)
-    for x_T in _mono(path, sound, rules, head=head):
+    for x_T in mono:
         for first in range(0, len(x_T), most):
             yield stream.resample_chunk(x_T[first : first + most])
     yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
@@ -434,15 +340,14 @@ def _resampled(
 
 def _reblock(parts: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
     """Cut a stream of arrays into blocks of ``size`` samples; the last may be shorter."""
-    block, filled = np.empty(size, np.float32), 0
+    held, filled = [], 0  # no more than there is: a header may say any rate
     for part in parts:
         taken = 0
         while taken < len(part):
-            count = min(size - filled, len(part) - taken)
-            block[filled : filled + count] = part[taken : taken + count]
-            filled, taken = filled + count, taken + count
+            held.append(part[taken : taken + size - filled])
+            filled, taken = filled + len(held[-1]), taken + len(held[-1])
             if filled == size:
-                yield block
-                block, filled = np.empty(size, np.float32), 0
+                yield np.concatenate(held)
+                held, filled = [], 0
     if filled:
-        yield block[:filled]
+        yield np.concatenate(held)

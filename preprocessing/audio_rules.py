@@ -21,4 +21,4 @@ class AudioRules:
 
 
 # Where nobody has said anything, as in a Python session, all is read.
-READ_ALL = AudioRules(broken="repair", channel="auto", min_rate_hz=1, max_rate_hz=2**32)
+READ_ALL = AudioRules(broken="repair", channel="auto", min_rate_hz=1, max_rate_hz=10**7)

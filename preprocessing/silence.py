@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-# Zeros in a row that no microphone gives, as seconds.
-RUN_S = 0.05
+from preprocessing.holds import RUN_S
 
 
 def silent_frames(x_TM: Tensor, channels: int = 1) -> Tensor:

@@ -70,6 +70,8 @@ function button(key, text, act) {
   b.append(text); b.onclick = () => { act(); b.blur(); };
   return b;
 }
+// A sound that is no longer shown: it ends, and no key plays it again.
+function hush() { const a = $('audio'); a.pause(); a.removeAttribute('src'); a.load(); }
 function play() { const a = $('audio'); if (a.paused) a.play().catch(() => {}); else a.pause(); }
 // Frequencies up the left side of a picture, and times along its bottom.
 function ruler(box, topHz, fromS, toS) {

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 
-from preprocessing.containers import WavLayout, wav_chunks
+from preprocessing.containers.riff import WavLayout, wav_chunks
 from preprocessing.recorders.stamp import UTC, Stamp, moment_of, place_of
 
 GUANO, WAMD, COMMENT, BEXT = "GUANO", "WAMD", "AudioMoth", "bext"

@@ -9,6 +9,7 @@ from g5.detection.embedding.checkpoint_embedder import CheckpointEmbedder
 from g5.detection.embedding.embedder import in_order
 from g5.detection.embedding.sound import Sound, Sounds
 from g5.detection.embedding.windows import Scale, scales_of
+from g5.detection.job.reader import RecordingReader
 from preprocessing import audio
 from preprocessing.audio import content_hash
 from preprocessing.audio_rules import READ_ALL
@@ -125,7 +126,12 @@ def test_recordings_of_any_rate_are_heard_as_the_support_is(tmp_path):
         return sounds.open(tmp_path / f"{name}.wav", content_hash(tmp_path / f"{name}.wav"))
 
     assert heard("far").slow == 48000 / front_end.sr
+    reader = RecordingReader(sounds, tmp_path)
+    reader.look_at([tmp_path / f"{name}.wav" for name in rates])
+    assert reader.narrow() == ""
     sounds.hear_like(heard("support"))
+    assert reader.narrow().startswith("1 of 3 recordings has too few samples a second")
+    assert reader.narrow().endswith("narrow.wav")
     assert {heard(name).slow for name in rates} == {1.0}
     assert ["too few" in " ".join(heard(name).notes) for name in rates] == [False, False, True]
 

@@ -437,3 +437,14 @@ def test_columns_of_the_users_own_are_scored(tmp_path: Path, capsys):
     capsys.readouterr()
     assert run_g5([*arguments, "--columns", names.replace("Bis", "Biss")]) == 1
     assert "calls.csv: has no column Biss (it has Sp, Von, Bis, Datei)" in capsys.readouterr().err
+
+
+def test_names_that_differ_in_case_are_of_one_recording(tmp_path: Path):
+    table, head = tmp_path / "a.csv", "file,start_s,end_s,label\n"
+    table.write_text(head + "s/A.wav,0,1,owl\nS/a.WAV,2,3,owl\nt/a.wav,4,5,owl\n")
+    assert len(read_truth(tmp_path)[0].subset_of) == 2
+    table.write_text(head + "A.wav,0,1,owl\na.WAV,2,3,owl\na,4,5,owl\n")
+    assert set(read_truth(tmp_path)[0].subset_of) == {"A"}
+    (tmp_path / "b.csv").write_text(head + "a.WAV,0,1,owl\n")
+    with pytest.raises(UserError, match=r"tells of a, as .*a\.csv does"):
+        read_truth(tmp_path)

@@ -9,8 +9,11 @@ import soundfile
 import torch
 
 from g5.embeddings.vectors import load
+from preprocessing import audio
+from preprocessing.audio_rules import READ_ALL
 from preprocessing.episodes.clips import ClipReader
 from preprocessing.frontend import LogMel
+from preprocessing.holds import without_holds
 from preprocessing.silence import silent_frames, silent_samples, sounding
 from tests.conftest import run_g5
 
@@ -29,6 +32,38 @@ def test_runs_of_zeros_are_found_as_a_loop_finds_them():
             expected[at:end] = end - at >= 5
             at = max(end, at + 1)
         assert silent_samples(torch.from_numpy(x_S), 100).tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("value", [0.0, -1 / 32768, 0.5, 1.0])
+def test_what_is_held_at_one_value_is_zeros(value: float):
+    """As a loop over the whole does it, whatever parts it comes in."""
+    rng = np.random.default_rng(0)
+    for _ in range(30):
+        x_S = rng.choice([-0.1, 0.0, 0.1], 3000)
+        begin, length = rng.integers(0, 2600), rng.choice([200, 399, 400, 401, 900])
+        x_S[begin : begin + length] = value
+        x_S[begin + length : begin + length + 1] = 0.2
+        if begin:
+            x_S[begin - 1] = 0.2
+        x_S = x_S.astype(np.float32)
+        expected = x_S.copy()
+        if len(x_S[begin : begin + length]) >= 400:
+            expected[begin : begin + length] = 0
+        cuts = np.sort(rng.integers(0, 3000, 4))
+        np.testing.assert_array_equal(
+            np.concatenate([*without_holds(np.split(x_S, cuts), 8000)]), expected
+        )
+
+
+def test_a_recorder_that_repeats_its_last_value_bends_no_statistics(tmp_path: Path):
+    x_S = 0.01 * np.random.default_rng(0).standard_normal(20 * 22050)
+    tables = []
+    for value in (0.0, -1 / 32768, 17 / 32768, 0.5):
+        x_S[5 * 22050 : 10 * 22050] = value
+        soundfile.write(tmp_path / "a.wav", x_S, 22050)
+        tables.append(audio.read(tmp_path / "a.wav", READ_ALL, rate_hz=16000))
+    for held in tables[1:]:
+        np.testing.assert_array_equal(held, tables[0])
 
 
 def test_frames_of_zeros_are_those_of_the_front_end():

@@ -190,6 +190,11 @@ class Sounds:
             return rate_hz
         return max(1, round(own * self.time_expansion))
 
+    def narrow(self, rate_hz: int) -> bool:
+        """Whether a recording of this rate lacks bands that the one it is heard like has."""
+        like = self._like
+        return like is not None and rate_hz < min(like.rate_hz, self.played_hz(rate_hz))
+
     def open(self, path: Path, sha256: str) -> Sound:
         """The recording with its features.
 
@@ -204,10 +209,8 @@ class Sounds:
             self._extract(path, key, asked_hz)
             features_TM = self.store.get(key)
         slow = asked_hz / self.front_end.sr
-        like = self._like
-        narrow = like is not None and head.rate_hz < min(like.rate_hz, asked_hz)
         narrower = f"has {head.rate_hz:,} samples a second, too few for all that the support shows"
-        told = (head.note, self._notes.get(key, ""), narrower if narrow else "")
+        told = (head.note, self._notes.get(key, ""), narrower if self.narrow(head.rate_hz) else "")
         return Sound(
             path=path,
             key=key,

@@ -42,11 +42,9 @@ def detect(request: DetectionRequest, settings: Settings) -> int:
     broken = reader.look_at(asked)
     search = RecordingSearch(request, files, detector, reader, manifest, notes, times)
     targets = search.targets
-    for line in times.notes:
-        notes.add(line)
     slow = told_time(detector, targets, [file for file in asked if str(file) in reader.hashes])
-    if slow:
-        notes.add(slow)
+    for line in filter(None, (*times.notes, slow, reader.narrow())):
+        notes.add(line)
     elsewhere = SearchElsewhere(request, settings, files, times, reader.hashes, search.job_key)
     events, written = search.over(broken, formats, settings.engine, elsewhere)
     if detection.pictures:

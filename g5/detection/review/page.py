@@ -127,7 +127,7 @@ function show(answer) {
     'Every event is answered. Save the answers (S), and send the file back.' :
     'Every event is answered.';
   for (const id of ['stage', 'audio', 'answers']) $(id).hidden = !shown;
-  picture(); draw(); document.body.dataset.done = state.done;
+  hush(); picture(); draw(); document.body.dataset.done = state.done;
 }
 const clock = s => s < 60 ? `${s.toFixed(3)} s` :
   `${Math.floor(s / 60)}:${(s % 60).toFixed(2).padStart(5, '0')} min`;
@@ -151,7 +151,7 @@ function prefetch(event) {
 async function picture() {
   layout();
   const event = shown, plain = zoom === 1 && band === 1;
-  if (!event) { $('audio').removeAttribute('src'); return; }
+  if (!event) return;
   try {
     if (plain) prefetch(event);
     const kept = plain && ready.get(event.row);

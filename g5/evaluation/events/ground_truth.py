@@ -100,6 +100,7 @@ def read_truth(
     parts: list[pd.DataFrame] = []
     problems: list[Problem] = []
     table_of: dict[str, Path] = {}
+    told_by: dict[str, Path] = {}  # whatever case it is written in
     for path in track(tables, total=len(tables), label="ground truth", unit="tables"):
         try:
             part, found = _read_table(path, columns_in(path, columns))
@@ -110,10 +111,9 @@ def read_truth(
         problems += found
         parts.append(part)
         for name in {recording_of(path)} if part.empty else set(part["name"]):
-            if name in table_of:
-                raise UserError(
-                    f"{path}: tells of {name}, as {table_of[name]} does; names must differ"
-                )
+            other = told_by.setdefault(folded(name), path)
+            if other is not path:
+                raise UserError(f"{path}: tells of {name}, as {other} does; names must differ")
             table_of[name] = path
     if not table_of:
         why = "".join(f"; {problem}" for problem in problems[:1])
@@ -295,10 +295,12 @@ def _names_of(files: Iterable[str]) -> pd.Series:
     written: dict[str, list[str]] = {}
     for file in dict.fromkeys(map(str, files)):
         written.setdefault(spelling(file), []).append(file)
-    names = {}
+    names, first = {}, {}
     for alike in written.values():
         one = all(same_recording(a, b) for a in alike for b in alike)
-        names |= {file: recording_name(alike[0]) if one else _below(file) for file in alike}
+        for file in alike:
+            name = recording_name(alike[0]) if one else _below(file)
+            names[file] = first.setdefault(folded(name), name)
     return pd.Series([names[str(file)] for file in files], dtype="str")
 
 

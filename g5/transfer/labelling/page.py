@@ -70,7 +70,7 @@ function show(answer) {
 function picture() {
   const at = `row=${clip ? clip.row : 0}&zoom=${zoom}&token=${TOKEN}`;
   $('stage').hidden = $('audio').hidden = !clip;
-  if (!clip) { $('audio').removeAttribute('src'); return; }
+  if (!clip) { hush(); return; }
   $('tile').src = `/tile?${at}&band=${band}`;
   $('audio').src = `/audio?${at}`;
   const [low, high] = clip.stretch, middle = (low + high) / 2, half = zoom * (high - low) / 2;

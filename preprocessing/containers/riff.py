@@ -1,6 +1,5 @@
-"""Where the samples of a WAV or a CAF lie, whatever its header gets wrong; what ends too early."""
+"""Where the samples of a WAV lie, whatever its header gets wrong."""
 
-import io
 import os
 import struct
 from collections.abc import Collection, Iterator
@@ -10,14 +9,12 @@ from typing import Any, BinaryIO
 import soundfile
 
 from g5.common.elsewhere import kept
+from preprocessing.containers.stretch import ENDS_EARLY, TO_THE_END, WRONG_LENGTH, Pieces
 
 # Sizes that programs write who do not know the length yet (pipes), or whose 32 bits are too few.
 UNKNOWN_SIZE = 0x7FFFFFFF
 WRAP = 1 << 32
-ENDS_EARLY = "end early"
-WRONG_LENGTH = "have a header with a wrong length"
-TO_THE_END = "read to the end of the file"
-_RAW = {
+RAW = {
     (1, 1): "PCM_U8", (1, 2): "PCM_16", (1, 3): "PCM_24", (1, 4): "PCM_32",
     (3, 4): "FLOAT", (3, 8): "DOUBLE", (6, 1): "ALAW", (7, 1): "ULAW",
 }  # fmt: skip
@@ -121,6 +118,8 @@ class _Riff:
         return chunk.name in (b"data", b"fmt ") or unknown or chunk.first + chunk.size <= self.end
 
     def _chunk(self, at: int) -> _Chunk | None:
+        if at > self.end:  # a size of 64 bits may be any number
+            return None
         self._handle.seek(at)
         if not self.w64:
             head = self._handle.read(8)
@@ -182,7 +181,7 @@ def _layout(
     if not channels or not rate_hz or not frame_bytes:
         return None
     size, note, fault = _size(riff, data)
-    subtype = _RAW.get((tag, frame_bytes // channels), "") if not frame_bytes % channels else ""
+    subtype = RAW.get((tag, frame_bytes // channels), "") if not frame_bytes % channels else ""
     endian = "BIG" if riff.order == ">" else "LITTLE"
     return WavLayout(subtype, endian, channels, rate_hz, data.first, size, frame_bytes, note, fault)
 
@@ -222,115 +221,11 @@ def _size(riff: _Riff, data: _Chunk) -> tuple[int, str, str]:
     return size, f"the header says {what}; {TO_THE_END}", WRONG_LENGTH
 
 
-class _Stretch(io.RawIOBase):
-    """Some bytes of a file, as if they were all of it."""
-
-    def __init__(self, path: str | os.PathLike[str], first: int, size: int) -> None:
-        self._file = open(path, "rb")  # noqa: SIM115  `close` closes it
-        self._first, self._size, self._at = first, size, 0
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
-        self._at = base + offset
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
-
-    def readinto(self, buffer) -> int:
-        view = memoryview(buffer)
-        self._file.seek(self._first + self._at)
-        count = self._file.readinto(view[: max(0, self._size - self._at)])
-        self._at += count
-        return count
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
-
-
 def open_samples(path: str | os.PathLike[str], layout: WavLayout) -> soundfile.SoundFile:
     """The samples of a layout, whatever libsndfile thinks of the header."""
     size = layout.frames * layout.frame_bytes
-    samples: Any = _Stretch(path, layout.first, size)  # soundfile takes more than its types say
+    samples: Any = Pieces(path, [(layout.first, size)])  # soundfile takes more than its types say
     return soundfile.SoundFile(
         samples, samplerate=layout.rate_hz, channels=layout.channels,
         format="RAW", subtype=layout.subtype, endian=layout.endian,
     )  # fmt: skip
-
-
-def form_is_cut(path: str | os.PathLike[str]) -> bool:
-    """Whether an AIFF or an AU is shorter than its header says."""
-    with open(path, "rb") as handle:
-        head, end = handle.read(12), os.fstat(handle.fileno()).st_size
-        if head[:4] == b"FORM":
-            return struct.unpack(">4xI4x", head)[0] + 7 > end
-        if head[:4] in (b".snd", b"dns."):
-            first, size = struct.unpack((">" if head[0] == 46 else "<") + "4xII", head)
-            return size != WRAP - 1 and first + size > end
-        return False
-
-
-def cut_caf(path: str | os.PathLike[str]) -> WavLayout | None:
-    """The layout of a CAF that is shorter than it says, which libsndfile refuses; else None."""
-    with open(path, "rb") as handle:
-        head, end, at = handle.read(4), os.fstat(handle.fileno()).st_size, 8
-        form = bytes(32)
-        while head == b"caff" and at < end:
-            handle.seek(at)
-            name, size = struct.unpack(">4sq", handle.read(12).ljust(12, b"\0"))
-            at += 12
-            if name == b"desc":
-                form = handle.read(32).ljust(32, b"\0")
-            if name == b"data":  # a count of edits comes before the samples
-                return _cut_caf(form, at + 4, end) if at + size > end else None
-            at += max(size, 0)  # of samples up to the end it may be -1
-    return None
-
-
-def _cut_caf(form: bytes, first: int, end: int) -> WavLayout | None:
-    rate_hz, kind, flags, frame_bytes, _, channels, _ = struct.unpack(">d4sIIIII", form)
-    if not (1 <= rate_hz < WRAP and frame_bytes and channels):
-        return None
-    tag = {b"lpcm": 1 + 2 * (flags & 1), b"alaw": 6, b"ulaw": 7}.get(kind, 0)
-    of_sample = tag, frame_bytes // channels
-    subtype = "PCM_S8" if of_sample == (1, 1) else _RAW.get(of_sample, "")
-    endian, note = "LITTLE" if flags & 2 else "BIG", f"it ends before its header says; {TO_THE_END}"
-    size = max(0, end - first)
-    return WavLayout(
-        subtype, endian, channels, int(rate_hz), first, size, frame_bytes, note, ENDS_EARLY
-    )
-
-
-def mp3_is_cut(path: str | os.PathLike[str]) -> bool:
-    """Whether an MP3 is shorter than its first packet says, where that says anything."""
-    with open(path, "rb") as handle:
-        end, first = os.fstat(handle.fileno()).st_size, 0
-        while (tag := handle.read(10))[:3] == b"ID3" and len(tag) == 10:
-            size = sum((byte & 127) << 7 * place for place, byte in enumerate(tag[:5:-1]))
-            first += 10 + size + 10 * (tag[5] >> 4 & 1)
-            handle.seek(first)
-        packet = tag + handle.read(200)
-    for at in (13, 21, 36):  # by version and channels
-        if packet[at : at + 4] in (b"Xing", b"Info"):
-            flags, *sizes = struct.unpack(">III", packet[at + 4 : at + 16].ljust(12, b"\0"))
-            return flags & 2 > 0 and first + sizes[flags & 1] > end
-    return False
-
-
-def ogg_is_cut(path: str | os.PathLike[str]) -> bool:
-    """Whether an Ogg lacks its last page, which is marked as such."""
-    with open(path, "rb") as handle:
-        if handle.read(4) != b"OggS":
-            return False
-        end = os.fstat(handle.fileno()).st_size
-        handle.seek(max(0, end - 3 * 65536))  # no page is longer than 65,307 bytes
-        tail = handle.read()
-    at = tail.rfind(b"OggS")
-    while at >= 0:
-        page = tail[at:]
-        if len(page) >= 27 and len(page) >= 27 + page[26]:
-            whole = len(page) >= 27 + page[26] + sum(page[27 : 27 + page[26]])
-            return not (whole and page[5] & 4)
-        at = tail.rfind(b"OggS", 0, at)
-    return True
