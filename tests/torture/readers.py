@@ -98,9 +98,8 @@ def _hear(path: Path) -> bool:
         if problem.kind == UNREADABLE:
             raise UserError(str(problem))
     for rate_hz in (None, 16000) if len(table) else ():
-        have = sum(map(len, audio.blocks(path, READ_ALL, block_s=1.0, rate_hz=rate_hz)))
-        if rate_hz is None and have != table["frames"].iloc[0]:
-            raise AssertionError(f"{have} frames of {table['frames'].iloc[0]}")
+        for _ in audio.blocks(path, READ_ALL, block_s=1.0, rate_hz=rate_hz):
+            pass
     return bool(problems)
 
 
