@@ -20,11 +20,20 @@ from g5.common.elsewhere import kept
 from g5.common.errors import UserError
 from g5.common.words import counted
 from preprocessing.audio_rules import AudioRules
-from preprocessing.containers.ends import form_is_cut, ogg_is_cut
+from preprocessing.containers.ends import form_is_cut
+from preprocessing.containers.ogg import Span, ogg_pages
 from preprocessing.containers.stretch import ENDS_EARLY, TO_THE_END, Mended
 from preprocessing.decoder_noise import quiet_decoder
 from preprocessing.holds import without_holds
-from preprocessing.opening import Layout, decoded, has_end, has_start, opened, refuse_irregular
+from preprocessing.opening import (
+    Layout,
+    decoded,
+    has_end,
+    has_start,
+    opened,
+    promised,
+    refuse_irregular,
+)
 
 # What is decoded (and resampled) at once, whatever the caller's block: the samples that come out
 # can then not depend on it. 64 Ki samples stay in the cache.
@@ -156,7 +165,8 @@ def _fault(path: Path, sound: soundfile.SoundFile, layout: Layout) -> tuple[str,
     if layout is not None and (isinstance(layout, Mended) or layout.raw):
         return layout.fault, layout.note, frames
     if not (has_start(sound) and has_end(sound)):
-        frames = sum(len(x_TC) for x_TC in _chunks(path, sound, head=0))
+        with opened(path) as (fresh, _):  # whatever seeking has done to the other
+            frames = sum(len(x_TC) for x_TC in _chunks(path, fresh, head=0))
         if not frames:
             raise UserError(f"{path}: damaged from its head on; copy it again, or remove it")
         ends_s, promised_s = frames / sound.samplerate, sound.frames / sound.samplerate
@@ -165,8 +175,8 @@ def _fault(path: Path, sound: soundfile.SoundFile, layout: Layout) -> tuple[str,
             return ENDS_EARLY, note, frames
     if layout is not None:
         return layout.fault, layout.note, frames
-    if sound.format == "OGG" and ogg_is_cut(path):
-        return ENDS_EARLY, f"its last page is missing; {TO_THE_END}", frames
+    if sound.format == "OGG" and (pages := ogg_pages(path)) is not None:
+        return *pages.fault(path, sound), frames
     if sound.format in ("AIFF", "AU") and form_is_cut(path):
         return ENDS_EARLY, f"it ends before its header says; {TO_THE_END}", frames
     return "", "", frames
@@ -179,6 +189,10 @@ def _chunks(
 
     What cannot be decoded is silence, and ends where decoding succeeds again, or with the file.
     """
+    pages = ogg_pages(path) if sound.format == "OGG" else None
+    if pages is not None and (spans := pages.spans(path, sound)):
+        yield from _around_gaps(path, sound, spans, head)
+        return
     position = head
     try:
         for x_TC in _decoding(sound, head, _CHUNK):
@@ -199,6 +213,27 @@ def _decoding(sound: soundfile.SoundFile, first: int, size: int) -> Iterator[np.
         if not len(x_TC):
             return
         yield x_TC
+
+
+def _around_gaps(
+    path: str | os.PathLike[str], sound: soundfile.SoundFile, spans: list[Span], position: int
+) -> Iterator[np.ndarray]:
+    """What there is from a frame on, each part in its place, with silence where there is none."""
+    for first, frames, part in spans:
+        yield from _silence(first - position, sound.channels)
+        position = max(position, first)
+        if position < first + frames:
+            with part.open(path) as there:
+                there.seek(0)  # before that, libsndfile is early in an Opus without its beginning
+                for x_TC in _decoding(there, position - first, _CHUNK):
+                    yield x_TC
+                    position += len(x_TC)
+    yield from _silence(sound.frames - position, sound.channels)
+
+
+def _silence(frames: int, channels: int) -> Iterator[np.ndarray]:
+    for first in range(0, frames, _CHUNK):
+        yield np.zeros((min(_CHUNK, frames - first), channels), np.float32)
 
 
 def _around_damage(path: str | os.PathLike[str], position: int) -> Iterator[np.ndarray]:
@@ -250,6 +285,14 @@ def _mono(
             _refuse_nan(path, x_TC, position, sound.samplerate)
         yield x_T
         position += len(x_T)
+    if position < promised(sound) and position < _frames(path):
+        ends_s, promised_s = position / sound.samplerate, sound.frames / sound.samplerate
+        _tell(path, f"it gives {ends_s:.3f} s of {promised_s:.3f} s; read so far")
+
+
+def _frames(path: str | os.PathLike[str]) -> int:
+    with opened(path) as (sound, layout):
+        return _fault(Path(path), sound, layout)[2]
 
 
 def _mean(x_TC: np.ndarray) -> np.ndarray:

@@ -106,10 +106,18 @@ def has_start(sound: soundfile.SoundFile) -> bool:
     return _decodes(sound, 0)
 
 
+def promised(sound: soundfile.SoundFile) -> int:
+    """How many frames there are at least, by the header."""
+    return sound.frames - (_MP3_SPARE if sound.format == "MP3" and sound.frames > _MP3_SPARE else 0)
+
+
 def has_end(sound: soundfile.SoundFile) -> bool:
     """Whether the last samples that the header promises are there."""
-    spare = _MP3_SPARE if sound.format == "MP3" else 0
-    return _decodes(sound, max(0, sound.frames - 1 - spare))
+    if sound.format == "MP3" and sound.frames <= _MP3_SPARE:  # it may be decoded as a whole
+        with quiet_decoder():
+            sound.seek(0)
+            return len(decoded(sound, sound.frames)) == sound.frames
+    return _decodes(sound, promised(sound) - 1)
 
 
 def _decodes(sound: soundfile.SoundFile, frame: int) -> bool:

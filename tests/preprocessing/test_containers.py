@@ -215,3 +215,89 @@ def test_half_a_compressed_file_is_read_as_far_as_it_goes(tmp_path: Path, suffix
         assert np.array_equal(half, whole[: len(half)])
     joined = np.concatenate(list(audio.blocks(path, READ_ALL, block_s=0.7, rate_hz=None)))
     assert np.array_equal(joined, half)
+
+
+@pytest.mark.parametrize(("kind", "rate_hz"), [("VORBIS", 44100), ("OPUS", 48000), ("OPUS", 16000)])
+def test_what_follows_a_gap_in_an_ogg_keeps_its_time(tmp_path: Path, kind: str, rate_hz: int):
+    path = tmp_path / "a.ogg"
+    x = np.random.default_rng(0).normal(0, 0.1, rate_hz * 10) * np.sin(np.arange(rate_hz * 10))
+    soundfile.write(path, x, rate_hz, format="OGG", subtype=kind)
+    content, whole = path.read_bytes(), audio.read(path, READ_ALL)
+    size = len(content) // 5
+    for at in (2 * size, len(content) // 3):
+        path.write_bytes(content[:at] + bytes(size) + content[at + size :])
+        for _ in range(2):  # zeros, and less than there was
+            head = audio.info(path)
+            assert head.fault == "are damaged inside"
+            assert "silence stands for it" in head.note
+            found = audio.read(path, READ_ALL)
+            assert len(found) == head.frames == len(whole)
+            heard = np.flatnonzero(found)
+            longest = np.diff(heard).argmax()
+            first, last = heard[longest] + 1, heard[longest + 1]
+            assert 0.1 < (last - first) / len(x) < 0.5
+            from_s = float(head.note.split("from ")[1].split()[0])
+            assert from_s == pytest.approx(first / rate_hz, abs=0.01)
+            assert np.array_equal(found[:first], whole[:first])
+            later = slice(last + rate_hz // 5, -rate_hz // 10)  # Opus has to find its level again
+            assert np.allclose(found[later], whole[later], atol=1e-3)
+            start_s = 7.3
+            stretch = audio.read(path, READ_ALL, start_s=start_s, end_s=8.0)
+            begin = round(start_s * rate_hz)
+            assert np.allclose(stretch, found[begin : begin + len(stretch)], atol=1e-2)
+            path.write_bytes(content[:at] + content[at + size :])
+
+
+def test_an_ogg_that_loses_its_first_sound_and_later_ones(tmp_path: Path):
+    path = tmp_path / "a.ogg"
+    x = np.random.default_rng(0).normal(0, 0.1, 441000)
+    soundfile.write(path, x, 44100)
+    content, whole = bytearray(path.read_bytes()), audio.read(path, READ_ALL)
+    pages = [at for at in range(len(content)) if content.startswith(b"OggS", at)]
+    for number in (6, 10):
+        content[pages[number] + 200] ^= 1
+    path.write_bytes(content)
+    head = audio.info(path)
+    assert head.fault == "are damaged inside"
+    assert "in 2 places, the first at 2." in head.note or "the first at 1." in head.note
+    found = audio.read(path, READ_ALL)
+    assert len(found) == head.frames == len(whole)
+    heard = found != 0
+    assert 0.7 < heard.mean() < 0.99
+    assert np.array_equal(found[heard], whole[heard])
+    content[pages[2] + 200] ^= 1
+    path.write_bytes(content)
+    head = audio.info(path)
+    assert "its beginning is missing; times count from what is there" in head.note
+    rest = audio.read(path, READ_ALL)
+    assert len(rest) == head.frames < len(whole)
+    assert np.array_equal(rest, found[-len(rest) :])
+
+
+def test_a_short_mp3_that_gives_less_than_it_says_is_told_of(tmp_path: Path):
+    """Its third packet is none, and two are too few to look for others."""
+    path, rng = tmp_path / "a.mp3", np.random.default_rng(0)
+    for _ in range(8):
+        x_TC = 0.1 * rng.standard_normal((3000, 2))
+    soundfile.write(path, x_TC, 8000)
+    content = bytearray(path.read_bytes())
+    third = content.index(content[:2], 2) + 360
+    content[third + 1 : third + 5] = b"RIFF"
+    path.write_bytes(content[:1600])
+    head = audio.info(path)
+    assert head.fault == "end early"
+    assert 0 < len(audio.read(path, READ_ALL)) == head.frames < 1000
+
+
+def test_frames_that_do_not_come_are_told_once(tmp_path: Path, monkeypatch, capsys):
+    """Whatever the format: where seeking to the end succeeds, but reading ends before."""
+    path = tmp_path / "a.flac"
+    soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, 20000), 8000)
+    real = audio.decoded
+    monkeypatch.setattr(
+        audio, "decoded", lambda sound, *rest: real(sound, *rest)[: max(0, 9000 - sound.tell())]
+    )
+    monkeypatch.setattr(audio, "_CHUNK", 1000)
+    for _ in range(2):
+        assert len(audio.read(path, READ_ALL)) < 20000
+    assert capsys.readouterr().err.count("s of 2.500 s; read so far") == 1

@@ -1,0 +1,153 @@
+"""Which pages of an Ogg are whole, and where those that follow a lost one belong in time."""
+
+import mmap
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+import soundfile
+
+from preprocessing.containers.stretch import DAMAGED, ENDS_EARLY, TO_THE_END, Mended
+
+_HEAD = 27  # bytes of a page before the sizes of its segments
+_LAST = 4  # flag of a stream's last page
+_MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+_OPUS_HZ = 48000  # in which Opus counts, whatever it is played at
+
+
+class _Page(NamedTuple):
+    first: int
+    end: int
+    flags: int
+    granule: int  # samples up to its end; 0 in the stream's head, -1 where no packet ends
+    stream: int
+    number: int
+
+
+class Span(NamedTuple):
+    """A part of an Ogg without gaps: it is read by itself.
+
+    Attributes:
+        first, frames: where it lies in the whole recording.
+        part: as libsndfile has to be shown it.
+    """
+
+    first: int
+    frames: int
+    part: Mended
+
+
+class Ogg(NamedTuple):
+    """The pages that are whole.
+
+    Attributes:
+        cut: the last page, which is marked as such, is missing.
+        head: how many bytes at its beginning say what the stream is.
+        runs: of pages without a gap: where they begin and end, their last count of samples.
+        begins: whether the first run is the recording's beginning.
+        opus: whether samples are counted at `_OPUS_HZ`.
+    """
+
+    cut: bool
+    head: int = 0
+    runs: tuple[tuple[int, int, int], ...] = ()
+    begins: bool = True
+    opus: bool = False
+
+    def spans(self, path: str | os.PathLike[str], sound: soundfile.SoundFile) -> list[Span]:
+        """What is left of a recording with gaps; nothing of one without.
+
+        Args:
+            path: the file.
+            sound: it, opened.
+        """
+        if len(self.runs) < 2:
+            return []
+        spans, last = [], self.runs[-1][2]
+        per_sample = sound.samplerate / _OPUS_HZ if self.opus else 1
+        for number, (first, end, granule) in enumerate(self.runs):
+            part = Mended(((0, self.head), (first, end - first)), "", "")
+            try:
+                with part.open(path) as run:
+                    frames = run.frames
+            except soundfile.LibsndfileError:
+                continue  # a rest of one packet: silence, as what is lost
+            at = sound.frames - round((last - granule) * per_sample) - frames
+            spans.append(Span(max(0, at) if number else 0, frames, part))
+        return spans
+
+    def fault(self, path: str | os.PathLike[str], sound: soundfile.SoundFile) -> tuple[str, str]:
+        """What is wrong with files like this, and with this one; arguments as of `spans`."""
+        notes, at, gaps = [], 0, []
+        for span in self.spans(path, sound):
+            gaps += [(at, span.first - at)] * (span.first > at)
+            at = max(at, span.first + span.frames)
+        if gaps:
+            at_s, lost_s = (n / sound.samplerate for n in (gaps[0][0], sum(n for _, n in gaps)))
+            where = f"in {len(gaps)} places, the first at {at_s:.3f} s"
+            where = where if len(gaps) > 1 else f"from {at_s:.3f} s on"
+            notes.append(f"it lacks {lost_s:.3f} s {where}; silence stands for it")
+        if not self.begins:
+            notes.append("its beginning is missing; times count from what is there")
+        if self.cut:
+            notes.append(f"its last page is missing; {TO_THE_END}")
+        fault = DAMAGED if gaps or not self.begins else ENDS_EARLY if self.cut else ""
+        return fault, "; ".join(notes)
+
+
+def ogg_pages(path: str | os.PathLike[str]) -> Ogg | None:
+    """The pages of an Ogg; None for everything else."""
+    status = os.stat(path)
+    return _ogg_pages(os.fspath(path), status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=1 << 12)
+def _ogg_pages(path: str, size: int, mtime_ns: int) -> Ogg | None:
+    del mtime_ns  # of the file, whose change makes it another
+    if size < _HEAD:
+        return None
+    with open(path, "rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        if data[:4] != b"OggS":
+            return None
+        pages = list(_pages(data))
+        head = next((n for n, page in enumerate(pages) if page.granule > 0), len(pages))
+        cut = not pages or not pages[-1].flags & _LAST
+        if head in (0, len(pages)) or len({page.stream for page in pages}) > 1:
+            return Ogg(cut)
+        opus = data.find(b"OpusHead", 0, pages[0].end) >= 0
+        before, runs = pages[head - 1].number, []
+        begins = pages[head].number == before + 1
+        for page in pages[head:]:
+            if runs and page.number == before + 1:
+                runs[-1] = runs[-1][0], page.end, max(runs[-1][2], page.granule)
+            else:
+                runs.append((page.first, page.end, page.granule))
+            before = page.number
+        kept = tuple(run for run in runs if run[2] > 0)
+        return Ogg(cut, pages[head - 1].end, kept, begins, opus)
+
+
+def _pages(data: mmap.mmap) -> Iterator[_Page]:
+    """Whole pages: libogg leaves out what does not sum up to what it says, too."""
+    at = 0
+    while (at := data.find(b"OggS", at)) >= 0:
+        head = data[at : at + _HEAD + 255]
+        size = len(head) if len(head) < _HEAD else _HEAD + head[26]
+        size += sum(head[_HEAD:size])
+        page = data[at : at + size]
+        if len(page) == size >= _HEAD and _sum(page) == page[22:26]:
+            flags, granule, stream, number = struct.unpack_from("<5xBqII", page)
+            yield _Page(at, at + size, flags, granule, stream, number)
+            at += size
+        else:
+            at += 1
+
+
+def _sum(page: bytes) -> bytes:
+    """A page's check sum: a CRC that takes bits in the other order than zlib's."""
+    mirrored = (page[:22] + bytes(4) + page[26:]).translate(_MIRRORED)
+    found = ~zlib.crc32(mirrored, 0xFFFFFFFF) & 0xFFFFFFFF
+    return found.to_bytes(4, "big").translate(_MIRRORED)
