@@ -187,7 +187,8 @@ def report(corpus: Corpus, *, n_way: int, k_shot: int, n_query: int) -> str:
     fatal = sum(problem.fatal for problem in found)
     if not found:
         return "\n".join([*lines, "no problems"])
-    lines.append(f"{fatal} errors (training stops), {len(found) - fatal} warnings")
+    warnings = counted(len(found) - fatal, "warning")
+    lines.append(f"{counted(fatal, 'error')} (training stops), {warnings}")
     for problem in found:
         lines.append(f"  {'error' if problem.fatal else 'warning'} [{problem.kind}] {problem}")
     return "\n".join(lines)

@@ -95,6 +95,10 @@ def _one_line(error: HydraException, primary: str) -> str:
         return f"{name or options.group(1)}: there is no {choice}; choose one of {choices}"
     if isinstance(error, OverrideParseException):
         return f"cannot read the override {error.override!r}; write key=value, and quote odd values"
+    unfit = re.fullmatch(r"Error merging override (?:\+\+)?([^=]+)=(.*)", text, re.S)
+    if unfit:  # a list and keys do not merge
+        kind = "a list" if unfit.group(2).startswith("{") else "a group of keys"
+        return f"{unfit.group(1)}: must be {kind}, not {unfit.group(2)}"
     return " ".join(text.split())
 
 

@@ -134,7 +134,9 @@ def _checked(path: Path, found: Imported) -> Imported:
     if x_ND.ndim != 2 or not x_ND.size:
         raise UserError(f"{path}: has no embeddings")
     if len(found.index) != len(x_ND):
-        raise UserError(f"{path}: {len(x_ND)} embeddings, but {len(found.index)} rows of names")
+        raise UserError(
+            f"{path}: {counted(len(x_ND), 'embedding')}, but names for {len(found.index)}"
+        )
     bad_N = ~np.isfinite(x_ND).all(axis=1)
     if bad_N.any():
         at = int(bad_N.argmax())

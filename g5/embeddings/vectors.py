@@ -27,6 +27,7 @@ import torch
 from g5.common.atomic import write_text
 from g5.common.elsewhere.places import Address, place_of
 from g5.common.errors import UserError, brief
+from g5.common.words import counted
 from g5.embeddings.blocks import Vectors
 from preprocessing.audio_rules import READ_ALL, AudioRules
 from preprocessing.store.shards import to_half
@@ -241,7 +242,9 @@ class VectorStore:
         """
         index = complete_index(index)
         if len(vectors) != len(index):
-            raise UserError(f"{len(vectors)} vectors, but {len(index)} rows that describe them")
+            raise UserError(
+                f"{counted(len(vectors), 'vector')}, but {counted(len(index), 'row')} of index"
+            )
         if not known and len(self.index):
             new_N = ~_rows_of(index).isin(_rows_of(self.index))
             vectors, index = np.asarray(vectors)[new_N], index.loc[new_N]
@@ -315,7 +318,9 @@ class VectorWriter:
                 f"{self._facts.embedding_dim}) of the encoder {self._facts.encoder}"
             )
         if len(vectors) != len(files):
-            raise UserError(f"{len(vectors)} vectors, but {len(files)} rows that describe them")
+            raise UserError(
+                f"{counted(len(vectors), 'vector')}, but {counted(len(files), 'row')} of files"
+            )
         if not len(files):
             return
         half = to_half(torch.as_tensor(vectors), _RowNames(columns))

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from g5.common.errors import UserError
+from g5.common.words import counted
 from g5.config.schema import Task
 from preprocessing.annotations import (
     Table,
@@ -87,7 +88,8 @@ def _joined(path: Path, table: pd.DataFrame) -> pd.DataFrame:
         return table
     labels: Any = table.groupby(clips, dropna=False, sort=False)["label"]
     said = labels.transform(lambda cells: ";".join(dict.fromkeys(filter(None, cells))))
-    message = f"{int(double.sum())} rows are of the clip of another; a clip has the labels of all"
+    count = counted(double.sum(), "row")
+    message = f"{count} of a clip that has a row before; it has the labels of all"
     print(f"note: {path}: {message}", file=sys.stderr)
     return table.assign(label=said).loc[~double]
 

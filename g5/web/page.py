@@ -40,7 +40,8 @@ a { color: var(--accent); }
 .soft, figcaption { color: var(--soft); }
 .good { color: var(--good); } .bad { color: var(--bad); }
 ul { padding-left: 1.2rem; margin: .5rem 0; }
-.scroll { overflow-x: auto; max-height: 80vh; margin: .6rem 0; }
+.scroll { overflow-x: auto; margin: .6rem 0; }
+details .scroll { max-height: 80vh; }
 table { border-collapse: collapse; font-size: .92rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .8rem .25rem 0; text-align: left; vertical-align: top;
   border-bottom: 1px solid var(--line); overflow-wrap: break-word; max-width: 44rem; }
@@ -62,7 +63,8 @@ figure img { max-width: 100%; height: auto; display: block; border-radius: 4px; 
 .axes { position: relative; }
 .axes { overflow: hidden; line-height: 0; }
 .axes span { position: absolute; padding: 0 .25em; font-size: .7rem; line-height: 1.25;
-  color: #fff; background: #000b; pointer-events: none; }
+  color: #fff; background: #000b; pointer-events: none;
+  -webkit-print-color-adjust: exact; print-color-adjust: exact; }
 .axes .hz { left: 0; border-top: 1px solid #fff; transform: translateY(100%); }
 .axes .s { bottom: 0; border-right: 1px solid #fff; }
 audio { width: 100%; height: 2rem; margin-top: .3rem; }
@@ -73,7 +75,7 @@ audio { width: 100%; height: 2rem; margin-top: .3rem; }
 pre { background: var(--panel); padding: .7rem; border-radius: 6px; overflow-x: auto;
   font-size: .85rem; }
 details > summary { cursor: pointer; color: var(--accent); margin: .5rem 0; }
-@media print { .scroll { max-height: none; } audio { display: none; }
+@media print { details .scroll { max-height: none; } audio { display: none; }
   figure, .card, .fact, tr { break-inside: avoid; } h2, h3 { break-after: avoid; }
   :root { --ink: #000; --soft: #444; --line: #ccc; --paper: #fff; --panel: #f5f5f7;
     --accent: #005a8f; --good: #005a40; --bad: #8f3600; } }
@@ -202,8 +204,7 @@ def image(png: bytes, alt: str, class_: str = "chart", width: int | None = None)
     address = data_uri(png, "image/png")
     wide = "" if width is None else f'width="{width}" '
     return Html(
-        f'<img class="{text(class_)}" alt="{text(alt)}" loading="lazy" decoding="async" '
-        f'{wide}src="{address}">'
+        f'<img class="{text(class_)}" alt="{text(alt)}" decoding="async" {wide}src="{address}">'
     )
 
 

@@ -204,8 +204,8 @@ class ClipsData(DataSet):
             group_of = {label: number for number, group in groups for label in group}
             group_R = np.array([group_of[label] for label in label_R])
             if len(np.unique(group_R)) < self.folds:
-                message = f"there are only {len(np.unique(group_R))} classes (those that share "
-                message += f"sources count as one) for data.folds={self.folds}; lower it"
+                message = f"has only {counted(len(np.unique(group_R)), 'class', 'classes')} (those "
+                message += f"that share sources count as one) for data.folds={self.folds}; lower it"
                 return np.full(len(rows), "train"), [
                     Problem("split", str(self.root), message, True)
                 ]

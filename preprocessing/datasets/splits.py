@@ -75,13 +75,13 @@ def make_splits(
     by_class = by == LABEL
     group_R = linked_classes(table) if by_class else _groups(table, by)
     stratify = stratify and not by_class
-    noun = "clips" if by is None else f"values of {by}"
+    noun = ("clip", None) if by is None else (f"value of {by}", f"values of {by}")
     parts = 1 + (val > 0) + (test > 0)
     for key, needed in (("--val and --test", parts), ("--folds", folds or 0)):
         units = len(np.unique(group_R))
         if units < needed:
             raise UserError(
-                f"{key}: {needed} parts, but there are only {units} {noun}"
+                f"{key}: {needed} parts, but only {counted(units, *noun)}"
                 + (" (classes that share a source count as one)" if by_class else "")
             )
     split_R = _hold_out(label_R, group_R, by is not None, stratify, val, test, seed)

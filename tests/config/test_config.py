@@ -81,6 +81,8 @@ def test_the_owners_defaults():
             "arch.training.optimizer: must be one of adam, adamw, sgd",
         ),
         ("arch.model.channels=32", "arch.model.channels: must be a list"),
+        ("arch.model.channels={a:1}", "arch.model.channels: must be a list, not {a:1}"),
+        ("arch.model=[1]", "arch.model: must be a group of keys, not [1]"),
         ("arch.model.channels=[32,x]", "arch.model.channels: must be a list"),
         ("arch.episodes.n_way=1", "arch.episodes.n_way: must be at least 2"),
         ("arch.training.label_smoothing=1", "arch.training.label_smoothing: must be below 1"),

@@ -344,7 +344,7 @@ def test_maps_of_what_cannot_be_mapped(tmp_path):
     z_PD[3, 2] = np.nan
     with pytest.raises(UserError, match="1 of 60 embeddings are NaN or infinite"):
         embedding_map(z_PD, labels, sources, path, method="pca", seed=0)
-    with pytest.raises(UserError, match="2 clips make no map"):
+    with pytest.raises(UserError, match="at least 3 clips, here: 2"):
         embedding_map(z_PD[:2], labels[:2], sources[:2], path, method="pca", seed=0)
     if not has_umap():
         with pytest.raises(UserError, match="pip install"):

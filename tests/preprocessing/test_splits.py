@@ -105,7 +105,7 @@ def test_a_missing_class_is_named_with_the_reason():
     [
         ({"by": "where"}, "--by where: no such column; there are file"),
         ({"by": "site"}, r"site is empty in row 3, 4 "),
-        ({"by": "source", "folds": 99}, "--folds: 99 parts, but there are only 40 values"),
+        ({"by": "source", "folds": 99}, "--folds: 99 parts, but only 40 values"),
         ({"by": "label", "folds": 5}, "only 4 values of label"),
         ({"folds": 1}, "at least 2"),
         ({"val": 0.5, "test": 0.5}, "leave nothing for training"),

@@ -123,7 +123,9 @@ class DetectionPage:
             .assign(file=[Path(file).name for file in ranked["file"].head(1000)])
         )
         formats = {"start_s": ".3f", "end_s": ".3f", "score": ".2f"}
-        parts.append(details(f"The first {len(shown):,} events by score", table(shown, formats)))
+        parts.append(
+            details(f"The first {counted(len(shown), 'event')} by score", table(shown, formats))
+        )
         return parts
 
     def _rate(self, events: pd.DataFrame) -> str:

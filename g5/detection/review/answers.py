@@ -129,7 +129,7 @@ def take_answers(found: FoundEvents, journal: Journal, path: Path) -> str:
     before = [journal.add(entry) for entry in entries]
     write_answers(journal, found.folder)
     kept = sum(entry is not None for entry in before)
-    other = f"; {kept} events had another answer before, which stays" if kept else ""
+    other = f"; {counted(kept, 'event')} had another answer before, which stays" if kept else ""
     return f"{counted(len(entries) - kept, 'answer')} of {path}{other}"
 
 

@@ -54,7 +54,7 @@ def embedding_map(
             "training has diverged: test an earlier checkpoint"
         )
     if len(z_PD) < 3:
-        raise UserError(f"{len(z_PD)} clips make no map; at least 3 are needed")
+        raise UserError(f"a map needs at least 3 clips, here: {len(z_PD)}")
     chosen = np.random.default_rng(seed).permutation(len(z_PD))[:most]
     z_PD, labels, sources = (
         z_PD[chosen],

@@ -16,6 +16,7 @@ from archs.heads import EmbeddingClassifier, LinearHead, MLPHead, ResidualHead
 from archs.losses import ClassWeights, bce_with_logits, class_weights, cross_entropy, mae, mse
 from g5.common.device import torch_threads
 from g5.common.errors import UserError
+from g5.common.words import counted
 from g5.config.schema import Task
 from g5.embeddings.encoders.user_classes import build_head
 from g5.training.fit import seeded
@@ -271,7 +272,7 @@ class EmbeddingHead(BaseEstimator):
         """What the loss takes; sets ``classes_`` and ``n_outputs_``."""
         y_N = np.asarray(y)
         if len(y_N) != n_examples:
-            raise UserError(f"{n_examples} embeddings, but {len(y_N)} labels")
+            raise UserError(f"{counted(n_examples, 'embedding')}, but {counted(len(y_N), 'label')}")
         if self.task == "single":
             self.classes_, class_N = np.unique(y_N, return_inverse=True)
             if y_N.ndim != 1:

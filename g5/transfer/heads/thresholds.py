@@ -11,6 +11,7 @@ import pandas as pd
 from scipy.special import softmax
 from sklearn.metrics import average_precision_score
 
+from g5.common.words import counted
 from g5.transfer.heads.folds import Fold
 from g5.transfer.heads.saved import fit_head
 from g5.transfer.labels import Examples
@@ -79,7 +80,7 @@ def told(table: pd.DataFrame) -> str:
         ap, f1, threshold = (f"{x:.3f}" if np.isfinite(x) else "-" for x in numbers)
         lines.append(f"{name:<{width}}  {labels:6d}  {ap:>5}  {f1:>5}  {threshold:>9}")
     if len(table) > SHOWN:
-        lines.append(f"and {len(table) - SHOWN} classes that are known better")
+        lines.append(f"and {counted(len(table) - SHOWN, 'class', 'classes')} known better")
     return "\n".join(lines)
 
 
