@@ -1,8 +1,8 @@
-"""What a review costs and gives, on what v2 finds in procedural recordings: two tables.
+"""What a review costs and gives, on what `default` finds in procedural recordings: two tables.
 
     python -m experiments.review [answers|asked] [key=value ...]
 
-The encoder and the detections are made once; a second call only reviews.
+The recordings are made and searched once; a second call only reviews.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,6 +1,6 @@
 """How many answers until precision is known to 5 points: the review's sample, and a uniform one.
 
-A table is drawn with replacement from what v2 found of a species, so its precision is known. Both
+A table is drawn with replacement from what `default` found of a species, so its precision is known. Both
 stop as soon as half of their own interval is 5 points; the interval is then held against the truth.
 """
 
@@ -84,7 +84,8 @@ def uniform(truth_N: np.ndarray, seed: int) -> ReviewedTable:
         # Where all were alike, as many more would hardly be.
         p = np.clip(share, 0.5 / (answers + 1), 1 - 0.5 / (answers + 1))
         variance = p * (1 - p) / answers * (1 - answers / size)
-        low, high = wilson(share, variance, 10**6, 1)
+        low, high = wilson(float(p), variance, 10**6, 1)
+        low, high = low * (share > 0), high if share < 1 else 1.0
         if (high - low) / 2 <= AIM:
             return ReviewedTable(truth_N.mean(), answers, share, low, high)
     raise AssertionError(size)

@@ -37,6 +37,8 @@ def got(found: pd.DataFrame, repeats: int) -> pd.DataFrame:
 
 
 def _threshold(events: pd.DataFrame, seed: int) -> float | None:
+    if events.empty:
+        return None
     logit_N = logit(events["score"].clip(1e-6, 1 - 1e-6).to_numpy(float))
     said_N, drawn_N = np.full(len(events), UNANSWERED), np.zeros(len(events), bool)
     stratum_N = strata_of(logit_N)

@@ -1,4 +1,4 @@
-"""What v2 finds in procedural recordings it has never heard, and whether each is a call: a table.
+"""What `default` finds in procedural recordings it has never heard, and whether it is a call: a table.
 
 Twelve species, eight recordings each with two species; the first five calls of the first recording
 are the support. Kept as a Parquet table: a second call only reads it.
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from experiments.procedural_detection.detectors import SHOTS, trained_encoder
+from experiments.procedural_detection.detectors import SHOTS, shipped
 from g5.common.atomic import atomic_path
 from g5.common.progress import track
 from g5.config.parts import corpus_of
@@ -28,7 +28,6 @@ RECORDINGS = (
     "data.recordings_per_species=8", "data.species_per_recording=2",
     "data.calls_per_recording=12", "data.recording_s=90", "data.snr_db=[0,20]",
 )  # fmt: skip
-SEED = 1
 
 
 def detected(arguments: Sequence[str]) -> pd.DataFrame:
@@ -43,9 +42,12 @@ def detected(arguments: Sequence[str]) -> pd.DataFrame:
     if not kept.is_file():
         corpus = corpus_of(settings)
         detector, sounds = detector_of(
-            trained_encoder("v2", SEED, arguments), settings.detection, settings.path.store,
-            device=torch.device("cpu"), block_s=30.0,
-        )  # fmt: skip
+            shipped(),
+            settings.detection,
+            settings.path.store,
+            device=torch.device("cpu"),
+            block_s=30.0,
+        )
         with atomic_path(kept) as temporary:
             _candidates(detector, sounds, corpus).to_parquet(temporary, index=False)
     return pd.read_parquet(kept)

@@ -131,6 +131,11 @@ def precision(sample: Sample, *, look_ahead: bool = True) -> Precision:
     variance = _variance(room_H, have_H, spread_H, total)
     answers, share = int(seen_N.sum()), float(np.clip(share, 0, 1))
     low, high = wilson(share, variance, int(have_H.sum()), len(room_H))
+    # Answers that are all alike exclude nothing on their side.
+    if answers and not np.any(said_N == NO):
+        high = 1.0
+    if answers and not np.any(said_N == YES):
+        low = 0.0
     to_halve = _to_halve(room_H, have_H, spread_H, total) if look_ahead else None
     return Precision(share, low, high, answers, to_halve)
 

@@ -54,6 +54,15 @@ def test_all_answered_is_certain():
     assert one.to_halve is None
 
 
+@pytest.mark.parametrize(("offset", "share"), [(40.0, 1.0), (-40.0, 0.0)])
+def test_answers_that_are_all_alike_do_not_exclude_that_all_events_are(offset, share):
+    sample, true = reviewed(1, 30, offset=offset)
+    one = precision(sample)
+    assert true == share
+    assert one.low <= true <= one.high
+    assert 0.02 < one.high - one.low < 0.5
+
+
 def test_answers_by_another_order_count_but_speak_for_no_other_event():
     sample, _ = reviewed(2, 0)
     said_N = sample.said_N.copy()
