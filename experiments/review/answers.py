@@ -1,7 +1,8 @@
 """How many answers until precision is known to 5 points: the review's sample, and a uniform one.
 
-A table is drawn with replacement from what `default` found of a species, so its precision is known. Both
-stop as soon as half of their own interval is 5 points; the interval is then held against the truth.
+A table is drawn with replacement from what `default` found of a species, so its precision is
+known. Both stop as soon as half of their own interval is 5 points; the interval is then held
+against the truth.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What `default` finds in procedural recordings it has never heard, and whether it is a call: a table.
+"""What `default` finds in procedural recordings that are new to it, and which of it are calls.
 
 Twelve species, eight recordings each with two species; the first five calls of the first recording
 are the support. Kept as a Parquet table: a second call only reads it.

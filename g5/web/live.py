@@ -38,7 +38,14 @@ kbd { font: .78rem ui-monospace, "DejaVu Sans Mono", monospace; border: 1px soli
 SCRIPT = r"""
 'use strict';
 const $ = id => document.getElementById(id);
-const tab = Array.from(crypto.getRandomValues(new Uint32Array(3)), n => n.toString(36)).join('');
+const load = Array.from(crypto.getRandomValues(new Uint32Array(3)), n => n.toString(36)).join('');
+// A tab that is reloaded stays who it was, so that it can take back what it said.
+const reloaded = performance.getEntriesByType('navigation')[0]?.type === 'reload';
+let tab = load;
+try {
+  if (reloaded) tab = sessionStorage.getItem('tab') || load;
+  sessionStorage.setItem('tab', tab);
+} catch (error) {} // where a browser keeps nothing
 let busy = false;
 document.querySelector('h1').textContent = NAME;
 

@@ -336,6 +336,7 @@ main(prog_name="g5")
 """
 
 
+@pytest.mark.usefixtures("drawn_figures")
 def test_stopped_in_a_recording_it_goes_on_to_the_same_bytes(
     job, checkpoints, tmp_path, monkeypatch
 ):

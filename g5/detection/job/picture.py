@@ -93,6 +93,8 @@ def _spectrogram(axis, sound: Sound, front_end: FrontEnd) -> None:
 
 def _marks(axis, shots_E2: np.ndarray) -> None:
     """A triangle at the top for each shot."""
+    if not len(shots_E2):  # what is empty and not clipped leaves no room for the rest
+        return
     top = np.full(len(shots_E2), axis.get_ylim()[1])
     axis.plot(shots_E2.mean(1), top, "v", color=SHOT_COLOUR, markersize=6, clip_on=False, zorder=3)
 

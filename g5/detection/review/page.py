@@ -234,7 +234,7 @@ $('tile').onpointerdown = down => {
 };
 function missed(start_s, end_s) {
   const said = {mark: true, row: shown.row, kind: 'label', label: shown.label,
-    ends: [start_s, end_s], id: `${tab}-${answers++}`, by: 'mark', seconds: 0};
+    ends: [start_s, end_s], id: `${load}-${answers++}`, by: 'mark', seconds: 0};
   marking = false;
   guarded(async () => {
     const answer = await source.say(said);
@@ -293,7 +293,7 @@ function say(kind, label) {
   pressedAt = performance.now();
   const moved = ends[0] !== shown.start_s || ends[1] !== shown.end_s;
   const said = {row: shown.row, kind, label, seconds: (pressedAt - shownAt) / 1000,
-    id: `${tab}-${answers++}`, by: mailed ? BY : $('order').value};
+    id: `${load}-${answers++}`, by: mailed ? BY : $('order').value};
   if (moved && kind === 'label') said.ends = ends;
   $('audio').pause();
   guarded(async () => show(await source.say(said)));

@@ -109,7 +109,7 @@ const take = name => name === 'not a call' ? say(name, '') : say('label', name);
 function say(kind, label) {
   if (!clip) return;
   const seconds = (performance.now() - shownAt) / 1000;
-  const said = {tab, row: clip.row, kind, label, seconds, id: `${tab}-${answers++}`};
+  const said = {tab, row: clip.row, kind, label, seconds, id: `${load}-${answers++}`};
   guarded(async () => {
     const answer = await call('/api/answer', said);
     if (points) points.labels[said.row] = label || kind;
