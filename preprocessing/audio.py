@@ -9,7 +9,6 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ import soxr
 
 from g5.common.elsewhere import kept
 from g5.common.errors import UserError
+from g5.common.files import once_per_file
 from g5.common.words import counted
 from preprocessing.audio_rules import AudioRules
 from preprocessing.containers.ends import form_is_cut
@@ -311,8 +311,7 @@ def _chosen(path: str | os.PathLike[str], channels: int, rules: AudioRules) -> i
     if wanted == "mix" or (channels == 1 and not isinstance(wanted, int)):
         return None
     if wanted == "auto":
-        status = os.stat(path)
-        return _uncancelled(str(path), status.st_size, status.st_mtime_ns)
+        return _uncancelled(path)
     number = {"left": 1, "right": 2}.get(str(wanted)) or int(wanted)
     if number > channels:
         raise UserError(
@@ -322,10 +321,9 @@ def _chosen(path: str | os.PathLike[str], channels: int, rules: AudioRules) -> i
     return number - 1
 
 
-@lru_cache(maxsize=1 << 16)
-def _uncancelled(path: str, size: int, mtime_ns: int) -> int | None:
+@once_per_file(1 << 16)
+def _uncancelled(path: str) -> int | None:
     """The loudest channel where the mean of all cancels; None where it does not."""
-    del size, mtime_ns  # of the file, whose change makes it another
     parts = []
     with opened(path) as (sound, _):
         # Formats in which seeking is cheap and exact are looked at all along the file.

@@ -1,9 +1,12 @@
 """Which files a folder holds, and which of them are recordings or tables, by their names."""
 
 import os
+from collections.abc import Callable
+from functools import lru_cache, wraps
 from glob import glob, has_magic
 from itertools import takewhile
 from pathlib import Path, PureWindowsPath
+from typing import TypeVar
 
 from g5.common.elsewhere import archives, kept, remote
 from g5.common.elsewhere.places import ARCHIVE, Address, in_archive, is_elsewhere, place_of
@@ -18,6 +21,34 @@ AUDIO_SUFFIXES = FOREIGN_SUFFIXES | frozenset((
     ".rf64", ".bw64", ".caf", ".au", ".snd",
 ))  # fmt: skip
 TABLE_SUFFIXES = (".csv", ".txt", ".tsv", ".parquet", ".textgrid")
+
+
+Known = TypeVar("Known")
+
+
+def once_per_file(
+    most: int,
+) -> Callable[[Callable[[str], Known]], Callable[[str | os.PathLike[str]], Known]]:
+    """Of a function of a file: called again only where its size or time has changed.
+
+    Args:
+        most: files that are remembered.
+    """
+
+    def decorate(find: Callable[[str], Known]) -> Callable[[str | os.PathLike[str]], Known]:
+        @lru_cache(maxsize=most)
+        def found(path: str, size: int, mtime_ns: int) -> Known:
+            del size, mtime_ns  # of the file, whose change makes it another
+            return find(path)
+
+        @wraps(find)
+        def known(path: str | os.PathLike[str]) -> Known:
+            status = os.stat(path)
+            return found(os.fspath(path), status.st_size, status.st_mtime_ns)
+
+        return known
+
+    return decorate
 
 
 def is_audio(name: str | os.PathLike[str]) -> bool:

@@ -3,10 +3,10 @@
 import mmap
 import os
 import struct
-from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
+from g5.common.files import once_per_file
 from preprocessing.containers.stretch import (
     DAMAGED,
     ENDS_EARLY,
@@ -61,20 +61,14 @@ class _Said(NamedTuple):
         return cls(at, count, size) if flags & 3 == 3 else None
 
 
-def mp3_mended(path: str | os.PathLike[str]) -> Mended | None:
+@once_per_file(1 << 12)
+def mp3_mended(path: str) -> Mended | None:
     """An MP3 that has not as many packets as its first one says, in a row; None for all else.
 
     libsndfile guesses the length of one that says nothing, and reads no further than that, nor
     further than a gap.
     """
-    status = os.stat(path)
-    return _mended(os.fspath(path), status.st_size, status.st_mtime_ns)
-
-
-@lru_cache(maxsize=1 << 12)
-def _mended(path: str, size: int, mtime_ns: int) -> Mended | None:
-    del mtime_ns  # of the file, whose change makes it another
-    if size < 4:
+    if os.path.getsize(path) < 4:
         return None
     with open(path, "rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as data:
         first = _after_tags(data)
@@ -93,7 +87,7 @@ def _mended(path: str, size: int, mtime_ns: int) -> Mended | None:
         count = sum(run.count for run in runs)
         if count < _IN_A_ROW:
             return None
-        if said is not None and len(runs) == 1 and not cut and said.fits(count, size - first):
+        if said is not None and len(runs) == 1 and not cut and said.fits(count, len(data) - first):
             return None
         return _shown(runs, said, packet, data[first : first + packet.size], cut=cut)
 

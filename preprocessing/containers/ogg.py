@@ -5,11 +5,11 @@ import os
 import struct
 import zlib
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import NamedTuple
 
 import soundfile
 
+from g5.common.files import once_per_file
 from preprocessing.containers.stretch import DAMAGED, ENDS_EARLY, TO_THE_END, Mended
 
 _HEAD = 27  # bytes of a page before the sizes of its segments
@@ -98,16 +98,10 @@ class Ogg(NamedTuple):
         return fault, "; ".join(notes)
 
 
-def ogg_pages(path: str | os.PathLike[str]) -> Ogg | None:
+@once_per_file(1 << 12)
+def ogg_pages(path: str) -> Ogg | None:
     """The pages of an Ogg; None for everything else."""
-    status = os.stat(path)
-    return _ogg_pages(os.fspath(path), status.st_size, status.st_mtime_ns)
-
-
-@lru_cache(maxsize=1 << 12)
-def _ogg_pages(path: str, size: int, mtime_ns: int) -> Ogg | None:
-    del mtime_ns  # of the file, whose change makes it another
-    if size < _HEAD:
+    if os.path.getsize(path) < _HEAD:
         return None
     with open(path, "rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as data:
         if data[:4] != b"OggS":
