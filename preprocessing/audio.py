@@ -138,7 +138,7 @@ def read(
         step = source_hz // math.gcd(source_hz, rate)
         reach = 0 if rate == source_hz else _FILTER_REACH * max(1, math.ceil(source_hz / rate))
         head = max(0, first * source_hz // rate - reach) // step * step
-        if head >= sound.frames:
+        if head >= _length(path, sound):
             return np.zeros(0, np.float32)
         skip = first - head * rate // source_hz
         need = None if stop is None else skip + stop - first
@@ -161,7 +161,9 @@ def content_hash(path: str | os.PathLike[str]) -> str:
 
 def _fault(path: Path, sound: soundfile.SoundFile, layout: Layout) -> tuple[str, str, int]:
     """What is wrong with files like this, and with this one, and how many frames it has."""
-    frames = sound.frames
+    frames, pages = _length(path, sound), ogg_pages(path) if sound.format == "OGG" else None
+    if pages is not None and pages.links:
+        return *pages.fault(path, sound), frames
     if layout is not None and (isinstance(layout, Mended) or layout.raw):
         return layout.fault, layout.note, frames
     if not (has_start(sound) and has_end(sound)):
@@ -175,11 +177,18 @@ def _fault(path: Path, sound: soundfile.SoundFile, layout: Layout) -> tuple[str,
             return ENDS_EARLY, note, frames
     if layout is not None:
         return layout.fault, layout.note, frames
-    if sound.format == "OGG" and (pages := ogg_pages(path)) is not None:
+    if pages is not None:
         return *pages.fault(path, sound), frames
     if sound.format in ("AIFF", "AU") and form_is_cut(path):
         return ENDS_EARLY, f"it ends before its header says; {TO_THE_END}", frames
     return "", "", frames
+
+
+def _length(path: str | os.PathLike[str], sound: soundfile.SoundFile) -> int:
+    """Its frames, with those of recordings that follow it in the same file."""
+    pages = ogg_pages(path) if sound.format == "OGG" else None
+    last = pages.spans(path, sound)[-1:] if pages is not None and pages.links else []
+    return max([sound.frames, *(span.first + span.frames for span in last)])
 
 
 def _chunks(

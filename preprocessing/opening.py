@@ -15,7 +15,9 @@ from g5.common.errors import UserError
 from g5.common.files import is_foreign
 from preprocessing.audio_rules import AudioRules
 from preprocessing.containers.caf import cut_caf
+from preprocessing.containers.flac import flac_mended
 from preprocessing.containers.mpeg import mp3_mended
+from preprocessing.containers.ogg import first_ogg
 from preprocessing.containers.riff import WavLayout, open_samples, wav_layout
 from preprocessing.containers.stretch import Mended
 from preprocessing.decoder_noise import quiet_decoder
@@ -40,7 +42,13 @@ def opened(
     path = Path(path)
     try:
         refuse_irregular(path)
-        layout = wav_layout(path) or cut_caf(path) or mp3_mended(path)
+        layout = (
+            wav_layout(path)
+            or cut_caf(path)
+            or first_ogg(path)
+            or flac_mended(path)
+            or mp3_mended(path)
+        )
         sound = _sound(path, layout)
     except OSError as error:
         raise UserError(f"{path}: cannot be opened ({error.strerror})") from error
@@ -51,6 +59,11 @@ def opened(
             raise UserError(f"{path}: {_why(path, UNKNOWN)}")
         if sound.frames == 0:
             raise UserError(f"{path}: has no samples; replace or remove it")
+        if not sound.seekable():
+            raise UserError(
+                f"{path}: cannot be read as sound ({sound.subtype} is not supported); convert it "
+                "to WAV or FLAC"
+            )
         if rules and not rules.min_rate_hz <= sound.samplerate <= rules.max_rate_hz:
             raise UserError(
                 f"{path}: says that it has {sound.samplerate:,} samples a second, and rates from "

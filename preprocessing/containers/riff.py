@@ -14,6 +14,7 @@ from preprocessing.containers.stretch import ENDS_EARLY, TO_THE_END, WRONG_LENGT
 # Sizes that programs write who do not know the length yet (pipes), or whose 32 bits are too few.
 UNKNOWN_SIZE = 0x7FFFFFFF
 WRAP = 1 << 32
+_CHANNELS = 1024  # that libsndfile reads
 RAW = {
     (1, 1): "PCM_U8", (1, 2): "PCM_16", (1, 3): "PCM_24", (1, 4): "PCM_32",
     (3, 4): "FLOAT", (3, 8): "DOUBLE", (6, 1): "ALAW", (7, 1): "ULAW",
@@ -178,8 +179,8 @@ def _layout(
     if form is None or data is None:
         return None
     tag, channels, rate_hz, frame_bytes = form
-    if not channels or not rate_hz or not frame_bytes:
-        return None
+    if not (0 < channels <= _CHANNELS and 0 < rate_hz < WRAP // 2 and frame_bytes):
+        return None  # libsndfile says what is wrong
     size, note, fault = _size(riff, data)
     subtype = RAW.get((tag, frame_bytes // channels), "") if not frame_bytes % channels else ""
     endian = "BIG" if riff.order == ">" else "LITTLE"
@@ -194,7 +195,10 @@ def _form(body: bytes, order: str) -> tuple[int, int, int, int] | None:
     if tag == 0xFFFE and len(body) >= 26:
         # WAVE_FORMAT_EXTENSIBLE: the format is the head of a GUID.
         tag = struct.unpack(order + "H", body[24:26])[0]
-    return tag, channels, rate_hz, frame_bytes or channels * -(-bits // 8)
+    width = -(-bits // 8)
+    if not frame_bytes or (frame_bytes < channels * width and (tag, width) in RAW):
+        frame_bytes = channels * width
+    return tag, channels, rate_hz, frame_bytes
 
 
 def _size(riff: _Riff, data: _Chunk) -> tuple[int, str, str]:

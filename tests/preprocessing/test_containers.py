@@ -301,3 +301,80 @@ def test_frames_that_do_not_come_are_told_once(tmp_path: Path, monkeypatch, caps
     for _ in range(2):
         assert len(audio.read(path, READ_ALL)) < 20000
     assert capsys.readouterr().err.count("s of 2.500 s; read so far") == 1
+
+
+def streams(home: Path, kind: str, *tones: tuple[float, int]) -> tuple[list[bytes], np.ndarray]:
+    """Oggs of a second each, and their sound, one after another; given pitches and channels."""
+    seconds = np.arange(16000) / 16000
+    sounds = [np.sin(2 * np.pi * pitch * seconds) * seconds / 3 for pitch, _ in tones]
+    parts = []
+    for number, (x, (_, channels)) in enumerate(zip(sounds, tones, strict=True)):
+        path = home / f"part{number}.ogg"
+        soundfile.write(path, np.repeat(x[:, None], channels, 1), 16000, format="OGG", subtype=kind)
+        parts.append(path.read_bytes())
+    return parts, np.concatenate(sounds)
+
+
+@pytest.mark.parametrize("kind", ["VORBIS", "OPUS"])
+def test_oggs_one_after_another_are_read_to_the_last(tmp_path: Path, kind: str):
+    path = tmp_path / "stream.ogg"
+    parts, expected = streams(tmp_path, kind, (400, 1), (900, 1), (600, 1))
+    path.write_bytes(b"".join(parts))
+    head = audio.info(path)
+    x_T = audio.read(path, READ_ALL)
+    assert (head.frames, head.fault, head.note) == (48000, "", "")
+    assert np.corrcoef(x_T, expected)[0, 1] > 0.99
+    stretch = audio.read(path, READ_ALL, start_s=1.25, end_s=2.75)
+    np.testing.assert_allclose(stretch, x_T[20000:44000], atol=1e-5)
+    assert len(audio.read(path, READ_ALL, start_s=3.5)) == 0
+
+
+def test_an_ogg_of_two_kinds_of_sound_is_told_of(tmp_path: Path):
+    path = tmp_path / "stream.ogg"
+    parts, _ = streams(tmp_path, "VORBIS", (400, 1), (900, 2), (600, 1))
+    path.write_bytes(b"".join(parts))
+    head = audio.info(path)
+    assert head.frames == len(audio.read(path, READ_ALL)) == 32000
+    assert head.fault
+    assert "3 recordings one after another; 1 left out" in head.note
+    path.write_bytes(parts[0] + parts[2][:200])
+    assert audio.info(path).frames == 16000
+    assert audio.info(path).note
+
+
+@pytest.mark.parametrize(("said", "word"), [(0, "no length"), (9000, "too little")])
+@pytest.mark.parametrize("frames", [30_000, 700, 4096])
+def test_a_flac_that_does_not_know_its_length(tmp_path: Path, said: int, word: str, frames: int):
+    path = tmp_path / "a.flac"
+    x_T = np.random.default_rng(0).uniform(-0.5, 0.5, frames)
+    soundfile.write(path, x_T, 16000, subtype="PCM_16")
+    content = bytearray(path.read_bytes())
+    content[21:26] = bytes([content[21] & 0xF0]) + struct.pack(">I", min(said, frames // 2))
+    path.write_bytes(content + b"TAG" + bytes(125))
+    head = audio.info(path)
+    assert head.frames == frames
+    assert word in head.note
+    np.testing.assert_allclose(audio.read(path, READ_ALL), x_T, atol=1e-4)
+
+
+def test_an_odd_header_of_a_wav_is_read_right_or_refused(tmp_path: Path):
+    """As libsndfile reads it, by its bits where a frame has too few bytes for them."""
+    path, whole = tmp_path / "a.wav", np.random.default_rng(0).uniform(-0.5, 0.5, (4000, 2))
+    soundfile.write(path, whole, 16000, subtype="PCM_16")
+    content = bytearray(path.read_bytes())
+    path.write_bytes(content[:32] + struct.pack("<H", 2) + content[34:])
+    np.testing.assert_allclose(audio.read(path, READ_ALL), whole.mean(axis=1), atol=1e-4)
+    for at, what in ((24, struct.pack("<I", 2**31)), (22, b"\xff\xff"), (22, bytes(2))):
+        path.write_bytes(content[:at] + what + content[at + len(what) :])
+        with pytest.raises(UserError, match=r"a\.wav: cannot be read as sound"):
+            audio.info(path)
+
+
+@pytest.mark.parametrize(("subtype", "suffix"), [("GSM610", "wav"), ("GSM610", "aifc")])
+def test_sound_that_cannot_be_sought_in_is_not_called_damaged(
+    tmp_path: Path, subtype: str, suffix: str
+):
+    path, kind = tmp_path / f"a.{suffix}", {"wav": "WAV", "aifc": "AIFF"}[suffix]
+    soundfile.write(path, np.full(8000, 0.1), 8000, format=kind, subtype=subtype)
+    with pytest.raises(UserError, match=f"{subtype} is not supported"):
+        audio.info(path)

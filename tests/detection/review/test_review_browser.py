@@ -12,6 +12,13 @@ from tests.conftest import run_g5
 from tests.detection.review.found import is_call, make_found
 
 pytestmark = MARKS
+# Whether an event has a sound, and what Space plays while the next one's is not there yet.
+HEARD = """() => {
+  const sound = () => $('audio').getAttribute('src'), before = sound();
+  show({state, event: shown, upcoming});
+  document.dispatchEvent(new KeyboardEvent('keydown', {key: ' ', code: 'Space', bubbles: true}));
+  return [!!before, sound()];
+}"""
 
 
 @pytest.fixture
@@ -60,6 +67,8 @@ def test_a_review_by_keyboard_a_reload_and_a_killed_server(found, browser):
     server = Served("review", str(found))
     try:
         page = opened(browser, server.url, errors)
+        seen(page)
+        assert page.evaluate(HEARD) == [True, None]
         for done in range(1, 11):
             event = page.evaluate("[shown.file, shown.start_s]")
             yes = is_call(str(found.parent / "recordings" / event[0]), event[1])
