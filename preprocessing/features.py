@@ -145,11 +145,16 @@ class Moments:
         if not n:
             return
         block_mean_M = x_TM.mean(dim=0)
-        block_squares_M = (x_TM - block_mean_M).square_().sum(dim=0).double().numpy()
-        delta_M = block_mean_M.double().numpy() - self.mean_M
-        total = self.count + n
-        self.squares_M = self.squares_M + block_squares_M + delta_M**2 * (self.count * n / total)
-        self.mean_M = self.mean_M + delta_M * (n / total)
+        squares_M = (x_TM - block_mean_M).square_().sum(dim=0).double().numpy()
+        self.merge(n, block_mean_M.double().numpy(), squares_M)
+
+    def merge(self, count: int, mean_M: np.ndarray, squares_M: np.ndarray) -> None:
+        """Take what was gathered of the next frames; into nothing, it stays what it is."""
+        if not count:
+            return
+        delta_M, total = mean_M - self.mean_M, self.count + count
+        self.squares_M = self.squares_M + squares_M + delta_M**2 * (self.count * count / total)
+        self.mean_M = self.mean_M + delta_M * (count / total)
         self.count = total
 
     def meta(self) -> dict[str, float | np.ndarray]:
@@ -256,18 +261,37 @@ class _Extraction:
 
     def _features(self, file: str, moments: Moments) -> Iterator[torch.Tensor]:
         """Features of one recording, block by block (T, M)."""
-        stream = self._frontend.stream()
-        rate_hz = self._frontend.sr
-        for samples in audio.blocks(file, self._rules, block_s=self._block_s, rate_hz=rate_hz):
+        blocks = feature_blocks(file, self._frontend, self._rules, self._block_s)
+        for features_TM, silent_T, seconds in blocks:
             if self._stop.is_set():
                 raise _Stopped
-            features_TM = stream.push(samples).T
-            moments.update(features_TM, stream.silent_T)
+            moments.update(features_TM, silent_T)
             yield features_TM
-            self._done.put(len(samples) / rate_hz)
-        features_TM = stream.finish().T
-        moments.update(features_TM, stream.silent_T)
-        yield features_TM
+            self._done.put(seconds)
+
+
+def feature_blocks(
+    file: str, frontend: FrontEnd, rules: AudioRules, block_s: float, first: int = 0, stop: int |
+    None = None,
+) -> Iterator[tuple[torch.Tensor, torch.Tensor, float]]:  # fmt: skip
+    """Features of a recording, block by block, from block ``first`` until before ``stop``.
+
+    Yields:
+        Frames (T, M), which of them are digital silence (T,), and the block's seconds of sound.
+        None of them depends on ``first`` and ``stop`` where frames are ``alone``.
+    """
+    assert frontend.alone or not first
+    stream, rate_hz = frontend.stream(), frontend.sr
+    blocks = audio.blocks(file, rules, block_s=block_s, rate_hz=rate_hz)
+    for number, samples in enumerate(blocks):
+        if number == stop:
+            return
+        if number < first:
+            stream.skip(samples)
+        else:
+            yield stream.push(samples).T, stream.silent_T, len(samples) / rate_hz
+    if stop is None:
+        yield stream.finish().T, stream.silent_T, 0.0
 
 
 def failed(failures: Sequence[str], n_recordings: int) -> str:

@@ -67,6 +67,8 @@ class FrontEnd(nn.Module, ABC):
     basis_FM: torch.Tensor
     # Kinds of features: a frame holds the bands of the first, then those of the next.
     channels = 1
+    # A frame's features say nothing of what was before it: `compress` has no state.
+    alone: ClassVar[bool] = False
     # What the constructor takes, and `settings` gives.
     keys: ClassVar[tuple[str, ...]] = tuple(MelKeys.__annotations__)
 
@@ -200,6 +202,7 @@ class LogMel(FrontEnd):
         floor_db: what is quieter is this, dB of power 1.0.
     """
 
+    alone = True
     keys = (*MelKeys.__annotations__, "floor_db")
 
     def __init__(self, *, floor_db: float, **mel: Unpack[MelKeys]) -> None:
@@ -328,6 +331,12 @@ class FrontEndStream:
         n_frames = self._n_frames()
         return self._take(n_frames - n_frames % self._frontend.frames_at_once)
 
+    def skip(self, samples: np.ndarray) -> None:
+        """`push` for frames that nobody wants, of a front end whose frames are ``alone``."""
+        self._append(torch.from_numpy(np.require(samples, np.float32, ["C", "W"])))
+        n_frames = self._n_frames()
+        self._forget(n_frames - n_frames % self._frontend.frames_at_once)
+
     def finish(self) -> torch.Tensor:
         """Give the remaining frames (M, T); the stream is over."""
         self._append(torch.zeros(self._frontend.n_fft // 2))
@@ -350,8 +359,11 @@ class FrontEndStream:
         features_TM, self._state = self._frontend.pieces(
             self._samples, n_frames, self._frontend.frames_at_once, self._state
         )
-        self._samples = self._samples[n_frames * self._frontend.hop_mel :]
+        self._forget(n_frames)
         return features_TM.T
+
+    def _forget(self, n_frames: int) -> None:
+        self._samples = self._samples[n_frames * self._frontend.hop_mel :]
 
 
 def _floor(floor_db: float) -> float:

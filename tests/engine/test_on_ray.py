@@ -99,10 +99,13 @@ def test_features_are_the_same(two_workers, tmp_path: Path, monkeypatch) -> None
     from preprocessing.store.store import Store
 
     stores = []
-    for name, engine in (("here", []), ("there", ["engine=ray", "engine.unit_s=30"])):
+    for name, engine in (
+        ("here", []),
+        ("there", ["engine=ray", "engine.unit_s=30", "engine.part_s=6"]),
+    ):
         (tmp_path / name).mkdir()
         monkeypatch.chdir(tmp_path / name)
-        assert run_g5(["features", "data=tiny", *engine]) == 0
+        assert run_g5(["features", "data=tiny", "features.block_s=2", *engine]) == 0
         (path,) = [p for p in Path("outputs/store").absolute().iterdir() if p.is_dir()]
         stores.append(Store.at(path, command="g5 features"))
     here, there = stores
