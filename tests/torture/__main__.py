@@ -14,7 +14,7 @@ from pathlib import Path
 from g5.common.revision import git_revision
 from tests.conftest import ROOT
 from tests.torture.fuzz import fuzz
-from tests.torture.kills import commands, torture
+from tests.torture.kills import commands, preload, torture
 from tests.torture.load import strain, targets
 from tests.torture.places import PLACES
 from tests.torture.readers import make_readers
@@ -84,6 +84,7 @@ def _places(asked: argparse.Namespace, folder: Path) -> list[str]:
 def _kills(asked: argparse.Namespace, folder: Path) -> list[str]:
     base, faults = _base(folder / "base"), []
     jobs = commands(*_names(base))
+    preload()
     for number, job in enumerate(jobs):
         share = len(range(number, asked.kills, len(jobs)))
         home = folder / job.name.replace(" ", "_")

@@ -1,5 +1,6 @@
 """Every reader of files, with a whole file, and whether what it reads has changed in silence."""
 
+import json
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -30,10 +31,12 @@ from preprocessing.annotations import read_events
 from preprocessing.audio_rules import READ_ALL
 from preprocessing.datasets.splits import read_list
 from preprocessing.datasets.unpack import unpack
+from preprocessing.recorders.deployments import Deployments
 from preprocessing.recordings import UNREADABLE, scan
 from preprocessing.store.store import Store
 from tests.embeddings.model_files import small_onnx, small_tflite
 from tests.labelled_store import facts, make_store
+from tests.preprocessing.test_documents_of_others import BATDETECT, SHORT_GRID
 from tests.torture.fuzz import Reader
 from tests.tracking.test_checkpoints import checkpoint
 
@@ -43,6 +46,7 @@ RAVEN = (
     "Species\n1\tSpectrogram 1\t1\t0.5\t1.5\t200\t4000\towl\n2\tSpectrogram 1\t1\t2\t3\t1\t2\tx\n"
 )
 DCASE = "Audiofilename,Starttime,Endtime,Q\na.wav,0.5,1.5,POS\na.wav,2,3,UNK\na.wav,4,5,NEG\n"
+DEPLOYED = "recorder,site,lat,lon,from,to\nA1,wood,51.5,-0.1,2024-05-01,2024-06-01\n"
 LIST = "file,label,split,fold\na.wav,owl,train,0\nb.wav,rail,test,1\n"
 
 
@@ -53,9 +57,11 @@ def make_readers(folder: Path) -> list[Reader]:
         for name, file, text in (
             ("events", "e.csv", EVENTS), ("raven", "r.txt", RAVEN), ("dcase", "d.csv", DCASE),
             ("audacity", "l.txt", "0.5\t1.5\towl\n2\t3\trail\n"),
+            ("textgrid", "a.TextGrid", SHORT_GRID), ("batdetect2", "b.json", json.dumps(BATDETECT)),
         )
     ]  # fmt: skip
     readers.append(Reader("list", "l.csv", LIST.encode(), _read_list))
+    readers.append(Reader("deployments", "d.csv", DEPLOYED.encode(), _read_deployments))
     readers += _sounds(folder)
     readers += _of_stores(folder)
     readers += _of_checkpoints(folder)
@@ -72,6 +78,10 @@ def make_readers(folder: Path) -> list[Reader]:
 
 def _read_list(path: Path) -> None:
     read_list(path)
+
+
+def _read_deployments(path: Path) -> None:
+    Deployments(path)
 
 
 def _unpack(path: Path) -> None:
