@@ -122,7 +122,7 @@ def _stat_one(file: Path) -> tuple[str, int, int, str] | Problem:
             size, sketch = kept.stamp(file)
             return str(file), size, 0, sketch
         stat = file.stat()
-        return str(file), stat.st_size, stat.st_mtime_ns, _sketch(file)
+        return str(file), stat.st_size, stat.st_mtime_ns, _sketch(file, stat.st_ctime_ns)
     except OSError as error:
         return Problem(UNREADABLE, str(file), f"cannot be opened ({error.strerror})", False)
     except UserError as error:
@@ -130,13 +130,14 @@ def _stat_one(file: Path) -> tuple[str, int, int, str] | Problem:
         return Problem(UNREADABLE, str(file), message, False)
 
 
-def _sketch(path: Path) -> str:
-    """A hash of a file's head, its tail and samples between, which costs no time to speak of.
+def _sketch(path: Path, ctime_ns: int) -> str:
+    """A hash of a file's head, its tail and samples between, which costs no time to speak of, and
+    of when the disk last noted a change, which no program sets.
 
-    Two cards of one kind of recorder hold files of the same name, size and time: two whose sketches
-    differ are two recordings, and the whole is hashed.
+    Two cards of one kind of recorder hold files of the same name, size and time, and so does a file
+    that was changed in its place: two whose sketches differ may be two, and the whole is hashed.
     """
-    digest = hashlib.blake2b(digest_size=16)
+    digest = hashlib.blake2b(str(ctime_ns).encode(), digest_size=16)
     if not path.is_file():  # a folder or a pipe, which whoever reads it tells of
         return ""
     with open(path, "rb") as handle:

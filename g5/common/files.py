@@ -15,6 +15,7 @@ from g5.common.errors import UserError
 # Sound that no decoder here reads: it is told of, and left out.
 FOREIGN_SUFFIXES = frozenset((
     ".m4a", ".wma", ".aac", ".mp4", ".m4b", ".amr", ".3gp", ".ape", ".wv", ".mka", ".webm", ".ra",
+    ".wac", ".w4v", ".spx", ".tta", ".dsf", ".ac3", ".mov", ".mkv", ".avi",
 ))  # fmt: skip
 AUDIO_SUFFIXES = FOREIGN_SUFFIXES | frozenset((
     ".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".w64",

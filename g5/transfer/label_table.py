@@ -24,9 +24,10 @@ from preprocessing.annotations import (
 )
 from preprocessing.annotations.columns import ASIDE, COLUMN_NAMES
 from preprocessing.annotations.dialects import ABSENT, PRESENT
+from preprocessing.annotations.meanings import understood
 from preprocessing.annotations.numbers import as_float
 from preprocessing.annotations.spelling import NO_CALL, folded
-from preprocessing.events import Problem, at_rows
+from preprocessing.events import STATUSES, Problem, at_rows
 
 # What is read from a table, by what for: the first of these columns that it has.
 Purpose = Task | Literal["individual", "anything"]
@@ -39,7 +40,10 @@ COLUMNS: dict[Purpose, tuple[str, ...]] = {
 }
 ROW = "row of the table"
 # Of a column's name, what makes it one of times, in whatever unit.
-TIMES = {"start", "begin", "onset", "end", "stop", "offset"}
+TIMES = {
+    "start", "begin", "onset", "end", "stop", "offset", "from", "to", "t0", "t1", "timestamp",
+    "seconds", "second", "secs", "sec",
+}  # fmt: skip
 
 
 def read_labels(
@@ -123,7 +127,7 @@ def _read_table(path: Path, purpose: Purpose, columns: Mapping[str, str] | None)
     if not path.exists():
         raise UserError(f"{path}: cannot be read as a table of labels (there is no such file)")
     cells = read_texts(path, short=True)
-    cells = cells.renamed(columns) if columns else cells
+    cells = understood(cells.renamed(columns) if columns else cells)
     # A table's own `label` and `rating` are what they say, whatever else it has.
     found = ours(cells.names, ("file", "start_s", "end_s", "duration_s", "label", "source"))
     unknown = [name for name in cells.names if plain(name) not in COLUMN_NAMES | ASIDE]
@@ -145,6 +149,7 @@ def _read_table(path: Path, purpose: Purpose, columns: Mapping[str, str] | None)
     for name in {"start_s", "end_s", "duration_s"} & set(found):
         table[name] = cells.seconds(found[name], empty=True)
     _tell(cells.problems)
+    table = _called(path, table.loc[cells.good])
     if "start_s" not in table:
         _tell_unread(path, cells, unknown)
         return table
@@ -159,6 +164,19 @@ def _read_table(path: Path, purpose: Purpose, columns: Mapping[str, str] | None)
         print(f"note: {where}: 'nocall' says that nothing called; left out", file=sys.stderr)
         table = table.loc[~silent].reset_index(drop=True)
     return table
+
+
+def _called(path: Path, table: pd.DataFrame) -> pd.DataFrame:
+    """The calls of a table whose status says that others are none."""
+    told: Any = table.get("status", [])
+    status = np.array([text.upper() for text in told], object)
+    if not len(status) or not set(status) <= set(STATUSES):
+        return table
+    none = status != "POS"
+    if none.any():
+        where = at_rows(str(path), table[ROW][none])
+        print(f"note: {where}: status is {status[none][0]}, no call; left out", file=sys.stderr)
+    return table.loc[~none].reset_index(drop=True)
 
 
 def _tell_unread(path: Path, cells: Table, unknown: Sequence[str]) -> None:

@@ -25,7 +25,10 @@ COLUMNS: Mapping[str, Sequence[str]] = {
         "endtime", "time_end", "stop", "stop_s", "stop_time", "end_time_sec", "end_time_seconds",
         "t_end", "t_stop", "t_max", "tmax", "max_t",
     ),
-    "duration_s": ("duration_s", "duration"),
+    "duration_s": (
+        "duration_s", "duration", "duration_sec", "duration_seconds", "dur", "length_s", "length",
+        "call_length_s",
+    ),
     "label": (
         "label", "species", "class", "annotation", "common_name", "scientific_name",
         "species_name", "sound_type", "signal_type", "class_name", "manual_id", "primary_label",
@@ -34,11 +37,12 @@ COLUMNS: Mapping[str, Sequence[str]] = {
     "status": ("status",),
     "low_hz": (
         "low_hz", "low_freq", "freq_low", "low_freq_hz", "low_f", "low_frequency", "min_freq",
-        "freq_min", "min_frequency", "lowest_frequency",
+        "freq_min", "min_frequency", "lowest_frequency", "frequency_low", "low_frequency_hz",
     ),
     "high_hz": (
         "high_hz", "high_freq", "freq_high", "high_freq_hz", "high_f", "high_frequency", "max_freq",
-        "freq_max", "max_frequency", "highest_frequency",
+        "freq_max", "max_frequency", "highest_frequency", "frequency_high",
+        "high_frequency_hz",
     ),
     "low_khz": ("bottom_freq", "low_khz", "low_freq_khz"),
     "high_khz": ("top_freq", "high_khz", "high_freq_khz"),
@@ -60,8 +64,14 @@ SYNONYMS = {
     *("common_name", "scientific_name", "species_name"),
     *("species_code", "ebird_code", "species_ebird_code"),
 }
+# Of yes and no: whether it is a call at all (DeepSqueak's Accepted, people's own).
+JUDGED = {
+    "present", "presence", "accepted", "accept", "correct", "is_correct", "valid", "is_valid",
+    "true_positive", "tp", "is_call",
+}  # fmt: skip
 # What programs write beside an event, which is no class; a column of any other name might be one.
 ASIDE = {
+    *JUDGED,
     "", "id", "index", "selection", "selec", "view", "channel", "rank", "species_code", "lat",
     "lon", "latitude", "longitude", "week", "overlap", "sensitivity", "min_conf", "species_list",
     "model",

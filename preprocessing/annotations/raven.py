@@ -123,6 +123,9 @@ def _measured(table: Table) -> Rows:
     rows: Rows = {}
     if table.has("Low Freq (Hz)") and table.has("High Freq (Hz)"):
         rows |= band(table, "Low Freq (Hz)", "High Freq (Hz)")
+    elif table.has("Low Freq (kHz)") and table.has("High Freq (kHz)"):  # DeepSqueak
+        limits = band(table, "Low Freq (kHz)", "High Freq (kHz)")
+        rows |= {name: 1000 * values for name, values in limits.items()}
     for ours, theirs in (("score", "Confidence"), ("score", "Score"), ("distance", "Distance")):
         if table.has(theirs):
             rows[ours] = table.numbers(theirs)

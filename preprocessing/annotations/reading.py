@@ -23,6 +23,7 @@ from preprocessing.annotations.dialects import (
     Dialect,
 )
 from preprocessing.annotations.documents import document_table, is_document
+from preprocessing.annotations.meanings import understood
 from preprocessing.annotations.raven import recording_of
 from preprocessing.annotations.spelling import NO_CALL, folded, odd_labels
 from preprocessing.annotations.table import (
@@ -65,6 +66,7 @@ def read_table(
         UserError: a folder, binary data, no such file, no table.
     """
     dialect, table = _opened(path, among) if not how.columns else _named(path, how.columns)
+    table = understood(table)
     rows = dialect.rows(table, how)
     problems = table.problems
     if dialect.name in EVENTS:

@@ -1,5 +1,6 @@
 """Labels as people write them: what two spellings of one class, or none at all, look like."""
 
+import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
@@ -16,12 +17,17 @@ def folded(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
+def _number(label: str) -> str:
+    """What ``1``, ``1.0`` and ``01`` share; "" of other texts."""
+    return str(float(label)) if re.fullmatch(r"\d+(\.\d*)?", label) else ""
+
+
 def odd_labels(labels: Iterable[str]) -> list[str]:
     """What is to be told of the classes of one data set, a line each; nothing is changed."""
     distinct = sorted({label for label in labels if label})
     alike: dict[str, list[str]] = defaultdict(list)
     for label in distinct:
-        alike[folded(label)].append(label)
+        alike[_number(label) or folded(label)].append(label)
     lines = [
         f"the labels {' and '.join(map(repr, names))} differ only in case or spelling; each counts "
         "as a class of its own"

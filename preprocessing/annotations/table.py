@@ -372,7 +372,8 @@ def unwrapped(cell: str) -> str:
 
 
 def decode(path: Path) -> str:
-    """The text of a table: UTF-8 or UTF-16 with or without a byte-order mark, else Windows-1252.
+    """The text of a table: UTF-8 or UTF-16 with or without a byte-order mark, else Windows-1252,
+    or an old Mac's where lines end like its.
 
     Raises:
         UserError: no such file, or no text.
@@ -394,10 +395,19 @@ def _decoded(path: Path, data: bytes) -> str:
     except UnicodeDecodeError as error:
         if encoding != "utf-8-sig":
             raise UserError(f"{path}: is no whole {encoding} text; save it anew") from error
-    try:
-        return data.decode("cp1252")
-    except UnicodeDecodeError:  # it leaves five bytes without a meaning
-        return data.decode("latin-1")
+    if b"\r" in data and b"\n" not in data and all(byte < 0xC0 for byte in data):
+        return data.decode("mac_roman")  # of which Windows would have letters above
+    # Where tables were put together, some lines may still be UTF-8.
+    return "\n".join(map(_line, data.split(b"\n")))
+
+
+def _line(data: bytes) -> str:
+    for encoding in ("utf-8-sig", "cp1252"):
+        try:
+            return data.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    return data.decode("latin-1")  # cp1252 leaves five bytes without a meaning
 
 
 def _encoding(data: bytes) -> str:

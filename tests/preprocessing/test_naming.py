@@ -91,7 +91,7 @@ def test_two_sites_with_one_name_are_told_apart_or_refused(tmp_path: Path):
 def test_another_card_is_not_taken_for_the_first(tmp_path: Path):
     file, cards = tmp_path / NIGHT, []
     for seed in (1, 2):
-        noise = np.random.default_rng(seed).standard_normal(8000).astype(np.float32) * 0.1
+        noise = np.random.default_rng(seed).standard_normal(80_000).astype(np.float32) * 0.1
         soundfile.write(file, noise, 8000, subtype="PCM_16")
         os.utime(file, (1711852200, 1711852200))
         table, problems = scan([file], tmp_path / "store", READ_ALL)
@@ -99,3 +99,9 @@ def test_another_card_is_not_taken_for_the_first(tmp_path: Path):
         cards.append(table["sha256"][0])
     assert len(set(cards)) == 2
     assert scan([file], tmp_path / "store", READ_ALL)[0]["sha256"][0] == cards[1]
+    # What is changed in its place, away from all that is looked at, is another recording, too.
+    with open(file, "r+b") as handle:
+        handle.seek(6200)
+        handle.write(bytes(50))
+    os.utime(file, (1711852200, 1711852200))
+    assert scan([file], tmp_path / "store", READ_ALL)[0]["sha256"][0] not in cards

@@ -201,14 +201,14 @@ def moments(front_end: LogMel | PCEN, x_T: np.ndarray) -> dict:
 
 
 def test_every_file_that_may_be_sound_is_found(tmp_path: Path):
-    for name in ("a.m4a", "b.WMA", "c.w64", "d.caf", "e.aiff", "f.txt", "g.wav"):
+    for name in ("a.m4a", "b.WMA", "c.w64", "d.caf", "e.aiff", "f.txt", "g.wav", "h.wac"):
         (tmp_path / name).write_bytes(b"\0" * 100)
     os.mkfifo(tmp_path / "pipe.wav")
     (tmp_path / "zero.wav").symlink_to("/dev/zero")
     (tmp_path / "loop.wav").symlink_to("loop.wav")
     (tmp_path / "self").symlink_to(tmp_path)
     (tmp_path / os.fsdecode(b"\xff.wav")).touch()
-    assert len(recordings_under(tmp_path)) == 10
+    assert len(recordings_under(tmp_path)) == 11
     table, problems = scan(recordings_under(tmp_path), None, READ_ALL)
     assert table.empty
     said = {os.path.basename(problem.where): problem.message for problem in problems}
@@ -217,7 +217,7 @@ def test_every_file_that_may_be_sound_is_found(tmp_path: Path):
     assert "a pipe or a device" in said["pipe.wav"]
     assert "a pipe or a device" in said["zero.wav"]
     assert "no Unicode" in said["\\xff.wav"]
-    assert len(said) == 10
+    assert len(said) == 11
 
 
 def test_a_folder_that_cannot_be_entered_is_among_them(tmp_path: Path, monkeypatch):

@@ -273,3 +273,52 @@ def test_format_names_and_truth_of_a_silent_night(tmp_path: Path):
                     "0,3,nocall,nocall,1,night.wav\n")  # fmt: skip
     assert format_of(path) == "birdnet"
     assert list(read_truth(tmp_path)[0].subset_of) == ["night"]
+
+
+def test_rows_that_are_no_calls_by_a_column_of_yes_and_no(tmp_path: Path):
+    head, rows = "file,start_s,end_s,species", ("a.wav,0,3,owl", "a.wav,3,6,owl", "a.wav,6,9,wren")
+    for name, answers in (("present", "1 0 -9"), ("Correct", "TRUE false FALSE"), ("tp", "y n no")):
+        lines = [f"{row},{answer}" for row, answer in zip(rows, answers.split(), strict=True)]
+        events, kinds, _ = events_of(tmp_path / "a.csv", "\n".join([f"{head},{name}", *lines]))
+        assert (events, kinds) == ([("a.wav", 0.0, 3.0, "owl")], ["rejected"])
+    # What nobody has answered, or in other words, says nothing.
+    for answers in (("", "1", ""), ("0", "2", "1")):
+        lines = [f"{row},{answer}" for row, answer in zip(rows, answers, strict=True)]
+        events, kinds, _ = events_of(tmp_path / "a.csv", "\n".join([f"{head},valid", *lines]))
+        assert (len(events), kinds) == (3, [])
+    squeak = "ID\tLabel\tAccepted\tBegin Time (s)\tEnd Time (s)\tLow Freq (kHz)\tHigh Freq (kHz)\n"
+    rows, kinds, events = events_of(
+        tmp_path / "s.txt", squeak + "1\tusv\t1\t1\t1.1\t40\t60\n2\tusv\t0\t2\t2.1\t40\t60\n"
+    )
+    assert (rows, kinds) == ([("s", 1.0, 1.1, "usv")], ["rejected"])
+    assert events[["low_hz", "high_hz"]].to_numpy().tolist() == [[40_000.0, 60_000.0]]
+
+
+def test_a_species_is_read_with_its_genus(tmp_path: Path):
+    text = "file,start,end,genus,species\na.wav,0,1,Parus,major\na.wav,2,3,Pulicaria,major\n"
+    rows, kinds, _ = events_of(tmp_path / "a.csv", text + "a.wav,4,5,Strix,Strix aluco\n")
+    assert [row[3] for row in rows] == ["Parus major", "Pulicaria major", "Strix aluco"]
+    assert kinds == ["genus"]
+
+
+def test_minutes_beside_seconds_are_refused_and_lengths_are_read(tmp_path: Path):
+    with pytest.raises(UserError, match="has times in start_min, end_min"):
+        events_of(
+            tmp_path / "a.csv",
+            "file,start_min,start_sec,end_min,end_sec,label\na.wav,1,5,1,6,owl\n",
+        )
+    rows, kinds, _ = events_of(tmp_path / "b.csv", "file,start_s,length_s,label\na.wav,5,1.5,owl\n")
+    assert (rows, kinds) == ([("a.wav", 5.0, 6.5, "owl")], [])
+
+
+def test_tables_of_two_encodings_and_of_an_old_mac(tmp_path: Path):
+    path, text = tmp_path / "a.csv", "file,start_s,end_s,label\na.wav,0,1,Grünspecht\n"
+    path.write_bytes(text.encode() + "a.wav,2,3,Grünspecht\n".encode("cp1252"))
+    assert set(read_events(path)[0]["label"]) == {"Grünspecht"}
+    path.write_bytes(text.replace("\n", "\r").encode("mac_roman"))
+    assert read_events(path)[0]["label"].tolist() == ["Grünspecht"]
+
+
+def test_labels_that_are_one_number_are_told():
+    (line,) = odd_labels(["12", "0012", "1.5"])
+    assert "'0012' and '12' differ" in line

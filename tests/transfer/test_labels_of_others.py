@@ -134,3 +134,20 @@ def test_a_list_is_read_as_tables_are(tmp_path: Path, capsys):
     path.write_text("file,label,start_s,end_s\na.wav,owl,1.5 s,2\n")
     with pytest.raises(UserError, match=r"row 2: start_s is '1.5 s', where a number of seconds"):
         read_labels(path)
+
+
+def test_what_a_row_says_is_no_call_is_no_label(tmp_path: Path, capsys):
+    path = tmp_path / "l.csv"
+    path.write_text("file,start_s,end_s,label,status\na.wav,0,1,owl,POS\na.wav,2,3,owl,NEG\n")
+    assert read_labels(path)["start_s"].tolist() == [0.0]
+    assert "row 3: status is NEG, no call; left out" in capsys.readouterr().err
+    path.write_text("file,label,present\na.wav,owl,1\nb.wav,owl,-9\n")
+    assert read_labels(path)["file"].tolist() == ["a.wav"]
+    assert (
+        capsys.readouterr().err
+        == f"note: {path}, row 3: present is -9, so it is no call; left out\n"
+    )
+    for head in ("file,label,timestamp_s", "file,label,from"):
+        path.write_text(f"{head}\na.wav,owl,5\n")
+        with pytest.raises(UserError, match="has times in"):
+            read_labels(path)
