@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from g5.common.errors import UserError
 from g5.config.check import unknown_key
 from g5.config.choices import CONF, choices
-from g5.config.settings import Settings, TransferSettings, texts_of
+from g5.config.settings import CHOICES, Settings, TransferSettings, texts_of
 
 # Keys of a user's own class, which may be anything.
 _FREE = re.compile(r"(?:encoder|head)\.[\w.]+")
@@ -83,8 +83,9 @@ def _one_line(error: HydraException, primary: str) -> str:
     text = str(error)
     bad_key = re.search(r"Could not (?:override|append to config\.) '([^']+)'", text)
     if bad_key and "already at" not in text:
-        # Against the keys of every group's default.
-        return str(nearest_key(bad_key.group(1), composed([], primary)))
+        # Against the keys of every group's default. Of `group={key: value}` OmegaConf knows the key.
+        full = getattr(error.__cause__, "full_key", None) or bad_key.group(1)
+        return str(nearest_key(full, composed([], primary)))
     group = re.search(r"(?:Could not find|In '[^']*': Could not find) '([^']+)'", text)
     options = re.search(
         r"Available options in '([^']+)':\s*(.*?)(?:\nConfig search path|$)", text, re.S
@@ -136,10 +137,12 @@ def readable(overrides: Sequence[str]) -> list[str]:
     for key, _, value in (text.partition("=") for text in overrides):
         plain = value.strip()
         no_name = plain in ("", "null") or plain.lstrip("+-").replace(".", "").isdecimal()
+        # `group={key: value}` sets keys of the group; a group of overrides has none of its own.
+        no_name |= plain.startswith("[") or (plain.startswith("{") and key.strip() in CHOICES)
         if no_name and (names := choices(key.strip())):
             raise UserError(
-                f"{key}={value}: a group is no value; choose one of {', '.join(names)}, or leave "
-                "it away for the default"
+                f"{key}={value}: a group takes one name; choose one of {', '.join(names)}, or "
+                "leave it away for the default"
             )
     return [_quoted(override) for override in overrides]
 

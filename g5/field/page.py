@@ -17,13 +17,12 @@ from g5.web.page import (
     facts,
     figure,
     heading,
+    long_table,
     page,
     paragraph,
-    table,
     write_page,
 )
 
-PAGE_MB = 25.0
 CAPTIONS = {
     "hours": "Calls per analysed hour, hour of day by date. Grey: nothing was analysed. "
     "Orange: sunrise and sunset.",
@@ -54,7 +53,7 @@ class SummaryPage:
 
     def write(self, path: Path) -> Path:
         """Write the page."""
-        whole, budget = self.recorders.drop_duplicates(["site", "recorder"]), Budget(PAGE_MB)
+        whole, budget = self.recorders.drop_duplicates(["site", "recorder"]), Budget()
         local = self.season.recordings["start_local"]
         minutes = whole[["recorded_min", "analysed_min"]].to_numpy(float)
         recorded, analysed = 60 * minutes.sum(axis=0)
@@ -105,7 +104,7 @@ class SummaryPage:
         shown = rows.loc[:, columns].sort_values("calls", ascending=False, kind="stable")
         for name in ("first_call", "last_call"):
             shown[name] = shown[name].dt.strftime("%Y-%m-%d %H:%M").fillna("")
-        parts.append(details("Calls of each recorder", table(shown)))
+        parts.append(details("Calls of each recorder", long_table(shown, "recorders.csv")))
         return parts
 
     def _effort(self, whole: pd.DataFrame) -> Html:
@@ -113,4 +112,4 @@ class SummaryPage:
         shown = whole.loc[:, columns].assign(
             recorded_h=whole["recorded_min"] / 60, analysed_h=whole["analysed_min"] / 60
         )
-        return table(shown, {"recorded_h": ",.1f", "analysed_h": ",.1f"})
+        return long_table(shown, "recorders.csv", {"recorded_h": ",.1f", "analysed_h": ",.1f"})

@@ -1,5 +1,6 @@
 """The frequency axis of a spectrogram tile, and the round numbers that are written along axes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,12 +31,23 @@ class FrequencyAxis:
 
     def ticks_hz(self, apart: float = 0.12) -> list[float]:
         """Round frequencies from the top down, so much of the height apart and from the bottom."""
-        chosen: list[float] = []
-        for hz in reversed(round_numbers(self.low_hz, self.high_hz)):
-            below = (self.share(chosen[-1]) if chosen else 1 + apart) - self.share(hz)
-            if below >= apart and self.share(hz) >= apart:
-                chosen.append(hz)
-        return chosen
+        return spaced_ticks_hz(self.low_hz, self.high_hz, self.share, apart)
+
+
+def spaced_ticks_hz(
+    low_hz: float, high_hz: float, share: Callable[[float], float], apart: float
+) -> list[float]:
+    """Round frequencies from the top down, ``apart`` of the height from each other and the bottom.
+
+    Args:
+        share: how high a frequency stands, from 0 to 1.
+    """
+    chosen: list[float] = []
+    for hz in reversed(round_numbers(low_hz, high_hz)):
+        below = (share(chosen[-1]) if chosen else 1 + apart) - share(hz)
+        if below >= apart and share(hz) >= apart:
+            chosen.append(hz)
+    return chosen
 
 
 def round_numbers(low: float, high: float) -> list[float]:

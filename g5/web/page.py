@@ -17,6 +17,9 @@ from g5.common.atomic import atomic_path
 from g5.web.axis import FrequencyAxis, ticks_s
 
 PIXELS_PER_METRE = 96 / 0.0254  # of CSS
+PAGE_MB = 3.0  # most weight of a page
+TEXT = 0.15  # of that is kept for text and tables
+ROWS = 500  # of a table; a file beside the page has them all
 # Nothing may be fetched, whatever gets into a page.
 POLICY = (
     "default-src 'none'; img-src data:; media-src data: blob:; style-src 'unsafe-inline'; "
@@ -75,7 +78,10 @@ audio { width: 100%; height: 2rem; margin-top: .3rem; }
 pre { background: var(--panel); padding: .7rem; border-radius: 6px; overflow-x: auto;
   font-size: .85rem; }
 details > summary { cursor: pointer; color: var(--accent); margin: .5rem 0; }
-@media print { details .scroll { max-height: none; } audio { display: none; }
+@media print { .scroll { overflow: visible; } details .scroll { max-height: none; }
+  td { overflow-wrap: anywhere; } audio { display: none; }
+  .grid:has(.abreast) { grid-template-columns: 1fr; }
+  .abreast { display: grid; grid-template-columns: repeat(3, 1fr); gap: .6rem; }
   figure, .card, .fact, tr { break-inside: avoid; } h2, h3 { break-after: avoid; }
   :root { --ink: #000; --soft: #444; --line: #ccc; --paper: #fff; --panel: #f5f5f7;
     --accent: #005a8f; --good: #005a40; --bad: #8f3600; } }
@@ -177,6 +183,15 @@ def table(frame: pd.DataFrame, formats: Mapping[str, str] | None = None) -> Html
     return element("div", element("table", *heads, element("tbody", *rows)), class_="scroll")
 
 
+def long_table(
+    frame: pd.DataFrame, beside: str, formats: Mapping[str, str] | None = None
+) -> Html:
+    """The first `ROWS` rows of a `table`, and that ``beside``, a file, has the others."""
+    more = len(frame) - ROWS
+    rest = [paragraph(f"{more:,} more in {beside}.", "soft")] if more > 0 else []
+    return join(table(frame.head(ROWS), formats), *rest)
+
+
 def _is_number(dtype: Any) -> bool:
     types = pd.api.types
     return types.is_numeric_dtype(dtype) and not types.is_bool_dtype(dtype)
@@ -274,6 +289,11 @@ def card(*parts: str, kind: str = "") -> Html:
     return element("div", *parts, class_=f"card {kind}".strip())
 
 
+def abreast(*figures: str) -> Html:
+    """Figures of a card, one below the other; on paper side by side."""
+    return element("div", *figures, class_="abreast")
+
+
 def grid(*cards: str) -> Html:
     """Cards side by side, as many as the window has room for."""
     return element("div", *cards, class_="grid")
@@ -311,14 +331,21 @@ class Budget:
     """Keeps a page light: what may be embedded before it is heavy to open.
 
     Args:
-        megabytes: of the page.
+        megabytes: of the page, its text included.
 
     Attributes:
         left: bytes that may still be embedded.
     """
 
-    def __init__(self, megabytes: float) -> None:
-        self.left = int(megabytes * 1e6)
+    def __init__(self, megabytes: float = PAGE_MB) -> None:
+        self.left = round((1 - TEXT) * megabytes * 1e6)
+
+    def part(self, n: int) -> "Budget":
+        """What one of ``n`` may take, by itself; what it leaves is to be given back to ``left``."""
+        part = Budget()
+        part.left = self.left // n
+        self.left -= part.left
+        return part
 
     def take(self, *data: bytes) -> bool:
         """Whether all of this still fits; if so it is counted, as long as it is in base64."""

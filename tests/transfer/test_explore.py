@@ -371,6 +371,19 @@ def test_what_is_looked_for_is_no_find(tmp_path, monkeypatch, capsys):
     assert set(pairs) == {("copy.wav", "b.wav"), ("b.wav", "a.wav")}
 
 
+def test_a_query_outside_of_the_store_is_heard(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    for folder in ("mine", "elsewhere"):
+        Path(folder).mkdir()
+        soundfile.write(f"{folder}/a.wav", 0.1 * rng.standard_normal(2 * RATE_HZ), RATE_HZ)
+    assert run_g5(["embed", "handcrafted", "mine", "-o", "one.store"]) == 0
+    assert run_g5(["search", "one.store", "--like", "elsewhere/a.wav:0-1"]) == 0
+    page = Path("one_search.html").read_text()
+    assert "no sound found" not in page
+    assert page.count("<audio") == 1 + 2
+
+
 def test_a_map_names_its_encoders_and_is_more_than_pca(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     make_store(tmp_path)

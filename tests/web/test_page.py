@@ -100,7 +100,7 @@ def test_pages_are_written_whole(tmp_path):
 
 
 def test_budget():
-    budget = page.Budget(0.001)
+    budget = page.Budget(0.001 / (1 - page.TEXT))
     assert budget.take(b"x" * 300, b"y" * 300)
     assert budget.left == 200
     assert not budget.take(b"x" * 160)

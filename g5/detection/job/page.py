@@ -12,8 +12,10 @@ from g5.common.words import counted, length
 from g5.detection.job.diagnose import Diagnosis
 from g5.detection.job.manifest import DONE
 from g5.detection.support import Target
+from g5.evaluation.events.ground_truth import LEDGER
 from g5.web.axis import FrequencyAxis
 from g5.web.page import (
+    ROWS,
     Budget,
     Html,
     bullets,
@@ -23,6 +25,7 @@ from g5.web.page import (
     figure,
     grid,
     heading,
+    long_table,
     page,
     paragraph,
     sound_tile,
@@ -32,10 +35,6 @@ from g5.web.page import (
 from g5.web.tiles import Mark, audible_slow_down, audio_snippet, spectrogram_tile
 from preprocessing.audio import info
 from preprocessing.audio_rules import AudioRules
-
-PAGE_MB = 20.0
-# Pictures that a page shows; the others lie beside it.
-PICTURES_SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ class DetectionPage:
 
     def write(self, path: Path) -> Path:
         """Write the page."""
-        budget, status = Budget(PAGE_MB), self.manifest["status"]
+        budget, status = Budget(), self.manifest["status"]
         parts: list[str] = [
             facts({
                 "events": f"{len(self._found):,}",
@@ -82,9 +81,12 @@ class DetectionPage:
         if self.notes:
             parts += [heading("Notes"), bullets(self.notes)]
         parts += self._timelines(budget)
-        for target in self.targets:
-            parts += self._of_species(target, budget)
-        parts.append(details("Every file", table(self.manifest, {"duration_s": ".1f"})))
+        for number, target in enumerate(self.targets):
+            part = budget.part(len(self.targets) - number)
+            parts += self._of_species(target, part)
+            budget.left += part.left
+        files = long_table(self.manifest, LEDGER, {"duration_s": ".1f"})
+        parts.append(details("Every file", files))
         return write_page(path, page(self.title, *parts))
 
     def _of_species(self, target: Target, budget: Budget) -> list[Html]:
@@ -117,11 +119,8 @@ class DetectionPage:
             cards = [_event_card(row, target, budget) for row in rows.to_dict("records")]
             parts += [heading(name, 3), grid(*filter(None, cards))]
         columns = ["file", "start_s", "end_s", "score", "distance", "nearest"]
-        shown = (
-            ranked.head(1000)
-            .loc[:, columns]
-            .assign(file=[Path(file).name for file in ranked["file"].head(1000)])
-        )
+        first = ranked.head(ROWS // len(self.targets))
+        shown = first.loc[:, columns].assign(file=[Path(file).name for file in first["file"]])
         formats = {"start_s": ".3f", "end_s": ".3f", "score": ".2f"}
         parts.append(
             details(f"The first {counted(len(shown), 'event')} by score", table(shown, formats))
@@ -134,14 +133,17 @@ class DetectionPage:
         return f", {len(events) / minutes:.2g} a minute" if minutes else ""
 
     def _timelines(self, budget: Budget) -> list[Html]:
-        parts = [heading("Recordings")]
-        for path in self.pictures[:PICTURES_SHOWN]:
+        """The first pictures; half of the page is kept for support and events."""
+        parts, half = [heading("Recordings")], budget.part(2)
+        for number, path in enumerate(self.pictures):
             png = path.read_bytes()
-            if budget.take(png):
-                parts.append(figure(png, path.stem.rpartition(".")[0] or path.stem))
-        more = len(self.pictures) - PICTURES_SHOWN
-        if more > 0:
-            parts.append(paragraph(f"The pictures of {more} more lie beside this page.", "soft"))
+            if not half.take(png):
+                more = len(self.pictures) - number
+                told = f"The pictures of {counted(more, 'recording')} more lie beside this page."
+                parts.append(paragraph(told, "soft"))
+                break
+            parts.append(figure(png, path.stem.rpartition(".")[0] or path.stem))
+        budget.left += half.left
         return parts
 
 

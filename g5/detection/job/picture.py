@@ -3,7 +3,6 @@
 Shapes: W columns of pixels, N points of a curve, M mel bands, E spans.
 """
 
-import warnings
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -12,14 +11,15 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from g5.common.atomic import atomic_path
 from g5.detection.detector import Detections
 from g5.detection.embedding.sound import Sound
 from g5.detection.support import mel_centres
+from g5.evaluation.figures.style import save
 from g5.web.axis import round_numbers
 from preprocessing.frontend import FrontEnd
 
 COLUMNS = 1600
+DPI = 110
 SHOT_COLOUR, TRUTH_COLOUR = "#56b4e9", "#009e73"
 # Of species, in turns.
 EVENT_COLOURS = ("#e69f00", "#cc79a7", "#0072b2", "#d55e00", "#000000")
@@ -67,10 +67,7 @@ def draw(
         _marks(axis, _shots_in(sound, [one]))
     axes[-1].set_xlabel("time (s)")
     canvas.suptitle(sound.path.name, fontsize=10, parse_math=False)
-    with atomic_path(path) as temporary, warnings.catch_warnings():
-        # Names are in all the world's scripts; what the font lacks is drawn as a box.
-        warnings.filterwarnings("ignore", "Glyph")
-        canvas.savefig(temporary, dpi=110)
+    save(canvas, path, DPI)
     return path
 
 

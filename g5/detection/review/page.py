@@ -47,7 +47,7 @@ BODY = """
 <div id="message" role="status"></div>
 <main><div>
 <div id="where" class="soft"></div>
-<div id="stage"><img id="tile" alt="spectrogram around the event" draggable="false"></div>
+<div id="stage" class="axes"><img id="tile" alt="spectrogram around the event" draggable="false"></div>
 <audio id="audio" controls></audio>
 <div class="row" id="answers">
 <button id="yes"><kbd>Y</kbd>yes</button><button id="no"><kbd>N</kbd>no</button>
@@ -152,6 +152,7 @@ async function picture() {
   layout();
   const event = shown, plain = zoom === 1 && band === 1;
   if (!event) return;
+  if (event.top_hz) ruler($('stage'), band * event.top_hz, ...view());
   try {
     if (plain) prefetch(event);
     const kept = plain && ready.get(event.row);

@@ -45,7 +45,9 @@ def overlaid_curves(groups: Sequence[Group], path: Path) -> Path | None:
                 _seed_curves(axes, group, column, name, number)
         left.set_title("Validation loss")
         right.set_title("Validation accuracy")
-        left.set_ylim(bottom=0)
+        # An axis that follows its data leaves curves that are all alike no room above them.
+        drawn = np.concatenate([np.asarray(line.get_ydata(), float) for line in left.get_lines()])
+        left.set_ylim(0, 1.1 * float(np.nanmax(drawn, initial=0.0)) or None)
         percent_axis(right.yaxis)
         for axes in (left, right):
             axes.set_xlabel("epoch")

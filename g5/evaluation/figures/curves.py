@@ -72,10 +72,9 @@ def _learning_rate(axes: "Axes", history: pd.DataFrame) -> None:
     axes.plot(history["epoch"], history["lr"], color=GREEN,
               marker=None if len(history) > 30 else ".")  # fmt: skip
     axes.set_ylim(0, 1.1 * float(history["lr"].to_numpy().max()) or None)
-    axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 2))
+    axes.yaxis.set_major_formatter(lambda rate, _: f"{rate:g}")
     _epochs_axis(axes, history)
-    # To the right, for the exponent of the numbers stands at the left.
-    axes.set_title("Learning rate", loc="right")
+    axes.set_title("Learning rate")
 
 
 def _epochs_axis(axes: "Axes", history: pd.DataFrame) -> None:

@@ -30,7 +30,6 @@ from g5.web.tiles import Mark, audible_slow_down, audio_snippet, spectrogram_til
 from preprocessing.audio import info
 from preprocessing.audio_rules import AudioRules
 
-MEGABYTES = 9.0  # of tiles, sounds and figures
 SHORTEST_S, LONGEST_S = 1.0, 6.0  # of a mistake's tile and sound
 CONTEXT = 0.2  # of a call's length, on either side
 ULTRASOUND_HZ = 96_000  # recordings of a higher rate are slowed down to be heard
@@ -40,7 +39,7 @@ def write_report(
     path: Path, result: TestResult, about: About, figures: Mapping[str, Drawn]
 ) -> Path:
     """Write the report; a mistake whose recording cannot be read says so, and the rest stands."""
-    budget = page.Budget(MEGABYTES)
+    budget = page.Budget()
     facts = result.protocol
     drawn = {name: _figure(figure, budget) for name, figure in figures.items()}
     first = ("training", "per_class", "confusion")
@@ -149,7 +148,7 @@ def _mistake(
         told = "nearest of another recording" if same else "nearest that was not in this episode"
         shown.append((told, _event(events, mistake.elsewhere_row), mistake.predicted))
     tiles = [_call(e, f"{what}: {of}", top_hz, rules, budget) for what, e, of in shown]
-    return page.card(page.heading(title, 3), *tiles)
+    return page.card(page.heading(title, 3), page.abreast(*tiles))
 
 
 def _event(events: pd.DataFrame, row: int) -> dict[str, Any]:

@@ -28,13 +28,16 @@ def tile_and_sound(
 ) -> tuple[bytes, bytes, tuple[FrequencyAxis, float]]:
     """Spectrogram and MP3 of a clip with ``context`` of its length around it, and the tile's axes.
 
+    Args:
+        row: of the store, or with ``sound``, the path of what the user named.
+
     Raises:
         UserError: the recording is not where the store says.
     """
     from g5.web.tiles import Mark, audio_snippet, spectrogram_tile
     from preprocessing.audio import info
 
-    path = store.audio_path(str(row["file"]))
+    path = row.get("sound") or store.audio_path(str(row["file"]))
     header = info(path)
     start_s, end_s = float(row["start_s"]), float(row["end_s"])
     if end_s != end_s:

@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,12 +14,13 @@ from g5.embeddings.stretch import Stretch
 from g5.evaluation.figures.style import drawing
 from g5.tracking.restore import Restored, restore
 from g5.transfer.explore.explain import integrated_gradients, occlusion
+from g5.web.axis import spaced_ticks_hz
 from preprocessing import audio
 from preprocessing.audio_rules import AudioRules
 from preprocessing.frontend import FrontEnd
 from preprocessing.spectra.mel import band_centres_hz
 
-TICKS = 6  # of the axis of frequency
+APART = 0.12  # of the height: ticks of the axis of frequency
 
 
 def explain(
@@ -74,8 +76,13 @@ def _draw(x_MT: Tensor, map_MT: Tensor, title: str, out: Path, front_end: FrontE
     bands = x_MT.shape[0]
     extent = (0.0, x_MT.shape[1] / front_end.frame_rate_hz, -0.5, bands - 0.5)
     mel = front_end.settings()
-    centre_hz_M = band_centres_hz(bands, float(mel["fmin"]), float(mel["fmax"]))
-    ticks = range(0, bands, max(1, bands // TICKS))
+    low_hz, high_hz = float(mel["fmin"]), float(mel["fmax"])
+    centre_hz_M = band_centres_hz(bands, low_hz, high_hz)
+
+    def band(hz: float) -> float:
+        return float(np.interp(hz, centre_hz_M, np.arange(bands)))
+
+    ticks = spaced_ticks_hz(low_hz, high_hz, lambda hz: band(hz) / bands, APART)
     shared: Any = {"origin": "lower", "aspect": "auto", "extent": extent}
     limit = float(map_MT.abs().max()) or 1.0
     with drawing(out, 8, 5) as figure:
@@ -86,6 +93,6 @@ def _draw(x_MT: Tensor, map_MT: Tensor, title: str, out: Path, front_end: FrontE
         below.set_xlabel("seconds")
         for axes in (above, below):
             axes.grid(False)
-            axes.set_yticks([*ticks], [f"{centre_hz_M[at] / 1000:.2g}" for at in ticks])
+            axes.set_yticks([band(hz) for hz in ticks], [f"{hz / 1000:g}" for hz in ticks])
             axes.set_ylabel("kHz")
         figure.colorbar(image, ax=[above, below], label="red: speaks for it, blue: against")

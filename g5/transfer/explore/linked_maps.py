@@ -40,7 +40,8 @@ def draw_map(
         )  # fmt: skip
     titles = [f"{store.path.name} ({store.facts.encoder})" for store in stores]
     data = MapData(places, titles, first, names, method)
-    tiles, missing = _tiles(stores[0], first, places[0], settings)
+    bare_mb = len(map_page(data, {})) / 1e6
+    tiles, missing = _tiles(stores[0], first, places[0], settings, settings.page_mb - bare_mb)
     out = out or beside(stores[0], "map.html")
     write_page(out, map_page(data, tiles))
     print(f"{counted(len(first), 'clip')}, {len(tiles):,} of them with spectrogram and sound")
@@ -69,10 +70,11 @@ def _common_rows(stores: Sequence[VectorStore], most: int, seed: int) -> list[np
 
 
 def _tiles(
-    store: VectorStore, index: pd.DataFrame, place_NP: np.ndarray, settings: MapSettings
-) -> tuple[dict[int, tuple[bytes, bytes]], list[str]]:
+    store: VectorStore, index: pd.DataFrame, place_NP: np.ndarray, settings: MapSettings,
+    room_mb: float,
+) -> tuple[dict[int, tuple[bytes, bytes]], list[str]]:  # fmt: skip
     """Picture and sound of clips that are spread over the map, while they fit the page."""
-    budget, tiles, missing = Budget(settings.page_mb), {}, []
+    budget, tiles, missing = Budget(room_mb), {}, []
     chosen = spread(place_NP, min(settings.tiles, len(index)))
     records = index.to_dict("records")
     for row in track(chosen, total=len(chosen), label="pictures", unit="clips"):

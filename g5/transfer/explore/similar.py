@@ -148,6 +148,8 @@ def _query(store: VectorStore, one: Stretch, overrides: Sequence[str]) -> _Query
         names = [key.partition(":")[2] for key in store.keys if key.startswith(sha256)]
         file, own_R = os.path.abspath(one.file), _own(store, one, names)
     clip = {"file": file, "start_s": one.start_s, "end_s": one.end_s or np.nan, "text": one.text}
+    if os.path.exists(one.file):
+        clip["sound"] = Path(one.file)
     return _Query(vector_D, own_R, clip)
 
 

@@ -147,6 +147,9 @@ def test_a_mailed_page_saves_what_g5_reads(found, browser, tmp_path):
         yes = is_call(str(found.parent / "recordings" / event[0]), event[1])
         if done == 3:
             seen(page)
+            told = page.locator("#stage span").all_inner_texts()
+            assert sum(text.endswith(" kHz") for text in told) >= 3
+            assert sum(text.endswith(" s") for text in told) >= 3
             drag(page, "#end", 30)
         press(page, "y" if yes else "n", done)
     press(page, "z", 4)
