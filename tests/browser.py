@@ -74,11 +74,20 @@ CONTRASTS = """() => {
 }"""
 
 
+def assert_accessible(page) -> None:
+    """What axe-core finds against WCAG 2.1 A and AA, contrast and names of controls among it."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21aa"]})
+    assert found.violations_count == 0, found.generate_report()
+
+
 def assert_legible(page) -> None:
     """WCAG AA in light, dark and printed, and no scrolling to the side in a window of 400 px."""
     page.set_viewport_size({"width": 400, "height": 800})
     for media, scheme in (("screen", "light"), ("screen", "dark"), ("print", "light")):
         page.emulate_media(media=media, color_scheme=scheme)
+        assert_accessible(page)
         told = page.evaluate(CONTRASTS)
         assert told
         assert [one for one in told if one[1] < 4.5] == [], (media, scheme)

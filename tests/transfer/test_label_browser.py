@@ -8,7 +8,7 @@ import pytest
 from g5.embeddings.vectors import VectorStore
 from g5.web.journal import Journal
 from preprocessing.annotations import read_events
-from tests.browser import MARKS, Served, until
+from tests.browser import MARKS, Served, assert_accessible, until
 from tests.conftest import run_g5
 from tests.labelled_store import CLASSES, kind_of, make_store
 
@@ -51,6 +51,7 @@ def test_twenty_calls_by_keyboard_a_reload_and_a_killed_server(folder, browser, 
         ticks = page.locator("#stage span").all_inner_texts()
         assert [t for t in ticks if t.endswith(" kHz")]
         assert [t for t in ticks if t.endswith(" s")]
+        assert_accessible(page)
         page.keyboard.press("a")
         label(page, 12, done=0)
         assert len(entries(folder)) == 12  # on the disk before the next clip shows
@@ -185,6 +186,7 @@ def test_a_map_shows_and_plays_what_is_under_the_mouse(folder, browser, monkeypa
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto((folder / "map.html").as_uri())
+    assert_accessible(page)
     page.evaluate("HTMLMediaElement.prototype.play = async function() { window.heard = this.src }")
     x, y = page.evaluate(
         "() => { const v = views[1], box = v.canvas.getBoundingClientRect();"

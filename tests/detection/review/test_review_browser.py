@@ -7,7 +7,7 @@ import pytest
 from g5.detection.review.table import COMMAND, REVIEWS
 from g5.web.journal import Journal, JournalEntry
 from preprocessing.annotations import read_events
-from tests.browser import MARKS, Served, until
+from tests.browser import MARKS, Served, assert_accessible, until
 from tests.conftest import run_g5
 from tests.detection.review.found import is_call, make_found
 
@@ -59,6 +59,7 @@ def opened(browser, url: str, errors: list[str]):
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(url)
     page.wait_for_selector("body[data-done]", timeout=20_000)
+    assert_accessible(page)
     return page
 
 
