@@ -83,7 +83,7 @@ def _one_line(error: HydraException, primary: str) -> str:
     text = str(error)
     bad_key = re.search(r"Could not (?:override|append to config\.) '([^']+)'", text)
     if bad_key and "already at" not in text:
-        # Against the keys of every group's default. Of `group={key: value}` OmegaConf knows the key.
+        # Against the keys of every group's default; the key of `group={key: value}` is its cause's.
         full = getattr(error.__cause__, "full_key", None) or bad_key.group(1)
         return str(nearest_key(full, composed([], primary)))
     group = re.search(r"(?:Could not find|In '[^']*': Could not find) '([^']+)'", text)

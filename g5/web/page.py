@@ -180,12 +180,11 @@ def table(frame: pd.DataFrame, formats: Mapping[str, str] | None = None) -> Html
     ]  # fmt: skip
     titled = any(str(name).strip() for name in frame.columns)
     heads = [element("thead", head)] if titled else []
-    return element("div", element("table", *heads, element("tbody", *rows)), class_="scroll")
+    whole = element("table", *heads, element("tbody", *rows))
+    return element("div", whole, class_="scroll", tabindex="0")  # scrolled by keyboard, too
 
 
-def long_table(
-    frame: pd.DataFrame, beside: str, formats: Mapping[str, str] | None = None
-) -> Html:
+def long_table(frame: pd.DataFrame, beside: str, formats: Mapping[str, str] | None = None) -> Html:
     """The first `ROWS` rows of a `table`, and that ``beside``, a file, has the others."""
     more = len(frame) - ROWS
     rest = [paragraph(f"{more:,} more in {beside}.", "soft")] if more > 0 else []
@@ -232,7 +231,7 @@ def figure(png: bytes | Path, caption: str, alt: str = "") -> Html:
     """
     data = png.read_bytes() if isinstance(png, Path) else png
     picture = image(data, alt or caption, width=_width(data))
-    return element("figure", picture, element("figcaption", caption))
+    return element("figure", picture, element("figcaption", caption), tabindex="0")
 
 
 def _width(png: bytes) -> int | None:

@@ -47,7 +47,8 @@ BODY = """
 <div id="message" role="status"></div>
 <main><div>
 <div id="where" class="soft"></div>
-<div id="stage" class="axes"><img id="tile" alt="spectrogram around the event" draggable="false"></div>
+<div id="stage" class="axes">
+<img id="tile" alt="spectrogram around the event" draggable="false"></div>
 <audio id="audio" controls></audio>
 <div class="row" id="answers">
 <button id="yes"><kbd>Y</kbd>yes</button><button id="no"><kbd>N</kbd>no</button>

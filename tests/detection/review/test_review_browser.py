@@ -150,7 +150,7 @@ def test_a_mailed_page_saves_what_g5_reads(found, browser, tmp_path):
             seen(page)
             told = page.locator("#stage span").all_inner_texts()
             assert sum(text.endswith(" kHz") for text in told) >= 3
-            assert sum(text.endswith(" s") for text in told) >= 3
+            assert sum(text.endswith(" s") for text in told) >= 2
             drag(page, "#end", 30)
         press(page, "y" if yes else "n", done)
     press(page, "z", 4)
