@@ -335,18 +335,11 @@ def _uncancelled(path: str) -> int | None:
     """The loudest channel where the mean of all cancels; None where it does not."""
     parts = []
     with opened(path) as (sound, _):
-        # Formats in which seeking is cheap and exact are looked at all along the file.
-        seeks = sound.format not in ("MP3", "OGG")
-        if seeks:
-            step = max(_PROBE, sound.frames // _PROBES)
-            starts = range(0, max(1, sound.frames - _PROBE // 2), step)
-        else:
-            starts = range(0, min(sound.frames, _PROBES * _PROBE), _PROBE)
+        step = max(_PROBE, sound.frames // _PROBES)
         try:
-            for start in starts:
+            for start in range(0, max(1, sound.frames - _PROBE // 2), step):
                 with quiet_decoder(sound.format == "MP3"):
-                    if seeks:
-                        sound.seek(start)
+                    sound.seek(start)
                     parts.append(decoded(sound, _PROBE, "float64"))
         except soundfile.LibsndfileError:
             pass  # damaged: whoever reads it will know

@@ -243,7 +243,7 @@ def _times(path: Path, table: pd.DataFrame) -> tuple[Any, Any]:
 
 
 def _label_column(path: Path, table: pd.DataFrame, purpose: Purpose) -> str:
-    has = f"{path}: has the columns {', '.join(table.columns)}"
+    has = f"{path}: has the columns {', '.join(name for name in table.columns if name != ROW)}"
     wanted = COLUMNS[purpose]
     label = next((name for name in wanted if name in table), None)
     if "file" not in table or label is None:

@@ -150,6 +150,15 @@ def test_channels_that_cancel_for_a_while_are_not_mixed(tmp_path: Path):
     assert np.array_equal(audio.read(tmp_path / "a.wav", READ_ALL), x_TC[:, 0])
 
 
+@pytest.mark.parametrize("name", ["a.mp3", "a.ogg"])
+def test_channels_that_cancel_late_in_a_compressed_file_are_not_mixed(tmp_path: Path, name: str):
+    x_T = 0.3 * np.sin(np.arange(40 * SR) / 3)
+    x_TC = np.stack([x_T, np.where(np.arange(len(x_T)) < 34 * SR, x_T, -x_T)], axis=1)
+    soundfile.write(tmp_path / name, x_TC, SR)
+    assert "the loudest, is read" in audio.info(tmp_path / name, READ_ALL).note
+    assert np.abs(audio.read(tmp_path / name, READ_ALL, start_s=36.0)).max() > 0.1
+
+
 def test_channels_that_do_not_cancel_are_mixed(tmp_path: Path):
     path = tmp_path / "a.wav"
     for x_TC in (noise(2.0, channels=4), noise(2.0, channels=2) * np.array([1.0, 0.0])):
