@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from g5.detection.job.manifest import CANDIDATES, DONE, EARLIER, Manifest
+from g5.detection.job.manifest import CANDIDATES, DONE, EARLIER, WRITTEN, Manifest
 
 FILE = Path("night.wav")
 
@@ -46,3 +46,16 @@ def test_a_damaged_part_is_made_again(manifest, tmp_path, capsys):
         part.write_bytes(damaged)
         assert Manifest(tmp_path).earlier(FILE, "A") is None
         assert "night.wav: what was found is damaged" in capsys.readouterr().err
+
+
+def test_a_damaged_list_of_results_is_told_and_nothing_is_taken_for_ours(tmp_path, capsys):
+    Manifest(tmp_path).parts.mkdir()
+    Manifest(tmp_path).will_write([tmp_path / "a.csv", tmp_path / "pictures" / "b.png"])
+    assert Manifest(tmp_path).written() == {tmp_path / "a.csv", tmp_path / "pictures" / "b.png"}
+    path = tmp_path / ".parts" / WRITTEN
+    path.write_text(path.read_text().replace("b.png", "c.png"))
+    damaged = Manifest(tmp_path)
+    assert damaged.written() == damaged.written() == set()
+    assert capsys.readouterr().err.count(f"{path}: is damaged") == 1
+    path.write_text('["a.csv"]')  # as an earlier g5 wrote it
+    assert Manifest(tmp_path).written() == {tmp_path / "a.csv"}

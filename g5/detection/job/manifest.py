@@ -66,6 +66,7 @@ class Manifest:
         self.folder = folder
         self.parts = folder / ".parts"
         self.entries: dict[str, ManifestEntry] = {}
+        self._told = False
 
     def earlier(self, file: Path, key: str) -> ManifestEntry | None:
         """What an earlier job found in a file with the same key; it is entered again.
@@ -132,11 +133,24 @@ class Manifest:
 
     def written(self) -> set[Path]:
         """The results that this or an earlier job has written, or was about to."""
+        path = self.parts / WRITTEN
         try:
-            names = json.loads((self.parts / WRITTEN).read_text(encoding="utf-8"))
+            told = json.loads(path.read_text(encoding="utf-8"))
+            names = told["results"] if isinstance(told, dict) else told  # a list had no checksum
+            if isinstance(told, dict) and told["checksum"] != key_of(names):
+                raise ValueError("its checksum differs")
             return {self.folder / name for name in names}
-        except (OSError, ValueError, TypeError):
+        except FileNotFoundError:
+            return set()
+        except (OSError, ValueError, TypeError, KeyError):
             # What cannot be told from somebody else's is not replaced.
+            if not self._told:
+                self._told = True
+                print(
+                    f"note: {path}: is damaged; what is there of an earlier detection cannot be "
+                    "told from what is yours",
+                    file=sys.stderr,
+                )
             return set()
 
     def refuse_others(self, files: Iterable[Path]) -> None:
@@ -164,7 +178,8 @@ class Manifest:
         if now != before:
             with atomic_path(self.parts / WRITTEN) as temporary:
                 names = sorted(path.relative_to(self.folder).as_posix() for path in now)
-                temporary.write_text(json.dumps(names, indent=1), encoding="utf-8")
+                told = {"results": names, "checksum": key_of(names)}
+                temporary.write_text(json.dumps(told, indent=1), encoding="utf-8")
 
     def write(self, table: pd.DataFrame) -> Path:
         """Write `ledger.csv`: `table`, and what else is known of each file."""
