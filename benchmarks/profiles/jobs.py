@@ -43,6 +43,8 @@ DETECTION: Mapping[str, tuple[str, ...]] = {
     "ends, thresholds, events": ("/g5/detection/events/", "scipy"),
     "store and files": ("/preprocessing/store/", "posix", "fsync", "pyarrow", "pandas"),
 }
+# What the second look at what may be a call begins with.
+LOOKS = "of", "looked"
 
 
 def main(words: list[str]) -> int:
@@ -90,7 +92,12 @@ def table(stats: pstats.Stats, parts: Mapping[str, tuple[str, ...]]) -> str:
     whole = sum(spent.values())
     rows = [f"| {part} | {s / whole:.1%} | {s:.2f} |" for part, s in spent.most_common()]
     rest = ", ".join(f"{name} {s / whole:.1%}" for name, s in others.most_common(4))
-    return "\n".join(["| part | share | CPU s |", "| --- | ---: | ---: |", *rows, "", rest])
+    looks_s = sum(
+        all_s for (file, _, name), (_, _, _, all_s, _) in stats.stats.items()  # type: ignore[attr-defined]
+        if file.endswith("scoring/second_look.py") and name in LOOKS
+    )  # fmt: skip
+    told = [f"the second look, of all of these: {looks_s / whole:.1%}"] if looks_s else []
+    return "\n".join(["| part | share | CPU s |", "| --- | ---: | ---: |", *rows, "", rest, *told])
 
 
 def _training(arch: str, folder: Path) -> Callable[[], object]:

@@ -29,17 +29,9 @@ from g5.web.journal import Journal, JournalEntry
 from preprocessing.store.store import Store
 from tests.conftest import ROOT, run_g5
 from tests.detection.review.found import make_found
+from tests.training.small_pretraining import OVERRIDES, shrink
 
 SETTINGS = {"front_end": "torture"}
-PRETRAIN = (
-    "arch=v2", "features=both", "arch.model.channels=[8,8,16,16]", "arch.model.metric_rank=4",
-    "trainer.accelerator=cpu", "pretrain.pool.slots=6", "pretrain.pool.backgrounds=2",
-    "pretrain.workers=0", "pretrain.recipe.steps=6", "pretrain.recipe.test_every=2",
-    "pretrain.recipe.species=4", "pretrain.recipe.metric_species=4", "pretrain.world.track_s=1.0",
-    "exp_name=small", "logger=none",
-)  # fmt: skip
-
-
 RAY = ("engine=ray", "engine.workers=2")
 SWEEP = (
     "v1", "debug=fast", "logger=none", "arch.model.dropout=interval(0,0.5)", "sweep.trials=3",
@@ -307,6 +299,16 @@ def _sweep_digest(home: Path) -> str:
     return _digest(repr(told).encode())
 
 
+def _pretraining_work() -> None:
+    shrink()
+    steps = (
+        "pretrain.recipe.steps=6",
+        "pretrain.recipe.test_every=2",
+        "pretrain.recipe.save_every_s=1",
+    )
+    sys.exit(run_g5(["pretrain", *OVERRIDES, *steps, "logger=none"]))
+
+
 def _pretraining_digest(home: Path) -> str:
     import torch
 
@@ -341,7 +343,7 @@ def commands(checkpoint: str, recordings: str, support: str) -> list[Job]:
         Job("training", _forked("train", *fast, "arch.training.max_epochs=3"), _training_digest),
         Job("training on two", _command("train", *fast, *two), _training_digest),
         *([Job("sweep", _forked("sweep", *SWEEP), _sweep_digest)] if find_spec("optuna") else []),
-        Job("pretraining", _forked("pretrain", *PRETRAIN), _pretraining_digest),
+        Job("pretraining", _pretraining_work, _pretraining_digest),
         Job("detection", _forked(*detect, "detection.pictures=false"), _detection_digest),
         *([Job("detection on Ray", _command(*detect, "detection.pictures=false", *RAY),
                _detection_digest)] if find_spec("ray") else []),

@@ -16,10 +16,10 @@ from g5.training import pretraining
 from g5.training.pretraining import STATE, Pretraining
 from g5.training.processes import Processes
 from preprocessing.spectra.mel import band_centres_hz
-from preprocessing.synthetic import patches, worlds
 from preprocessing.synthetic.pool import Pool
 from preprocessing.synthetic.power_scenes import PowerScenes
 from tests.preprocessing.test_endless_world import POOL, WORLD
+from tests.training.small_pretraining import OVERRIDES, shrink
 
 SMALL = ["features.n_mels=16", "features.hop_mel=512"]
 CPU = torch.device("cpu")
@@ -140,21 +140,8 @@ def test_a_loss_that_is_no_number_stops_it(tmp_path, monkeypatch):
 
 def test_the_command_makes_an_encoder_and_its_curve(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    few = {"recording_s": 5.0, "test_species": 6, "recordings_per_species": 8}
-    monkeypatch.setattr(worlds, "FIELD", {**worlds.FIELD, **few})
-    monkeypatch.setattr(worlds, "CROWD", {**worlds.CROWD, **few})
-    voices = {"test_species": 20, "recordings_per_species": 1, "recording_s": 40.0}
-    monkeypatch.setattr(worlds, "VOICES", {**worlds.VOICES, **voices, "calls_per_recording": 4})
-    monkeypatch.setattr(patches, "PATCHES", 6)
-    monkeypatch.setattr(patches, "CLIPS", 8)
-    overrides = [
-        *SMALL, "arch.model.channels=[4,8]", "arch.model.embedding_dim=24",
-        "arch.model.timbre_dim=8", "arch.model.metric_rank=4", "trainer.accelerator=cpu",
-        "pretrain.pool.slots=6",
-        "pretrain.pool.backgrounds=2", "pretrain.workers=0", "pretrain.recipe.steps=2",
-        "pretrain.recipe.test_every=1", "pretrain.recipe.species=4", "exp_name=small",
-        "pretrain.recipe.metric_species=4", "pretrain.world.track_s=1.0",
-    ]  # fmt: skip
+    shrink(monkeypatch.setattr)
+    overrides = [*OVERRIDES, "pretrain.recipe.steps=2", "pretrain.recipe.test_every=1"]
     path = pretrain(overrides)
     restored = restore(path)
     assert restored.model.embedding_dim == 24
