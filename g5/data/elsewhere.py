@@ -11,7 +11,7 @@ import pandas as pd
 from g5.common.errors import DiskError, UserError
 from g5.common.progress import track
 from g5.config.schema import EngineSettings
-from g5.data.parts import Part, extract_part, forget, join, parts, store_of_parts
+from g5.data.parts import FeaturePart, extract_part, forget, join, parts, store_of_parts
 from g5.engine.jobs import Job, Worker, done
 from preprocessing.audio_rules import AudioRules
 from preprocessing.feature_set import FeatureSet
@@ -41,7 +41,7 @@ class Extraction:
     def __call__(self) -> Worker:
         return self.work
 
-    def work(self, jobs: Iterable[Job[Part]]) -> Iterator[tuple[Job[Part], Any]]:
+    def work(self, jobs: Iterable[Job[FeaturePart]]) -> Iterator[tuple[Job[FeaturePart], Any]]:
         """Extract some recordings, which are kept together, and say what is wrong with which."""
         jobs = list(jobs)
         # As it is now: whoever was at these before may have kept some of them.
@@ -62,7 +62,7 @@ class Extraction:
             else:
                 yield job, None
 
-    def parts(self, row: dict[str, Any]) -> list[Job[Part]]:
+    def parts(self, row: dict[str, Any]) -> list[Job[FeaturePart]]:
         """What there is to do of a recording."""
         cut = parts(row, self.front_end, part_s=self.part_s, block_s=self.block_s)
         seconds = float(row["duration_s"]) / len(cut)

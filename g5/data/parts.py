@@ -26,7 +26,7 @@ from preprocessing.store.store import Store
 
 
 @dataclass(frozen=True)
-class Part:
+class FeaturePart:
     """Blocks of a recording: from ``first`` until before ``stop``.
 
     Attributes:
@@ -50,15 +50,17 @@ class Part:
         return f"{self.row['sha256']}:{self.first}"
 
 
-def parts(row: dict[str, Any], front_end: FrontEnd, *, part_s: float, block_s: float) -> list[Part]:
+def parts(
+    row: dict[str, Any], front_end: FrontEnd, *, part_s: float, block_s: float
+) -> list[FeaturePart]:
     """A recording as several parts, where it is long and its front end lets it be cut."""
     if not front_end.alone:
-        return [Part(row)]
+        return [FeaturePart(row)]
     group_s = front_end.frames_at_once / front_end.frame_rate_hz  # frames leave in such groups
     step = max(round(part_s / block_s), 2 * ceil(group_s / block_s))
     blocks = int(row["duration_s"] / block_s)
     edges = [*range(0, max(blocks - step // 2, 1), step), None]
-    return [Part(row, first or 0, stop) for first, stop in pairwise(edges)]
+    return [FeaturePart(row, first or 0, stop) for first, stop in pairwise(edges)]
 
 
 def store_of_parts(store_dir: Path, front_end: FrontEnd, *, part_s: float, block_s: float) -> Store:
@@ -68,7 +70,7 @@ def store_of_parts(store_dir: Path, front_end: FrontEnd, *, part_s: float, block
 
 
 def extract_part(
-    part: Part, front_end: FrontEnd, store: Store, *, block_s: float, rules: AudioRules
+    part: FeaturePart, front_end: FrontEnd, store: Store, *, block_s: float, rules: AudioRules
 ) -> None:
     """Put a part into the store of parts, unless it is there.
 
@@ -101,7 +103,7 @@ def extract_part(
         writer.add_blocks(part.key, frames(), meta)
 
 
-def join(found: Sequence[Part], front_end: FrontEnd, of_parts: Store, store: Store) -> None:
+def join(found: Sequence[FeaturePart], front_end: FrontEnd, of_parts: Store, store: Store) -> None:
     """Put a recording, all of whose parts are there, into the store of features.
 
     Raises:

@@ -15,7 +15,7 @@ body { margin: 0 auto; padding: 1rem; max-width: 84rem; color: var(--ink);
   background: var(--paper); font: 16px/1.45 system-ui, "Segoe UI", "DejaVu Sans", sans-serif; }
 header { display: flex; flex-wrap: wrap; gap: .3rem 1.2rem; align-items: baseline; }
 h1 { font-size: 1.15rem; margin: 0; } .soft { color: var(--soft); }
-progress { width: 100%; height: .5rem; }
+progress { width: 100%; height: .5rem; } #where { overflow-wrap: anywhere; }
 #tile { width: 100%; aspect-ratio: 900 / 280; background: #000004; border-radius: 6px;
   cursor: pointer; display: block; color: #fff; }
 audio { width: 100%; height: 2.2rem; margin-top: .4rem; }

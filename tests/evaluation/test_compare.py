@@ -177,7 +177,7 @@ def test_ranks_and_their_picture(tmp_path):
     assert len(found) == 6
     assert all(item.p_holm >= item.p_permutation for item in found)
     path = critical_difference(groups, ranks, found, tmp_path / "ranks.png")
-    assert path.stat().st_size > 3000
+    assert path.stat().st_size > 1000
 
 
 # --- the command ------------------------------------------------------------------------------

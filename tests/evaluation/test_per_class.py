@@ -53,7 +53,7 @@ def test_every_strategy_is_shown_class_by_class(uneven, capsys, head):
         assert table[way][0] > table["none"][0], way
         assert table[way][2] < table["none"][2], way
         assert way in out
-    assert (uneven / "x.balance.png").stat().st_size > 3000
+    assert (uneven / "x.balance.png").stat().st_size > 1000
     assert "rarest first" in out
 
 
@@ -100,5 +100,5 @@ def test_a_recall_table_by_hand(tmp_path):
     text = told(table, 2)
     assert "1 more classes" in text
     assert text.splitlines()[-2].split() == ["mean", "55.6%", "66.7%"]
-    assert recall_figure(table, tmp_path / "x.png", title="$x").stat().st_size > 2000
+    assert recall_figure(table, tmp_path / "x.png", title="$x").stat().st_size > 1000
     assert recall_table(answers)["label"].tolist() == ["a", "b", "c"]
