@@ -79,7 +79,7 @@ pre { background: var(--panel); padding: .7rem; border-radius: 6px; overflow-x: 
   font-size: .85rem; }
 details > summary { cursor: pointer; color: var(--accent); margin: .5rem 0; }
 @media print { .scroll { overflow: visible; } details .scroll { max-height: none; }
-  td { overflow-wrap: anywhere; } audio { display: none; }
+  td:not(:first-child) { overflow-wrap: anywhere; } audio { display: none; }
   .grid:has(.abreast) { grid-template-columns: 1fr; }
   .abreast { display: grid; grid-template-columns: repeat(3, 1fr); gap: .6rem; }
   figure, .card, .fact, tr { break-inside: avoid; } h2, h3 { break-after: avoid; }
