@@ -5,7 +5,8 @@ Source: Snell, Swersky and Zemel, "Prototypical Networks for Few-shot Learning",
 A new version subclasses `ProtoNet`, hands it an encoder and says which distances it offers.
 
 Shapes: B clips, I channels of the front end, M mel bands, T frames, D embedding width, C of it
-for what is called, N classes, K support clips of a class, Q query clips.
+for what is called, N classes, K support clips of a class, Q query clips, S all
+support clips.
 """
 
 from typing import Any, ClassVar
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from archs.geometry import MODES, Geometry
-from archs.metrics import MahalanobisMap, PairMLP
+from archs.metrics import MahalanobisMap, PairMLP, SupportScatter, scattered_logits
 from archs.prototypes import cosine_logits, euclidean_logits, prototypes
 from archs.timbre import TimbreKernel
 from g5.common.errors import UserError
@@ -60,7 +61,8 @@ class ProtoNet(nn.Module):
         distance: one of the class's ``distances``.
         cosine_scale: factor on the cosine when ``distance`` is ``"cosine"``; above 0.
         normalize: where embeddings lie: ``"none"``, ``"l2"`` or ``"cl2n"`` (`archs.geometry`).
-        metric: of ``"learnable"`` a `MahalanobisMap`, of ``"mlp"`` a `PairMLP`; else None.
+        metric: of ``"learnable"`` a `MahalanobisMap` or None, of ``"mlp"`` a `PairMLP`; else None.
+        scatter: of ``"learnable"``, what the support says about the distance; None: nothing.
         timbre: of the last ``timbre.inputs`` numbers of the encoder; None: it has none of these.
 
     Raises:
@@ -71,7 +73,8 @@ class ProtoNet(nn.Module):
 
     def __init__(
         self, *, encoder: Encoder, distance: str, cosine_scale: float, normalize: str,
-        metric: MahalanobisMap | PairMLP | None = None, timbre: TimbreKernel | None = None,
+        metric: MahalanobisMap | PairMLP | None = None, scatter: SupportScatter | None = None,
+        timbre: TimbreKernel | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         rule = f"must be one of {', '.join(self.distances)}"
@@ -86,6 +89,7 @@ class ProtoNet(nn.Module):
         self.distance = distance
         self.cosine_scale = cosine_scale
         self.metric = metric
+        self.scatter = scatter
 
     def forward(self, x_BIMT: Tensor) -> Tensor:
         """Embed clips: ``(B, I, M, T) -> (B, D)`` in fp32, also under autocast."""
@@ -103,10 +107,20 @@ class ProtoNet(nn.Module):
 
     def logits(self, support_NKD: Tensor, query_QD: Tensor) -> Tensor:
         """Classify embedded queries by an episode's embedded support: ``(Q, N)`` in fp32."""
-        return self.prototype_logits(prototypes(support_NKD), query_QD)
+        return self.compared(prototypes(support_NKD), query_QD, self.scatter_of(support_NKD))
+
+    def scatter_of(self, support_NKD: Tensor) -> Tensor | None:
+        """What a support says of the distance beside its prototypes, ``(S, D)``; None: nothing."""
+        return None if self.scatter is None else self.scatter(support_NKD)
+
+    def compared(self, proto_ND: Tensor, query_QD: Tensor, within_SD: Tensor | None) -> Tensor:
+        """Classify embedded queries by prototypes and what `scatter_of` says: ``(Q, N)``."""
+        if within_SD is None:
+            return self.prototype_logits(proto_ND, query_QD)
+        return scattered_logits(proto_ND, query_QD, within_SD)
 
     def prototype_logits(self, proto_ND: Tensor, query_QD: Tensor) -> Tensor:
-        """Classify embedded queries by prototypes made before: ``(Q, N)`` in fp32."""
+        """Classify embedded queries by prototypes, as of single shots: ``(Q, N)`` in fp32."""
         if isinstance(self.metric, PairMLP):
             return -self.metric(query_QD, proto_ND)
         if self.distance == "cosine":

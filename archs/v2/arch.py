@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from archs.metrics import MahalanobisMap, PairMLP
+from archs.metrics import MahalanobisMap, PairMLP, SupportScatter
 from archs.protonet import Conv2d, Encoder, ProtoNet, channels_last, check, prepare_convolutions
 from archs.timbre import TimbreKernel
 
@@ -238,7 +238,9 @@ class ProtoNetV2(ProtoNet):
         timbre_weight: of it against the rest of the embedding.
         distance: ``"learnable"`` (a Mahalanobis distance), ``"euclidean"`` (squared), ``"cosine"``
             or ``"mlp"`` (over pairs).
-        metric_rank: directions that the learnable distance weighs on their own.
+        metric_rank: directions that the learnable distance weighs on their own; 0: it learns none.
+        scatter_floor: of what the learnable distance takes from the support (`SupportScatter`);
+            None: nothing.
         distance_hidden: widths of the hidden layers of the MLP.
         distance_share: the MLP changes a distance by at most this share of it; None: no bound.
         cosine_scale: factor on the cosine.
@@ -267,6 +269,7 @@ class ProtoNetV2(ProtoNet):
         timbre_weight: float,
         distance: str,
         metric_rank: int,
+        scatter_floor: float | None,
         distance_hidden: list[int],
         distance_share: float | None,
         cosine_scale: float,
@@ -289,8 +292,8 @@ class ProtoNetV2(ProtoNet):
         rule = "must be null, or above 0 and below 1"
         bounded = distance_share is not None
         check(not bounded or 0 < distance_share < 1, "distance_share", distance_share, rule)
-        rule = f"must be from 1 to what the timbre leaves of arch.model.embedding_dim ({call_dim})"
-        check(1 <= metric_rank <= call_dim, "metric_rank", metric_rank, rule)
+        rule = f"must be from 0 to what the timbre leaves of arch.model.embedding_dim ({call_dim})"
+        check(0 <= metric_rank <= call_dim, "metric_rank", metric_rank, rule)
         check(0 <= dropout < 1, "dropout", dropout, "must be in [0, 1)")
         rule = f"must be 0 or divide the last of arch.model.channels ({widths[-1]})"
         divides = attention_heads > 0 and widths[-1] % attention_heads == 0
@@ -301,15 +304,24 @@ class ProtoNetV2(ProtoNet):
             frequency_bins=frequency_bins, band_statistics=band_statistics,
             timbre=timbre is not None,
         )  # fmt: skip
-        metric = None
+        metric = scatter = None
         if distance == "learnable":
-            metric = MahalanobisMap(call_dim, metric_rank)
+            metric = MahalanobisMap(call_dim, metric_rank) if metric_rank else None
+            scatter = _scatter(scatter_floor)
         elif distance == "mlp":
             metric = PairMLP(embedding_dim, hidden, distance_share)
         super().__init__(
             encoder=encoder, distance=distance, cosine_scale=cosine_scale, normalize=normalize,
-            metric=metric, timbre=timbre,
+            metric=metric, scatter=scatter, timbre=timbre,
         )  # fmt: skip
+
+
+def _scatter(floor: float | None) -> SupportScatter | None:
+    """What the support says; None where it is not asked."""
+    if floor is None:
+        return None
+    check(floor > 0, "scatter_floor", floor, "must be null, or above 0")
+    return SupportScatter(floor)
 
 
 def _timbre(features: int, sharpness: float, weight: float) -> TimbreKernel | None:

@@ -11,12 +11,12 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from archs.prototypes import unit
+from archs.metrics import SupportScatter, scattered_logits
+from archs.prototypes import euclidean_logits, prototypes, unit
 from experiments.v2_vs_v1.sets import EPISODES, TestSet
 from g5.config.parts import corpus_of, feature_set_of
 from g5.embeddings.encoders.loaded import LoadedEncoder
-from g5.evaluation.episodes.raw_features import NearestPrototype
-from g5.evaluation.episodes.scoring import evaluate_episodes
+from g5.evaluation.episodes.scoring import Scorer, evaluate_episodes
 from g5.tracking.restore import Restored
 from preprocessing import audio
 from preprocessing.audio_rules import READ_ALL
@@ -82,6 +82,19 @@ def standardised(z_PD: Tensor, training: Tensor | None) -> Tensor:
     return unit(z_PD)
 
 
-def hits(z_PD: Tensor, episodes: Episodes) -> np.ndarray:
+class ByScatter:
+    """Nearest prototype by the distance of `SupportScatter`, with the floor of ``default``."""
+
+    def __init__(self, floor: float) -> None:
+        self.scatter = SupportScatter(floor)
+
+    def logits(self, support_NKD: Tensor, query_QD: Tensor) -> Tensor:
+        proto_ND, within_SD = prototypes(support_NKD), self.scatter(support_NKD)
+        if within_SD is None:
+            return euclidean_logits(proto_ND=proto_ND, query_QD=query_QD)
+        return scattered_logits(proto_ND, query_QD, within_SD)
+
+
+def hits(scorer: Scorer, z_PD: Tensor, episodes: Episodes) -> np.ndarray:
     """Right or wrong, (A,), as `AnswerStore` keeps them."""
-    return evaluate_episodes(NearestPrototype(), z_PD, episodes.plan, episodes.labels).hit_A
+    return evaluate_episodes(scorer, z_PD, episodes.plan, episodes.labels).hit_A

@@ -11,6 +11,7 @@ from experiments.v2_vs_v1.runs import (
     V1,
     V1_LONG,
     V2,
+    V2_EUCLIDEAN,
     V2_LONGER,
     Variant,
     euclidean,
@@ -28,6 +29,8 @@ from experiments.v2_vs_v1.tables import (
 )
 from g5.config.settings import load
 from g5.tracking.restore import Restored, restore
+
+READ_EUCLIDEAN = "v2, read by Euclidean distance"
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -54,9 +57,8 @@ def main(arguments: Sequence[str]) -> None:
         "untrained v2": {"v2_untrained": untrained_model(v2[f"v2_seed{seed}"], seed)},
         V1.says: v1,
         V1_LONG.says: v1_long,
-        "v2 without its learned correction": {
-            f"{n}_euclidean": euclidean(m) for n, m in v2.items()
-        },
+        READ_EUCLIDEAN: {f"{n}_read": euclidean(m) for n, m in v2.items()},
+        V2_EUCLIDEAN.says: restored(V2_EUCLIDEAN),
         V2.says: v2,
         V2_LONGER.says: restored(V2_LONGER, SEEDS[:1]),
     }
@@ -77,7 +79,7 @@ def main(arguments: Sequence[str]) -> None:
 def differences(rows: Rows) -> dict[str, dict[str, PairedGap]]:
     """The differences that are shown."""
     v2 = rows[V2.says]
-    others = (V1.says, V1_LONG.says, "v2 without its learned correction")
+    others = (V1.says, V1_LONG.says, READ_EUCLIDEAN, V2_EUCLIDEAN.says)
     found = {f"v2 - {o}": {k: paired_gap(v2[k], rows[o][k]) for k in v2} for o in others}
     for name in (V2.says, V1.says):
         of_sets = rows[name]

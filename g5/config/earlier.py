@@ -23,6 +23,7 @@ V2 = "archs.v2.arch.ProtoNetV2"
 RENAMED_DISTANCES = {"learnable": "mlp"}
 # What v2 has got since; with no timbre the others decide nothing.
 NO_TIMBRE = {"timbre_dim": 0, "timbre_sharpness": 5.0, "timbre_weight": 0.25}
+NO_SCATTER = {"scatter_floor": None}
 # What baselines of detection called threshold, by their classes.
 CUTS = {"TemplateScorer": "correlation", "EnergyScorer": "deviations"}
 # Settings that are no more, and the value that was off.
@@ -43,12 +44,15 @@ def first_name(target: str) -> str:
 def first_facts(model: Mapping[str, Any]) -> dict[str, Any]:
     """A node `arch.model` as it would first have been stored: keys of finished work hash it.
 
-    Nothing is lost: one channel, and the rank of a map that is not there, decide no number.
+    Nothing is lost: one channel, and the rank and floor of what is not there, decide no number.
     """
     facts = dict(model)
     if not facts.get("timbre_dim"):
         facts = {key: value for key, value in facts.items() if key not in NO_TIMBRE}
-    if facts.get("_target_") != V2 or facts["distance"] == "learnable":
+    learnable = facts.get("distance") == "learnable"
+    if not learnable or facts.get("scatter_floor") is None:
+        facts.pop("scatter_floor", None)
+    if facts.get("_target_") != V2 or learnable:
         return facts
     del facts["metric_rank"]
     if facts["input_channels"] == 1:
@@ -78,7 +82,7 @@ def updated(config: Mapping[str, Any]) -> dict[str, Any]:
         distance = RENAMED_DISTANCES.get(model["distance"], model["distance"])
         model.update({"input_channels": 1, "metric_rank": 1, "distance": distance})
     if isinstance(model, dict) and model.get("_target_") == V2:
-        config["arch"]["model"] = NO_TIMBRE | model
+        config["arch"]["model"] = NO_TIMBRE | NO_SCATTER | model
     if isinstance(config.get("detection"), dict):
         config["detection"] = _detection(config["detection"])
     for where, off in GONE.items():

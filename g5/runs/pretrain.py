@@ -51,7 +51,7 @@ MEL_KEYS = ("sr", "n_fft", "hop_mel", "n_mels", "fmin", "fmax")
 # Points of the curve: sets, their clips in seconds, ways and shots; of few episodes, for speed.
 TESTS = (
     ("field", 5.0, 5, 5), ("voices", 0.5, 20, 1), ("crowd", 5.0, 5, 5), ("other", 5.0, 5, 5),
-    ("other", 5.0, 5, 1),
+    ("other", 5.0, 5, 1), ("hard", 5.0, 5, 5), ("hard", 5.0, 5, 1),
 )  # fmt: skip
 EPISODES, QUERIES, TEST_SEED, TEST_BATCH = 300, 2, 1234, 50
 RAW_SPECIES = 500  # whose clips tell what raw features are like

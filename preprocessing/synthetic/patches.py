@@ -20,13 +20,28 @@ from preprocessing.synthetic.species import log_uniform
 PATCHES, CLIPS, CLIP_S = 40, 10, 5.0
 SOURCES = ("operators", "feedback", "string", "grains")
 RHYTHMS = ("once", "pulse", "phrase", "shower")
-# Standard deviation of what a clip changes, relative (durations, rates) or in octaves (pitch).
-WIDTH = (0.2, 1.2)
-SNR_DB = (3.0, 35.0)
 EDITED = 0.4  # share of clips that were cut from silence: no background, zeros around
 REVERB, REVERB_S, WET_DB = 0.5, (0.1, 1.5), (-20.0, 0.0)
 MOST_HITS = 80
 SHORTEST_HIT_S = 0.01
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How much clips of one kind differ.
+
+    Attributes:
+        width: lowest and highest standard deviation, over kinds, of what a clip changes, relative
+            (durations, rates) or in octaves (pitch).
+        snr_db: of a sound over its place.
+    """
+
+    width: tuple[float, float]
+    snr_db: tuple[float, float]
+
+
+PLAIN = Spread((0.2, 1.2), (3.0, 35.0))
+WIDE = Spread((0.4, 1.6), (0.0, 30.0))
 
 
 @dataclass(frozen=True)
@@ -52,7 +67,7 @@ class Patch:
     noise: float  # beside the tone
 
 
-def draw_patch(rng: np.random.Generator) -> Patch:
+def draw_patch(rng: np.random.Generator, spread: Spread = PLAIN) -> Patch:
     """Turn every knob."""
     source = str(rng.choice(SOURCES))
     rhythm = str(rng.choice(RHYTHMS))
@@ -62,7 +77,7 @@ def draw_patch(rng: np.random.Generator) -> Patch:
     return Patch(
         source=source,
         rhythm=rhythm,
-        width=log_uniform(rng, *WIDTH),
+        width=log_uniform(rng, *spread.width),
         pitch_hz=log_uniform(rng, 90, 5000),
         ratio=rng.choice([rng.uniform(0.2, 4.0), float(rng.integers(1, 5))]),
         index=log_uniform(rng, 0.3, 12.0),
@@ -80,17 +95,22 @@ def draw_patch(rng: np.random.Generator) -> Patch:
     )
 
 
-def patch_clips(seed: int, sr: int) -> Iterator[tuple[str, np.ndarray, str, str]]:
+def patch_clips(
+    seed: int, sr: int, spread: Spread = PLAIN
+) -> Iterator[tuple[str, np.ndarray, str, str]]:
     """Clips of 5 s: name, samples (int16), label, source; every clip another place and recorder."""
     for number in range(PATCHES):
-        patch = draw_patch(np.random.default_rng([seed, number]))
+        patch = draw_patch(np.random.default_rng([seed, number]), spread)
         for take in range(CLIPS):
             name = f"{number:03d}_{take:02d}"
-            samples = _clip(patch, np.random.default_rng([seed, number, take]), sr)
+            rng = np.random.default_rng([seed, number, take])
+            samples = _clip(patch, rng, sr, spread.snr_db)
             yield name, samples, f"patch_{number:03d}", name
 
 
-def _clip(patch: Patch, rng: np.random.Generator, sr: int) -> np.ndarray:
+def _clip(
+    patch: Patch, rng: np.random.Generator, sr: int, snr_range_db: tuple[float, float]
+) -> np.ndarray:
     n = round(CLIP_S * sr)
     sound = play(patch, rng, sr)
     channel = random_channel(rng, eq_db=5.0, lowest_top_hz=3000.0, sr=sr)
@@ -102,7 +122,7 @@ def _clip(patch: Patch, rng: np.random.Generator, sr: int) -> np.ndarray:
     wet_db = rng.uniform(*WET_DB) if rng.uniform() < REVERB else -np.inf
     room = reverberation(rng, rt60_s=log_uniform(rng, *REVERB_S), sr=sr)
     latest_s = max(0.0, CLIP_S - len(sound) / sr)
-    snr_db = rng.uniform(40, 70) if edited else rng.uniform(*SNR_DB)
+    snr_db = rng.uniform(40, 70) if edited else rng.uniform(*snr_range_db)
     call = Call(sound, rng.uniform(0, latest_s), "patch", snr_db, 0.0, wet_db)
     x, events = mix([call], place, sr=sr, channel=channel, room=room)
     if edited:

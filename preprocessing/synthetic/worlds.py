@@ -11,6 +11,7 @@ the clips of a field collection are: what a training recording is like helps nob
   clipped, kept at lower rates, and sent as MP3.
 - ``other``: clips of 5 s of another generator (`preprocessing.synthetic.patches`), of which no
   training hears anything: whether an encoder knows sound, or this world's sounds.
+- ``hard``: as ``other``, other kinds, wider ones, and more under their background.
 """
 
 import io
@@ -47,6 +48,7 @@ CROWD = {
 CLIPPED, CLIPPED_DB = 0.4, (3.0, 15.0)
 RESAMPLED, RATES_HZ = 0.5, (8000, 11025, 12000, 16000, 32000, 48000)
 COMPRESSED = 0.5
+HARD_SEED = 4242
 MARGIN_S = 0.05  # before and after a call that is cut out
 Clip = tuple[str, np.ndarray, str, str]  # name, samples, label, source
 
@@ -61,7 +63,7 @@ def make_worlds(folder: Path, training: SceneSettings) -> dict[str, Path]:
     made = {}
     sets = (
         ("field", field, FIELD), ("voices", voices, VOICES), ("crowd", crowd, CROWD),
-        ("other", other, {"seed": SEED}),
+        ("other", other, {"seed": SEED}), ("hard", hard, {"seed": HARD_SEED}),
     )  # fmt: skip
     for name, clips, changes in sets:
         settings = replace(training, **{"seed": SEED, **changes})
@@ -102,8 +104,17 @@ def _worn(samples: np.ndarray, sr: int, rng: np.random.Generator) -> np.ndarray:
 
 def other(settings: SceneSettings) -> Iterator[Clip]:
     """Patches of a synthesizer."""
-    clips = patches.patch_clips(settings.seed, settings.sr)
-    yield from track(clips, total=patches.PATCHES * patches.CLIPS, label="other", unit="clips")
+    return _patches("other", settings, patches.PLAIN)
+
+
+def hard(settings: SceneSettings) -> Iterator[Clip]:
+    """Patches whose clips differ more."""
+    return _patches("hard", settings, patches.WIDE)
+
+
+def _patches(name: str, settings: SceneSettings, spread: patches.Spread) -> Iterator[Clip]:
+    clips = patches.patch_clips(settings.seed, settings.sr, spread)
+    return track(clips, total=patches.PATCHES * patches.CLIPS, label=name, unit="clips")
 
 
 def voices(settings: SceneSettings) -> Iterator[Clip]:

@@ -161,7 +161,8 @@ def test_a_querys_logits_do_not_change_with_its_peers(arch: str, distance: str):
     with torch.no_grad():
         together_QN = model.logits(support_NKD, query_QD)
         alone_QN = torch.cat([model.logits(support_NKD, q_1D) for q_1D in query_QD.split(1)])
-        from_prototypes_QN = model.prototype_logits(prototypes(support_NKD), query_QD)
+        within_SD = model.scatter_of(support_NKD)
+        from_prototypes_QN = model.compared(prototypes(support_NKD), query_QD, within_SD)
     tolerance = 1e-6 * together_QN.abs().max().item()
     torch.testing.assert_close(alone_QN, together_QN, rtol=0, atol=tolerance)
     assert torch.equal(from_prototypes_QN, together_QN)
@@ -452,7 +453,8 @@ def test_v2_takes_any_number_of_blocks(channels: list[int]):
         ("distance_hidden", [0]),
         ("distance_share", 0.0),
         ("distance_share", 1.0),
-        ("metric_rank", 0),
+        ("metric_rank", -1),
+        ("scatter_floor", 0.0),
         ("metric_rank", 4096),
         ("input_channels", 0),
     ],

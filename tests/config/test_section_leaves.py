@@ -228,7 +228,12 @@ class Comparing:
     def __call__(self, x_B1MT: torch.Tensor) -> torch.Tensor:
         return self.encoder(x_B1MT)
 
-    def prototype_logits(self, proto_ND: torch.Tensor, query_QD: torch.Tensor) -> torch.Tensor:
+    def scatter_of(self, support_NKD: torch.Tensor) -> None:
+        return None
+
+    def compared(
+        self, proto_ND: torch.Tensor, query_QD: torch.Tensor, within_SD: None
+    ) -> torch.Tensor:
         if self.cosine:
             return cosine_logits(query_QD, proto_ND, 10.0)
         return euclidean_logits(query_QD, proto_ND)

@@ -204,7 +204,7 @@ def test_procedural_sets_are_clips_with_labels_and_sources(tmp_path, monkeypatch
     assert sorted(other["label"].value_counts()) == [2, 2]
     sets_made = (
         (made["field"], field), (made["voices"], voices), (made["crowd"], crowd),
-        (made["other"], other),
+        (made["other"], other), (made["hard"], pd.read_csv(made["hard"])),
     )  # fmt: skip
     for table, frame in sets_made:
         for name in frame["file"]:

@@ -353,8 +353,9 @@ def test_what_was_called_learnable_is_the_mlp_now_and_hashes_as_it_did() -> None
     assert updated(config) == config
     assert first_facts(new) == old
     learnable = {**new, "distance": "learnable"}
-    assert first_facts(learnable) == {k: v for k, v in learnable.items() if k not in NO_TIMBRE}
-    timbre = {**learnable, "timbre_dim": 8}
+    since = {*NO_TIMBRE, "scatter_floor"}
+    assert first_facts(learnable) == {k: v for k, v in learnable.items() if k not in since}
+    timbre = {**learnable, "timbre_dim": 8, "scatter_floor": 0.5}
     assert first_facts(timbre) == timbre
     euclidean = {**old, "distance": "euclidean"}
     assert first_facts(updated({"arch": {"model": euclidean}})["arch"]["model"]) == euclidean

@@ -7,7 +7,8 @@ k-means on prototypes), with the test's own queries for the unlabelled calls, as
 Such a test answers another question: its queries come all at once, as many of each class. It is
 off by default and must never be compared with a test that sees one query at a time.
 
-Shapes: N classes, K support clips of a class, Q query clips, D embedding width.
+Shapes: N classes, K support clips of a class, Q query clips, D embedding width,
+S all support clips.
 """
 
 import torch
@@ -26,11 +27,12 @@ class Refined(nn.Module):
     def logits(self, support_NKD: Tensor, query_QD: Tensor) -> Tensor:
         """Classify embedded queries by prototypes that they have moved: ``(Q, N)`` in fp32."""
         logits_QN = self.model.logits(support_NKD, query_QD)
+        within_SD = self.model.scatter_of(support_NKD)
         with torch.autocast(query_QD.device.type, enabled=False):
             support_NKD, query_QD = support_NKD.float(), query_QD.float()
             for _ in range(self.rounds):
                 share_NQ = logits_QN.softmax(dim=1).T
                 weight_N1 = support_NKD.shape[1] + share_NQ.sum(dim=1, keepdim=True)
                 proto_ND = (support_NKD.sum(dim=1) + share_NQ @ query_QD) / weight_N1
-                logits_QN = self.model.prototype_logits(proto_ND, query_QD)
+                logits_QN = self.model.compared(proto_ND, query_QD, within_SD)
         return logits_QN

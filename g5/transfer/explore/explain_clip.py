@@ -38,13 +38,16 @@ def explain(
     with torch.inference_mode():
         shown = [features(restored, text, rules)[None] for text in like or [clip]]
         examples = [restored.model(x_11MT)[0] for x_11MT in shown]
-    prototype_D = torch.stack(examples).mean(dim=0).clone()
+        support_1KD = torch.stack(examples)[None]
+        within_SD = restored.model.scatter_of(support_1KD)
+    proto_1D = support_1KD.mean(dim=1).clone()
+    within_SD = None if within_SD is None else within_SD.clone()
 
     def embed(x_B1MT: Tensor) -> Tensor:
         return restored.model(x_B1MT)
 
     def score(z_BD: Tensor) -> Tensor:
-        return restored.model.prototype_logits(prototype_D[None], z_BD)[:, 0]
+        return restored.model.compared(proto_1D, z_BD, within_SD)[:, 0]
 
     if settings.method == "occlusion":
         frames = max(1, round(settings.patch_s * restored.front_end.frame_rate_hz))
