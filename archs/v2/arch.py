@@ -276,10 +276,10 @@ class ProtoNetV2(ProtoNet):
         normalize: str,
     ) -> None:
         widths, hidden = list(channels), list(distance_hidden)
-        whole = "must be whole numbers above 0"
+        rule = "must be whole numbers above 0"
         check(input_channels > 0, "input_channels", input_channels, "must be above 0")
-        check(len(widths) > 0 and min(widths) > 0, "channels", widths, f"{whole}, at least one")
-        check(min(hidden, default=1) > 0, "distance_hidden", hidden, whole)
+        check(len(widths) > 0 and min(widths) > 0, "channels", widths, f"{rule}, at least one")
+        check(min(hidden, default=1) > 0, "distance_hidden", hidden, rule)
         check(se_reduction >= 0, "se_reduction", se_reduction, "must be 0 or more")
         check(embedding_dim > 0, "embedding_dim", embedding_dim, "must be above 0")
         check(frequency_bins > 0, "frequency_bins", frequency_bins, "must be above 0")
@@ -290,26 +290,26 @@ class ProtoNetV2(ProtoNet):
         timbre = _timbre(timbre_dim, timbre_sharpness, timbre_weight)
         call_dim = embedding_dim - timbre_dim
         rule = "must be null, or above 0 and below 1"
-        bounded = distance_share is not None
-        check(not bounded or 0 < distance_share < 1, "distance_share", distance_share, rule)
+        fits = distance_share is None or 0 < distance_share < 1
+        check(fits, "distance_share", distance_share, rule)
         rule = f"must be from 0 to what the timbre leaves of arch.model.embedding_dim ({call_dim})"
         check(0 <= metric_rank <= call_dim, "metric_rank", metric_rank, rule)
         check(0 <= dropout < 1, "dropout", dropout, "must be in [0, 1)")
         rule = f"must be 0 or divide the last of arch.model.channels ({widths[-1]})"
-        divides = attention_heads > 0 and widths[-1] % attention_heads == 0
-        check(divides or attention_heads == 0, "attention_heads", attention_heads, rule)
+        divides = attention_heads == 0 or (
+            attention_heads > 0 and widths[-1] % attention_heads == 0
+        )
+        check(divides, "attention_heads", attention_heads, rule)
         encoder = self.encoder_class(
             input_channels=input_channels, channels=widths, se_reduction=se_reduction,
             attention_heads=attention_heads, dropout=dropout, embedding_dim=call_dim,
             frequency_bins=frequency_bins, band_statistics=band_statistics,
             timbre=timbre is not None,
         )  # fmt: skip
-        metric = scatter = None
-        if distance == "learnable":
-            metric = MahalanobisMap(call_dim, metric_rank) if metric_rank else None
-            scatter = _scatter(scatter_floor)
-        elif distance == "mlp":
-            metric = PairMLP(embedding_dim, hidden, distance_share)
+        metric = PairMLP(embedding_dim, hidden, distance_share) if distance == "mlp" else None
+        if distance == "learnable" and metric_rank:
+            metric = MahalanobisMap(call_dim, metric_rank)
+        scatter = _scatter(scatter_floor) if distance == "learnable" else None
         super().__init__(
             encoder=encoder, distance=distance, cosine_scale=cosine_scale, normalize=normalize,
             metric=metric, scatter=scatter, timbre=timbre,
