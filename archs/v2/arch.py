@@ -296,10 +296,8 @@ class ProtoNetV2(ProtoNet):
         check(0 <= metric_rank <= call_dim, "metric_rank", metric_rank, rule)
         check(0 <= dropout < 1, "dropout", dropout, "must be in [0, 1)")
         rule = f"must be 0 or divide the last of arch.model.channels ({widths[-1]})"
-        divides = attention_heads == 0 or (
-            attention_heads > 0 and widths[-1] % attention_heads == 0
-        )
-        check(divides, "attention_heads", attention_heads, rule)
+        fits = attention_heads >= 0 and widths[-1] % max(1, attention_heads) == 0
+        check(fits, "attention_heads", attention_heads, rule)
         encoder = self.encoder_class(
             input_channels=input_channels, channels=widths, se_reduction=se_reduction,
             attention_heads=attention_heads, dropout=dropout, embedding_dim=call_dim,
