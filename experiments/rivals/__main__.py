@@ -14,7 +14,6 @@ from torch import Tensor
 
 from experiments.common import hardware, markdown, percent_cell, real_dir, run_as_command
 from experiments.rivals.answers import (
-    ByScatter,
     Span,
     clip_vectors,
     episodes_of,
@@ -54,8 +53,7 @@ def main(arguments: Sequence[str]) -> None:
     settings = load(["name=rivals", "logger=none", *arguments])
     folder = settings.path.root / "outputs" / settings.name
     real, ours, euclidean = real_dir(settings), restore(SHIPPED), restore(SHIPPED)
-    scatter = euclidean.model.scatter
-    assert scatter is not None, "the shipped distance is the learnable one"
+    assert ours.model.metric is None, "ours compares embeddings of any encoder"
     euclidean.model.scatter = None
     worlds = make_worlds(folder / "worlds", scene_settings())["field"].parent.parent
     places = [(s, real) for s in REAL] + [(s, worlds) for s in PROCEDURAL]
@@ -76,7 +74,7 @@ def main(arguments: Sequence[str]) -> None:
         rows[RAW].append(SeedAnswers([found]).raw_interval())
         rows[OURS].append(mean_interval(found.accuracy_E))
         add(EUCLIDEAN, test_set, store.of(EUCLIDEAN, euclidean, test_set).hit_A)
-    scorers = {"{}": NearestPrototype(), BY_SCATTER: ByScatter(scatter.log_floor.exp().item())}
+    scorers = {"{}": NearestPrototype(), BY_SCATTER: ours.model}
     for name, scaled in RIVALS.items():
         try:
             encoder = load_encoder(name)

@@ -11,8 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from archs.metrics import SupportScatter, scattered_logits
-from archs.prototypes import euclidean_logits, prototypes, unit
+from archs.prototypes import unit
 from experiments.v2_vs_v1.sets import EPISODES, TestSet
 from g5.config.parts import corpus_of, feature_set_of
 from g5.embeddings.encoders.loaded import LoadedEncoder
@@ -80,19 +79,6 @@ def standardised(z_PD: Tensor, training: Tensor | None) -> Tensor:
         std_D, mean_D = torch.std_mean(training, dim=0, correction=0)
         z_PD = (z_PD - mean_D) / torch.where(std_D > SMALLEST_STD, std_D, 1.0)
     return unit(z_PD)
-
-
-class ByScatter:
-    """Nearest prototype by the distance of `SupportScatter`, with the floor of ``default``."""
-
-    def __init__(self, floor: float) -> None:
-        self.scatter = SupportScatter(floor)
-
-    def logits(self, support_NKD: Tensor, query_QD: Tensor) -> Tensor:
-        proto_ND, within_SD = prototypes(support_NKD), self.scatter(support_NKD)
-        if within_SD is None:
-            return euclidean_logits(proto_ND=proto_ND, query_QD=query_QD)
-        return scattered_logits(proto_ND, query_QD, within_SD)
 
 
 def hits(scorer: Scorer, z_PD: Tensor, episodes: Episodes) -> np.ndarray:

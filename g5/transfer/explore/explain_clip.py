@@ -35,13 +35,10 @@ def explain(
     """
     restored = restore(checkpoint, known=known, keys=("encoder", "encoder.front_end"))
     x_1MT = features(restored, clip, rules)
-    with torch.inference_mode():
+    with torch.no_grad():
         shown = [features(restored, text, rules)[None] for text in like or [clip]]
-        examples = [restored.model(x_11MT)[0] for x_11MT in shown]
-        support_1KD = torch.stack(examples)[None]
-        within_SD = restored.model.scatter_of(support_1KD)
-    proto_1D = support_1KD.mean(dim=1).clone()
-    within_SD = None if within_SD is None else within_SD.clone()
+        support_1KD = torch.stack([restored.model(x_11MT)[0] for x_11MT in shown])[None]
+        proto_1D, within_SD = support_1KD.mean(dim=1), restored.model.scatter_of(support_1KD)
 
     def embed(x_B1MT: Tensor) -> Tensor:
         return restored.model(x_B1MT)
