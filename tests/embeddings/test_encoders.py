@@ -110,6 +110,21 @@ def test_the_layout_of_perch_is_known(tmp_path, capsys):
     assert torch.equal(named.forward(wave_BS), encoder.forward(wave_BS))
 
 
+def test_a_file_that_gives_a_number_for_each_clip_is_refused_before_any_sound(tmp_path):
+    import onnx
+    from onnx import TensorProto, helper
+
+    path = small_onnx(tmp_path / "m.onnx")
+    model = onnx.load(str(path))
+    mean = helper.make_node("ReduceMean", ["embedding"], ["level"], axes=[1], keepdims=0)
+    model.graph.node.append(mean)
+    del model.graph.output[:]
+    model.graph.output.append(helper.make_tensor_value_info("level", TensorProto.FLOAT, ["batch"]))
+    onnx.save(model, str(path))
+    with pytest.raises(UserError, match=r"level is float32 \(2,\) for 2 clips, no vector for each"):
+        load_encoder(str(path), SAID)
+
+
 def test_tflite_gives_an_output_or_a_layer_before_it(tmp_path):
     path = small_tflite(tmp_path / "m.tflite")
     encoder = load_encoder(str(path), SAID)

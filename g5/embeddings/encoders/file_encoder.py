@@ -83,7 +83,8 @@ class FileEncoder(Encoder):
     def tried_width(self) -> int:
         """D, as a second of silence shows."""
         try:
-            return self(torch.zeros(1, self.samples or 16000)).shape[1]
+            clips = 1 if self.one_by_one else 2
+            return self(torch.zeros(clips, self.samples or 16000)).shape[1]
         except UserError:
             raise
         except Exception as error:
