@@ -60,16 +60,26 @@ def asked_table(found: pd.DataFrame) -> str:
     """The precision that a threshold asked for by precision gives elsewhere."""
     results = got(found, REPEATS)
     given = results.dropna(subset=["threshold"])
+    inside = given.loc[~given["whole"].astype(bool)]
     each = [share for shares in given["per_recording"] for share in shares]
     rows = [
-        (name, *(f"{x:.2f}" for x in np.nanpercentile(np.asarray(values, float), [50, 10, 90])))
+        (
+            name,
+            *(f"{x:.2f}" for x in np.nanpercentile(np.asarray(values, float), [50, 10, 90])),
+            f"{np.nanmean(np.asarray(values, float)):.2f}",
+        )
         for name, values in (
             ("all recordings of a species", given["precision"]), ("per recording", each),
+            ("... where not all that is found has it", inside["precision"]),
         )
     ]  # fmt: skip
-    head = (f"precision got, asked {WANTED:g} after {ANSWERS} answers", "median", "10 %", "90 %")
-    share = 1 - len(given) / len(results)
-    return f"{markdown(head, rows)}\n\nNo threshold gives it: {100 * share:.0f} % of the reviews"
+    what = f"precision got, asked {WANTED:g} after {ANSWERS} answers"
+    head = (what, "median", "10 %", "90 %", "mean")
+    none, whole = 1 - len(given) / len(results), given["whole"].mean()
+    return (
+        f"{markdown(head, rows)}\n\nNo threshold gives it: {100 * none:.0f} % of the reviews; all "
+        f"that is found has it: {100 * whole:.0f} % of the others"
+    )
 
 
 TABLES: dict[str, Callable[[pd.DataFrame], str]] = {"answers": answers_table, "asked": asked_table}

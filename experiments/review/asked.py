@@ -14,31 +14,31 @@ def got(found: pd.DataFrame, repeats: int) -> pd.DataFrame:
     """Half of a species' recordings are reviewed, the other half is what counts; then the reverse.
 
     Returns:
-        A row for each species, repeat and half: ``label``, ``asked`` (the share that the review
-        says the threshold has), ``threshold``, ``precision`` over all events of the other half, and
-        ``per_recording``, a list.
+        A row for each species, repeat and half: ``label``, ``threshold``, ``whole`` (it is the
+        lowest score of all that was reviewed: all has the precision), ``precision`` over all events
+        of the other half, and ``per_recording``, a list.
     """
     rows = []
     for label, events in found.groupby("label"):
         for repeat in range(repeats):
             for side in (0, 1):
                 reviewed = events["place"].to_numpy() % 2 == side
-                threshold = _threshold(events.loc[reviewed], repeat)
-                if threshold is None:
+                curve = _curve(events.loc[reviewed], repeat) if reviewed.any() else None
+                threshold = curve.for_precision(WANTED) if curve else None
+                if curve is None or threshold is None:
                     rows.append({"label": label, "threshold": np.nan})
                     continue
                 kept = events.loc[~reviewed & (events["score"] >= threshold).to_numpy()]
                 each = kept.groupby("file")["yes"].mean().tolist()
                 rows.append({
-                    "label": label, "threshold": threshold, "events": len(kept),
+                    "label": label, "threshold": threshold,
+                    "whole": threshold <= curve.threshold_G[0], "events": len(kept),
                     "precision": kept["yes"].mean(), "per_recording": each,
                 })  # fmt: skip
     return pd.DataFrame(rows)
 
 
-def _threshold(events: pd.DataFrame, seed: int) -> float | None:
-    if events.empty:
-        return None
+def _curve(events: pd.DataFrame, seed: int) -> ScoreCurve:
     logit_N = logit(events["score"].clip(1e-6, 1 - 1e-6).to_numpy(float))
     said_N, drawn_N = np.full(len(events), UNANSWERED), np.zeros(len(events), bool)
     stratum_N = strata_of(logit_N)
@@ -46,4 +46,4 @@ def _threshold(events: pd.DataFrame, seed: int) -> float | None:
     for _ in range(min(ANSWERS, len(events))):
         pick = Draws(Sample(logit_N, said_N, drawn_N, stratum_N), rank_N).take()
         said_N[pick], drawn_N[pick] = truth_N[pick], True
-    return ScoreCurve.of(Sample(logit_N, said_N, drawn_N, stratum_N)).for_precision(WANTED)
+    return ScoreCurve.of(Sample(logit_N, said_N, drawn_N, stratum_N))

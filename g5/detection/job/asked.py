@@ -54,4 +54,9 @@ def reviewed_thresholds(support: Path, settings: DetectionSettings) -> dict[str,
             f"threshold  {label}: a score of {score:.3g}; {name} {middle:.2f} ({low:.2f} to "
             f"{high:.2f}) by {curve.answers} answers, of the events that were reviewed"
         )
+        if name == "precision" and score <= curve.threshold_G[0]:
+            print(
+                f"           {label}: all that was reviewed has it; a lower detection.threshold "
+                "finds more to review"
+            )
     return scores

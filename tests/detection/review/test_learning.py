@@ -5,7 +5,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from g5.config.settings import load_transfer
+from g5.config.settings import load, load_transfer
+from g5.detection.job.asked import reviewed_thresholds
 from g5.detection.review.answers import changes, learned_support
 from g5.detection.review.session import ReviewSession
 from g5.detection.review.table import FoundEvents
@@ -74,6 +75,8 @@ def test_a_precision_is_asked_for_before_a_review_and_after_it(job, tmp_path, ca
     assert "threshold  up: a score of " in said.out
     assert "by 4 answers, of the events that were reviewed" in said.out
     assert "extrapolated" not in said.err
+    reviewed_thresholds(tmp_path / "found", load(["detection.precision=0.05"]).detection)
+    assert "a lower detection.threshold finds more to review" in capsys.readouterr().out
     assert job("night.wav", "--support", "found", "-o", "f3", "detection.precision=0.99999") == 1
     assert "no threshold gives it for up" in capsys.readouterr().err
 
