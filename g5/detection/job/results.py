@@ -11,6 +11,7 @@ import pandas as pd
 from g5.common.errors import UserError
 from g5.detection.job.manifest import CANDIDATES, DONE, EVENTS, Manifest
 from g5.detection.job.times import RecordingTimes
+from g5.detection.review.table import SIGNED, sign
 from g5.detection.support import Target
 from g5.evaluation.events.ground_truth import CANDIDATES_CSV, LEDGER, PREDICTIONS, SUPPORT_CSV
 from preprocessing.annotations import OF_ONE, SUFFIXES, write_events
@@ -112,10 +113,13 @@ def write_results(
     _remove_earlier(manifest, files)
     manifest.will_write([out / LEDGER, out / CANDIDATES_CSV, *tables])
     written = [manifest.write(times.beside(manifest.table()))]
-    write_events(times.beside(_all(manifest, CANDIDATES)), out / CANDIDATES_CSV, "csv")
+    (out / SIGNED).unlink(missing_ok=True)  # what a kill leaves was changed by nobody
+    candidates = times.beside(_all(manifest, CANDIDATES))
+    write_events(candidates, out / CANDIDATES_CSV, "csv")
     for name, path in whole.items():
         rows = _after_support(events, targets) if name == "dcase" else events
         written.append(write_events(rows, path, name))
+    sign(out, predictions=events, candidates=candidates)
     for name, file, path in each:
         written.append(write_events(events.loc[events["file"] == str(file)], path, name))
     return events, written

@@ -1,5 +1,6 @@
 """Reads the support's table: which recordings its rows mean, and the species it marks."""
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from g5.detection.job.diagnose import of_sound
 from g5.detection.job.reader import RecordingReader
 from g5.detection.job.request import DetectionRequest
 from g5.detection.review.answers import learned_support
+from g5.detection.review.table import FoundEvents
 from g5.detection.support import Target, targets_of
+from g5.evaluation.events.ground_truth import SUPPORT_CSV
 from preprocessing.annotations import read_events
 from preprocessing.events import Problem
 from preprocessing.frontend import FrontEnd
@@ -70,6 +73,9 @@ def _read(request: DetectionRequest) -> tuple[pd.DataFrame, list[Problem]]:
         return read_events(request.support, columns=request.columns)
     events, line = learned_support(request.support)
     print(line)
+    if changed := FoundEvents.read(request.support).changed:
+        note = f"{changed}; what is learnt is in {SUPPORT_CSV} and the answers, not in this table"
+        print(f"note: {note}", file=sys.stderr)
     return events, []
 
 

@@ -22,6 +22,7 @@ REVIEWED = "reviewed.csv"
 # Of the table that the mailed page saves.
 FOUND = ("found_label", "found_start_s", "found_end_s", "shown_by", "answer", "seconds")
 COLUMNS = (*EVENT_COLUMNS, *FOUND)
+ANEW = "has the table changed since? As a support, g5 detect reads the file nevertheless"
 KIND = {status: kind for kind, status in STATUS.items()}
 
 
@@ -114,26 +115,35 @@ def take_answers(found: FoundEvents, journal: Journal, path: Path) -> str:
     """Enter the answers that a mailed page has saved; what was done, in a line.
 
     Answers that are there already count once; where somebody has said something of an event
-    before, that stays.
+    before, that stays. Those to events that are not in the table any more are left out, and told.
 
     Raises:
-        UserError: it is no such table, or is of other events.
+        UserError: it is no such table, or all of it is of other events.
     """
     table, _ = read_events(path, boxes=False)
     if missing := [name for name in FOUND if name not in table]:
         raise UserError(
             f"{path}: has no column {missing[0]}; give what the page of g5 review --page has saved"
         )
-    entries = [_entry(found, row, path) for row in table.to_dict("records")]
+    entries, gone = [], ""
+    for row in table.to_dict("records"):
+        try:
+            entries.append(_entry(found, row))
+        except UserError as error:
+            gone = gone or str(error)
+    if gone and not entries:
+        raise UserError(f"{path}: {gone}; {ANEW}")
     journal.begin(found.fingerprint)
     before = [journal.add(entry) for entry in entries]
     write_answers(journal, found.folder)
     kept = sum(entry is not None for entry in before)
     other = f"; {counted(kept, 'event')} had another answer before, which stays" if kept else ""
-    return f"{counted(len(entries) - kept, 'answer')} of {path}{other}"
+    lost = len(table) - len(entries)
+    more = f"; {lost} left out ({gone}; {ANEW})" if lost else ""
+    return f"{counted(len(entries) - kept, 'answer')} of {path}{other}{more}"
 
 
-def _entry(found: FoundEvents, row: dict, path: Path) -> JournalEntry:
+def _entry(found: FoundEvents, row: dict) -> JournalEntry:
     of, kind = str(row["found_label"]), KIND[str(row["status"])]
     own = {name: file for file, name in short_names(found.events["file"]).items()}
     file = own.get(str(row["file"]), "")
@@ -143,9 +153,8 @@ def _entry(found: FoundEvents, row: dict, path: Path) -> JournalEntry:
     known = found.row_of.get(clip) if of else None
     if not file or (of and (known is None or found.labels[known] != of)):
         raise UserError(
-            f"{path}: row {row['row']} answers for {of or 'a call'} at {clip[1]:.3f} s of "
-            f"{row['file']}, which is not among the events of {found.folder}; were they detected "
-            "anew? As a support, g5 detect reads the file nevertheless"
+            f"row {row['row']} answers for {of or 'a call'} at {clip[1]:.3f} s of "
+            f"{row['file']}, which is not among the events of {found.folder}"
         )
     label = str(row["label"]) if kind == LABEL else ""
     moved = ends[1:] if ends != clip else None

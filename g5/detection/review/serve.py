@@ -1,5 +1,6 @@
 """`g5 review`: the page, served until Ctrl-C or written as a file; the answers of such a file."""
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,6 +21,8 @@ def review(
 ) -> None:  # fmt: skip
     """Review the events of a folder: in a page, or write one to be mailed, or read its answers."""
     found = FoundEvents.read(folder, settings.events)
+    if changed := found.changed:
+        print(f"note: {changed}; the events of now are reviewed", file=sys.stderr)
     if page is not None:
         session = ReviewSession(found, settings, rules)
         print(write_mailed(session, page))

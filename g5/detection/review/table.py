@@ -1,6 +1,7 @@
 """The events that a detection has left in its folder, as a review asks of them."""
 
 import hashlib
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import logit
 
+from g5.common.atomic import atomic_path
 from g5.common.errors import UserError
 from g5.common.words import counted
 from g5.evaluation.events.ground_truth import CANDIDATES_CSV, PREDICTIONS, check_found, read_ledger
@@ -19,6 +21,7 @@ from preprocessing.annotations import read_events
 REVIEWS = "reviews.jsonl"
 COMMAND = "g5 review"
 TABLES = {"predictions": PREDICTIONS, "candidates": CANDIDATES_CSV}
+SIGNED = ".parts/signed.json"
 # Scores are shares of 1 to the last bit; log-odds must stay finite.
 LEAST_CHANCE = 1e-6
 
@@ -32,11 +35,13 @@ class FoundEvents:
         events: ``file, start_s, end_s, label, score``, perhaps ``low_hz, high_hz``; N rows, sorted
             by file and start.
         hours: of the recordings that were searched.
+        which: of `TABLES`.
     """
 
     folder: Path
     events: pd.DataFrame
     hours: float
+    which: str = "predictions"
 
     @classmethod
     def read(cls, folder: Path, which: str = "predictions") -> "FoundEvents":
@@ -50,11 +55,10 @@ class FoundEvents:
         events, _ = read_events(path, boxes=False)
         if "score" not in events and len(events):
             raise UserError(f"{path}: has no scores; g5 detect writes them, run it again")
-        if "support" in events:  # what the user has marked herself
-            events = events.loc[events["support"].astype(str) != "True"].reset_index(drop=True)
+        events = _own(events).reset_index(drop=True)
         files = read_ledger(folder)
         done = files.loc[files["status"] == "done", "duration_s"]
-        return cls(folder, events, sum(map(float, done)) / 3600)
+        return cls(folder, events, sum(map(float, done)) / 3600, which)
 
     @cached_property
     def clips(self) -> list[Clip]:
@@ -100,6 +104,17 @@ class FoundEvents:
         rows = [[*clip, label] for clip, label in zip(self.clips, self.labels, strict=True)]
         return hashlib.sha256(repr(rows).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
+    @property
+    def changed(self) -> str:
+        """That somebody has changed the table since `g5 detect` wrote it, in a line; else ""."""
+        try:
+            signed = json.loads((self.folder / SIGNED).read_text("utf-8")).get(self.which)
+        except (OSError, ValueError, AttributeError):
+            return ""  # by an earlier g5, or it cannot be told
+        if signed in (None, signature(self.events)):
+            return ""
+        return f"{self.folder / TABLES[self.which]}: has changed since g5 detect wrote it"
+
     def journal(self) -> Journal:
         """The answers that are about this table.
 
@@ -124,6 +139,27 @@ class FoundEvents:
                 f"to review the events of now, move {REVIEWS} away"
             )
         return journal
+
+
+def _own(events: pd.DataFrame) -> pd.DataFrame:
+    """Without what the user has marked herself."""
+    if "support" not in events:
+        return events
+    return events.loc[events["support"].astype(str) != "True"]
+
+
+def signature(events: pd.DataFrame) -> str:
+    """Tells events from changed ones, in whatever order and whoever wrote them."""
+    columns = (_own(events)[name] for name in ("file", "start_s", "end_s", "label"))
+    rows = sorted((clip_of(*clip), str(label)) for *clip, label in zip(*columns, strict=True))
+    return hashlib.sha256(repr(rows).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+def sign(folder: Path, **tables: pd.DataFrame) -> None:
+    """Remember what a detection has written, by keys of `TABLES`."""
+    signs = {which: signature(events) for which, events in tables.items()}
+    with atomic_path(folder / SIGNED) as temporary:
+        temporary.write_text(json.dumps(signs), encoding="utf-8")
 
 
 def in_time(events: pd.DataFrame, rows: Iterable[int]) -> list[int]:

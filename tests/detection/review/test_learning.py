@@ -10,7 +10,7 @@ from g5.detection.job.asked import reviewed_thresholds
 from g5.detection.review.answers import changes, learned_support
 from g5.detection.review.session import ReviewSession
 from g5.detection.review.table import FoundEvents
-from preprocessing.annotations import read_events
+from preprocessing.annotations import read_events, write_events
 from tests.conftest import run_g5
 from tests.detection.review.found import is_call, make_found
 from tests.detection.soundscapes import CALLS_S, audacity
@@ -41,9 +41,23 @@ def test_the_next_detection_learns_from_yes_no_and_marks(job, tmp_path, capsys):
     assert set(CALLS_S[:3]) <= set(events["start_s"]), "the first shots stay"
     assert events.query("label == 'rain'")["status"].tolist() == ["NEG"], "no species to look for"
     assert 24.6 in events.query("status == 'POS'")["start_s"].tolist()
+    found = tmp_path / "found/predictions.csv"
+    table = pd.read_csv(found)
+    table.to_csv(found, index=False)
+    assert not FoundEvents.read(tmp_path / "found").changed, "the same in other words"
+    answered = {clip[1] for clip in review.journal.entries}
+    starts, own = table["start_s"].round(6).tolist(), table["support"].tolist()
+    row = next(i for i, start in enumerate(starts) if start not in answered and not own[i])
+    table.loc[row, ["start_s", "end_s"]] += 0.01
+    table.to_csv(found, index=False)
     capsys.readouterr()
+    assert run_g5(["review", "found", "--page", "page.html"]) == 0
+    changed = "has changed since g5 detect wrote it; "
+    assert f"{changed}the events of now are reviewed" in capsys.readouterr().err
     assert job("night.wav", "--support", "found", "-o", "found2", QUIET) == 0
-    told = capsys.readouterr().out
+    told, noted = capsys.readouterr()
+    assert f"{changed}what is learnt is in support.csv and the answers" in noted
+    assert not FoundEvents.read(tmp_path / "found2").changed
     assert "of no call, from 5 answers" in told
     assert "changed    up: " in told
     # What sounds alike was said to be a call and to be none.
@@ -125,8 +139,23 @@ def test_answers_of_a_mailed_page_are_entered_once(tmp_path, capsys):
     plain, problems = read_events(table)
     assert len(plain) == 3
     assert not problems
-    table.write_text(table.read_text().replace(",up,POS,up,", ",up,POS,down,"))
+    table.write_text(table.read_text().replace("POS,up,", "POS,down,").replace("NEG,up,", "NEG,a,"))
     assert run_g5(["review", str(found), "--answers", str(table)]) == 1
     assert "not among the events of" in capsys.readouterr().err
     assert run_g5(["review", str(found), "--answers", str(found / "reviewed.csv")]) == 1
     assert "has no column found_label" in capsys.readouterr().err
+
+
+def test_answers_to_events_that_are_gone_are_told_and_the_others_taken(tmp_path, capsys):
+    found = make_found(tmp_path)
+    review = ReviewSession(FoundEvents.read(found), load_transfer(reads=()).review)
+    rows = review.drawn(3, "sample")
+    table = saved(review, tmp_path / "answers.csv", rows)
+    events, _ = read_events(found / "predictions.csv")
+    events.loc[rows[1], "start_s"] += 0.01
+    write_events(events, found / "predictions.csv", "csv")
+    assert run_g5(["review", str(found), "--answers", str(table)]) == 0
+    told = capsys.readouterr().out
+    assert "2 answers of" in told
+    assert "; 1 left out (" in told
+    assert "has the table changed since?" in told
