@@ -1,7 +1,7 @@
 """Arguments and options that several commands have."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -195,6 +195,19 @@ with_columns = click.option(
     "--columns", type=ColumnNames(), metavar="OURS=THEIRS,...",
     help="What a CSV of your own calls its columns: start_s=Begin,end_s=End,label=Sp.",
 )  # fmt: skip
+
+
+def columns_key(columns: Mapping[str, str] | None, overrides: tuple[str, ...]) -> tuple[str, ...]:
+    """The overrides with ``--columns`` as the key ``data.columns``, by which data are read."""
+    if columns is None:
+        return overrides
+    pairs = ",".join(f"{ours}:{_quoted(theirs)}" for ours, theirs in columns.items())
+    return (*overrides, f"data.columns={{{pairs}}}")
+
+
+def _quoted(name: str) -> str:
+    """As Hydra's grammar takes any name."""
+    return "'" + name.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 class Architectures(click.ParamType):

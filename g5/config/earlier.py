@@ -24,6 +24,8 @@ RENAMED_DISTANCES = {"learnable": "mlp"}
 # What v2 has got since; with no timbre the others decide nothing.
 NO_TIMBRE = {"timbre_dim": 0, "timbre_sharpness": 5.0, "timbre_weight": 0.25}
 NO_SCATTER = {"scatter_floor": None}
+# Data of tables, which have got a key since: what the tables call our columns.
+TABLES = ("preprocessing.datasets.AnnotatedData", "preprocessing.datasets.ClipsData")
 # What baselines of detection called threshold, by their classes.
 CUTS = {"TemplateScorer": "correlation", "EnergyScorer": "deviations"}
 # Settings that are no more, and the value that was off.
@@ -68,6 +70,8 @@ def first_config(config: Mapping[str, Any]) -> dict[str, Any]:
         del features["channels"]
     groups = {name: arch[name] | GONE[f"arch.{name}"] for name in ("episodes", "training")}
     data = config["data"] | {"_target_": first_name(config["data"]["_target_"])}
+    if data.get("columns") is None:
+        data.pop("columns", None)
     arch = {**arch, **groups, "model": first_facts(arch["model"])}
     return {**config, "arch": arch, "features": features, "data": data}
 
@@ -77,6 +81,8 @@ def updated(config: Mapping[str, Any]) -> dict[str, Any]:
     config = dict(_renamed(config))
     if isinstance(config.get("features"), dict):
         config["features"].setdefault("channels", 1)
+    if isinstance(data := config.get("data"), dict) and data.get("_target_") in TABLES:
+        data.setdefault("columns", None)
     model = config.get("arch", {}).get("model")
     if isinstance(model, dict) and model.get("_target_") == V2 and "metric_rank" not in model:
         distance = RENAMED_DISTANCES.get(model["distance"], model["distance"])

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from g5.common.elsewhere import kept
+from g5.common.elsewhere.places import in_archive
 from g5.common.errors import UserError
 from g5.common.secrets import all_redacted
 from g5.config.build import check_node, check_written
@@ -223,9 +224,13 @@ def check_paths(settings: Settings) -> None:
     paths |= {key: path for key, path in own.items() if path not in paths.values()}
     given = {key: path for key, path in paths.items() if isinstance(path, str)}
     if str(settings.data.target).startswith("preprocessing.datasets."):
-        lost = [f"{key}={at}" for key, at in given.items() if not Path(at).expanduser().exists()]
+        lost = [f"{key}={at}" for key, at in given.items() if not _is_there(Path(at).expanduser())]
         if lost:
             raise UserError(f"there is no such file or folder: {', '.join(lost)}")
+
+
+def _is_there(path: Path) -> bool:
+    return path.exists() or in_archive(path) is not None
 
 
 def check_typed(overrides: Sequence[str]) -> None:

@@ -58,7 +58,17 @@ def audacity_table(path: Path, text: str) -> Table:
     if loose:
         message = "is the band of no label; it is passed over"
         table.problems.append(Problem("bad-row", f"{path}, row {loose[0]}", message, False))
+    if lines and all(_has_more_numbers(line[2]) for line in lines):
+        message = "numbers behind the end are part of its labels; where they are none, give the "
+        message += "table a first row of names, and --columns says which is which"
+        table.problems.append(Problem("label", str(path), message, False))
     return table
+
+
+def _has_more_numbers(label: str) -> bool:
+    """Whether there are two before a text, as where a program writes a band there."""
+    words = label.split(" ")
+    return len(words) > 2 and all(np.isfinite(_number(word)) for word in words[:2])
 
 
 def audacity_rows(table: Table, _: Reading) -> Rows:

@@ -65,7 +65,7 @@ def read_table(
         UnknownFormat: it is in none of these dialects.
         UserError: a folder, binary data, no such file, no table.
     """
-    dialect, table = _opened(path, among) if not how.columns else _named(path, how.columns)
+    dialect, table = _opened(path, among) if not how.columns else _named(path, how.columns, among)
     table = understood(table)
     rows = dialect.rows(table, how)
     problems = table.problems
@@ -83,13 +83,18 @@ def columns_of(text: str) -> dict[str, str]:
         UserError: no such list, or a name that is none of ours.
     """
     pairs = [pair.partition("=") for pair in text.split(",")]
-    for ours, _, theirs in pairs:
-        if ours.strip() not in (*EVENT_NAMES, *LIST_NAMES) or not theirs.strip():
+    return known_columns({ours.strip(): theirs.strip() for ours, _, theirs in pairs}, "--columns")
+
+
+def known_columns(columns: Mapping[str, str], key: str) -> dict[str, str]:
+    """``{ours: theirs}``, checked; raises `UserError`, which names ``key``, for none of ours."""
+    for ours, theirs in columns.items():
+        if ours not in (*EVENT_NAMES, *LIST_NAMES) or not theirs:
             raise UserError(
-                f"--columns: {ours}={theirs} should be OURS=THEIRS, with one of ours: "
+                f"{key}: {ours}={theirs} should be OURS=THEIRS, with one of ours: "
                 f"{', '.join((*EVENT_NAMES, *LIST_NAMES))}"
             )
-    return {ours.strip(): theirs.strip() for ours, _, theirs in pairs}
+    return dict(columns)
 
 
 def columns_in(path: Path, columns: Mapping[str, str] | None) -> Mapping[str, str] | None:
@@ -107,9 +112,10 @@ def columns_in(path: Path, columns: Mapping[str, str] | None) -> Mapping[str, st
     return columns if table and all(map(table.has, columns.values())) else None
 
 
-def _named(path: Path, columns: Mapping[str, str]) -> tuple[Dialect, Table]:
+def _named(path: Path, columns: Mapping[str, str], among: Sequence[str]) -> tuple[Dialect, Table]:
     """A table of any columns that the user has named."""
-    return DIALECTS["csv"], read_texts(path).renamed(columns)
+    kind = "csv" if "csv" in among else among[0]
+    return DIALECTS[kind], read_texts(path).renamed(columns)
 
 
 def _without_no_calls(rows: Rows, path: Path) -> tuple[Rows, list[Problem]]:
@@ -245,7 +251,7 @@ def _recognised(path: Path, among: Sequence[str]) -> tuple[Dialect, str, str]:
     examples = f"{', '.join(others)} or {last}" if others else last
     raise UnknownFormat(
         f"{path}: its first row is {head[:120]!r}; that is no {examples}. Which column is what is "
-        "said by g5 convert --columns start_s=...,end_s=...,label=..."
+        "said by --columns start_s=...,end_s=...,label=... (in training data.columns)"
     )
 
 

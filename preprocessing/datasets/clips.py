@@ -11,7 +11,7 @@ import pandas as pd
 from g5.common.errors import UserError
 from g5.common.files import is_audio, walk
 from g5.common.words import counted, some
-from preprocessing.annotations import Reading, read_table
+from preprocessing.annotations import Reading, known_columns, read_table
 from preprocessing.annotations.reading import read_texts
 from preprocessing.annotations.spelling import NO_CALL, folded
 from preprocessing.audio_rules import READ_ALL, AudioRules
@@ -45,6 +45,7 @@ class ClipsData(DataSet):
         fold: cross-validation by class: this fold is the test set, the next one validates, the
             others train; the split file's folds where it has some. None: a hold-out.
         folds: number of folds, where they are not the split file's.
+        columns: what the CSV calls our columns, ``{ours: theirs}``.
         seed: of the split by class. Classes that share a source stay together.
         anchor: where a clip of a longer call is cut, kept for the clip reader.
         cache_dir: folder in which content hashes are remembered, or None.
@@ -63,11 +64,13 @@ class ClipsData(DataSet):
         test_classes: float,
         fold: int | None,
         folds: int,
+        columns: dict[str, str] | None,
         seed: int,
         anchor: str,
         cache_dir: Annotated[str | None, INDIFFERENT],
     ) -> None:
         self.root, self.audio_dir, self.cache_dir = root, audio_dir, cache_dir
+        self.columns = known_columns(columns or {}, "data.columns")
         self.split = one_of("split", split, ("auto", "by_class", "test"))
         self.anchor = one_of("anchor", anchor, ANCHORS)
         for key, share in (("val_classes", val_classes), ("test_classes", test_classes)):
@@ -147,11 +150,11 @@ class ClipsData(DataSet):
         home = path.parent if self.audio_dir is None else absolute(self.audio_dir)
         if not is_there(home):
             raise UserError(f"data.audio_dir: there is no folder {home}")
-        rows, found = read_table(path, Reading(), among=("clips",))
+        rows, found = read_table(path, Reading(columns=self.columns), among=("clips",))
         builder.problems += found
         if self.split == "auto" and (digest := split_hash_of(path)):
             self.split_file = digest
-            table = read_list(path)
+            table = read_list(path, self.columns)
             if FOLD in table:
                 # A cell of two lines makes the next row's number greater by two.
                 numbers = read_texts(path).rows

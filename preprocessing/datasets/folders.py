@@ -3,6 +3,7 @@
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, ClassVar, TypedDict, Unpack
 
@@ -18,6 +19,8 @@ from preprocessing.annotations import (
     SUBSET,
     Reading,
     Rows,
+    columns_in,
+    known_columns,
     read_table,
     recording_of,
 )
@@ -46,6 +49,7 @@ class AnnotatedData(DataSet):
         test_dir: the test set's; None: the validation set is tested on.
         label_column: the column that holds the class; "auto": the dialect's own.
         q_class: what one class of a DCASE ``Q`` column is: "recording" or "subset" (the folder).
+        columns: what tables of no known kind call our columns, ``{ours: theirs}``.
         anchor: where a clip of a longer call is cut, kept for the clip reader.
         cache_dir: folder in which content hashes are remembered, or None.
 
@@ -65,9 +69,11 @@ class AnnotatedData(DataSet):
         test_dir: str | None,
         label_column: str,
         q_class: str,
+        columns: dict[str, str] | None,
         anchor: str,
         cache_dir: Annotated[str | None, INDIFFERENT],
     ) -> None:
+        self.columns = known_columns(columns or {}, "data.columns")
         self.folders = {"train": train_dir, "val": eval_dir, "test": test_dir}
         one_of("q_class", q_class, (RECORDING, SUBSET))
         self.anchor = one_of("anchor", anchor, ANCHORS)
@@ -112,7 +118,8 @@ class AnnotatedData(DataSet):
 
     def _read(self, path: Path) -> tuple[Rows, list[Problem]]:
         """The rows of one table that have a class, each with the name of its recording."""
-        rows, found = read_table(path, self._how, among=self.dialects)
+        how = replace(self._how, columns=columns_in(path, self.columns) or {})
+        rows, found = read_table(path, how, among=self.dialects)
         rows["audio"] = np.where(rows["audio"] == "", recording_of(path), rows["audio"])
         nameless = rows["label"] == ""
         if nameless.any() and nameless.all():
@@ -130,7 +137,7 @@ class RavenData(AnnotatedData):
     group, suffixes, dialects = "raven", (".txt",), ("raven",)
 
     def __init__(self, *, label_column: str, **others: Unpack[FolderKeys]) -> None:
-        super().__init__(label_column=label_column, q_class=RECORDING, **others)
+        super().__init__(label_column=label_column, q_class=RECORDING, columns=None, **others)
 
 
 class DcaseData(AnnotatedData):
@@ -143,7 +150,7 @@ class DcaseData(AnnotatedData):
     group, suffixes, dialects = "dcase", (".csv",), ("dcase",)
 
     def __init__(self, *, q_class: str, **others: Unpack[FolderKeys]) -> None:
-        super().__init__(label_column="auto", q_class=q_class, **others)
+        super().__init__(label_column="auto", q_class=q_class, columns=None, **others)
 
     def _finder(self, beside: Listing, anywhere: Listing) -> Finder:
         return beside.find

@@ -148,6 +148,10 @@ OTHER: dict[str, Any] = {
     "data=dcase data.q_class": "subset",
     "data=annotated data.q_class": "subset",
     "data=annotated data.label_column": "Species",
+    "data=annotated data.columns": {
+        "start_s": "Begin Time (s)", "end_s": "End Time (s)", "label": "Species",
+    },
+    "data=clips data.columns": {"label": "Art"},
     "data=raven data.label_column": "Species",
     "data=clips data.root": "{world}/clips/list.csv",
     "data=clips data.audio_dir": "{world}/other_clips",
@@ -245,6 +249,7 @@ TOGETHER_WITH: dict[str, dict[str, Any]] = {
     "data=procedural data.reverb_s": {"data.reverb": 1.0},
     "data=procedural data.distractor_snr_db": {"data.distractors": 3.0},
     "data=clips data.audio_dir": {"path.train_dir": "{world}/clips/list.csv"},
+    "data=clips data.columns": {"path.train_dir": "{world}/clips/list.csv"},
     "data=clips data.folds": {"data.fold": 0},
     "features.min_clip_s": {"features.clip": "adaptive"},
     "features.max_clip_s": {"features.clip": "adaptive", "features.min_clip_s": 0.05},
@@ -417,8 +422,8 @@ def write_raven(folder: Path, labels: str) -> None:
 def write_clips(folder: Path, seed: int) -> None:
     for number, label in enumerate("klmno"):
         sound(folder / label / f"{label}.wav", 0.4, seed=seed + number)
-    rows = "".join(f"{label}/{label}.wav,{label}\n" for label in "klmn")
-    (folder / "list.csv").write_text(f"file,label\n{rows}")
+    rows = "".join(f"{label}/{label}.wav,{label},species {label}\n" for label in "klmn")
+    (folder / "list.csv").write_text(f"file,label,Art\n{rows}")
 
 
 @dataclass

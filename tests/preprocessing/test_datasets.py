@@ -5,6 +5,7 @@ import os
 import shutil
 import threading
 import time
+import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ from g5.config.choices import CONF
 from preprocessing import datasets, recordings
 from preprocessing.datasets import AnnotatedData, ClipsData, DcaseData, RavenData
 from preprocessing.events import CORPUS_COLUMNS, RECORDING_COLUMNS, Corpus
+from tests.conftest import run_g5
 
 HEAD = "Audiofilename,Starttime,Endtime,"
 
@@ -53,7 +55,7 @@ def clips(root: Path | None, **changes) -> ClipsData:
     settings = {
         "root": root and str(root), "audio_dir": None, "split": "auto", "val_classes": 0.2,
         "test_classes": 0.2, "fold": None, "folds": 5, "seed": 0, "anchor": "loudest",
-        "cache_dir": None,
+        "columns": None, "cache_dir": None,
     }  # fmt: skip
     return ClipsData(**{**settings, **changes})
 
@@ -62,7 +64,7 @@ def annotated(root: Path, **changes) -> AnnotatedData:
     settings = {
         "train_dir": str(root / "train"), "eval_dir": None, "test_dir": None,
         "q_class": "recording",
-        "label_column": "auto", "anchor": "centre", "cache_dir": None,
+        "label_column": "auto", "columns": None, "anchor": "centre", "cache_dir": None,
     }  # fmt: skip
     return AnnotatedData(**{**settings, **changes})
 
@@ -256,6 +258,8 @@ def test_impossible_settings_name_their_key(tmp_path: Path):
         (lambda: dcase(tmp_path, **nowhere).load(), r"data=dcase needs path\.train_dir"),
         (lambda: raven(tmp_path, train_dir=None).load(), r"data=raven needs path\.train_dir"),
         (lambda: clips(tmp_path, split="random"), r"data\.split: 'random'"),
+        (lambda: clips(tmp_path, columns={"art": "Art"}), r"data\.columns: art=Art should be"),
+        (lambda: annotated(tmp_path, columns={"label": ""}), r"data\.columns: label= should be"),
         (lambda: clips(tmp_path, val_classes=-0.1), r"data\.val_classes"),
         (lambda: clips(tmp_path, val_classes=0.5, test_classes=0.5), r"data\.test_classes"),
         (lambda: clips(tmp_path / "absent").load(), r"data\.root: there is no .*absent"),
@@ -321,6 +325,40 @@ def test_clips_in_a_list(tmp_path: Path):
     assert kinds(elsewhere, fatal=True) == ["missing-audio"]
     with pytest.raises(UserError, match=r"data\.audio_dir"):
         clips(path, audio_dir=str(tmp_path / "nowhere")).load()
+
+
+def test_tables_of_ones_own_columns(tmp_path: Path):
+    for name in ("a", "b"):
+        sound(tmp_path / f"train/{name}.wav", 5)
+    text(tmp_path / "train/a.csv", "Von (Sek);Bis;Wer's\n1,5;2,5;Amsel\n")
+    text(tmp_path / "train/b.csv", "file,start_s,end_s,label\nb.wav,1,2,Specht\n")  # as it is
+    text(tmp_path / "train/list.csv", "Datei,Art\na.wav,Amsel\nb.wav,Specht\n")
+    names = {"start_s": "Von (Sek)", "end_s": "Bis", "label": "Wer's"}
+    corpus = annotated(tmp_path, columns=names).load()
+    assert [*corpus.events["label"]] == ["Amsel", "Specht"]
+    assert [*corpus.events["start_s"]] == [1.5, 1.0]
+    assert "--columns" in told(annotated(tmp_path).load(), "unknown-format")
+    listed = clips(
+        tmp_path / "train/list.csv", split="test", columns={"file": "Datei", "label": "Art"}
+    )
+    assert listed.load().labels("test") == ["Amsel", "Specht"]
+
+
+def test_commands_take_names_of_columns_and_a_set_in_a_zip(tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    sound(tmp_path / "a.wav", 5)
+    text(tmp_path / "a.csv", "Von (Sek);Bis;Wer's\n1,5;2,5;Amsel\n")
+    with zipfile.ZipFile("set.zip", "w") as archive:
+        for name in ("a.wav", "a.csv"):
+            archive.write(name, f"night/{name}")
+    asked = ["data=annotated", "path.train_dir=set.zip/night"]
+    named = ["--columns", "start_s=Von (Sek),end_s=Bis,label=Wer's"]
+    assert run_g5(["data", "check", *asked, *named]) == 0
+    assert "1 class, 1 call" in capsys.readouterr().out
+    assert run_g5(["features", *asked, *named]) == 0
+    assert "1 recording in" in capsys.readouterr().out
+    assert run_g5(["features", *asked[:1], "path.train_dir=set.zip/day"]) == 1
+    assert "set.zip/day" in capsys.readouterr().err
 
 
 def test_clips_of_a_list_in_two_splits_are_an_error(tmp_path: Path):

@@ -68,6 +68,23 @@ def test_raven_offsets_labels_and_emptiness(tmp_path: Path):
     assert read(path) == ([("b", 1.0, 2.0, "wren")], [])
 
 
+def test_numbers_behind_the_end_of_a_track_are_told(tmp_path: Path):
+    """Avisoft's export of labels may hold frequencies there."""
+    path = write(tmp_path / "a.txt", "1.0\t1.5\t4000\t8000\tsong\n2.0\t2.5\t4000\t8000\tsong\n")
+    assert "--columns says which is which" in str(read(path)[1][0])
+    named = write(tmp_path / "b.txt", f"Start\tEnd\tLow\tHigh\tText\n{path.read_text('utf-8')}")
+    columns = {
+        "start_s": "Start",
+        "end_s": "End",
+        "low_hz": "Low",
+        "high_hz": "High",
+        "label": "Text",
+    }
+    events, _ = read_events(named, columns=columns)
+    assert [*events["label"]] == ["song", "song"]
+    assert [*events["high_hz"]] == [8000.0, 8000.0]
+
+
 def test_audacity_with_bands_points_and_tabs(tmp_path: Path):
     path = write(
         tmp_path / "night.txt",
