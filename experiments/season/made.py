@@ -55,7 +55,7 @@ def season(
 
     Args:
         faults: the last recorder but one has its clock reset for the last third of the season, and
-            the last one misses the second week.
+            the last one misses the second quarter.
         seed: of the calls.
     """
     rng, parts = np.random.default_rng(seed), []
@@ -75,7 +75,8 @@ def season(
             stamps[lost] = pd.DatetimeIndex(since).strftime("%Y%m%d_%H%M%S").to_numpy(object)
             part.loc[lost, "local"] = pd.NaT
         if faults and number == recorders - 1:
-            keep = (utc < first + timedelta(days=7)) | (utc >= first + timedelta(days=14))
+            quarter = timedelta(days=days / 4)
+            keep = (utc < first + quarter) | (utc >= first + 2 * quarter)
         part["file"] = [f"/cards/{name}/{name}_{stamp}.wav" for stamp in stamps]
         parts.append(part.assign(calls=rng.poisson(_rate(local, number)))[keep])
     recordings = pd.concat(parts, ignore_index=True)

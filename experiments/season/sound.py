@@ -9,6 +9,7 @@ import soundfile
 
 from experiments.season.made import CHANGE, ZONE, MadeSeason, season
 from experiments.season.told import compared, summary_of
+from g5.common.atomic import write_text
 from g5.detection.job.request import DetectionRequest, detection_settings
 from g5.detection.job.run import detect
 from g5.evaluation.events.ground_truth import PREDICTIONS, Truth
@@ -51,24 +52,29 @@ def minute(
 def write_sound(made: MadeSeason, folder: Path, *, seed: int) -> tuple[Path, Truth]:
     """The recordings of a season below a folder; a table of shots, and all other calls.
 
-    The shots are the first calls of one recording with enough of them.
+    The shots are the first calls of one recording with enough of them. What has been written whole
+    is not written again.
     """
+    shots, others = folder / "shots.csv", folder / "others.csv"
+    names = dict.fromkeys((Path(file).stem for file in made.recordings["file"]), "season")
+    if others.exists():
+        return shots, Truth(pd.read_csv(others, keep_default_na=False), names, {})
     rng = np.random.default_rng([seed, 1])
     species = draw(rng, kinds=KINDS, f0_hz=PITCH_HZ, call_s=CALL_S)
     tables = []
     for row in made.recordings.to_dict("records"):
         samples, events = minute(species, int(row["calls"]), rng, row["duration_s"])
-        path = folder / row["recorder"] / Path(row["file"]).name
+        path = folder / row["recorder"] / Path(row["file"]).with_suffix(".flac").name
         path.parent.mkdir(parents=True, exist_ok=True)
         samples /= max(1.0, float(np.abs(samples).max()))
         soundfile.write(path, samples, RATE_HZ, subtype="PCM_16")
         tables.append(events.assign(file=str(path), name=path.stem, status="POS"))
     which = next(i for i, events in enumerate(tables) if len(events) >= SHOTS)
-    tables[which][:SHOTS].to_csv(folder / "shots.csv", index=False)
+    tables[which][:SHOTS].to_csv(shots, index=False)
     tables[which] = tables[which][SHOTS:]
-    names = [Path(file).stem for file in made.recordings["file"]]
     calls = pd.concat(tables, ignore_index=True)
-    return folder / "shots.csv", Truth(calls, dict.fromkeys(names, "season"), {})
+    write_text(others, calls.to_csv(index=False))
+    return shots, Truth(calls, names, {})
 
 
 def fmeasure(predictions: Path, truth: Truth) -> float:
@@ -80,15 +86,20 @@ def fmeasure(predictions: Path, truth: Truth) -> float:
     return score_events(found, truth, mode="fair", n_shots=0).overall.fmeasure
 
 
-def heard(species: int, folder: Path) -> pd.DataFrame:
-    """Two recorders for four days around the change, searched by five calls; ``F`` beside."""
-    made = season(2, 4, 60, faults=False, seed=species, first=CHANGE - timedelta(days=2))
+def four_days(species: int) -> MadeSeason:
+    """Two recorders around the change."""
+    return season(2, 4, 60, faults=False, seed=species, first=CHANGE - timedelta(days=2))
+
+
+def heard(species: int, made: MadeSeason, folder: Path) -> pd.DataFrame:
+    """A season searched by five calls, and ``F`` beside; goes on with what the folder has."""
     shots, truth = write_sound(made, folder / "recordings", seed=species)
     found = folder / "found"
     sites = made.write_sites(folder / "sites.csv")
     clues = Clues(zone=ZONE, clock="UTC", deployments=sites)
     request = DetectionRequest("default", folder / "recordings", shots, found, clues=clues)
-    detect(request, detection_settings(["detection.pictures=false"]))
+    plain = ["detection.pictures=false", f"path.root_dir={folder}"]
+    detect(request, detection_settings(plain))
     sites.replace(found / sites.name)
     out = summary_of(made, found, folder / "summary")
     return compared(made, out).assign(species=species, F=fmeasure(found / PREDICTIONS, truth))

@@ -9,13 +9,15 @@ from dataclasses import dataclass
 
 import torch
 
+from g5.config.schema import EpisodeSettings
 from g5.config.settings import Settings
 from g5.training.loaders import EpisodeLoaders
 from g5.training.module import FewShotModule
 
 LONG_S = 3600.0
-# Raw features, figures, tables and the page of a test, beside embedding its clips.
-TEST_S = 60.0
+# Beside the network, in seconds of one core (docs/performance.md): the run's record, figures and
+# page of the test; of each of its clips maps and raw features; of each episode the raw rows.
+WRITTEN_S, CLIP_S, EPISODE_S = 6.0, 0.015, 0.001
 SHORTER = "budget=minutes, budget=evening and budget=night train for less"
 
 
@@ -53,11 +55,18 @@ def estimate(
     episodes = settings.arch.episodes
     epochs = settings.arch.training.max_epochs - done
     step_s = seconds_per_episode(module, loaders, device)
-    test_s = step_s * test_clips / episodes.clips / 3 + (TEST_S if test_clips else 0.0)
+    answer_s = seconds_per_answer(module, episodes, device)
+    test_s = 0.0
+    if test_clips:
+        test_s = WRITTEN_S + test_clips * (step_s / episodes.clips / 3 + CLIP_S)
+        # Queries of an episode's classes, and as many of others.
+        test_s += episodes.test_episodes * (2 * answer_s + EPISODE_S)
     clips = 0 if loaders.val_clips is None else len(loaders.val_clips.plan.rows)
     # A forward pass is about a third of a training step.
     shared = episodes.episodes_per_epoch / processes
     epoch_s = step_s * (shared + clips / episodes.clips / 3)
+    if clips:
+        epoch_s += episodes.val_episodes * answer_s
     total_s = epochs * epoch_s + test_s
     devices = f"{processes} x " if processes > 1 else ""
     line = (
@@ -115,6 +124,24 @@ def seconds_per_episode(
             seconds.append(time.perf_counter() - start)
     module.load_state_dict(weights)
     return sum(seconds[1:]) / 2
+
+
+def seconds_per_answer(
+    module: FewShotModule, episodes: EpisodeSettings, device: torch.device
+) -> float:
+    """Wall time of comparing all queries of an episode with its support; the least of three."""
+    model, width = module.model, module.model.embedding_dim
+    model.eval()
+    with torch.random.fork_rng(), torch.no_grad():
+        support_NKD = torch.randn(episodes.n_way, episodes.k_shot, width, device=device)
+        query_QD = torch.randn(episodes.n_way * episodes.n_query, width, device=device)
+        seconds = []
+        for _ in range(3):
+            start = time.perf_counter()
+            model.logits(support_NKD, query_QD).cpu()
+            seconds.append(time.perf_counter() - start)
+    model.train()
+    return min(seconds)
 
 
 def duration(seconds: float) -> str:

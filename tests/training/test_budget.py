@@ -6,6 +6,7 @@ from g5.common.errors import UserError
 from g5.config.choices import choices
 from g5.config.settings import load
 from g5.runs import train
+from g5.training import estimate as estimates
 from g5.training.estimate import Estimate
 
 FAST = ["arch=v1", "debug=fast", "logger=none", "test=false"]
@@ -45,6 +46,25 @@ def test_hours_are_asked_for_before_anything_is_moved(answer, trains, place, mon
         with pytest.raises(UserError, match="budget=evening"):
             train.run(load(FAST), ask=True)
         assert not folder.exists()
+
+
+def test_a_test_takes_as_long_as_what_it_tests(place, monkeypatch):
+    monkeypatch.setattr(estimates, "seconds_per_episode", lambda *_: 0.3)
+    monkeypatch.setattr(estimates, "seconds_per_answer", lambda *_: 0.002)
+    told, real = [], estimates.estimate
+
+    def several(settings, *parts, test_clips, **how) -> Estimate:
+        assert test_clips > 0
+        told.extend(real(settings, *parts, test_clips=n, **how).seconds for n in (0, 70, 1070))
+        raise UserError("enough")
+
+    monkeypatch.setattr(train, "estimate", several)
+    with pytest.raises(UserError, match="enough"):
+        train.run(load([*FAST, "test=true"]))
+    trained, small, large = told
+    assert 5 < small - trained < 10  # 20 episodes of 70 clips, on one core
+    a_clip = 0.3 / 20 / 3  # of the 20 of an episode's step, forward alone
+    assert large - small == pytest.approx(1000 * (a_clip + estimates.CLIP_S))
 
 
 def test_a_short_training_is_not_asked_for(place, monkeypatch):
