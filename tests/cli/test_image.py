@@ -25,6 +25,14 @@ def test_the_small_lock_is_a_part_of_the_large_one():
     assert len(re.findall(r"^[\w.-]+==.*\\\n    --hash=sha256:", text, re.MULTILINE)) == len(small)
 
 
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-cpu.lock"])
+def test_every_hash_of_a_lock_is_a_package_s(name):
+    """uv reads no file with a hash by itself; `make lock` could not start from it."""
+    lines = (ROOT / name).read_text().splitlines()
+    for above, line in zip(lines, lines[1:], strict=False):
+        assert above.endswith(" \\") == line.startswith("    --hash="), line
+
+
 def test_the_image_runs_g5_as_a_user_and_copies_what_is_there():
     lines = FILE.read_text().splitlines()
     last = [line for line in lines if line.startswith(("USER", "ENTRYPOINT"))]
