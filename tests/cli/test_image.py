@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+from itertools import pairwise
 
 import pytest
 
@@ -29,7 +30,7 @@ def test_the_small_lock_is_a_part_of_the_large_one():
 def test_every_hash_of_a_lock_is_a_package_s(name):
     """uv reads no file with a hash by itself; `make lock` could not start from it."""
     lines = (ROOT / name).read_text().splitlines()
-    for above, line in zip(lines, lines[1:], strict=False):
+    for above, line in pairwise(lines):
         assert above.endswith(" \\") == line.startswith("    --hash="), line
 
 
