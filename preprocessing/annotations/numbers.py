@@ -65,9 +65,10 @@ def settled(cells: Iterable[str], separator: str) -> Decimals:
     if not unclear:
         return Decimals(".")
     if any("." in text for text in unclear):
+        comma, point = (next(text for text in unclear if sign in text) for sign in ",.")
         return Decimals(
             "." if separator == "," else "",
-            f"nothing tells whether {unclear[0]} is in thousands",
+            f"nothing tells which of {comma} and {point} is in thousands",
         )
     sign = "." if separator == "," else ","
     meant = Decimals(sign).number(unclear[0])

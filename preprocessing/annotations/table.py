@@ -189,7 +189,8 @@ class Table:
         bad = ~np.isfinite(values)
         if empty:
             bad &= ~among(np.array([cell.casefold() for cell in cells], object), ("", "nan"))
-        self.refuse(bad, name, cells, "a number of seconds")
+        why = f" ({self._decimals.note})" if not self._decimals.sign else ""
+        self.refuse(bad, name, cells, f"a number of seconds{why}")
         return values
 
     def numbers(self, name: str) -> np.ndarray:

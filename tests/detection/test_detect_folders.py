@@ -303,6 +303,11 @@ def test_a_resumed_job_remembers_what_was_odd_and_draws_the_truth(job, tmp_path,
     before = picture.read_bytes()
     assert job(*arguments, "--truth", "truth.txt") == 0
     assert picture.read_bytes() != before, "the truth is drawn, too"
+    assert "truth.txt" not in capsys.readouterr().err  # it names no recording: it is of this one
+    head = "file,start_s,end_s,label\n"
+    (tmp_path / "truth.csv").write_text(f"{head}day.wav,1,2,up\n")
+    assert job(*arguments, "--truth", "truth.csv") == 0
+    assert "truth.csv: has no calls of what is searched, but of day" in capsys.readouterr().err
     (tmp_path / "nothing").mkdir()
     assert job(*arguments, "--truth", "nothing") == 1
     assert "has no annotations" in capsys.readouterr().err

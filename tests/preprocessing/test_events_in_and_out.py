@@ -68,6 +68,13 @@ def test_raven_offsets_labels_and_emptiness(tmp_path: Path):
     assert read(path) == ([("b", 1.0, 2.0, "wren")], [])
 
 
+def test_one_comma_among_points_of_three_digits_is_told(tmp_path: Path):
+    rows = "Begin Time (s)\tEnd Time (s)\tAnnotation\n1.500\t1.698\ta\n5,301\t5.520\ta\n"
+    _, (*_, problem) = read(write(tmp_path / "five.txt", rows))
+    assert problem.fatal
+    assert "nothing tells which of 5,301 and 1.500 is in thousands" in problem.message
+
+
 def test_numbers_behind_the_end_of_a_track_are_told(tmp_path: Path):
     """Avisoft's export of labels may hold frequencies there."""
     path = write(tmp_path / "a.txt", "1.0\t1.5\t4000\t8000\tsong\n2.0\t2.5\t4000\t8000\tsong\n")

@@ -8,7 +8,7 @@ import pandas as pd
 
 from g5.common.elsewhere.places import place_of
 from g5.common.errors import UserError
-from g5.common.files import is_table, sounds_at, walk
+from g5.common.files import is_audio, is_table, sounds_at, walk
 from g5.config.settings import Settings, load, marked
 from g5.detection.review.answers import files_of, is_found
 from g5.evaluation.events.ground_truth import SUPPORT_CSV, recording_name
@@ -110,6 +110,10 @@ class DetectionRequest:
         if self.truth is None:
             return None
         parts = [read_events(table)[0] for table in self.truth_tables()]
+        if self.truth.is_file() and is_audio(self.recordings):
+            # A table that names no recording belongs to the one it is given with.
+            own = parts[0]["file"].isin([self.truth.stem, self.truth.name.split(".")[0]])
+            parts[0].loc[own, "file"] = self.recordings.name
         if not sum(map(len, parts)):
             raise UserError(f"{self.truth}: --truth has no annotations in it")
         calls = pd.concat(parts, ignore_index=True)

@@ -6,11 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from g5.common.atomic import disk_errors
 from g5.common.errors import DiskError, UserError
 from g5.common.progress import track
+from g5.common.words import some
 from g5.config.earlier import first_name
 from g5.config.schema import DetectionSettings, EngineSettings
 from g5.config.settings import marked, plain_of
@@ -69,6 +71,8 @@ class RecordingSearch:
         take_reviewed(detector, request.support, [target.label for target in targets])
         self.job_key = _job_key(request, detector, targets)
         self.known_calls = request.known_calls()
+        for line in self._strange_truth(request):
+            notes.add(line)
         with disk_errors(manifest.folder):
             manifest.parts.mkdir(parents=True, exist_ok=True)
         kept = manifest.parts / f"{self.job_key}.diagnoses"
@@ -159,15 +163,32 @@ class RecordingSearch:
         )  # fmt: skip
         return entry, diagnoses
 
+    def _strange_truth(self, request: DetectionRequest) -> Iterator[str]:
+        """What is odd about --truth, of which pictures would show nothing."""
+        calls = self.known_calls
+        if calls is None:
+            return
+        here = calls.loc[calls["name"].isin([file.stem for file in self.files])]
+        if here.empty:
+            names = some(sorted(set(calls["name"])), 3)
+            yield f"{request.truth}: has no calls of what is searched, but of {names}"
+        elif not self._looked_for(here).any():
+            labels = some(sorted(set(here["label"])), 3)
+            yield f"{request.truth}: has no calls of a class that is looked for, but of {labels}"
+
+    def _looked_for(self, calls: pd.DataFrame) -> np.ndarray:
+        """Which known calls are of the species; of one that has no name, too."""
+        labels = [target.label for target in self.targets]
+        # A table of one class without a name is of what is looked for.
+        return calls["label"].isin([*labels, CALL]).to_numpy(bool) | (len(labels) == 1)
+
     def _draw(
         self, file: Path, sound: Sound, found: Sequence[Detections], events: pd.DataFrame
     ) -> None:
         truth, calls = None, self.known_calls
         if calls is not None:
-            labels = [one.target.label for one in found]
-            # A table of one class without a name is of what is looked for.
-            wanted = calls["label"].isin([*labels, CALL]) | (len(labels) == 1)
-            truth = calls.loc[(calls["name"] == file.stem) & wanted & (calls["status"] == "POS")]
+            here = (calls["name"] == file.stem) & (calls["status"] == "POS")
+            truth = calls.loc[here & self._looked_for(calls)]
         picture = picture_of(self.manifest.folder, file)
         draw(sound, found, events, self.detector.embedder.front_end, picture, truth)
 
