@@ -105,6 +105,7 @@ def _model(what: str, overrides: Sequence[str]) -> Model:
             raise UserError(f"{what}: is a file of others, and stays as it is")
         return Model(encoder, None)
     head = load_head(what, known=classes_named(overrides))
+    head_graph(head)  # one that has none is told before anybody embeds anew for it
     encoder = head.load_encoder(overrides)
     if encoder.front_end is not None and not head.of_windows:
         name = head.encoder.encoder

@@ -308,6 +308,7 @@ def test_a_resumed_job_remembers_what_was_odd_and_draws_the_truth(job, tmp_path,
     (tmp_path / "truth.csv").write_text(f"{head}day.wav,1,2,up\n")
     assert job(*arguments, "--truth", "truth.csv") == 0
     assert "truth.csv: has no calls of what is searched, but of day" in capsys.readouterr().err
+    assert picture.read_bytes() == before, "no row of a truth that says nothing of it"
     (tmp_path / "nothing").mkdir()
     assert job(*arguments, "--truth", "nothing") == 1
     assert "has no annotations" in capsys.readouterr().err

@@ -169,6 +169,10 @@ def test_a_head_of_whole_recordings_is_no_head_of_windows(place):
     save_head("m.head", SavedHead(model, "prototype", "single", ["a", "b"], encoder.facts()))
     with pytest.raises(UserError, match=r"a graph hears a window alone.*g5 export mel_cnn -o"):
         export_onnx("m.head", Path("m.onnx"), [])
+    nearest = fit_head(make_head("knn", "single", seed=0), x_ND, np.repeat(["a", "b"], 20))
+    save_head("k.head", SavedHead(nearest, "knn", "single", ["a", "b"], encoder.facts()))
+    with pytest.raises(UserError, match="knn: does not go into an ONNX graph"):
+        export_onnx("k.head", Path("k.onnx"), [])  # embedding anew would not help
     tuned = SavedHead(model, "prototype", "single", ["a", "b"], encoder.facts(), of_windows=True)
     save_head("m.head", tuned)
     assert load_head("m.head").of_windows

@@ -186,9 +186,9 @@ class RecordingSearch:
         self, file: Path, sound: Sound, found: Sequence[Detections], events: pd.DataFrame
     ) -> None:
         truth, calls = None, self.known_calls
-        if calls is not None:
-            here = (calls["name"] == file.stem) & (calls["status"] == "POS")
-            truth = calls.loc[here & self._looked_for(calls)]
+        if calls is not None and file.stem in set(calls["name"]):
+            here = calls["name"] == file.stem
+            truth = calls.loc[here & (calls["status"] == "POS") & self._looked_for(calls)]
         picture = picture_of(self.manifest.folder, file)
         draw(sound, found, events, self.detector.embedder.front_end, picture, truth)
 
