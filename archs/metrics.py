@@ -31,20 +31,27 @@ class MahalanobisMap(nn.Module):
     """Maps embeddings so that their Euclidean distance is a learned Mahalanobis one.
 
     ``W z = a * z + U (V z)``, a diagonal and a low rank, then scaled to the length that the
-    embedding had. It starts at the identity. Mapping embeddings rather than their pairs makes the
-    learned distance the one of everything that uses them: loss, test, detection, search.
+    embedding had. It starts at the identity and is learned in closed form (`fit`); by gradient it
+    learned what the training classes differ in and nothing else. Mapping embeddings rather than
+    their pairs makes the learned distance the one of everything that uses them: test, detection,
+    search.
 
     Args:
         embedding_dim: D.
         rank: R, of the directions that are weighed on their own; 1 to D.
+        shrink: of the within-class covariance towards its mean eigenvalue, 0 to 1.
     """
 
-    def __init__(self, embedding_dim: int, rank: int) -> None:
+    diagonal_D: Tensor
+    up_DR: Tensor
+    down_RD: Tensor
+
+    def __init__(self, embedding_dim: int, rank: int, shrink: float) -> None:
         super().__init__()
-        self.diagonal_D = nn.Parameter(torch.ones(embedding_dim))
-        self.up_DR = nn.Parameter(torch.zeros(embedding_dim, rank))
-        self.down_RD = nn.Parameter(torch.empty(rank, embedding_dim))
-        nn.init.orthogonal_(self.down_RD)
+        self.shrink = shrink
+        self.register_buffer("diagonal_D", torch.ones(embedding_dim))
+        self.register_buffer("up_DR", torch.zeros(embedding_dim, rank))
+        self.register_buffer("down_RD", torch.zeros(rank, embedding_dim))
 
     def forward(self, z_XD: Tensor) -> Tensor:
         """``(X, D) -> (X, D)`` in fp32, each embedding as long as before."""
@@ -54,8 +61,8 @@ class MahalanobisMap(nn.Module):
             return unit(mapped_XD) * z_XD.norm(dim=1, keepdim=True)
 
     @torch.no_grad()
-    def fit(self, z_XD: Tensor, class_X: Tensor, *, shrink: float) -> None:
-        """Learn it in closed form: whiten what a class differs in, weigh what classes differ in.
+    def fit(self, z_XD: Tensor, class_X: Tensor) -> None:
+        """Learn it: whiten what a class differs in, weigh what classes differ in.
 
         That is the two-covariance model of PLDA: directions count by the share of their variance,
         after whitening, that lies between classes. Whitening alone would blow up directions that
@@ -64,13 +71,11 @@ class MahalanobisMap(nn.Module):
         Args:
             z_XD: embeddings as `forward` takes them.
             class_X: their classes, some of them more than once.
-            shrink: of the within-class covariance towards its mean eigenvalue, 0 to 1.
         """
         unit_XD = unit(z_XD).double()
         between_DD, within_DD = covariances(unit_XD, class_X)
-        within_DD = (1 - shrink) * within_DD + shrink * within_DD.diagonal().mean() * _one(
-            within_DD
-        )
+        flat_DD = within_DD.diagonal().mean() * _one(within_DD)
+        within_DD = torch.lerp(within_DD, flat_DD, self.shrink)
         value_D, vector_DD = torch.linalg.eigh(within_DD)
         white_DD = vector_DD * value_D.clamp(min=TINY).rsqrt()
         between_D, turn_DD = torch.linalg.eigh(white_DD.T @ between_DD @ white_DD)

@@ -91,19 +91,26 @@ class ProtoNet(nn.Module):
         self.metric = metric
         self.scatter = scatter
 
-    def forward(self, x_BIMT: Tensor) -> Tensor:
-        """Embed clips: ``(B, I, M, T) -> (B, D)`` in fp32, also under autocast."""
-        return self.placed(self.encoder(x_BIMT))
+    def forward(self, x_BIMT: Tensor, *, mapped: bool = True) -> Tensor:
+        """Embed clips: ``(B, I, M, T) -> (B, D)`` in fp32, also under autocast.
 
-    def placed(self, z_BD: Tensor) -> Tensor:
+        Args:
+            mapped: whether a learned map is applied; the loss that teaches the encoder does not.
+        """
+        return self.placed(self.encoder(x_BIMT), mapped=mapped)
+
+    def placed(self, z_BD: Tensor, *, mapped: bool = True) -> Tensor:
         """What the encoder gives, put where distances are taken, in fp32: ``(B, D)``."""
-        call_BC, timbre_BI = z_BD.float().split([self.call_dim, z_BD.shape[1] - self.call_dim], 1)
-        call_BC = self.geometry(call_BC)
-        if isinstance(self.metric, MahalanobisMap):
+        call_BC, timbre_BI = self.calls(z_BD), z_BD[:, self.call_dim :].float()
+        if mapped and isinstance(self.metric, MahalanobisMap):
             call_BC = self.metric(call_BC)
         if self.timbre is None:
             return call_BC
         return torch.cat([call_BC, self.geometry.radius * self.timbre(timbre_BI)], dim=1)
+
+    def calls(self, z_BD: Tensor) -> Tensor:
+        """The part of what the encoder gives that says what is called, as a metric takes it."""
+        return self.geometry(z_BD[:, : self.call_dim].float())
 
     def logits(self, support_NKD: Tensor, query_QD: Tensor) -> Tensor:
         """Classify embedded queries by an episode's embedded support: ``(Q, N)`` in fp32."""

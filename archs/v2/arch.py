@@ -238,7 +238,9 @@ class ProtoNetV2(ProtoNet):
         timbre_weight: of it against the rest of the embedding.
         distance: ``"learnable"`` (a Mahalanobis distance), ``"euclidean"`` (squared), ``"cosine"``
             or ``"mlp"`` (over pairs).
-        metric_rank: directions that the learnable distance weighs on their own; 0: it learns none.
+        metric_rank: directions that the learnable distance weighs on their own, if there are so
+            many; 0: it learns none.
+        metric_shrink: of what it sees classes differ in, towards all directions alike, 0 to 1.
         scatter_floor: of what the learnable distance takes from the support (`SupportScatter`);
             None: nothing.
         distance_hidden: widths of the hidden layers of the MLP.
@@ -269,6 +271,7 @@ class ProtoNetV2(ProtoNet):
         timbre_weight: float,
         distance: str,
         metric_rank: int,
+        metric_shrink: float,
         scatter_floor: float | None,
         distance_hidden: list[int],
         distance_share: float | None,
@@ -292,8 +295,6 @@ class ProtoNetV2(ProtoNet):
         rule = "must be null, or above 0 and below 1"
         fits = distance_share is None or 0 < distance_share < 1
         check(fits, "distance_share", distance_share, rule)
-        rule = f"must be from 0 to what the timbre leaves of arch.model.embedding_dim ({call_dim})"
-        check(0 <= metric_rank <= call_dim, "metric_rank", metric_rank, rule)
         check(0 <= dropout < 1, "dropout", dropout, "must be in [0, 1)")
         rule = f"must be 0 or divide the last of arch.model.channels ({widths[-1]})"
         fits = attention_heads >= 0 and widths[-1] % max(1, attention_heads) == 0
@@ -305,13 +306,21 @@ class ProtoNetV2(ProtoNet):
             timbre=timbre is not None,
         )  # fmt: skip
         metric = PairMLP(embedding_dim, hidden, distance_share) if distance == "mlp" else None
-        if distance == "learnable" and metric_rank:
-            metric = MahalanobisMap(call_dim, metric_rank)
+        learned = _map(call_dim, metric_rank, metric_shrink)
+        if distance == "learnable":
+            metric = learned
         scatter = _scatter(scatter_floor) if distance == "learnable" else None
         super().__init__(
             encoder=encoder, distance=distance, cosine_scale=cosine_scale, normalize=normalize,
             metric=metric, scatter=scatter, timbre=timbre,
         )  # fmt: skip
+
+
+def _map(call_dim: int, rank: int, shrink: float) -> MahalanobisMap | None:
+    """The learned map; None where it has no rank."""
+    check(rank >= 0, "metric_rank", rank, "must be 0 or more")
+    check(0 <= shrink <= 1, "metric_shrink", shrink, "must be from 0 to 1")
+    return MahalanobisMap(call_dim, min(rank, call_dim), shrink) if rank else None
 
 
 def _scatter(floor: float | None) -> SupportScatter | None:

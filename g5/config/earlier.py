@@ -26,6 +26,8 @@ NO_TIMBRE = {"timbre_dim": 0, "timbre_sharpness": 5.0, "timbre_weight": 0.25}
 NO_SCATTER = {"scatter_floor": None}
 # Data of tables, which have got a key since: what the tables call our columns.
 TABLES = ("preprocessing.datasets.AnnotatedData", "preprocessing.datasets.ClipsData")
+# How a learned map is made, which decides nothing once it is.
+SHRINK = {"metric_shrink": 0.5}
 # What baselines of detection called threshold, by their classes.
 CUTS = {"TemplateScorer": "correlation", "EnergyScorer": "deviations"}
 # Settings that are no more, and the value that was off.
@@ -48,7 +50,7 @@ def first_facts(model: Mapping[str, Any]) -> dict[str, Any]:
 
     Nothing is lost: one channel, and the rank and floor of what is not there, decide no number.
     """
-    facts = dict(model)
+    facts = {key: value for key, value in model.items() if key not in SHRINK}
     if not facts.get("timbre_dim"):
         facts = {key: value for key, value in facts.items() if key not in NO_TIMBRE}
     learnable = facts.get("distance") == "learnable"
@@ -88,7 +90,7 @@ def updated(config: Mapping[str, Any]) -> dict[str, Any]:
         distance = RENAMED_DISTANCES.get(model["distance"], model["distance"])
         model.update({"input_channels": 1, "metric_rank": 1, "distance": distance})
     if isinstance(model, dict) and model.get("_target_") == V2:
-        config["arch"]["model"] = NO_TIMBRE | NO_SCATTER | model
+        config["arch"]["model"] = NO_TIMBRE | NO_SCATTER | SHRINK | model
     if isinstance(config.get("detection"), dict):
         config["detection"] = _detection(config["detection"])
     for where, off in GONE.items():

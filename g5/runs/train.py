@@ -62,6 +62,7 @@ from g5.training.checks import (
 from g5.training.estimate import SHORTER, Estimate, estimate
 from g5.training.finite import StopAtNaN
 from g5.training.loaders import EpisodeLoaders
+from g5.training.metric import MetricFit
 from g5.training.module import FewShotModule
 from g5.training.setup import device_of, precision_of, prepare_torch, set_matmul_precision
 from preprocessing.events import SPLITS
@@ -313,6 +314,7 @@ class Training:
                     *self.callbacks,
                     History(folder.path / "history.csv"),
                     StopAtNaN(checkpoints=folder.checkpoints),
+                    MetricFit(),
                     *callbacks,
                 ],
                 plugins=[AtomicCheckpointIO()],

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
+from archs.metrics import MahalanobisMap
 from g5.config.schema import EpisodeSettings
 from g5.config.settings import Settings
 from g5.training.loaders import EpisodeLoaders
@@ -64,7 +65,10 @@ def estimate(
     clips = 0 if loaders.val_clips is None else len(loaders.val_clips.plan.rows)
     # A forward pass is about a third of a training step.
     shared = episodes.episodes_per_epoch / processes
-    epoch_s = step_s * (shared + clips / episodes.clips / 3)
+    heard = clips
+    if isinstance(module.model.metric, MahalanobisMap):
+        heard += loaders.metric_clips.count
+    epoch_s = step_s * (shared + heard / episodes.clips / 3)
     if clips:
         epoch_s += episodes.val_episodes * answer_s
     total_s = epochs * epoch_s + test_s

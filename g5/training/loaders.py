@@ -5,6 +5,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from g5.config.schema import EpisodeSettings, EpisodeSize, TrainingSettings
+from g5.training.metric import MetricClips
 from preprocessing.episodes.batches import EpisodeDataset, EpisodeIndexSampler
 from preprocessing.episodes.episode import EpisodeBatch
 from preprocessing.episodes.labelled import LabelledBatch, LabelledDataset
@@ -42,6 +43,7 @@ class EpisodeLoaders(pl.LightningDataModule):
 
     Attributes:
         train_counts: calls of each class of the labelled batches; empty where there are none.
+        metric_clips: what a learned distance is made from.
         notes: what the samplers could not keep, a line each.
         val_labels: the classes of validation, by class id; empty where there is no such split.
     """
@@ -74,6 +76,9 @@ class EpisodeLoaders(pl.LightningDataModule):
             )  # fmt: skip
             self.train_counts = labelled.counts
             self.train_set = PretrainThenEpisodes(labelled, self.train_set, pretrain)
+        self.metric_clips = MetricClips(
+            feature_set.corpus.split("train"), train_reader, batch_size=episodes.clips, seed=seed
+        )
         self.notes = list(train_sampler.notes)
         self.val_labels = feature_set.corpus.labels("val")
         self.val_clips: ClipBatches | None = None

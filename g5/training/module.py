@@ -124,7 +124,7 @@ class FewShotModule(pl.LightningModule):
         x_B1MT = self.normalize(batch.x, batch.stats)
         if self.augmentation is not None:
             x_B1MT = self.augmentation(x_B1MT, batch.class_ids)
-        z_BD = self.model(x_B1MT)
+        z_BD = self.model(x_B1MT, mapped=False)
         return self.classifier.loss(z_BD, batch.class_ids, self.training_settings.label_smoothing)
 
     def episode_loss(self, batch: EpisodeBatch) -> tuple[Tensor, Tensor]:
@@ -137,7 +137,7 @@ class FewShotModule(pl.LightningModule):
             # Support and query of a class count as two: mixed, a query would hold support calls.
             label_B = torch.cat([label_N.repeat_interleave(k_shot), target_Q + n_way])
             x_B1MT = self.augmentation(x_B1MT, label_B)
-        z_BD = self.model(x_B1MT)
+        z_BD = self.model(x_B1MT, mapped=False)
         support_XD, query_QD = z_BD[: n_way * k_shot], z_BD[n_way * k_shot :]
         logits_QN = self.model.logits(support_XD.unflatten(0, (n_way, k_shot)), query_QD)
         loss = F.cross_entropy(

@@ -64,7 +64,6 @@ class Recipe:
     gradient_clip: Positive
     average: BelowOne
     smoothing: BelowOne
-    shrink: Share
     metric_species: AtLeastTwo
     test_every: Count
     save_every_s: NotNegative
@@ -260,7 +259,7 @@ class Pretraining:
         if isinstance(model.metric, MahalanobisMap):
             torch.manual_seed(step_seed(self.seed, "metric", self.step))
             z_XD, species_X = map(torch.cat, zip(*self._placed(model), strict=True))
-            model.metric.fit(z_XD, species_X, shrink=self.recipe.shrink)
+            model.metric.fit(z_XD, species_X)
         return model
 
     @torch.inference_mode()
@@ -269,8 +268,7 @@ class Pretraining:
         species = max(2, CLIPS_AT_ONCE // (self.recipe.individuals * takes))
         for _ in range(math.ceil(self.recipe.metric_species / species)):
             x_BIMT, species_B = self.clips(min(species, len(self.pool.db_SNMT)))
-            z_BD = model.encoder(x_BIMT).float()
-            yield model.geometry(z_BD[:, : model.call_dim]), species_B
+            yield model.calls(model.encoder(x_BIMT)), species_B
 
     # --- going on ---------------------------------------------------------------------------
 

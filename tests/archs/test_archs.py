@@ -409,8 +409,8 @@ def test_v1_pools_what_it_sees_convolutionally():
 
 def test_v2_is_as_large_as_it_says():
     count = sum(p.numel() for p in make("v2").parameters())
-    assert 2.8e6 < count < 3.2e6
-    assert round(4 * count / 2**20) == 11
+    assert 2.5e6 < count < 2.8e6
+    assert round(4 * count / 2**20) == 10
 
 
 def test_v2_halves_both_axes_in_each_block():
@@ -455,7 +455,7 @@ def test_v2_takes_any_number_of_blocks(channels: list[int]):
         ("distance_share", 1.0),
         ("metric_rank", -1),
         ("scatter_floor", 0.0),
-        ("metric_rank", 4096),
+        ("metric_shrink", 1.5),
         ("input_channels", 0),
     ],
 )
@@ -495,15 +495,13 @@ def test_learned_distances_start_at_the_euclidean_one():
         torch.testing.assert_close(learnable(clips(4)), euclidean(clips(4)))
 
 
-@pytest.mark.parametrize("distance", ["learnable", "mlp"])
-def test_training_teaches_the_distance(distance: str):
-    model = trained("v2", distance).model
+def test_training_teaches_the_mlp():
+    model = trained("v2", "mlp").model
     z_BD = torch.randn(6, model.embedding_dim)
     with torch.no_grad():
-        ours_QN = model.logits(z_BD[None, :1], z_BD) if distance == "mlp" else model.placed(z_BD)
-        model.metric, metric = None, model.metric
-        theirs_QN = model.logits(z_BD[None, :1], z_BD) if distance == "mlp" else model.placed(z_BD)
-        model.metric = metric
+        ours_QN = model.logits(z_BD[None, :1], z_BD)
+        model.metric = None
+        theirs_QN = model.logits(z_BD[None, :1], z_BD)
     assert (ours_QN - theirs_QN).abs().max() > 1e-5
 
 
@@ -516,8 +514,8 @@ def test_the_learnable_distance_is_that_of_two_covariances():
     within_D = torch.tensor([2.0, 1.0, 0.3, 0.1, 0.05, 1.0])
     z_XD = (between_D * torch.randn(200, 6, generator=generator))[class_X]
     z_XD = z_XD + within_D * torch.randn(1000, 6, generator=generator)
-    metric = MahalanobisMap(6, 6)
-    metric.fit(z_XD, class_X, shrink=0.3)
+    metric = MahalanobisMap(6, 6, 0.3)
+    metric.fit(z_XD, class_X)
     mapped_XD = metric(z_XD).detach()
     torch.testing.assert_close(mapped_XD.norm(dim=1), z_XD.norm(dim=1))
     between_DD, within_DD = covariances(unit(z_XD).double(), class_X)

@@ -41,6 +41,7 @@ import g5.tracking.mlflow.logger
 import g5.tracking.record
 import preprocessing.features
 import preprocessing.synthetic.procedural
+from archs.metrics import MahalanobisMap
 from archs.protonet import ProtoNet
 from archs.train import launch
 from g5.common.elsewhere import kept
@@ -180,6 +181,7 @@ OTHER: dict[str, Any] = {
     "arch.name": "v9",
     "arch.model.distance": ("cosine", "euclidean"),
     "arch=v2 arch.model.distance_share": 0.05,
+    "arch=v2 arch.model.metric_rank": 16,
     "arch=v2 arch.model.timbre_dim": 8,
     "arch=v1 arch.augmentation": {
         "_target_": "archs.v2.augmentation.BioacousticAugmentation",
@@ -650,6 +652,17 @@ def see_encoder(settings: Settings, here: Path, patch: pytest.MonkeyPatch) -> An
     return seen
 
 
+def see_metric(settings: Settings, here: Path, patch: pytest.MonkeyPatch) -> Any:
+    """What a learned map makes of the embeddings that it is learned from."""
+    torch.manual_seed(0)
+    model = build(settings.arch.model, expect=ProtoNet, where="arch.model")
+    z_XD = torch.randn(40, model.call_dim) * torch.linspace(0.1, 2.0, model.call_dim)
+    if not isinstance(model.metric, MahalanobisMap):
+        return None
+    model.metric.fit(z_XD, torch.arange(40) % 8)
+    return digest(model.metric(z_XD))
+
+
 def feature_set(settings: Settings) -> FeatureSet:
     return feature_set_of(settings, corpus_of(settings), front_end_of(settings))
 
@@ -854,6 +867,7 @@ PROBES: dict[str, Probe] = {
     "features.": CLIPS,
     "arch.name": RUN,
     "arch.model.": Probe(see_encoder),
+    "arch=v2 arch.model.metric_": Probe(see_metric, {"arch.model.embedding_dim": 64}),
     "arch.augmentation": Probe(see_encoder),
     "arch.episodes.": Probe(see_episodes, share=True),
     "arch.episodes.episodes_per_batch": RUN,

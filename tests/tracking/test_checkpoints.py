@@ -353,9 +353,9 @@ def test_what_was_called_learnable_is_the_mlp_now_and_hashes_as_it_did() -> None
     assert updated(config) == config
     assert first_facts(new) == old
     learnable = {**new, "distance": "learnable"}
-    since = {*NO_TIMBRE, "scatter_floor"}
+    since = {*NO_TIMBRE, "scatter_floor", "metric_shrink"}
     assert first_facts(learnable) == {k: v for k, v in learnable.items() if k not in since}
     timbre = {**learnable, "timbre_dim": 8, "scatter_floor": 0.5}
-    assert first_facts(timbre) == timbre
+    assert first_facts(timbre) == {k: v for k, v in timbre.items() if k != "metric_shrink"}
     euclidean = {**old, "distance": "euclidean"}
     assert first_facts(updated({"arch": {"model": euclidean}})["arch"]["model"]) == euclidean
