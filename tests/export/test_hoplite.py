@@ -49,6 +49,12 @@ def test_a_store_without_vectors_is_no_database(tmp_path, capsys):
     assert not (tmp_path / "db").exists()
 
 
+def test_a_store_is_no_graph(tmp_path, capsys):
+    VectorStore.create(tmp_path / "a.store", facts())
+    assert run_g5(["export", str(tmp_path / "a.store"), "-o", str(tmp_path / "a.onnx")]) == 1
+    assert "a.store: is a store, which --hoplite writes" in capsys.readouterr().err
+
+
 def test_the_three_lines_of_the_documentation_open_a_store(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     store = make_store(tmp_path)

@@ -30,12 +30,17 @@ def export(what: str, output: Path, hoplite: bool, overrides: tuple[str, ...]) -
     from g5.config.settings import load_transfer
 
     load_transfer(overrides, reads=("encoder", "head"))
+    from g5.common.errors import UserError
+    from preprocessing.store.settings import SETTINGS_FILE
+
     if hoplite:
         check_store(Path(what))
         from g5.export.hoplite import export_hoplite
 
         export_hoplite(Path(what), output)
         return
+    if (Path(what) / SETTINGS_FILE).is_file():
+        raise UserError(f"{what}: is a store, which --hoplite writes; a graph is of its encoder")
     if what.endswith(".head"):
         check_head(Path(what))
     else:
