@@ -18,7 +18,7 @@ import soxr
 from g5.common.elsewhere import kept
 from g5.common.errors import UserError
 from g5.common.files import once_per_file
-from g5.common.words import counted
+from g5.common.words import counted, on_one_line
 from preprocessing.audio_rules import AudioRules
 from preprocessing.containers.ends import form_is_cut
 from preprocessing.containers.ogg import Span, ogg_pages
@@ -277,7 +277,7 @@ def _tell(path: str | os.PathLike[str], what: str) -> None:
     """Say once in a process what was repaired of a file."""
     if (str(path), what) not in _TOLD:
         _TOLD.add((str(path), what))
-        print(f"note: {kept.name_of(path)}: {what}", file=sys.stderr)
+        print(on_one_line(f"note: {kept.name_of(path)}: {what}"), file=sys.stderr)
 
 
 def _mono(

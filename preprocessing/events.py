@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from g5.common.errors import UserError
-from g5.common.words import some
+from g5.common.words import on_one_line, some
 from preprocessing.audio_rules import READ_ALL, AudioRules
 
 EVENT_COLUMNS = ["file", "start_s", "end_s", "label", "status"]
@@ -58,7 +58,7 @@ class Problem:
     fatal: bool
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.message}"
+        return on_one_line(f"{self.where}: {self.message}")
 
 
 def at_rows(path: str, rows: Iterable[int]) -> str:

@@ -8,13 +8,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from g5.common.secrets import redacted
+from g5.common.words import on_one_line
 
 
 class UserError(ValueError):
     """What is wrong (file, row or key) and what to do, in one line.
 
-    Entry points print it as ``error: ...`` and exit with 1; it never shows a traceback.
+    Entry points print it as ``error: ...`` and exit with 1; it never shows a traceback. Text that
+    comes from a file may be in it: what would break the line is spelled out.
     """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(on_one_line(text))
 
 
 class DiskError(UserError):

@@ -1,10 +1,13 @@
 """Words that fit what they are said of: numbers, lengths of time, long lists, what can be shown."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 # What a terminal without UTF-8 gets instead.
 ASCII = {"✓": "ok:", "±": "+-", "–": "-", "·": ","}
+# Controls, ends of lines and paragraphs, turns of the direction of writing.
+BREAKS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
 def counted(number: Any, thing: str, things: str | None = None) -> str:
@@ -21,6 +24,11 @@ def length(seconds: float) -> str:
     return f"{1000 * seconds:.3g} ms"
 
 
+def on_one_line(text: str) -> str:
+    """``text``, which may come from a file, with what would break or turn a line spelled out."""
+    return BREAKS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
 def printable(text: str, encoding: str | None) -> str:
     """``text`` as it is, or in plain characters where the stream's encoding lacks some."""
     try:
@@ -35,12 +43,13 @@ def printable(text: str, encoding: str | None) -> str:
 def some(names: Sequence[object], most: int) -> str:
     """``a, b, c and 4 more``: the first few are spelled out."""
     more = len(names) - most
-    return ", ".join(map(str, names[:most])) + (f" and {more:,} more" if more > 0 else "")
+    shown = on_one_line(", ".join(map(str, names[:most])))
+    return shown + (f" and {more:,} more" if more > 0 else "")
 
 
 def tell_some(what: str, lines: Sequence[str], most: int = 5) -> None:
     """Print the first few lines, each after ``what``, and how many more there are."""
     for line in lines[:most]:
-        print(f"{what}: {line}")
+        print(on_one_line(f"{what}: {line}"))
     if len(lines) > most:
         print(f"{what}: and {len(lines) - most} more")

@@ -38,6 +38,8 @@ class Range:
 
 Positive = Annotated[float, Range(above=0)]
 NotNegative = Annotated[float, Range(at_least=0)]
+# Seconds that sound is cut into: of shorter pieces there would be billions.
+Piece = Annotated[float, Range(at_least=0.001)]
 Share = Annotated[float, Range(at_least=0, at_most=1)]
 Between = Annotated[float, Range(above=0, below=1)]
 BelowOne = Annotated[float, Range(at_least=0, below=1)]

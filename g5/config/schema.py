@@ -5,12 +5,22 @@ from pathlib import Path
 from typing import Annotated, Literal, TypedDict
 
 from g5.common.elsewhere.kept import Cache
-from g5.config.check import BelowOne, Between, Count, NotNegative, Positive, Range, Seed, Share
+from g5.config.check import (
+    BelowOne,
+    Between,
+    Count,
+    NotNegative,
+    Piece,
+    Positive,
+    Range,
+    Seed,
+    Share,
+)
 from g5.config.node import Node
 from preprocessing.audio_rules import AudioRules
 
 # Whoever writes 1000 means milliseconds.
-ClipSeconds = Annotated[float, Range(above=0, at_most=600)]
+ClipSeconds = Annotated[float, Range(at_least=0.001, at_most=600)]
 Whole = Annotated[int, Range(at_least=0)]
 AtLeastTwo = Annotated[int, Range(at_least=2)]
 Workers = Count | Literal["auto"]
@@ -100,7 +110,7 @@ class FeatureSettings:
     max_clip_s: ClipSeconds
     normalize: Literal["none", "sample", "recording", "train"] = field(metadata=LOCKED)
     workers: Workers = field(metadata=INDIFFERENT)
-    block_s: Positive = field(metadata=INDIFFERENT)
+    block_s: Piece = field(metadata=INDIFFERENT)
 
 
 @dataclass(frozen=True)
@@ -275,8 +285,8 @@ class EngineSettings:
     workers: Workers
     cpus: Count
     gpus: NotNegative
-    unit_s: Positive
-    part_s: Positive
+    unit_s: Piece
+    part_s: Piece
     ahead: Count
     tries: Count
 
@@ -286,9 +296,9 @@ class EngineSettings:
 
 @dataclass(frozen=True)
 class EmbedSettings:
-    hop_s: Positive | None
+    hop_s: Piece | None
     batch_size: Count
-    block_s: Positive
+    block_s: Piece
     device: Literal["auto", "cpu", "cuda"]
 
 

@@ -117,15 +117,19 @@ class Trials:
         """A trial that is this process's own inside; None when all are taken."""
         with contextlib.ExitStack() as stack:
             with self._alone():
-                trial = self._killed(stack) or self._new(space, stack)
+                trial = self._killed(space, stack) or self._new(space, stack)
             yield trial
 
-    def _killed(self, stack: contextlib.ExitStack) -> Trial | None:
-        """A trial whose process has died."""
+    def _killed(self, space: Space, stack: contextlib.ExitStack) -> Trial | None:
+        """A trial whose process has died; what it had not drawn yet is drawn."""
         for frozen in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             # It may have come to its end, and been let go, since they were listed.
             if self._take(frozen.number, stack) and not self._has_ended(frozen):
-                return Trial(self.study, frozen._trial_id)
+                self.study.sampler = _sampler(self.search, frozen.number)
+                trial = Trial(self.study, frozen._trial_id)
+                for name, values in space.items():
+                    trial._suggest(name, values)
+                return trial
         return None
 
     def _new(self, space: Space, stack: contextlib.ExitStack) -> Trial | None:

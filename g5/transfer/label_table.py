@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from g5.common.errors import UserError
-from g5.common.words import counted
+from g5.common.words import counted, on_one_line
 from g5.config.schema import Task
 from preprocessing.annotations import (
     Table,
@@ -193,7 +193,8 @@ def _tell_unread(path: Path, cells: Table, unknown: Sequence[str]) -> None:
         )
     if unread:
         message = "has no columns start_s and end_s, so a label is of its whole recording"
-        print(f"note: {path}: {message}; not read: {', '.join(unread)}", file=sys.stderr)
+        line = f"note: {path}: {message}; not read: {', '.join(unread)}"
+        print(on_one_line(line), file=sys.stderr)
 
 
 def _tell(problems: Sequence[Problem]) -> None:

@@ -302,10 +302,18 @@ def test_a_set_to_train_on_may_be_a_zip(tmp_path: Path):
             bundle.writestr(f"night/{label}.wav", wav(number + 2))
             bundle.writestr(f"night/{label}.csv", f"start_s,end_s,label\n0.1,0.4,{label}\n")
     said = {"split": "auto", "val_classes": 0, "test_classes": 0, "fold": None, "folds": 3}
-    clips = partial(ClipsData, **said, seed=0, anchor="onset", cache_dir=None, audio_dir=None)
+    clips = partial(
+        ClipsData, **said, seed=0, anchor="onset", cache_dir=None, audio_dir=None, columns=None
+    )
     corpus = clips(root=str(tmp_path / "set.zip/clips")).load(READ_ALL)
     assert sorted(corpus.events["label"]) == ["owl", "wren"]
-    own = {"label_column": "auto", "q_class": "recording", "anchor": "onset", "cache_dir": None}
+    own = {
+        "label_column": "auto",
+        "q_class": "recording",
+        "anchor": "onset",
+        "cache_dir": None,
+        "columns": None,
+    }
     annotated = partial(AnnotatedData, **own, eval_dir=None, test_dir=None)
     corpus = annotated(train_dir=str(tmp_path / "set.zip/night")).load(READ_ALL)
     corpus.raise_if_fatal()

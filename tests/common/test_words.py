@@ -2,7 +2,11 @@
 
 import pytest
 
-from g5.common.words import counted, length
+from g5.common.errors import UserError
+from g5.common.words import counted, length, on_one_line, some, tell_some
+
+HOSTILE = "owl\n\x1b[31mred\u2028\u202elive\r\x85"
+SPELLED = r"owl\n\x1b[31mred\u2028\u202elive\r\x85"
 
 
 @pytest.mark.parametrize(
@@ -32,3 +36,12 @@ def test_one_of_a_thing_is_no_plural(number, things, words):
 )
 def test_lengths_are_in_the_unit_that_fits(seconds, words):
     assert length(seconds) == words
+
+
+def test_text_of_a_file_is_shown_on_one_line(capsys):
+    assert on_one_line(HOSTILE) == SPELLED
+    assert str(UserError(f"a.csv: {HOSTILE}")) == f"a.csv: {SPELLED}"
+    assert some([HOSTILE, "b"], 1) == f"{SPELLED} and 1 more"
+    tell_some("a.csv", [HOSTILE])
+    assert capsys.readouterr().out == f"a.csv: {SPELLED}\n"
+    assert on_one_line("C:\\night é \u00a0 ✓") == "C:\\night é \u00a0 ✓"

@@ -168,7 +168,7 @@ def test_a_command_refuses_overrides_of_what_it_does_not_read():
         load_transfer(["fast"], reads=("embed",))
     with pytest.raises(UserError, match=r"did you mean embed\.hop_s"):
         load_transfer(["embed.hop=1"], reads=("embed",))
-    with pytest.raises(UserError, match=r"embed\.hop_s: must be above 0"):
+    with pytest.raises(UserError, match=r"embed\.hop_s: must be at least 0.001"):
         load_transfer(["embed.hop_s=-1"], reads=("embed",))
     with pytest.raises(UserError, match=r"this command reads detection\.\*"):
         load(["arch.model.dropout=1"], reads=("detection",))

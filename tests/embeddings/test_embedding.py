@@ -457,6 +457,17 @@ def test_the_probe(field, capsys):
     assert score["centroid_khz"] > 0.8
 
 
+@pytest.mark.parametrize(
+    "key", ["embed.hop_s", "embed.block_s", "engine.part_s", "engine.unit_s", "encoder.window_s"]
+)
+def test_sound_is_not_cut_into_billions_of_pieces(field, key, capsys):
+    assert run_g5(["embed", ENCODER, "rec", "-o", "x.store", f"{key}=1e-12"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{key}: must be " in line
+    assert "0.001" in line
+    assert not (field / "x.store").exists()
+
+
 def test_small_things():
     assert window_starts(100, 40, 40).tolist() == [0, 40, 80]
     assert window_starts(95, 40, 40).tolist() == [0, 40]

@@ -111,6 +111,30 @@ def test_a_killed_process_trial_goes_on_with_its_values(tmp_path):
     assert taken(tmp_path / "killed") == taken(tmp_path / "whole")
 
 
+def test_what_a_killed_process_had_not_drawn_is_drawn(tmp_path, monkeypatch):
+    """Killed inside the sampler, a trial has no values yet."""
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "killed").mkdir()
+    work(tmp_path / "whole")
+    sampler = optuna.samplers.TPESampler
+    draw = sampler.sample_independent
+
+    def killed(self, study, trial, name, values):
+        die_at_two(trial)
+        return draw(self, study, trial, name, values)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sampler, "sample_independent", killed)
+        patch.setattr(sampler, "sample_relative", lambda *_: {})
+        worker = FORK.Process(target=work, args=(tmp_path / "killed",))
+        worker.start()
+        worker.join()
+    assert worker.exitcode == -signal.SIGKILL
+    assert trials(tmp_path / "killed").study.get_trials()[2].params == {}
+    work(tmp_path / "killed")
+    assert taken(tmp_path / "killed") == taken(tmp_path / "whole")
+
+
 def test_a_trial_below_the_others_is_pruned(tmp_path):
     shared = trials(tmp_path)
     for value in (0.7, 0.8, 0.9, 0.1):

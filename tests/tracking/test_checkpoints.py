@@ -1,6 +1,7 @@
 """Checkpoints: what they carry, how they are found, and every way of not being one."""
 
 import errno
+import zipfile
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from g5.tracking.checkpoints import (
     check_same,
     latest,
     load,
+    load_plain,
     payload,
     save,
     weights_only,
@@ -237,6 +239,18 @@ def test_a_full_disk_leaves_the_old_file(file: Path, tmp_path: Path, monkeypatch
     monkeypatch.undo()
     assert file.read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == [file.name]
+
+
+def test_a_damaged_member_is_named_on_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "x.ckpt"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("da\nta\x1b[2J", b"weights of some length")
+    content = bytearray(path.read_bytes())
+    content[content.index(b"weights")] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError) as error:
+        load_plain(path)
+    assert str(error.value).endswith(r"its part da\nta\x1b[2J is wrong")
 
 
 def test_lightning_cannot_be_talked_into_pickle(file: Path) -> None:

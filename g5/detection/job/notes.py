@@ -2,6 +2,8 @@
 
 import sys
 
+from g5.common.words import on_one_line
+
 
 class Notes:
     """Lines for stderr, and later for the page."""
@@ -13,4 +15,4 @@ class Notes:
         """Tell of something, unless it has been told."""
         if text not in self.lines:
             self.lines.append(text)
-            print(f"note: {text}", file=sys.stderr)
+            print(on_one_line(f"note: {text}"), file=sys.stderr)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from g5.common.words import length
+from g5.common.words import length, on_one_line
 from g5.detection.job.diagnose import Diagnoses
 from g5.detection.job.manifest import CORRUPT, DONE, SKIPPED, Manifest
 from g5.detection.job.notes import Notes
@@ -46,13 +46,14 @@ def print_summary(
     for (status, reason), rows in table.loc[table["status"] != DONE].groupby(["status", "reason"]):
         files = rows["file"].tolist()
         for file in files[:ALIKE]:
-            print(f"{status}: {file}: {reason}", file=sys.stderr)
+            print(on_one_line(f"{status}: {file}: {reason}"), file=sys.stderr)
         if len(files) > ALIKE:
-            print(f"{status}: {len(files) - ALIKE:,} more, {reason}", file=sys.stderr)
+            more = f"{status}: {len(files) - ALIKE:,} more, {reason}"
+            print(on_one_line(more), file=sys.stderr)
     counts = table["status"].value_counts()
     told = ", ".join(f"{counts.get(s, 0)} {s}" for s in (DONE, SKIPPED, CORRUPT))
     print(f"recordings {told} ({length(table['duration_s'].to_numpy(float).sum())})")
-    labels = ", ".join(target.label for target in targets)
+    labels = on_one_line(", ".join(target.label for target in targets))
     found = table["events"].sum() - table["support"].sum()
     print(f"events     {found:,} of {labels}, the support's own aside")
     print(f"results    {manifest.folder / PREDICTIONS}, {LEDGER}{f', {REPORT}' if page else ''}")

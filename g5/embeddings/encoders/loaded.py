@@ -21,6 +21,8 @@ from preprocessing.normalize import Normalize
 # Of an encoder's group, what no embedding depends on.
 NOT_HASHED = ("path", "geometry", "installed", "licence", "known_by", "auto")
 
+SHORTEST_S, LONGEST_S = 0.001, 3600.0  # a window
+
 
 @dataclass
 class LoadedEncoder:
@@ -51,6 +53,13 @@ class LoadedEncoder:
     node: dict[str, Any]
     geometry: str = "none"
     restored: Restored | None = None
+
+    def __post_init__(self) -> None:
+        if not SHORTEST_S <= self.window_s <= LONGEST_S:
+            raise UserError(
+                f"{self.name}: encoder.window_s: must be from {SHORTEST_S:g} to {LONGEST_S:g} s, "
+                f"not {self.window_s:g}"
+            )
 
     @property
     def shareable(self) -> bool:
