@@ -23,7 +23,7 @@ def explain(
     """Which times and frequencies of a clip (FILE or FILE:START-END) drive the decision.
 
     \b
-    g5 explain best_checkpoint.ckpt call.wav:12.3-12.9 --like owl1.wav --like owl2.wav
+    g5 explain default call.wav:12.3-12.9 --like owl1.wav --like owl2.wav
     g5 explain best_checkpoint.ckpt call.wav explain.method=gradients
     """
     from g5.config.settings import load_transfer

@@ -12,6 +12,7 @@ from g5.common.errors import UserError
 from g5.config.schema import ExplainSettings
 from g5.embeddings.stretch import Stretch
 from g5.evaluation.figures.style import drawing
+from g5.tracking.folders import find
 from g5.tracking.restore import Restored, restore
 from g5.transfer.explore.explain import integrated_gradients, occlusion
 from g5.web.axis import spaced_ticks_hz
@@ -33,7 +34,10 @@ def explain(
     and the picture says what its embedding rests on. Of a foreign class nothing is imported that
     the user did not name (``known``).
     """
-    restored = restore(checkpoint, known=known, keys=("encoder", "encoder.front_end"))
+    path, message = find(checkpoint)
+    if message:
+        print(message)
+    restored = restore(path, known=known, keys=("encoder", "encoder.front_end"))
     x_1MT = features(restored, clip, rules)
     with torch.no_grad():
         shown = [features(restored, text, rules)[None] for text in like or [clip]]
