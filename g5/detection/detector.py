@@ -175,7 +175,7 @@ class Detector:
         middle_s = float(np.median(target.duration_K))
         longest_s = self.settings.max_duration * float(target.duration_K.max())
         step_s = float(time_N[1] - time_N[0]) if len(time_N) > 1 else middle_s
-        core_s = max(middle_s, step_s) / 2
+        core_s = self._core_s(sound, target, step_s)
         peaks, ends = [], []
         for a, b in regions:
             apart_s = max(0.8 * middle_s, 2 * step_s)
@@ -211,13 +211,13 @@ class Detector:
         if not (self.scorer.needs_encoder and self.scorer.refines):
             return None
         if target not in self._looks:
-            gate, middle_s = self._gate(target), float(np.median(target.duration_K))
+            gate = self._gate(target)
             longest_s = self.settings.max_duration * float(target.duration_K.max())
             scale = self.scorer.scales(sound, target, self.embedder.stride)[-1]
             negatives = []
             for other, at, score in negatives_of(target, curve, calibration):
                 step_s = scale.hop / other.frame_rate_hz
-                core_s = max(middle_s, step_s) / 2
+                core_s = self._core_s(other, target, step_s)
                 stretch = (at - core_s, at + core_s, longest_s)
                 ends = gate.outline.ends(other, *stretch, step_s=step_s)
                 negatives.append(((other, *ends), score))
@@ -226,6 +226,16 @@ class Detector:
                 self.settings.look,
             )  # fmt: skip
         return self._looks[target]
+
+    def _core_s(self, sound: Sound, target: Target, step_s: float) -> float:
+        """How far from a window's middle the loudest frame of its call may lie, seconds.
+
+        A call that is shorter than the window lies anywhere in it.
+        """
+        middle_s = float(np.median(target.duration_K))
+        scales = self.scorer.scales(sound, target, self.embedder.stride)
+        window_s = scales[-1].width / sound.frame_rate_hz if scales else 0.0
+        return max(middle_s, step_s, window_s - middle_s) / 2
 
     def _gate(self, target: Target) -> Gate:
         """Learnt once of each species."""

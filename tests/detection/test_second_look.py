@@ -3,7 +3,9 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
+import soundfile
 import torch
 import yaml
 
@@ -18,11 +20,13 @@ from experiments.second_look.__main__ import (
     write,
 )
 from g5.config.settings import load
+from g5.detection.corpus import detector_with
 from g5.detection.events.boundaries import Outline
 from g5.detection.events.threshold import CalibratedThreshold, calibrate
 from g5.detection.scoring.scorer import Curve
 from g5.detection.scoring.second_look import TRAITS, SecondLook, best_apart, negatives_of
-from tests.detection.soundscapes import CALLS_S, embedder, opened
+from g5.detection.support import targets_of
+from tests.detection.soundscapes import CALLS_S, RATE, chirp, embedder, opened, soundscape
 from tests.detection.test_scoring import target_in
 
 QUIET_S = 4.2
@@ -96,6 +100,27 @@ def test_what_is_far_from_the_gaps_gains_nothing_by_it(night, tmp_path):
         alike = one.negative_PD[:1].repeat(2, 1)
         assert one.traits(sound, events, alike, *parts[1:])[0, at] < -1
     assert none.looked(sound, *parts)[:, at].tolist() == [0.0, 0.0]
+
+
+def test_a_call_may_lie_anywhere_in_the_window_that_hears_it(tmp_path):
+    blip, starts = chirp(0.05, 600, 1800), [1.0, 1.9, 3.1, 4.0, 5.2, 8.0]
+    soundfile.write(tmp_path / "blips.wav", soundscape(10, dict.fromkeys(starts, blip)), RATE)
+    sound = opened(tmp_path / "blips.wav", tmp_path)
+    settings = load(["detection.min_window_s=0.4"]).detection
+    detector, _ = detector_with(embedder("v2", tmp_path), settings, block_s=3.0)
+    rows = pd.DataFrame({"start_s": starts[:5], "file": "blips", "label": "up", "status": "POS"})
+    rows = rows.assign(end_s=rows["start_s"] + 0.05)
+    (target,) = targets_of(rows, lambda _: sound, shots=5, negatives="gaps", problem=print)
+    time_N = np.arange(0.2, 9.8, 0.1)
+    logit_N = np.where(np.isclose(time_N, 8.1), 1.0, -9.0)
+    curve = Curve(
+        time_N, logit_N, np.ones(5), np.zeros(0), np.zeros(0), 0.4, np.zeros(96), np.zeros(96, int)
+    )
+    parts = sound, target, curve, CalibratedThreshold(0.0, 1.0, 1.0)
+    look = detector.look(*parts)
+    assert look is not None
+    _, bounds, _ = detector.looked(*parts, look)
+    assert shared(bounds, np.array([[8.0, 8.05]])).ravel() > 0.3
 
 
 def test_of_events_that_overlap_the_likeliest_stays():
