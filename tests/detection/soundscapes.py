@@ -49,7 +49,7 @@ def restored(arch: str) -> Restored:
     else:
         model = ProtoNetV2(
             channels=[8, 16], se_reduction=4, attention_heads=2, dropout=0.0, embedding_dim=32,
-            input_channels=1, metric_rank=4, scatter_floor=None,
+            input_channels=1, metric_rank=4, metric_shrink=0.5, scatter_floor=None,
             distance_hidden=[8], distance_share=0.05,
             frequency_bins=2, band_statistics=4,
             timbre_dim=0, timbre_sharpness=5.0, timbre_weight=0.25,
