@@ -31,8 +31,6 @@ OVERLAP = 0.3
 # it is used in are others. Parts of the species.
 PENALTY, FOLDS = 0.001, 5
 BIASES = np.arange(-2.0, 2.05, 0.1)  # that are tried
-# Log-odds by which it is stricter: on what is validated on fewer distractors are hit, and F stays.
-STRICTER = 0.2
 
 
 @dataclass(frozen=True)
@@ -102,7 +100,7 @@ def shared(a_E2: np.ndarray, b_T2: np.ndarray) -> np.ndarray:
 def learnt(looked: Sequence[Looked]) -> tuple[dict[str, float], dict[str, float]]:
     """The weights, and F of species that they have not seen, by kind.
 
-    The bias is that with which this F is best, the mean over kinds, less `STRICTER`.
+    The bias is that with which this F is best, the mean over kinds.
     """
     labels = sorted({one.label for one in looked})
     fold = {label: number % FOLDS for number, label in enumerate(labels)}
@@ -117,7 +115,6 @@ def learnt(looked: Sequence[Looked]) -> tuple[dict[str, float], dict[str, float]
     found = fitted(looked)
     found[0] -= BIASES[best]
     found *= steepness(rows)
-    found[0] -= STRICTER
     weights: dict[str, float] = dict(zip(("bias", *TRAITS), found.tolist(), strict=True))
     return weights, dict(zip(kinds, f_BC[best].tolist(), strict=True))
 
