@@ -248,6 +248,7 @@ TOGETHER_WITH: dict[str, dict[str, Any]] = {
     "train": {"arch.training.load_weight_from": "{world}/trained.ckpt"},
     "resume": {"exp_name": "earlier"},
     "data.anchor": {"features.clip_s": 0.05},
+    "detection.candidates": {"detection.threshold": 0.9},
     "data=procedural data.reverb_s": {"data.reverb": 1.0},
     "data=procedural data.distractor_snr_db": {"data.distractors": 3.0},
     "data=clips data.audio_dir": {"path.train_dir": "{world}/clips/list.csv"},
@@ -767,8 +768,11 @@ def see_detection(settings: Settings, here: Path, patch: pytest.MonkeyPatch) -> 
     sound(here / "night.wav", 5.0, seed=3)
     # Another rate than the front end's.
     samples, _ = soundfile.read(here / "night.wav")
-    soundfile.write(here / "night.wav", samples, 6000)
     marks = [(0.4, 0.5), (1.0, 1.2), (2.0, 2.8)]
+    for start_s, end_s in marks:
+        # Louder than what else is found.
+        samples[round(6000 * start_s) : round(6000 * end_s)] *= 3
+    soundfile.write(here / "night.wav", samples, 6000)
     (here / "calls.txt").write_text("".join(f"{a}\t{b}\tx\n" for a, b in marks))
     patch.setattr(g5.detection.detector.Detector, "detect", spied_detect)
     patch.setattr(DetectionPage, "write", spied_report)

@@ -140,7 +140,7 @@ def load(root, **settings):
     defaults = {
         "root": str(root), "audio_dir": None, "split": "auto", "val_classes": 0.2,
         "test_classes": 0.2, "fold": None, "folds": 3, "seed": 0, "anchor": "centre",
-        "cache_dir": None,
+        "cache_dir": None, "columns": None,
     }  # fmt: skip
     return ClipsData(**(defaults | settings)).load()
 
